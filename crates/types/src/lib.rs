@@ -1,0 +1,38 @@
+//! What every other crate of Kuvert shares and nobody has to keep secret: addresses, public keys, signed statements,
+//! relay addresses, limits. Builds without std.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`address`] | [`AccountId`], [`DeviceId`], [`Address`], [`EnvelopeId`] |
+//! | [`keys`] | public keys as bytes, one type per role |
+//! | [`label`] | the 32-byte labels that separate one use of a key from another |
+//! | [`signature`] | strict Ed25519 verification |
+//! | [`certificate`] | [`DeviceCertificate`]: an account vouches for a device |
+//! | [`device_list`] | [`DeviceList`]: which devices an account has |
+//! | [`authentication`] | what a device signs to prove itself to a relay |
+//! | [`relay_url`] | `kuvert://host:port#fingerprint` |
+//! | [`limits`] | every bound on what one side may send the other |
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod address;
+pub mod authentication;
+pub mod certificate;
+pub mod device_list;
+pub mod keys;
+pub mod label;
+pub mod limits;
+mod reader;
+pub mod relay_url;
+pub mod signature;
+
+pub use address::{AccountId, Address, DeviceId, EnvelopeId};
+pub use certificate::{DeviceCertificate, UnverifiedDeviceCertificate};
+pub use device_list::{DeviceList, DeviceListState, UnverifiedDeviceList};
+pub use keys::{AccountKey, DeviceSigningKey, IdentityKey};
+pub use label::{Label, label};
+pub use reader::{DecodeError, Reader};
+pub use relay_url::RelayUrl;
+pub use signature::{Signature, SignatureError};

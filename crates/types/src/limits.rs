@@ -1,0 +1,50 @@
+//! Every bound on what one side may send the other, with unit and reason.
+
+/// Days that a relay keeps an envelope that nobody fetches, at most. An operator may choose less, never more.
+pub const MAX_RETENTION_DAYS: u32 = 30;
+
+/// Bytes of a text message (UTF-8). Longer texts belong into an attachment.
+pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// Bytes of the sealed part of an envelope: a text of [`MAX_TEXT_BYTES`] with padding, the first message's handshake and
+/// some room.
+pub const MAX_CIPHERTEXT_BYTES: usize = 96 * 1024;
+
+/// Bytes of one frame between client and relay: the largest envelope, or 50 KEM prekeys.
+pub const MAX_FRAME_BYTES: usize = 128 * 1024;
+
+/// Devices of one account. Every message is sealed once per device, so this bounds the cost of a message.
+pub const MAX_DEVICES: usize = 16;
+
+/// One-time prekeys of a kind (curve, KEM) that a relay keeps for a device. A client refills to this many.
+pub const MAX_ONE_TIME_PREKEYS: usize = 100;
+
+/// One-time prekeys of a kind in one publish command: 50 KEM prekeys of 1,636 bytes fit a frame.
+pub const MAX_PREKEYS_PER_PUBLISH: usize = 50;
+
+/// Envelopes that may wait for one device before senders are told that the mailbox is full.
+pub const MAX_MAILBOX_ENVELOPES: u64 = 20_000;
+
+/// Bytes of ciphertext that may wait for one device before senders are told that the mailbox is full.
+pub const MAX_MAILBOX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Envelopes that a relay sends to a device ahead of its acknowledgements.
+pub const DELIVERY_WINDOW: usize = 256;
+
+/// Bytes of a user name.
+pub const MAX_NAME_BYTES: usize = 32;
+
+/// Whether `name` may be a user name: 1 to [`MAX_NAME_BYTES`] of `a-z`, `0-9`, `-`, `_`, `.`, starting with a letter.
+/// Lower case only, so that no two names look alike.
+pub fn is_valid_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+}
+
+/// Whether `number` is a phone number as E.164 writes it: `+`, then 7 to 15 digits, the first not zero.
+pub fn is_valid_phone(number: &str) -> bool {
+    number.strip_prefix('+').is_some_and(|digits| {
+        (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+    })
+}

@@ -1,0 +1,21 @@
+//! What travels between client and relay: the types generated from `proto/`, frames, and checked decoding.
+//!
+//! [`v1`] holds the generated types as they are. [`frame`] cuts a stream into frames. [`checked`] turns generated fields
+//! into the types that the rest of Kuvert uses, and is the only place that decides whether a field is acceptable.
+//!
+//! With the feature `content`, also the types of what only the two ends read. A relay does without.
+
+pub mod checked;
+pub mod frame;
+
+/// The types generated from `proto/kuvert/v1`. Fields are documented there.
+#[allow(missing_docs, clippy::all)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/kuvert.v1.rs"));
+}
+
+/// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).
+pub const VERSION: u32 = 1;
+
+/// The TLS application protocol (ALPN) of that version.
+pub const ALPN: &[u8] = b"kuvert/1";
