@@ -102,3 +102,45 @@ impl From<Envelope> for v1::Envelope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> v1::Envelope {
+        Envelope {
+            id: EnvelopeId::from_bytes([1; 16]),
+            recipient: Address { account: AccountId::from_bytes([2; 16]), device: DeviceId::PRIMARY },
+            source: None,
+            ciphertext: Bytes::from_static(b"sealed"),
+        }
+        .into()
+    }
+
+    fn refused(change: impl FnOnce(&mut v1::Envelope)) -> &'static str {
+        let mut envelope = good();
+        change(&mut envelope);
+        Envelope::try_from(envelope).unwrap_err().field
+    }
+
+    #[test]
+    fn an_envelope_round_trips_with_and_without_source() {
+        let mut wire = good();
+        assert_eq!(v1::Envelope::from(Envelope::try_from(wire.clone()).unwrap()), wire);
+        wire.source = wire.recipient.clone();
+        assert_eq!(v1::Envelope::from(Envelope::try_from(wire.clone()).unwrap()), wire);
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        assert_eq!(refused(|e| e.id = Bytes::from_static(b"short")), "id");
+        assert_eq!(refused(|e| e.recipient = None), "recipient");
+        assert_eq!(
+            refused(|e| e.recipient = Some(v1::Address { account: vec![2; 16].into(), device: 0 })),
+            "recipient"
+        );
+        assert_eq!(refused(|e| e.source = Some(v1::Address { account: vec![2; 17].into(), device: 1 })), "source");
+        assert_eq!(refused(|e| e.ciphertext = Bytes::new()), "ciphertext");
+        assert_eq!(refused(|e| e.ciphertext = vec![0; MAX_CIPHERTEXT_BYTES + 1].into()), "ciphertext");
+    }
+}
