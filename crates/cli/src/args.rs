@@ -1,0 +1,257 @@
+//! The command line as clap reads it: raw flags, no decisions. What they mean is settled in [`crate::options`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kuvert",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "New here? `kuvert demo` shows in ten seconds what a relay sees of a conversation, and what it does not."
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, ClapArgs)]
+pub struct GlobalArgs {
+    /// Where account, keys, contacts and messages are kept [default: XDG data directory, then `kuvert`]
+    #[arg(long, global = true, value_name = "DIR", env = "KUVERT_HOME")]
+    pub home: Option<PathBuf>,
+    /// Print JSON lines on stdout, one object a line with a `type`
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on stderr; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an account on a relay
+    Register(Register),
+    /// Show the account of this home
+    Whoami,
+    /// Print a link by which others add you as a verified contact
+    Invite,
+    /// Contacts: add, list, verify, accept a new key, block
+    #[command(subcommand)]
+    Contact(Contact),
+    /// Show the number to compare with a contact, on another way than this one
+    SafetyNumber(SafetyNumber),
+    /// Send a text; done when the relay has it on disk
+    Send(Send),
+    /// Fetch and show what waits
+    Receive(Receive),
+    /// Talk with a contact: full screen, or line by line when stdin is not a terminal
+    Chat(Who),
+    /// Show the messages with a contact
+    History(History),
+    /// See what a relay sees: a real relay, two real clients, one letter and a conversation
+    Demo(Demo),
+    /// Run or inspect a relay; the same as the program `kuvert-relay`
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Relay(Relay),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Write the manual pages into a directory
+    Man(Man),
+}
+
+/// `kuvert register`
+#[derive(Debug, ClapArgs)]
+pub struct Register {
+    /// The relay's address, as it prints it: kuvert://HOST:PORT#FINGERPRINT
+    #[arg(long, value_name = "KUVERT_URL")]
+    pub relay: String,
+    /// A name by which others find you (a-z, 0-9, `-`, `_`, `.`); the relay knows it
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A phone number as E.164 writes it, +491701234567; not needed, and the relay knows it
+    #[arg(long, value_name = "E164")]
+    pub phone: Option<String>,
+}
+
+/// `kuvert contact …`
+#[derive(Debug, Subcommand)]
+pub enum Contact {
+    /// Add a contact by name (trusted on first use) or by invite link (verified at once)
+    Add {
+        /// A name at your relay, or an invite link
+        #[arg(value_name = "NAME|LINK")]
+        who: String,
+        /// What you call the contact; stays in this home
+        #[arg(long = "as", value_name = "ALIAS")]
+        alias: Option<String>,
+    },
+    /// List all contacts
+    List,
+    /// Say that the safety number was compared and is equal
+    Verify(Who),
+    /// Accept the new key of a contact whose key changed
+    Accept(Who),
+    /// Receive nothing more from a contact
+    Block {
+        #[command(flatten)]
+        who: Who,
+        /// Take the block back
+        #[arg(long)]
+        unblock: bool,
+    },
+}
+
+/// One contact.
+#[derive(Debug, ClapArgs)]
+pub struct Who {
+    /// A contact: alias, name or account
+    #[arg(value_name = "WHO")]
+    pub who: String,
+}
+
+/// `kuvert safety-number`
+#[derive(Debug, ClapArgs)]
+pub struct SafetyNumber {
+    #[command(flatten)]
+    pub who: Who,
+    /// Show it as a QR code, too
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// `kuvert send`
+#[derive(Debug, ClapArgs)]
+pub struct Send {
+    #[command(flatten)]
+    pub who: Who,
+    /// The text; `-` or nothing reads it from stdin
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
+    pub text: Option<OsString>,
+    /// Only queue it; the next command that reaches the relay sends it
+    #[arg(long)]
+    pub offline: bool,
+    /// Send every line of stdin as one message, as it comes
+    #[arg(long, conflicts_with = "offline")]
+    pub lines: bool,
+}
+
+/// `kuvert receive`
+#[derive(Debug, ClapArgs)]
+pub struct Receive {
+    /// Stay connected and show messages as they come
+    #[arg(long)]
+    pub follow: bool,
+    /// Wait for something to come, this many seconds at most
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// End after this many messages
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// `kuvert history`
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    #[command(flatten)]
+    pub who: Who,
+    /// Only messages that contain this text, upper and lower case alike
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only the last N of them
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
+}
+
+/// `kuvert demo`
+#[derive(Debug, ClapArgs)]
+pub struct Demo {
+    /// Wait for a key between the scenes
+    #[arg(long)]
+    pub step: bool,
+    /// Keep the relay's and the clients' directories, below DIR
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// `kuvert relay …`
+#[derive(Debug, ClapArgs)]
+pub struct Relay {
+    /// Arguments of `kuvert-relay`; try `kuvert relay --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<OsString>,
+}
+
+/// `kuvert completions`
+#[derive(Debug, ClapArgs)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `kuvert man`
+#[derive(Debug, ClapArgs)]
+pub struct Man {
+    /// Where to write the pages; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_text_may_begin_with_a_hyphen_and_a_single_hyphen_is_stdin() {
+        let Command::Send(send) = Args::try_parse_from(["kuvert", "send", "bob", "-"]).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(send.text, Some("-".into()));
+        let Command::Send(send) = Args::try_parse_from(["kuvert", "send", "bob", "-5 °C"]).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(send.text, Some("-5 °C".into()));
+    }
+
+    #[test]
+    fn options_of_send_are_not_taken_for_its_text() {
+        let Command::Send(send) = Args::try_parse_from(["kuvert", "send", "bob", "--offline", "hi"]).unwrap().command
+        else {
+            panic!()
+        };
+        assert!(send.offline);
+        assert_eq!(send.text, Some("hi".into()));
+    }
+
+    #[test]
+    fn everything_after_relay_is_the_relays() {
+        let args = Args::try_parse_from(["kuvert", "--json", "relay", "inspect", "--data", "d", "--json"]).unwrap();
+        assert!(args.global.json);
+        let Command::Relay(relay) = args.command else { panic!() };
+        assert_eq!(relay.arguments, ["inspect", "--data", "d", "--json"]);
+    }
+}

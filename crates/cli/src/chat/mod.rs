@@ -1,0 +1,39 @@
+//! `kuvert chat`: a conversation while it happens.
+//!
+//! ```text
+//!            keys                         events
+//! terminal ───────► State ──► view ──► screen
+//!                     │ ▲
+//!              Effect │ │ LinkEvent
+//!                     ▼ │
+//!              Client   Link (connects, receives, flushes)
+//! ```
+//! | module | owns |
+//! |---|---|
+//! | [`state`] | what the screen shows, as a value; pure |
+//! | [`input`] | the input line; pure |
+//! | [`view`] | state → screen; pure |
+//! | [`link`] | the connection: comes back when it breaks, sends what is queued |
+//! | [`screen`] | the terminal, and the loop around state and link |
+//! | [`lines`] | the line mode for stdin that is no terminal |
+
+mod input;
+mod lines;
+mod link;
+mod screen;
+mod state;
+mod view;
+
+use std::io::IsTerminal;
+
+use crate::commands::open;
+use crate::error::Failure;
+use crate::options::Options;
+
+/// Talks with one contact until the user leaves.
+pub async fn run(who: &str, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    let contact = client.contact(who)?;
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !options.output.is_json();
+    if interactive { screen::run(client, contact).await } else { lines::run(client, contact, options).await }
+}

@@ -1,0 +1,22 @@
+//! `kuvert history`
+
+use crate::args::History;
+use crate::commands::open;
+use crate::error::Failure;
+use crate::options::Options;
+use crate::output::record::Entry;
+
+/// Prints a conversation in order of arrival.
+pub fn run(args: &History, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    let own = client.whoami()?;
+    let messages = client.history(&args.who.who, args.search.as_deref())?;
+    if messages.is_empty() {
+        options.output.note("Nothing found.");
+    }
+    let skipped = args.last.map_or(0, |last| messages.len().saturating_sub(last));
+    for message in messages.iter().skip(skipped) {
+        options.output.print(&Entry::of(message, &own).record())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! One file per command: each turns its flags into calls of the client, and what comes back into records.
+
+mod completions;
+mod contact;
+mod history;
+mod invite;
+mod man;
+mod receive;
+mod register;
+mod relay;
+mod safety_number;
+mod send;
+mod whoami;
+
+pub use receive::notice;
+pub use send::read_lines;
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kuvert_client::{Client, Connection, NotSent};
+
+use crate::args::{Command, Contact};
+use crate::error::Failure;
+use crate::options::Options;
+use crate::output::record::Record;
+use crate::{chat, demo};
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What the command could not do.
+pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Register(args) => block_on(register::run(args, options)),
+        Command::Whoami => whoami::run(options),
+        Command::Invite => invite::run(options),
+        Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
+        Command::Contact(Contact::List) => contact::list(options),
+        Command::Contact(Contact::Verify(who)) => contact::verify(&who.who, options),
+        Command::Contact(Contact::Accept(who)) => contact::accept(&who.who, options),
+        Command::Contact(Contact::Block { who, unblock }) => contact::block(&who.who, !unblock, options),
+        Command::SafetyNumber(args) => safety_number::run(&args, options),
+        Command::Send(args) => block_on(send::run(args, options)),
+        Command::Receive(args) => block_on(receive::run(&args, options)),
+        Command::Chat(who) => block_on(chat::run(&who.who, options)),
+        Command::History(args) => history::run(&args, options),
+        Command::Demo(args) => block_on(demo::run(args, options)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the account of the home that the options name.
+///
+/// # Errors
+/// There is none, or it cannot be used.
+pub fn open(options: &Options) -> Result<Client, Failure> {
+    Ok(Client::open(&options.home()?, client_options(None))?)
+}
+
+/// How patient the client is; `limit` is how long the user wants to wait at most.
+pub fn client_options(limit: Option<Duration>) -> kuvert_client::Options {
+    let mut options = kuvert_client::Options {
+        store_key_file: std::env::var_os("KUVERT_STORE_KEY_FILE").filter(|path| !path.is_empty()).map(Into::into),
+        ..kuvert_client::Options::default()
+    };
+    if let Some(limit) = limit {
+        options.connect_timeout = options.connect_timeout.min(limit);
+    }
+    options
+}
+
+/// Sends what is queued, prints what the relay accepted, and returns what could not be sent.
+///
+/// # Errors
+/// The connection or the store failed, or nobody reads the output.
+pub async fn flush(client: &Client, connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
+    let mut printed = Ok(());
+    let report = client
+        .flush(connection, |accepted| {
+            if printed.is_ok() {
+                let id = accepted.message.id.to_string();
+                printed = options.output.print(&Record::Accepted { id: &id, to: &accepted.to });
+            }
+        })
+        .await?;
+    printed?;
+    Ok(report.not_sent)
+}
+
+/// Remarks upon messages that could not be sent, when they are not what the user asked for now.
+pub fn remark(not_sent: &[NotSent], options: &Options) {
+    for message in not_sent {
+        options.output.note(&format!("still not sent to {}: {}", message.to, message.reason));
+    }
+}
+
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("start the runtime", &error))?;
+    runtime.block_on(command)
+}

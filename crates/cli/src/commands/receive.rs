@@ -1,0 +1,171 @@
+//! `kuvert receive`: print first, then mark as shown, so that a kill in between repeats a message instead of losing it.
+
+use std::ops::ControlFlow;
+
+use kuvert_client::{Client, Connection, Event, ReceiptKind, ReceiveOptions, Whoami};
+use tokio::sync::Notify;
+
+use crate::args::Receive;
+use crate::commands::{client_options, flush, remark};
+use crate::error::Failure;
+use crate::options::Options;
+use crate::output::record::{Entry, Record};
+use crate::signals::Stop;
+
+/// Fetches and shows what waits, and with `--follow` what comes.
+pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
+    let mut stop = Stop::listen()?;
+    let client = Client::open(&options.home()?, client_options(args.timeout))?;
+    let command = async {
+        let connection = match client.connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                // What is in the store already can be read without a relay.
+                show_stored(&client, args, options)?;
+                return Err(error.into());
+            }
+        };
+        remark(&flush(&client, &connection, options).await?, options);
+        let received = receive(&client, &connection, args, options).await;
+        // The last receipts; a connection that broke has them sent by the next command.
+        let sent = flush(&client, &connection, options).await;
+        connection.close().await;
+        received?;
+        sent.map(drop)
+    };
+    tokio::select! {
+        ended = command => ended,
+        // Every step up to here is committed: nothing to undo.
+        () = stop.requested() => Ok(()),
+    }
+}
+
+/// Runs the client's receiving loop, and beside it a flush whenever read receipts are due.
+async fn receive(client: &Client, connection: &Connection, args: &Receive, options: &Options) -> Result<(), Failure> {
+    let due = Notify::new();
+    let mut screen = Screen::new(client, args, options)?;
+    let mut failure = None;
+    // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
+    let wait = args.follow || args.timeout.is_some();
+    let receive_options = ReceiveOptions { follow: wait, timeout: args.timeout, max: args.max };
+    let receiving = client.receive(connection, receive_options, |event| match screen.show(event) {
+        Ok(next) => {
+            due.notify_one();
+            next
+        }
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    let flushing = async {
+        loop {
+            due.notified().await;
+            // A broken connection is mended by the receiving loop, which flushes then, too.
+            let _ = client.flush(connection, |_| {}).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = receiving => ended,
+        () = flushing => return Ok(()),
+    };
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(ended.map(drop)?),
+    }
+}
+
+/// Prints and marks what an earlier command stored and did not come to show.
+fn show_stored(client: &Client, args: &Receive, options: &Options) -> Result<(), Failure> {
+    let mut screen = Screen::new(client, args, options)?;
+    let most = args.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+    for message in client.unshown()?.into_iter().take(most) {
+        // A message never ends the loop.
+        let _ = screen.show(Event::Message(message))?;
+    }
+    Ok(())
+}
+
+/// Prints events.
+struct Screen<'a> {
+    client: &'a Client,
+    args: &'a Receive,
+    options: &'a Options,
+    own: Whoami,
+    /// Something was printed that a user waits for.
+    shown: bool,
+}
+
+impl<'a> Screen<'a> {
+    fn new(client: &'a Client, args: &'a Receive, options: &'a Options) -> Result<Self, Failure> {
+        Ok(Self { client, args, options, own: client.whoami()?, shown: false })
+    }
+
+    /// Prints an event, and says whether to go on.
+    fn show(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
+        let output = &self.options.output;
+        match event {
+            Event::Message(message) => {
+                output.print(&Entry::of(&message, &self.own).record())?;
+                self.client.mark_read(&[message.message])?;
+                self.shown = true;
+            }
+            Event::Receipt { message, from, kind, .. } => {
+                let kind = match kind {
+                    ReceiptKind::Delivered => "delivered",
+                    ReceiptKind::Read => "read",
+                };
+                output.print(&Record::Receipt { id: &message.id.to_string(), from: &from, kind })?;
+                self.shown = true;
+            }
+            Event::Expired { count } => {
+                output.print(&Record::Expired { count })?;
+                self.shown = true;
+            }
+            Event::NewContact(contact) => {
+                let account = contact.account.to_string();
+                output.print(&Record::NewContact { alias: &contact.alias, account: &account })?;
+            }
+            Event::IdentityChanged { account, who } => {
+                output.print(&Record::IdentityChanged { who: &who, account: &account.to_string() })?;
+            }
+            Event::CaughtUp if self.args.follow => output.print(&Record::CaughtUp {})?,
+            // With --timeout or --max alone: end when there was something and nothing is left.
+            Event::CaughtUp if self.shown && self.args.max.is_none() => return Ok(ControlFlow::Break(())),
+            Event::CaughtUp => {}
+            Event::Disconnected { code, message } if !self.args.follow => return Err(Failure::new(code, message)),
+            other => {
+                if let Some((code, message)) = notice(&other) {
+                    output.print(&Record::Notice { code, message: &message })?;
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The rarer events in words; none for what is of no interest to people.
+pub fn notice(event: &Event) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::DeviceListConflict { who, conflict, .. } => (
+            "device-list-conflict",
+            format!("the device list of {who} contradicts what is known ({conflict:?}): ask the relay's operator"),
+        ),
+        Event::Undecryptable { who, reset_queued, .. } => (
+            "undecryptable",
+            format!(
+                "a message from {who} could not be opened and is lost{}",
+                if *reset_queued { "; a fresh session is being started" } else { "" }
+            ),
+        ),
+        Event::SessionReset { who, .. } => {
+            ("session-reset", format!("{who} could not open a message of yours and started a fresh session"))
+        }
+        Event::Refused { reason, .. } => {
+            ("refused", format!("an envelope was thrown away that no honest sender or relay produces ({reason:?})"))
+        }
+        Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
+        Event::Reconnected => ("reconnected", "connected again".to_owned()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,165 @@
+//! Relay and clients as processes of this same program. All of them end with the demo.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::error::Failure;
+
+/// A command that takes longer than this is stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The relay gets this long to finish.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// A running relay.
+#[derive(Debug)]
+pub struct Relay {
+    child: Child,
+    /// Kept open: the relay may have more to say.
+    _stdout: Lines<BufReader<ChildStdout>>,
+    /// `kuvert://…`
+    pub address: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Relay {
+    /// Starts `kuvert relay serve`; port 0 picks a free one.
+    pub async fn start(data: &Path, port: u16) -> Result<Self, Failure> {
+        let listen = format!("127.0.0.1:{port}");
+        let arguments = ["relay", "serve", "--listen", &listen, "--observe", "--data"].map(OsString::from);
+        let mut command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
+        command.stderr(log_file(data)?);
+        let mut child = command.spawn().map_err(|error| Failure::io("start the relay", &error))?;
+        let pid = child.id().unwrap_or_default();
+        let stdout = child.stdout.take().ok_or_else(|| failed("the relay has no output"))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let Ok(Ok(Some(line))) = first else {
+            return Err(failed(&format!("the relay did not start: see {}", log_path(data).display())));
+        };
+        // The first line holds the address, as words or as an object.
+        let address = line
+            .split(|c: char| c.is_whitespace() || c == '"')
+            .find(|word| word.starts_with("kuvert://"))
+            .ok_or_else(|| failed("the relay's first line holds no address"))?
+            .to_owned();
+        Ok(Self { child, _stdout: lines, address, pid })
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.split(['/', '#']).nth(2).and_then(|host| host.rsplit(':').next()?.parse().ok()).unwrap_or_default()
+    }
+
+    /// SIGTERM, and waits until it has ended.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+                .map_err(|error| Failure::io("stop the relay", &error.into()))?;
+        }
+        match tokio::time::timeout(DRAIN, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            _ => Err(failed("the relay did not end in good order")),
+        }
+    }
+}
+
+/// What `kuvert relay inspect` says of the whole relay.
+pub async fn inspect(data: &Path) -> Result<Value, Failure> {
+    let arguments = ["relay", "inspect", "--json", "--data"].map(OsString::from);
+    let command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
+    let (_, stdout, _) = feed_and_wait(command, b"").await.map_err(|error| Failure::io("inspect the relay", &error))?;
+    let objects = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.into_iter().find(|object| object["type"] == "relay").ok_or_else(|| failed("the relay cannot be inspected"))
+}
+
+/// One person's client: a home, and commands on it.
+#[derive(Debug)]
+pub struct Client {
+    /// As the screen calls the person.
+    pub name: &'static str,
+    home: PathBuf,
+}
+
+impl Client {
+    /// A person whose client keeps its data below `directory`.
+    pub fn new(name: &'static str, directory: &Path) -> Self {
+        Self { name, home: directory.join(name.to_lowercase()) }
+    }
+
+    /// Runs a command of this program to its end and returns the objects that it printed.
+    pub async fn run(&self, arguments: &[&str], stdin: &str) -> Result<Vec<Value>, Failure> {
+        let globals = [OsStr::new("--json"), OsStr::new("--home"), self.home.as_os_str()];
+        let mut command = command(globals.into_iter().map(OsString::from).chain(arguments.iter().map(OsString::from)))?;
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let what = format!("{}'s `kuvert {}`", self.name, arguments.join(" "));
+        let ended = tokio::time::timeout(PATIENCE, feed_and_wait(command, stdin.as_bytes())).await;
+        let (success, stdout, stderr) = ended
+            .map_err(|_| failed(&format!("{what} hangs")))?
+            .map_err(|error| Failure::io(&format!("run {what}"), &error))?;
+        let mut objects = Vec::new();
+        for line in stdout.lines() {
+            let object = serde_json::from_str(line).map_err(|_| failed(&format!("{what} printed no JSON: {line}")))?;
+            objects.push(object);
+        }
+        if success {
+            return Ok(objects);
+        }
+        let said = objects.iter().rev().find_map(|object: &Value| object["message"].as_str());
+        Err(failed(&format!("{what} failed: {}", said.unwrap_or(stderr.trim()))))
+    }
+}
+
+async fn feed_and_wait(mut command: Command, input: &[u8]) -> std::io::Result<(bool, String, String)> {
+    let mut child = command.spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read its input has said why on its output.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let read_out = async { if let Some(mut stdout) = stdout { stdout.read_to_end(&mut out).await } else { Ok(0) } };
+    let read_err = async { if let Some(mut stderr) = stderr { stderr.read_to_end(&mut err).await } else { Ok(0) } };
+    let ((), read_out, read_err) = tokio::join!(feed, read_out, read_err);
+    read_out?;
+    read_err?;
+    let status = child.wait().await?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((status.success(), text(out), text(err)))
+}
+
+/// This program with other arguments, killed when it is let go of, and without settings meant for the user's own home.
+fn command(arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::io("find this program", &error))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KUVERT_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+fn log_path(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+fn log_file(data: &Path) -> Result<Stdio, Failure> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data));
+    file.map(Stdio::from).map_err(|error| Failure::io("write the relay's log", &error))
+}
+
+fn failed(message: &str) -> Failure {
+    Failure::new("demo-failed", message)
+}

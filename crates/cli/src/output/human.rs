@@ -1,0 +1,177 @@
+//! Results in words. Every text that came from outside passes [`harmless`] first.
+
+use crate::output::harmless;
+use crate::output::record::{Message, Record};
+use crate::output::style::Painter;
+use crate::output::time::Zone;
+
+/// Spaces before the second line of a message, so that no text can pass for a line of somebody else's.
+const CONTINUATION: &str = "                  ";
+
+/// What a person reads; empty for what only scripts need.
+pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
+    match record {
+        Record::Registered { account, name, relay, .. } => {
+            let known_as = match name {
+                Some(name) => format!("You are registered as {}.", painter.person(name)),
+                None => "You are registered, without a name.".to_owned(),
+            };
+            format!(
+                "{known_as}\n  account  {}\n  relay    {}\nNext: `kuvert invite` prints a link for others, `kuvert contact add NAME|LINK` adds one of them.",
+                painter.faint(account),
+                painter.faint(&harmless::line(relay)),
+            )
+        }
+        Record::Whoami { account, device, name, relay, queued, unshown, .. } => {
+            let mut out = format!(
+                "{}\n  account  {account}\n  device   {device}\n  relay    {}",
+                painter.person(name.unwrap_or("(no name)")),
+                harmless::line(relay),
+            );
+            if *queued > 0 {
+                out.push_str(&format!("\n  queued   {queued} for the relay"));
+            }
+            if *unshown > 0 {
+                out.push_str(&format!("\n  unread   {unshown}: `kuvert receive` shows them"));
+            }
+            out
+        }
+        Record::Invite { link } => (*link).to_owned(),
+        Record::Contact { alias, account, name, verified, blocked, key_changed } => {
+            contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
+        }
+        Record::SafetyNumber { who, digits, verified } => safety_number(painter, who, digits, *verified),
+        Record::Accepted { to, .. } => {
+            format!("{} to {}: the relay has it on disk", painter.good("sent"), painter.person(&harmless::line(to)))
+        }
+        Record::Queued { to, .. } => format!(
+            "{} for {}: the next command that reaches the relay sends it",
+            painter.warning("queued"),
+            painter.person(&harmless::line(to))
+        ),
+        Record::Message(entry) => message(painter, entry),
+        Record::Receipt { from, kind, .. } => {
+            let ticks = if *kind == "read" { "✓✓ read by" } else { "✓ delivered to" };
+            painter.faint(&format!("{ticks} {}", harmless::line(from)))
+        }
+        Record::Expired { count } => {
+            let messages = if *count == 1 { "message was" } else { "messages were" };
+            painter.warning(&format!("{count} {messages} deleted by the relay unread: fetched too late"))
+        }
+        Record::IdentityChanged { who, .. } => {
+            let who = harmless::line(who);
+            painter.warning(&format!(
+                "the key of {who} changed: a new device, or somebody in between. Compare `kuvert safety-number {who}`, \
+                 then `kuvert contact accept {who}`"
+            ))
+        }
+        Record::NewContact { alias, account } => painter.warning(&format!(
+            "new contact {} ({account}), not verified: compare `kuvert safety-number {}` with them",
+            harmless::line(alias),
+            harmless::line(alias)
+        )),
+        Record::Notice { message, .. } => painter.warning(&harmless::text(message)),
+        Record::CaughtUp {} => String::new(),
+        Record::Error { message, .. } => harmless::text(message).into_owned(),
+    }
+}
+
+fn contact(
+    painter: &Painter,
+    alias: &str,
+    account: &str,
+    name: Option<&str>,
+    verified: bool,
+    blocked: bool,
+    key_changed: bool,
+) -> String {
+    let trust = if key_changed {
+        painter.warning("key changed")
+    } else if verified {
+        painter.good("verified")
+    } else {
+        painter.faint("not verified")
+    };
+    let name =
+        name.filter(|name| *name != alias).map(|name| format!(" ({})", harmless::line(name))).unwrap_or_default();
+    let blocked = if blocked { painter.warning("  blocked") } else { String::new() };
+    format!("{}{name}  {trust}{blocked}  {}", painter.person(&harmless::line(alias)), painter.faint(account))
+}
+
+/// Twelve groups of five digits in three rows, as one reads them out.
+fn safety_number(painter: &Painter, who: &str, digits: &str, verified: bool) -> String {
+    let who = harmless::line(who);
+    let groups: Vec<&str> = digits.as_bytes().chunks(5).filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    let rows: Vec<String> = groups.chunks(4).map(|row| format!("    {}", row.join(" "))).collect();
+    let state = if verified {
+        painter.good("verified")
+    } else {
+        format!("Equal on both sides? Then `kuvert contact verify {who}`.")
+    };
+    format!("Safety number with {}\n\n{}\n\n{state}", painter.person(&who), rows.join("\n"))
+}
+
+fn message(painter: &Painter, message: &Message<'_>) -> String {
+    let zone = Zone::system();
+    let at = zone.date_and_time(message.received_at.unwrap_or(message.sent_at));
+    let text = harmless::text(message.text);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or("");
+    let from = harmless::line(message.from);
+    let from = if message.direction == "out" { painter.faint(&from) } else { painter.person(&from) };
+    let tick = match message.state {
+        Some("queued") => format!(" {}", painter.warning("(waits in the queue)")),
+        Some("delivered") => format!(" {}", painter.faint("✓")),
+        Some("failed") => format!(" {}", painter.warning("(not sent)")),
+        Some("read") => format!(" {}", painter.good("✓✓")),
+        _ => String::new(),
+    };
+    let mut out = format!("{}  {from}: {first}", painter.faint(&at));
+    for line in lines {
+        out.push('\n');
+        out.push_str(CONTINUATION);
+        out.push_str(line);
+    }
+    out.push_str(&tick);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(text: &str) -> String {
+        let message = Message {
+            id: "i",
+            from: "mallory",
+            account: "a",
+            text,
+            sent_at: 0,
+            received_at: Some(1_795_262_400_000),
+            direction: "in",
+            state: None,
+        };
+        describe(&Record::Message(message), &Painter::new(false))
+    }
+
+    #[test]
+    fn received_text_cannot_command_the_terminal() {
+        let shown = received("\x1b[2J\x1b[H\u{9b}1mhello\r");
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+    }
+
+    #[test]
+    fn a_second_line_cannot_pass_for_another_message() {
+        let shown = received("hi\n2026-11-21 12:00  bob: I owe you money");
+        let second = shown.lines().nth(1).unwrap();
+        assert!(second.starts_with(CONTINUATION), "{second:?}");
+    }
+
+    #[test]
+    fn safety_numbers_stand_in_groups_of_five() {
+        let digits: String = (0..60).map(|i| char::from(b'0' + i % 10)).collect();
+        let shown =
+            describe(&Record::SafetyNumber { who: "bob", digits: &digits, verified: true }, &Painter::new(false));
+        assert_eq!(shown.matches("01234 56789 01234 56789").count(), 3);
+    }
+}

@@ -1,0 +1,116 @@
+//! What a command has to say: for people, or as JSON lines. Results go to stdout, everything else to stderr.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`record`] | every JSON object that the program prints |
+//! | [`human`] | the same for people |
+//! | [`harmless`] | received text, made safe for a terminal |
+//! | [`style`] | colours, switched off by `NO_COLOR` or a pipe |
+//! | [`time`] | times of day in the user's own zone |
+//! | [`wrap`] | lines that fit a width |
+
+pub mod harmless;
+pub mod human;
+pub mod record;
+pub mod style;
+pub mod time;
+pub mod wrap;
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::Failure;
+use crate::output::record::Record;
+use crate::output::style::Painter;
+
+/// Where results go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+    painter: Painter,
+}
+
+/// Whether the user asked for no colours (<https://no-color.org>).
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+impl Output {
+    /// JSON lines, or words for people.
+    pub fn new(json: bool) -> Self {
+        Self { json, painter: Painter::new(!no_color() && io::stdout().is_terminal()) }
+    }
+
+    /// Whether JSON lines were asked for.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The colours of stdout.
+    pub fn painter(&self) -> Painter {
+        self.painter
+    }
+
+    /// Prints one result, whole and at once: after this returns, a kill no longer takes it back.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub fn print(&self, record: &Record<'_>) -> Result<(), Failure> {
+        let text = if self.json {
+            serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?
+        } else {
+            human::describe(record, &self.painter)
+        };
+        if text.is_empty() && !self.json {
+            return Ok(());
+        }
+        write_line(&text)
+    }
+
+    /// Prints a JSON document of another shape than a [`Record`].
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub fn document(&self, document: &serde_json::Value) -> Result<(), Failure> {
+        write_line(&document.to_string())
+    }
+
+    /// Prints words for people only, for instance a QR code.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub fn words(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { write_line(text) }
+    }
+
+    /// A remark on stderr, for people only.
+    pub fn note(&self, text: &str) {
+        if !self.json {
+            // Nobody is left to be told when stderr is gone.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Reports a failure: as an object on stdout with `--json`, else on stderr.
+    pub fn failure(&self, failure: &Failure) {
+        let Failure::Failed { code, message } = failure else { return };
+        if self.json {
+            // The exit code says it, too.
+            let _ = self.print(&Record::Error { code, message });
+        } else {
+            let painter = Painter::new(!no_color() && io::stderr().is_terminal());
+            let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), harmless::text(message));
+        }
+    }
+}
+
+/// One write for the whole line: what reads along never sees half of it (up to the pipe's atomic size).
+fn write_line(text: &str) -> Result<(), Failure> {
+    let mut line = String::with_capacity(text.len() + 1);
+    line.push_str(text);
+    line.push('\n');
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::io("write to stdout", &error))
+}

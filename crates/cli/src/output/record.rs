@@ -1,0 +1,247 @@
+//! Every JSON object that the program prints, one variant per `type`. Scripts rely on the names: fields may be added,
+//! none may change or go.
+
+use kuvert_client::{ContactInfo, Direction, MessageRecord, MessageState, Whoami};
+use serde::Serialize;
+
+/// One object on stdout.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record<'a> {
+    /// A new account.
+    Registered {
+        /// The account, 26 characters.
+        account: &'a str,
+        /// The number of this device.
+        device: u32,
+        /// `account.device`, what envelopes are addressed to.
+        address: &'a str,
+        /// The name that others find it by.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+        /// The relay's address.
+        relay: &'a str,
+    },
+    /// The account of this home.
+    Whoami {
+        /// The account, 26 characters.
+        account: &'a str,
+        /// The number of this device.
+        device: u32,
+        /// `account.device`.
+        address: &'a str,
+        /// The name that others find it by.
+        name: Option<&'a str>,
+        /// The relay's address.
+        relay: &'a str,
+        /// Messages that wait for the relay.
+        queued: u64,
+        /// Messages that were received and not shown.
+        unshown: u64,
+    },
+    /// What others add this account with.
+    Invite {
+        /// Carries the address and the account key's fingerprint.
+        link: &'a str,
+    },
+    /// A contact as it stands now.
+    Contact {
+        /// What the user calls it.
+        alias: &'a str,
+        /// The account, 26 characters.
+        account: &'a str,
+        /// Its name at the relay.
+        name: Option<&'a str>,
+        /// The account key was compared, or came in an invite link.
+        verified: bool,
+        /// Its messages are dropped.
+        blocked: bool,
+        /// Its key changed and the new one was not accepted: nothing is sent.
+        key_changed: bool,
+    },
+    /// What two people compare.
+    SafetyNumber {
+        /// The contact's alias.
+        who: &'a str,
+        /// 60 digits.
+        digits: &'a str,
+        /// The user said that it was compared.
+        verified: bool,
+    },
+    /// The relay has a message on disk.
+    Accepted {
+        /// The message, and the envelope that `kuvert-relay inspect` shows.
+        id: &'a str,
+        /// The contact's alias.
+        to: &'a str,
+    },
+    /// A message is in this home's queue.
+    Queued {
+        /// The message.
+        id: &'a str,
+        /// The contact's alias.
+        to: &'a str,
+    },
+    /// A message, received or (in a history) sent.
+    Message(Message<'a>),
+    /// A contact's device has, or the contact has seen, messages of ours.
+    Receipt {
+        /// The message.
+        id: &'a str,
+        /// The contact's alias.
+        from: &'a str,
+        /// `delivered` or `read`.
+        kind: &'static str,
+    },
+    /// The relay deleted messages that were not fetched in time.
+    Expired {
+        /// How many.
+        count: u64,
+    },
+    /// A contact's key is another one now.
+    IdentityChanged {
+        /// The contact's alias.
+        who: &'a str,
+        /// The account, 26 characters.
+        account: &'a str,
+    },
+    /// Somebody who was no contact wrote, and is one now: unverified.
+    NewContact {
+        /// Its alias: its name, or the beginning of its account.
+        alias: &'a str,
+        /// The account, 26 characters.
+        account: &'a str,
+    },
+    /// Something else that a person should know: a message that could not be opened, a session that began anew, a
+    /// connection that broke or came back.
+    Notice {
+        /// Stable, kebab-case.
+        code: &'a str,
+        /// For people.
+        message: &'a str,
+    },
+    /// Everything that waited has been shown; from here on messages come as they are sent. Only with `--follow`.
+    CaughtUp {},
+    /// How a command failed.
+    Error {
+        /// Stable, kebab-case; docs/ERRORS.md lists all.
+        code: &'a str,
+        /// For people: what happened and what to do next.
+        message: &'a str,
+    },
+}
+
+/// A message.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Message<'a> {
+    /// 26 characters, the same on both sides.
+    pub id: &'a str,
+    /// The alias or name of who wrote it.
+    pub from: &'a str,
+    /// The account of who wrote it.
+    pub account: &'a str,
+    /// The text as it was written.
+    pub text: &'a str,
+    /// By the sender's clock, Unix milliseconds.
+    pub sent_at: u64,
+    /// By this machine's clock, Unix milliseconds; null for a message of our own.
+    pub received_at: Option<u64>,
+    /// `in` or `out`.
+    pub direction: &'static str,
+    /// Of a message of our own: `queued`, `accepted`, `delivered`, `read` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+}
+
+impl<'a> Record<'a> {
+    /// A contact; `account` is its account as text.
+    pub fn contact(contact: &'a ContactInfo, account: &'a str) -> Self {
+        Self::Contact {
+            alias: &contact.alias,
+            account,
+            name: contact.name.as_deref(),
+            verified: contact.verified,
+            blocked: contact.blocked,
+            key_changed: contact.key_changed,
+        }
+    }
+}
+
+/// A message of the store, with the texts that its record borrows.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    message: &'a MessageRecord,
+    id: String,
+    from: &'a str,
+    account: String,
+}
+
+impl<'a> Entry<'a> {
+    /// A stored message; `own` wrote the outgoing ones.
+    pub fn of(message: &'a MessageRecord, own: &'a Whoami) -> Self {
+        let id = message.message.id.to_string();
+        match message.direction {
+            Direction::Incoming => {
+                Self { message, id, from: &message.alias, account: message.message.account.to_string() }
+            }
+            Direction::Outgoing => {
+                let from = own.name.as_deref().unwrap_or("me");
+                Self { message, id, from, account: own.address.account.to_string() }
+            }
+        }
+    }
+
+    /// The record to print.
+    pub fn record(&self) -> Record<'_> {
+        let incoming = self.message.direction == Direction::Incoming;
+        Record::Message(Message {
+            id: &self.id,
+            from: self.from,
+            account: &self.account,
+            text: &self.message.text,
+            sent_at: self.message.sent_at,
+            received_at: incoming.then_some(self.message.stored_at),
+            direction: if incoming { "in" } else { "out" },
+            state: match self.message.state {
+                MessageState::Queued => Some("queued"),
+                MessageState::Accepted => Some("accepted"),
+                MessageState::Delivered => Some("delivered"),
+                MessageState::Read => Some("read"),
+                MessageState::Failed(_) => Some("failed"),
+                MessageState::Unshown | MessageState::Shown => None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_spelt_as_scripts_expect_them() {
+        let json = |record: &Record| serde_json::to_value(record).unwrap();
+        let number = json(&Record::SafetyNumber { who: "bob", digits: "1", verified: false });
+        assert_eq!(number, serde_json::json!({"type":"safety_number","who":"bob","digits":"1","verified":false}));
+        assert_eq!(json(&Record::Expired { count: 3 }), serde_json::json!({"type":"expired","count":3}));
+        assert_eq!(json(&Record::CaughtUp {}), serde_json::json!({"type":"caught_up"}));
+        assert_eq!(
+            json(&Record::Error { code: "c", message: "m" }),
+            serde_json::json!({"type":"error","code":"c","message":"m"})
+        );
+        let message = json(&Record::Message(Message {
+            id: "i",
+            from: "bob",
+            account: "a",
+            text: "t",
+            sent_at: 1,
+            received_at: Some(2),
+            direction: "in",
+            state: None,
+        }));
+        assert_eq!(
+            message,
+            serde_json::json!({"type":"message","id":"i","from":"bob","account":"a","text":"t","sent_at":1,"received_at":2,"direction":"in"})
+        );
+    }
+}

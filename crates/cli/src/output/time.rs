@@ -1,0 +1,91 @@
+//! Times for people, in the user's own time zone. Unix milliseconds come in; nothing here reads the clock but [`now_ms`].
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned, civil::Date};
+
+/// The clock of this machine, Unix milliseconds; 0 for a clock before 1970.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A zone in which times are shown.
+#[derive(Clone, Debug)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// The zone that this machine is set to; UTC if it does not say.
+    pub fn system() -> Self {
+        Self(TimeZone::system())
+    }
+
+    /// UTC, for tests.
+    #[cfg(test)]
+    pub fn utc() -> Self {
+        Self(TimeZone::UTC)
+    }
+
+    /// `14:05`
+    pub fn time_of_day(&self, ms: u64) -> String {
+        self.at(ms).map_or_else(|| "--:--".to_owned(), |at| at.strftime("%H:%M").to_string())
+    }
+
+    /// `14:05:09.123`
+    pub fn time_of_day_exact(&self, ms: u64) -> String {
+        self.at(ms).map_or_else(|| "--:--".to_owned(), |at| at.strftime("%H:%M:%S%.3f").to_string())
+    }
+
+    /// `2026-11-21 14:05`
+    pub fn date_and_time(&self, ms: u64) -> String {
+        self.at(ms).map_or_else(|| "unknown time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+    }
+
+    /// The day that a time falls on; none for a time that no calendar holds (a sender may claim anything).
+    pub fn day(&self, ms: u64) -> Option<Date> {
+        self.at(ms).map(|at| at.date())
+    }
+
+    /// `Today`, `Yesterday`, or `Saturday, 21 November 2026`.
+    pub fn day_name(&self, day: Option<Date>, now: u64) -> String {
+        let Some(day) = day else { return "Unknown day".to_owned() };
+        let today = self.day(now);
+        if today == Some(day) {
+            return "Today".to_owned();
+        }
+        if today.and_then(|today| today.yesterday().ok()) == Some(day) {
+            return "Yesterday".to_owned();
+        }
+        day.strftime("%A, %-d %B %Y").to_string()
+    }
+
+    fn at(&self, ms: u64) -> Option<Zoned> {
+        let ms = i64::try_from(ms).ok()?;
+        Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.0.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 1_795_262_400_000; // 2026-11-21 12:00 UTC
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn days_have_names() {
+        let zone = Zone::utc();
+        assert_eq!(zone.date_and_time(NOON), "2026-11-21 12:00");
+        assert_eq!(zone.day_name(zone.day(NOON), NOON + 1), "Today");
+        assert_eq!(zone.day_name(zone.day(NOON - DAY), NOON), "Yesterday");
+        assert_eq!(zone.day_name(zone.day(NOON - 2 * DAY), NOON), "Thursday, 19 November 2026");
+    }
+
+    #[test]
+    fn a_sender_may_claim_any_time() {
+        let zone = Zone::utc();
+        assert_eq!(zone.time_of_day(u64::MAX), "--:--");
+        assert_eq!(zone.day_name(zone.day(u64::MAX), NOON), "Unknown day");
+    }
+}

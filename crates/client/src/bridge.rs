@@ -1,0 +1,204 @@
+//! The only file where the protocol's types and the wire's meet.
+
+use bytes::Bytes;
+use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
+use kuvert_types::limits::MAX_TEXT_BYTES;
+use kuvert_types::{DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
+use kuvert_wire::checked::{FieldError, InField as _, array, required};
+use kuvert_wire::v1;
+use prost::Message as _;
+
+/// A signed prekey to publish.
+pub fn signed_prekey(prekey: &SignedPrekey) -> v1::SignedPrekey {
+    v1::SignedPrekey {
+        id: prekey.id,
+        public_key: Bytes::copy_from_slice(&prekey.public_key),
+        signature: Bytes::copy_from_slice(prekey.signature.as_bytes()),
+    }
+}
+
+/// A one-time curve prekey to publish.
+pub fn one_time_prekey(prekey: &OneTimePrekey) -> v1::OneTimePrekey {
+    v1::OneTimePrekey { id: prekey.id, public_key: Bytes::copy_from_slice(&prekey.public_key) }
+}
+
+/// A KEM prekey to publish.
+pub fn kem_prekey(prekey: &KemPrekey) -> v1::KemPrekey {
+    v1::KemPrekey {
+        id: prekey.id,
+        public_key: Bytes::copy_from_slice(prekey.public_key.as_slice()),
+        signature: Bytes::copy_from_slice(prekey.signature.as_bytes()),
+    }
+}
+
+/// A bundle that the relay served, well-formed and not yet verified.
+pub fn prekey_bundle(bundle: &v1::PrekeyBundle) -> Result<PrekeyBundle, FieldError> {
+    let signed = required(bundle.signed_prekey.as_ref(), "signed_prekey")?;
+    let kem = required(bundle.kem_prekey.as_ref(), "kem_prekey")?;
+    let one_time = bundle.one_time_prekey.as_ref().map(|prekey| {
+        Ok::<_, FieldError>(OneTimePrekey {
+            id: prekey.id,
+            public_key: array(&prekey.public_key, "one_time_prekey.public_key")?,
+        })
+    });
+    Ok(PrekeyBundle {
+        certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).in_field("certificate")?,
+        signed_prekey: SignedPrekey {
+            id: signed.id,
+            public_key: array(&signed.public_key, "signed_prekey.public_key")?,
+            signature: Signature::try_from(signed.signature.as_ref()).in_field("signed_prekey.signature")?,
+        },
+        kem_prekey: KemPrekey {
+            id: kem.id,
+            public_key: Box::new(array(&kem.public_key, "kem_prekey.public_key")?),
+            signature: Signature::try_from(kem.signature.as_ref()).in_field("kem_prekey.signature")?,
+        },
+        kem_kind: if bundle.kem_prekey_is_last_resort { KemPrekeyKind::LastResort } else { KemPrekeyKind::OneTime },
+        one_time_prekey: one_time.transpose()?,
+    })
+}
+
+/// What stands in a content, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    /// The message's id.
+    pub id: EnvelopeId,
+    /// By the sender's clock.
+    pub sent_at: u64,
+    /// What the sender says about its own device list.
+    pub sender_list: DeviceListState,
+    /// What the sender believes about ours.
+    pub recipient_list: DeviceListState,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a content says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// A text, 1 to [`MAX_TEXT_BYTES`] bytes.
+    Text(String),
+    /// Message ids.
+    Receipts {
+        /// Stored.
+        delivered: Vec<EnvelopeId>,
+        /// Read.
+        read: Vec<EnvelopeId>,
+    },
+    /// A fresh session was started.
+    SessionReset,
+    /// Something that a newer client sends. Authentic, and not for us.
+    Unknown,
+}
+
+/// A content that waits for sealing: the device lists' states come with [`seal_content`].
+pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
+    let message_id = Bytes::copy_from_slice(id.as_bytes());
+    v1::Content { message_id, sent_at, sender_list: None, recipient_list: None, body: Some(body) }.encode_to_vec()
+}
+
+/// A draft with the lists' states as they are now.
+pub fn seal_content(
+    draft: &[u8],
+    own: DeviceListState,
+    theirs: DeviceListState,
+) -> Result<Vec<u8>, prost::DecodeError> {
+    let mut content = v1::Content::decode(draft)?;
+    content.sender_list = Some(list_state(own));
+    content.recipient_list = Some(list_state(theirs));
+    Ok(content.encode_to_vec())
+}
+
+fn list_state(state: DeviceListState) -> v1::DeviceListState {
+    v1::DeviceListState { number: state.number, hash: Bytes::copy_from_slice(&state.hash) }
+}
+
+/// Reads a content that came out of a session.
+pub fn open_content(plaintext: &[u8]) -> Result<Content, FieldError> {
+    let malformed = |field| FieldError { field, reason: kuvert_types::DecodeError::Value };
+    let content = v1::Content::decode(plaintext).map_err(|_| malformed("content"))?;
+    let state = |state: Option<v1::DeviceListState>, field| {
+        let state = required(state, field)?;
+        Ok::<_, FieldError>(DeviceListState { number: state.number, hash: array(&state.hash, field)? })
+    };
+    let ids = |ids: &[Bytes], field| -> Result<Vec<_>, FieldError> {
+        ids.iter().map(|id| EnvelopeId::try_from(id.as_ref()).in_field(field)).collect()
+    };
+    let body = match content.body {
+        Some(v1::content::Body::Text(text)) if (1..=MAX_TEXT_BYTES).contains(&text.text.len()) => Body::Text(text.text),
+        Some(v1::content::Body::Text(_)) => return Err(malformed("text")),
+        Some(v1::content::Body::Receipts(receipts)) => Body::Receipts {
+            delivered: ids(&receipts.delivered, "receipts.delivered")?,
+            read: ids(&receipts.read, "receipts.read")?,
+        },
+        Some(v1::content::Body::SessionReset(_)) => Body::SessionReset,
+        None => Body::Unknown,
+    };
+    Ok(Content {
+        id: EnvelopeId::try_from(content.message_id.as_ref()).in_field("message_id")?,
+        sent_at: content.sent_at,
+        sender_list: state(content.sender_list, "sender_list")?,
+        recipient_list: state(content.recipient_list, "recipient_list")?,
+        body,
+    })
+}
+
+/// A text's body.
+pub fn text(text: &str) -> v1::content::Body {
+    v1::content::Body::Text(v1::Text { text: text.to_owned() })
+}
+
+/// Receipts' body.
+pub fn receipts(delivered: &[EnvelopeId], read: &[EnvelopeId]) -> v1::content::Body {
+    let ids = |ids: &[EnvelopeId]| ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
+    v1::content::Body::Receipts(v1::Receipts { delivered: ids(delivered), read: ids(read) })
+}
+
+/// A reset's body.
+pub fn session_reset() -> v1::content::Body {
+    v1::content::Body::SessionReset(v1::SessionReset {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: EnvelopeId = EnvelopeId::from_bytes([4; 16]);
+
+    fn sealed(body: v1::content::Body) -> Vec<u8> {
+        let state = |number| DeviceListState { number, hash: [7; 32] };
+        seal_content(&draft(ID, 99, body), state(1), state(2)).unwrap()
+    }
+
+    #[test]
+    fn contents_round_trip() {
+        let content = open_content(&sealed(text("hello"))).unwrap();
+        assert_eq!((content.id, content.sent_at, content.body), (ID, 99, Body::Text("hello".into())));
+        assert_eq!((content.sender_list.number, content.recipient_list.number), (1, 2));
+        let body = open_content(&sealed(receipts(&[ID], &[]))).unwrap().body;
+        assert_eq!(body, Body::Receipts { delivered: vec![ID], read: vec![] });
+        assert_eq!(open_content(&sealed(session_reset())).unwrap().body, Body::SessionReset);
+    }
+
+    #[test]
+    fn contents_that_break_the_rules_are_refused() {
+        assert!(open_content(&sealed(text(""))).is_err());
+        assert!(open_content(&sealed(text(&"x".repeat(MAX_TEXT_BYTES + 1)))).is_err());
+        assert!(open_content(&sealed(text(&"x".repeat(MAX_TEXT_BYTES)))).is_ok());
+        assert!(open_content(&draft(ID, 1, text("no lists"))).is_err());
+        assert!(open_content(b"\xFF\xFF").is_err());
+        let mut content = v1::Content::decode(sealed(text("x")).as_slice()).unwrap();
+        content.message_id = Bytes::from_static(b"short");
+        assert!(open_content(&content.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn a_body_from_the_future_is_no_error() {
+        let mut bytes = sealed(session_reset());
+        // Field 15, length-delimited, 1 byte: unknown here.
+        let known = v1::Content { body: None, ..v1::Content::decode(bytes.as_slice()).unwrap() };
+        bytes = known.encode_to_vec();
+        bytes.extend_from_slice(&[0x7A, 1, 0]);
+        assert_eq!(open_content(&bytes).unwrap().body, Body::Unknown);
+    }
+}

@@ -1,0 +1,315 @@
+//! The address book: trust on first use with a pinned account key.
+//!
+//! ```text
+//!  add by name ──► unverified ──verify──► verified          add by link ──► verified
+//!                       │                    │
+//!                       └── another key ─────┴──► key changed: nothing is sent
+//!                                                    │ accept_key: the new key is pinned, unverified; sessions are dropped
+//!                                                    ▼
+//!                                                unverified
+//! ```
+
+use kuvert_protocol::identity::account_key_fingerprint;
+use kuvert_types::limits::{MAX_DEVICES, is_valid_name};
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceList, UnverifiedDeviceCertificate};
+use kuvert_wire::v1;
+
+use crate::devices;
+use crate::error::Error;
+use crate::event::ListConflict;
+use crate::records::ContactInfo;
+use crate::state::{self, ContactRow, OutboxRow, Outgoing};
+use crate::store::{Log, Table, Transaction};
+
+const MAX_ALIAS_CHARS: usize = 64;
+
+/// What a relay says about an account, after everything that can be checked without trusting anybody was checked: it is
+/// all of one piece under *some* account key.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Account {
+    /// The account.
+    pub id: AccountId,
+    /// The key that the relay shows.
+    pub key: AccountKey,
+    /// The list under that key.
+    pub list: DeviceList,
+    /// The name at the relay.
+    pub name: Option<String>,
+}
+
+impl Account {
+    /// Checks a record.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(record: &v1::AccountRecord) -> Result<Self, &'static str> {
+        let id = AccountId::try_from(record.account.as_ref()).map_err(|_| "account id")?;
+        let key = record.account_key.as_ref().try_into().map_err(|_| "account key")?;
+        let key = AccountKey::from_bytes(key);
+        let list = devices::signed(&record.device_list, &id, &key).map_err(|_| "device list")?;
+        for bytes in &record.certificates {
+            let certificate = UnverifiedDeviceCertificate::decode(bytes).map_err(|_| "device certificate")?;
+            let certificate = certificate.verify().map_err(|_| "device certificate")?;
+            if certificate.account_key() != key || !list.names(&certificate) {
+                return Err("device certificate");
+            }
+        }
+        let name = record.name.clone().filter(|name| is_valid_name(name));
+        Ok(Self { id, key, list, name })
+    }
+
+    /// As in invite links.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        account_key_fingerprint(&self.id, &self.key)
+    }
+}
+
+/// What a look at a fresh account record changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compared {
+    /// All as known, or newer.
+    Fits,
+    /// Another account key: noted in the row.
+    KeyChanged,
+    /// The device list contradicts what is known: not taken.
+    Conflict(ListConflict),
+}
+
+/// A contact with its account.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Contact {
+    /// The account.
+    pub account: AccountId,
+    /// What is known.
+    pub row: ContactRow,
+}
+
+impl Contact {
+    /// The contact of an account.
+    pub fn get(tx: &dyn Transaction, account: &AccountId) -> Result<Option<Self>, Error> {
+        let row = state::get(tx, Table::Contact, account.as_bytes())?;
+        Ok(row.map(|row| Self { account: *account, row }))
+    }
+
+    /// All contacts, by alias.
+    pub fn all(tx: &dyn Transaction) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for (key, value) in tx.list(Table::Contact)? {
+            let row = prost::Message::decode(value.as_slice()).map_err(|_| state::damaged("contacts"))?;
+            all.push(Self { account: state::account_id(&key)?, row });
+        }
+        all.sort_by(|a, b| a.row.alias.cmp(&b.row.alias));
+        Ok(all)
+    }
+
+    /// By alias, else by name, else by account id.
+    pub fn find(tx: &dyn Transaction, who: &str) -> Result<Option<Self>, Error> {
+        let who = who.trim();
+        let all = Self::all(tx)?;
+        let by = |test: &dyn Fn(&Self) -> bool| all.iter().find(|contact| test(contact)).cloned();
+        Ok(by(&|c| c.row.alias == who)
+            .or_else(|| by(&|c| c.row.name.as_deref() == Some(who)))
+            .or_else(|| by(&|c| c.account.to_string() == who)))
+    }
+
+    /// A new contact with a key that is trusted from now on.
+    pub fn new(account: AccountId, key: AccountKey, name: Option<String>, alias: String, now: u64) -> Self {
+        let row =
+            ContactRow { account_key: key.as_bytes().to_vec(), alias, name, added_at: now, ..ContactRow::default() };
+        Self { account, row }
+    }
+
+    /// Stores it.
+    pub fn save(&self, tx: &dyn Transaction) -> Result<(), Error> {
+        state::put(tx, Table::Contact, self.account.as_bytes(), &self.row)
+    }
+
+    /// For the caller.
+    pub fn info(&self) -> ContactInfo {
+        let ContactRow { alias, name, verified, blocked, changed_key, added_at, .. } = &self.row;
+        ContactInfo {
+            account: self.account,
+            alias: alias.clone(),
+            name: name.clone(),
+            verified: *verified,
+            blocked: *blocked,
+            key_changed: changed_key.is_some(),
+            added_at: *added_at,
+        }
+    }
+
+    /// Notes that somebody came under another account key; whether that is news.
+    pub fn note_key(&mut self, key: &AccountKey) -> bool {
+        let key = Some(key.as_bytes().to_vec());
+        if self.row.changed_key == key {
+            return false;
+        }
+        self.row.changed_key = key;
+        true
+    }
+
+    /// Compares with what the relay shows now, and takes what is newer.
+    pub fn compare(&mut self, account: &Account) -> Result<Compared, Error> {
+        if account.key != self.row.key()? {
+            self.note_key(&account.key);
+            return Ok(Compared::KeyChanged);
+        }
+        if let Err(conflict) = devices::take(&mut self.row, &account.list)? {
+            return Ok(Compared::Conflict(conflict));
+        }
+        if account.name.is_some() {
+            self.row.name.clone_from(&account.name);
+        }
+        Ok(Compared::Fits)
+    }
+
+    /// Whether anything may be sent to it.
+    ///
+    /// # Errors
+    /// `contact-blocked`, `identity-changed`.
+    pub fn may_send(&self) -> Result<(), Error> {
+        let who = || self.row.alias.clone();
+        if self.row.blocked {
+            return Err(Error::ContactBlocked { who: who() });
+        }
+        if self.row.changed_key.is_some() {
+            return Err(Error::IdentityChanged { who: who() });
+        }
+        Ok(())
+    }
+
+    /// Pins the changed key, drops sessions under the old one, and has what was sealed for them sealed anew.
+    pub fn accept_changed_key(&mut self, tx: &dyn Transaction, verified: bool) -> Result<(), Error> {
+        let Some(key) = self.row.changed_key.take() else { return Ok(()) };
+        self.row.account_key = key;
+        self.row.verified = verified;
+        self.row.device_list = None;
+        self.row.claimed_number = 0;
+        self.row.claimed_hash.clear();
+        self.save(tx)?;
+        for number in 1..=MAX_DEVICES as u32 {
+            let Ok(device) = DeviceId::new(number) else { continue };
+            let address = Address { account: self.account, device }.to_bytes();
+            tx.delete(Table::Session, &address)?;
+            tx.delete(Table::Peer, &address)?;
+        }
+        for entry in tx.scan(Log::Outbox, Some(self.account.as_bytes()), 0, usize::MAX)? {
+            let outgoing = Outgoing::read(&entry)?;
+            if !outgoing.row.sealed.is_empty() {
+                let row = OutboxRow { sealed: Vec::new(), ..outgoing.row };
+                tx.replace(Log::Outbox, outgoing.place, &prost::Message::encode_to_vec(&row))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks that an alias can be typed and told apart, and that no other contact has it.
+pub fn check_alias(tx: &dyn Transaction, alias: &str, account: &AccountId) -> Result<(), Error> {
+    let length = alias.chars().count();
+    if !(1..=MAX_ALIAS_CHARS).contains(&length) || alias.trim() != alias || alias.chars().any(char::is_control) {
+        return Err(Error::AliasInvalid { alias: alias.escape_default().to_string() });
+    }
+    let taken = Contact::all(tx)?.into_iter().any(|contact| contact.row.alias == alias && contact.account != *account);
+    if taken { Err(Error::AliasTaken { alias: alias.to_owned() }) } else { Ok(()) }
+}
+
+/// An alias for somebody who was not given one: the name, else the first 8 characters of the account, else all of them.
+pub fn free_alias(tx: &dyn Transaction, account: &AccountId, name: Option<&str>) -> Result<String, Error> {
+    let id = account.to_string();
+    for candidate in name.into_iter().chain([&id[..8], id.as_str()]) {
+        match check_alias(tx, candidate, account) {
+            Ok(()) => return Ok(candidate.to_owned()),
+            Err(Error::AliasTaken { .. } | Error::AliasInvalid { .. }) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    // Somebody else is called by this account's id.
+    Ok(format!("{id}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Mode, Store};
+    use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
+    use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+
+    const ID: AccountId = AccountId::from_bytes([1; 16]);
+
+    fn record(number: u64) -> v1::AccountRecord {
+        let mut rng = crate::rng::system_rng();
+        let (secret, device) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
+        let certificate = device.certify(&secret, Address { account: ID, device: DeviceId::PRIMARY });
+        let devices = vec![DeviceEntry { device: DeviceId::PRIMARY, certificate_hash: certificate.hash() }];
+        let list = secret.sign_device_list(&DeviceListBody { account: ID, number, devices }).unwrap();
+        v1::AccountRecord {
+            account: ID.as_bytes().to_vec().into(),
+            account_key: secret.public().as_bytes().to_vec().into(),
+            device_list: list.encode().into(),
+            certificates: vec![certificate.encode().to_vec().into()],
+            name: Some("bob".into()),
+        }
+    }
+
+    #[test]
+    fn records_have_to_be_of_one_piece() {
+        let (good, other) = (record(1), record(1));
+        assert!(Account::check(&good).is_ok());
+        for mixed in [
+            v1::AccountRecord { account_key: other.account_key, ..good.clone() },
+            v1::AccountRecord { device_list: other.device_list, ..good.clone() },
+            v1::AccountRecord { certificates: other.certificates, ..good.clone() },
+            v1::AccountRecord { account: vec![2; 16].into(), ..good.clone() },
+        ] {
+            assert!(Account::check(&mixed).is_err());
+        }
+        let unnamed = v1::AccountRecord { name: Some("\x1b[2J".into()), ..good };
+        assert_eq!(Account::check(&unnamed).unwrap().name, None);
+    }
+
+    #[test]
+    fn another_key_is_noted_and_stops_sending_until_accepted() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let (first, second) = (Account::check(&record(1)).unwrap(), Account::check(&record(1)).unwrap());
+        let mut contact = Contact::new(ID, first.key, None, "bob".into(), 0);
+        assert_eq!(contact.compare(&first).unwrap(), Compared::Fits);
+        contact.row.verified = true;
+        assert!(contact.may_send().is_ok());
+        assert_eq!(contact.compare(&second).unwrap(), Compared::KeyChanged);
+        assert_eq!(contact.may_send().unwrap_err().code(), "identity-changed");
+        assert_eq!(contact.row.key().unwrap(), first.key, "the pin stays");
+        let address = Address { account: ID, device: DeviceId::PRIMARY }.to_bytes();
+        tx.put(Table::Session, &address, b"old").unwrap();
+        contact.accept_changed_key(&*tx, false).unwrap();
+        assert_eq!(contact.row.key().unwrap(), second.key);
+        assert!(contact.may_send().is_ok() && !contact.row.verified);
+        assert_eq!(tx.get(Table::Session, &address).unwrap(), None);
+        assert_eq!(contact.compare(&second).unwrap(), Compared::Fits);
+        assert_eq!(contact.compare(&first).unwrap(), Compared::KeyChanged);
+    }
+
+    #[test]
+    fn aliases_are_unique_and_printable() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let key = AccountKey::from_bytes([0; 32]);
+        Contact::new(ID, key, Some("robert".into()), "bob".into(), 0).save(&*tx).unwrap();
+        let other = AccountId::from_bytes([2; 16]);
+        let code = |alias: &str| check_alias(&*tx, alias, &other).err().map(|error| error.code());
+        assert_eq!(code("bob"), Some("alias-taken"));
+        assert_eq!(code("Bob"), None);
+        for bad in ["", " x", "x ", "a\nb", &"x".repeat(65)] {
+            assert_eq!(code(bad), Some("alias-invalid"), "{bad:?}");
+        }
+        assert_eq!(check_alias(&*tx, "bob", &ID), Ok(()), "one's own alias is free");
+        assert_eq!(free_alias(&*tx, &other, Some("bob")).unwrap(), other.to_string()[..8]);
+        assert_eq!(free_alias(&*tx, &other, Some("carol")).unwrap(), "carol");
+        for who in ["bob", "robert", &ID.to_string()] {
+            assert_eq!(Contact::find(&*tx, who).unwrap().unwrap().account, ID);
+        }
+        assert!(Contact::find(&*tx, "carol").unwrap().is_none());
+    }
+}

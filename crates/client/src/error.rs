@@ -1,0 +1,380 @@
+//! One error type for the caller: a stable [`code`](Error::code) for scripts, and a message that says what to do next.
+//! `docs/ERRORS.md` lists the codes; a test holds the two together.
+
+use std::path::PathBuf;
+
+use kuvert_types::limits::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
+
+use crate::invite::InviteLinkError;
+
+/// What can go wrong, grouped by whose turn it is to do something.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // The caller gave something that cannot be used.
+    /// A text without a character.
+    #[error("the message is empty: write something")]
+    TextEmpty,
+    /// A text over [`MAX_TEXT_BYTES`].
+    #[error("the message has {bytes} bytes, at most {MAX_TEXT_BYTES} can be sent: split it")]
+    TextTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Bytes that are no text (for programs that read texts from files and pipes).
+    #[error("the message is not valid UTF-8: send text")]
+    TextNotUtf8,
+    /// Writing to oneself.
+    #[error("this is your own address: name somebody else")]
+    OwnAddress,
+    /// A name that no relay accepts.
+    #[error("'{name}' cannot be a name: 1 to {MAX_NAME_BYTES} of a-z, 0-9, '-', '_', '.', starting with a letter")]
+    NameInvalid {
+        /// The name.
+        name: String,
+    },
+    /// Not an E.164 number.
+    #[error("'{phone}' is not a phone number like +4930123456")]
+    PhoneInvalid {
+        /// The number.
+        phone: String,
+    },
+    /// An alias that cannot be typed or told apart.
+    #[error("'{alias}' cannot be an alias: 1 to 64 characters, no control characters, no blanks at the ends")]
+    AliasInvalid {
+        /// The alias.
+        alias: String,
+    },
+    /// Two contacts cannot have the same alias.
+    #[error("another contact is called '{alias}' already: choose another alias with --as")]
+    AliasTaken {
+        /// The alias.
+        alias: String,
+    },
+    /// No such contact.
+    #[error("no contact is called '{who}': see `kuvert contact list`, or add one with `kuvert contact add`")]
+    ContactUnknown {
+        /// What was looked for.
+        who: String,
+    },
+    /// Mail to a blocked contact.
+    #[error("'{who}' is blocked: unblock it before writing")]
+    ContactBlocked {
+        /// The alias.
+        who: String,
+    },
+    /// A broken invite link.
+    #[error("this is not an invite link that works: {0}; ask for a new one")]
+    LinkInvalid(InviteLinkError),
+    /// An invite link of another relay.
+    #[error("the link is for the relay at {theirs}, this home uses {ours}: both sides need the same relay")]
+    LinkOtherRelay {
+        /// host:port of the link.
+        theirs: String,
+        /// host:port of this home.
+        ours: String,
+    },
+    /// There is no account here.
+    #[error("no account in {}: run `kuvert register --relay KUVERT_URL` first", home.display())]
+    NotRegistered {
+        /// The home directory.
+        home: PathBuf,
+    },
+    /// There is an account here already.
+    #[error("{} holds an account already: choose another --home, or go on with this one", home.display())]
+    AlreadyRegistered {
+        /// The home directory.
+        home: PathBuf,
+    },
+
+    // Keys are not what they were: somebody has to look.
+    /// Another account key turned up for a contact.
+    #[error(
+        "the account key of '{who}' changed: compare safety numbers with them over another way, \
+         then run `kuvert contact accept {who}`; nothing is sent until then"
+    )]
+    IdentityChanged {
+        /// The alias.
+        who: String,
+    },
+    /// The relay serves another account key than the invite link names.
+    #[error("the relay shows another key for this account than the invite link: do not write; ask for a new link")]
+    InviteMismatch,
+    /// The relay serves a device list that contradicts what is known.
+    #[error("the relay shows a device list of '{who}' that is {what}: nothing is sent; ask the relay's operator")]
+    DeviceListRefused {
+        /// The alias.
+        who: String,
+        /// unsigned, older or forked.
+        what: &'static str,
+    },
+    /// The relay serves prekeys that do not verify.
+    #[error("the relay shows keys of '{who}' that do not verify ({what}): nothing is sent; ask the relay's operator")]
+    BundleRefused {
+        /// The alias.
+        who: String,
+        /// What failed.
+        what: String,
+    },
+
+    // The relay or the way to it.
+    /// Not a relay's address.
+    #[error("this is not a relay's address: {0}; copy it from the relay's first line of output")]
+    RelayUrlInvalid(kuvert_types::relay_url::RelayUrlError),
+    /// No answer.
+    #[error(
+        "no answer from the relay at {address} ({reason}): check that it runs and that UDP reaches it, then try again"
+    )]
+    RelayUnreachable {
+        /// host:port
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The relay showed another TLS key.
+    #[error(
+        "the relay at {address} has the fingerprint {seen}, not {expected}: it is another relay or somebody in between; \
+         ask its operator for the address"
+    )]
+    RelayFingerprint {
+        /// host:port
+        address: String,
+        /// As in the relay's address.
+        expected: String,
+        /// What it showed.
+        seen: String,
+    },
+    /// The connection broke.
+    #[error("the connection to the relay broke ({reason}): nothing is lost, try again")]
+    ConnectionLost {
+        /// What happened.
+        reason: String,
+    },
+    /// The relay did not answer a request in time.
+    #[error("the relay did not answer within {seconds} s: nothing is lost, try again")]
+    RequestTimeout {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Another connection of this device took over.
+    #[error("another process receives for this account now: close it, or leave receiving to it")]
+    Displaced,
+    /// The relay broke the protocol.
+    #[error("the relay answered something that makes no sense ({what}): check that both have the same version")]
+    RelayProtocol {
+        /// What.
+        what: &'static str,
+    },
+    /// The relay and this program do not speak the same version.
+    #[error("the relay speaks another version of the protocol: update the older of the two")]
+    VersionUnsupported,
+    /// The relay does not know this device or its key.
+    #[error("the relay does not know this device: it was set up anew or lost its data; register a new home")]
+    AuthenticationFailed,
+    /// The relay takes no new accounts.
+    #[error("the relay takes no new accounts: ask its operator")]
+    RegistrationClosed,
+    /// Somebody else has this name.
+    #[error("the name '{name}' is taken at this relay: choose another one")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// No such account, name or device at the relay.
+    #[error("the relay knows no '{who}': check the spelling, or ask for an invite link")]
+    UnknownRecipient {
+        /// Who.
+        who: String,
+    },
+    /// The recipient's mailbox is full.
+    #[error("the mailbox of '{who}' is full until they fetch their mail: the message stays queued")]
+    MailboxFull {
+        /// The alias.
+        who: String,
+    },
+    /// Too many requests.
+    #[error("the relay asks for patience: try again in {seconds} s; nothing is lost")]
+    Limited {
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// The relay cannot store now.
+    #[error("the relay cannot do this now ({detail}): try again later; nothing is lost")]
+    RelayUnavailable {
+        /// The relay's words.
+        detail: String,
+    },
+    /// The relay refused for another reason.
+    #[error("the relay refused ({code}): {detail}")]
+    RelayRefused {
+        /// The relay's code.
+        code: &'static str,
+        /// The relay's words.
+        detail: String,
+    },
+
+    // This machine.
+    /// Others can read the home.
+    #[error("{path} can be used by others (mode {mode:03o}): run `chmod {wanted:03o} {path}`", path = path.display())]
+    Permissions {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// What they should be.
+        wanted: u32,
+    },
+    /// The home cannot be used.
+    #[error("cannot use {path} ({reason}): check the path and its owner", path = path.display())]
+    HomeUnusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+    /// The store is there, its key is not.
+    #[error(
+        "the key of the store is missing at {path}: put it back, or set KUVERT_STORE_KEY_FILE to where it is; \
+         without it the store cannot be opened",
+        path = path.display()
+    )]
+    StoreKeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The key does not fit the store.
+    #[error("the key in {path} does not open this store: use the key that was made with it", path = path.display())]
+    StoreKeyWrong {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The store is damaged.
+    #[error("the store is damaged ({what}): put a backup of the home directory in place; nothing was changed")]
+    StoreCorrupt {
+        /// What.
+        what: String,
+    },
+    /// The file is something else.
+    #[error("{path} is not a Kuvert store: choose another --home", path = path.display())]
+    StoreForeign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store is of a newer program.
+    #[error("the store has version {found}, this program reads up to {known}: update it")]
+    StoreNewer {
+        /// The file's version.
+        found: u32,
+        /// What this build reads.
+        known: u32,
+    },
+    /// Another process holds the store, the outbox or the inbox for too long.
+    #[error("another process holds {what} of this home: wait for it or end it, then try again; nothing is lost")]
+    StoreLocked {
+        /// store, outbox or inbox.
+        what: &'static str,
+    },
+    /// No room on this machine.
+    #[error("the disk of this machine is full: make room, then try again; nothing that was stored is lost")]
+    DiskFull,
+    /// The file system failed.
+    #[error("reading or writing the store failed ({what}): check the disk, then try again")]
+    StoreIo {
+        /// What.
+        what: String,
+    },
+    /// A rule of this library is broken.
+    #[error("internal error ({what}): please report it; nothing that was stored is lost")]
+    Internal {
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// The error's stable name.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TextEmpty => "text-empty",
+            Self::TextTooLong { .. } => "text-too-long",
+            Self::TextNotUtf8 => "text-not-utf8",
+            Self::OwnAddress => "own-address",
+            Self::NameInvalid { .. } => "name-invalid",
+            Self::PhoneInvalid { .. } => "phone-invalid",
+            Self::AliasInvalid { .. } => "alias-invalid",
+            Self::AliasTaken { .. } => "alias-taken",
+            Self::ContactUnknown { .. } => "contact-unknown",
+            Self::ContactBlocked { .. } => "contact-blocked",
+            Self::LinkInvalid(_) => "link-invalid",
+            Self::LinkOtherRelay { .. } => "link-other-relay",
+            Self::NotRegistered { .. } => "not-registered",
+            Self::AlreadyRegistered { .. } => "already-registered",
+            Self::IdentityChanged { .. } => "identity-changed",
+            Self::InviteMismatch => "invite-mismatch",
+            Self::DeviceListRefused { .. } => "device-list-refused",
+            Self::BundleRefused { .. } => "bundle-refused",
+            Self::RelayUrlInvalid(_) => "relay-url-invalid",
+            Self::RelayUnreachable { .. } => "relay-unreachable",
+            Self::RelayFingerprint { .. } => "relay-fingerprint",
+            Self::ConnectionLost { .. } => "connection-lost",
+            Self::RequestTimeout { .. } => "request-timeout",
+            Self::Displaced => "displaced",
+            Self::RelayProtocol { .. } => "relay-protocol",
+            Self::VersionUnsupported => "version-unsupported",
+            Self::AuthenticationFailed => "authentication-failed",
+            Self::RegistrationClosed => "registration-closed",
+            Self::NameTaken { .. } => "name-taken",
+            Self::UnknownRecipient { .. } => "unknown-recipient",
+            Self::MailboxFull { .. } => "mailbox-full",
+            Self::Limited { .. } => "limited",
+            Self::RelayUnavailable { .. } => "relay-unavailable",
+            Self::RelayRefused { .. } => "relay-refused",
+            Self::Permissions { .. } => "permissions",
+            Self::HomeUnusable { .. } => "home-unusable",
+            Self::StoreKeyMissing { .. } => "store-key-missing",
+            Self::StoreKeyWrong { .. } => "store-key-wrong",
+            Self::StoreCorrupt { .. } => "store-corrupt",
+            Self::StoreForeign { .. } => "store-foreign",
+            Self::StoreNewer { .. } => "store-newer",
+            Self::StoreLocked { .. } => "store-locked",
+            Self::DiskFull => "disk-full",
+            Self::StoreIo { .. } => "store-io",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Whether the connection is of no use any more and a new one may help.
+    pub const fn is_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::RelayUnreachable { .. }
+                | Self::ConnectionLost { .. }
+                | Self::RequestTimeout { .. }
+                | Self::RelayUnavailable { .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
+    const SOURCE: &str = include_str!("error.rs");
+
+    #[test]
+    fn every_code_is_documented_and_nothing_else() {
+        let documented: Vec<&str> = DOCUMENT
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .map(|line| line.split('`').next().unwrap())
+            .collect();
+        let arms = SOURCE.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
+        let codes: Vec<&str> = arms.map(|(_, code)| code.split('"').next().unwrap()).collect();
+        let set = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<BTreeSet<_>>();
+        assert!(codes.len() > 40, "{codes:?}");
+        assert_eq!(set(&codes).len(), codes.len(), "codes are unique");
+        assert_eq!(set(&codes), set(&documented));
+        assert_eq!(documented.len(), codes.len(), "each once");
+    }
+}

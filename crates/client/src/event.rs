@@ -1,0 +1,129 @@
+//! What [`crate::Client::receive`] tells while it runs.
+
+use kuvert_types::{AccountId, EnvelopeId};
+
+use crate::records::{ContactInfo, MessageRecord, MessageRef};
+
+/// Something that the person should see, in the order in which it happened.
+///
+/// By the time of the call everything in it is committed to the store, except that a [`Message`](Self::Message) still
+/// counts as not shown: print it, then call [`mark_shown`](crate::Client::mark_shown) or
+/// [`mark_read`](crate::Client::mark_read). A message that was never marked comes again with the next `receive`.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A text arrived (or arrived earlier and was not shown yet).
+    Message(MessageRecord),
+    /// A message of one's own was delivered or read.
+    Receipt {
+        /// Which message.
+        message: MessageRef,
+        /// The alias of who received it.
+        from: String,
+        /// Delivered or read.
+        kind: ReceiptKind,
+        /// When the receipt was stored here, Unix milliseconds.
+        at: u64,
+    },
+    /// The relay deleted this many envelopes that had waited for too long. They cannot be had again.
+    Expired {
+        /// How many.
+        count: u64,
+    },
+    /// Somebody who was no contact wrote, and is now one: unverified.
+    NewContact(ContactInfo),
+    /// Another account key turned up for a contact. Nothing is sent to it until `accept_key`; mail under the other key
+    /// is not opened.
+    IdentityChanged {
+        /// Whose.
+        account: AccountId,
+        /// The alias.
+        who: String,
+    },
+    /// A device list that contradicts what was known was shown by somebody: a relay shows different lists to different
+    /// people, or an old one.
+    DeviceListConflict {
+        /// Whose list.
+        account: AccountId,
+        /// Alias, or `you` for this home's own account.
+        who: String,
+        /// What contradicts.
+        conflict: ListConflict,
+    },
+    /// Mail from a contact could not be opened. It is lost; the next flush starts a fresh session (at most once an hour
+    /// for each device).
+    Undecryptable {
+        /// From whom, as the relay says.
+        account: AccountId,
+        /// The alias.
+        who: String,
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// Whether a fresh session was asked for.
+        reset_queued: bool,
+    },
+    /// The contact could not open something and started a fresh session.
+    SessionReset {
+        /// Who.
+        account: AccountId,
+        /// The alias.
+        who: String,
+    },
+    /// An envelope that no honest relay or sender produces was thrown away.
+    Refused {
+        /// The envelope, when its id could be read.
+        envelope: Option<EnvelopeId>,
+        /// What was wrong with it.
+        reason: Refusal,
+    },
+    /// Nothing waits at the relay any more. In follow mode this comes again after every reconnect.
+    CaughtUp,
+    /// Follow mode: the connection is gone, the client tries to come back.
+    Disconnected {
+        /// Code as in [`crate::Error::code`].
+        code: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// Follow mode: the connection stands again.
+    Reconnected,
+}
+
+/// What a receipt says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ReceiptKind {
+    /// In the recipient's store.
+    Delivered,
+    /// Read by the recipient.
+    Read,
+}
+
+/// How device lists contradict each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListConflict {
+    /// The signature does not verify under the pinned account key.
+    Unsigned,
+    /// Lower number than one already known.
+    Older,
+    /// Same number, other content.
+    Forked,
+}
+
+/// Why an envelope was thrown away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// A field cannot be read.
+    Malformed,
+    /// It is addressed to another device.
+    Misdelivered,
+    /// It claims to come from another device than the one that sealed it, or does not say.
+    WrongSource,
+    /// It was opened before under another envelope id: a replay.
+    Replayed,
+    /// Its sealed content breaks the format.
+    BadContent,
+    /// Somebody who is no contact sent it, and it does not say under which key.
+    UnknownSender,
+    /// It comes from a device that the account's device list does not name.
+    UnlistedDevice,
+}

@@ -1,0 +1,261 @@
+//! The home directory: who may read it, the key of the store, locks between processes.
+//!
+//! ```text
+//! HOME/             0700
+//!   store.db        every value sealed (store/sqlite.rs)
+//!   store.key       0600, 32 random bytes; may live elsewhere
+//!   outbox.lock     held while sending: two processes never reorder the outbox
+//!   inbox.lock      held while receiving: two processes never show one message twice
+//! ```
+//! Wrong permissions are refused, never mended in silence: what others could read, they may have read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand_core::TryRng as _;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// How often a lock that another process holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// What only one process of a home does at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exclusive {
+    /// Sending from the outbox, and registering.
+    Outbox,
+    /// Receiving and showing.
+    Inbox,
+}
+
+impl Exclusive {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Outbox => "outbox.lock",
+            Self::Inbox => "inbox.lock",
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Outbox => "the outbox",
+            Self::Inbox => "the inbox",
+        }
+    }
+}
+
+/// Held until dropped; the operating system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct Held {
+    _file: File,
+}
+
+/// A home directory that was checked.
+#[derive(Clone, Debug)]
+pub struct Home {
+    directory: PathBuf,
+    key_file: PathBuf,
+}
+
+impl Home {
+    /// An existing home.
+    ///
+    /// # Errors
+    /// `not-registered` when there is no directory; `permissions`.
+    pub fn open(directory: &Path, key_file: Option<&Path>) -> Result<Self, Error> {
+        if !directory.exists() {
+            return Err(Error::NotRegistered { home: directory.to_owned() });
+        }
+        check_mode(directory, DIRECTORY_MODE)?;
+        let key_file = key_file.map_or_else(|| directory.join("store.key"), Path::to_owned);
+        Ok(Self { directory: directory.to_owned(), key_file })
+    }
+
+    /// A home, made if there is none.
+    ///
+    /// # Errors
+    /// `home-unusable`, `permissions`.
+    pub fn create(directory: &Path, key_file: Option<&Path>) -> Result<Self, Error> {
+        if !directory.exists() {
+            if let Some(parent) = directory.parent() {
+                fs::create_dir_all(parent).map_err(unusable(parent))?;
+            }
+            match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+                // Another process made it: it is checked below like any other.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(unusable(directory))?,
+            }
+            // mkdir's mode is subject to the umask, which can only take bits away that the owner needs.
+            fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).map_err(unusable(directory))?;
+        }
+        Self::open(directory, key_file)
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The store's file.
+    pub fn store_file(&self) -> PathBuf {
+        self.directory.join("store.db")
+    }
+
+    /// The file with the store's key.
+    pub fn key_file(&self) -> &Path {
+        &self.key_file
+    }
+
+    /// The store's key.
+    ///
+    /// # Errors
+    /// `store-key-missing`, `permissions`, `home-unusable`.
+    pub fn store_key(&self) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let path = &self.key_file;
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::StoreKeyMissing { path: path.clone() });
+            }
+            Err(error) => return Err(unusable(path)(error)),
+        };
+        check_mode(path, FILE_MODE)?;
+        let mut key = Zeroizing::new([0; 32]);
+        let wrong = || Error::HomeUnusable { path: path.clone(), reason: "it has to hold exactly 32 bytes".to_owned() };
+        file.read_exact(&mut *key).map_err(|_| wrong())?;
+        if file.read(&mut [0]).map_err(unusable(path))? != 0 {
+            return Err(wrong());
+        }
+        Ok(key)
+    }
+
+    /// The store's key, drawn now if there is none. To be called by one process at a time.
+    ///
+    /// # Errors
+    /// As [`store_key`](Self::store_key), and `disk-full`.
+    pub fn store_key_or_make(&self) -> Result<Zeroizing<[u8; 32]>, Error> {
+        if self.key_file.exists() {
+            return self.store_key();
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::SysRng
+            .try_fill_bytes(&mut *key)
+            .map_err(|_| Error::Internal { what: "the system gives no random bytes" })?;
+        // Whole or not at all, also when the machine dies: written aside, synced, then named.
+        let aside = self.key_file.with_extension("key.new");
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&aside)?;
+            file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+            file.write_all(&*key)?;
+            file.sync_all()?;
+            fs::rename(&aside, &self.key_file)?;
+            File::open(self.key_file.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(unusable(&self.key_file))?;
+        Ok(key)
+    }
+
+    /// Waits for a lock between processes (and between tasks of one), for at most `patience`.
+    ///
+    /// # Errors
+    /// `store-locked`, `home-unusable`.
+    pub async fn hold(&self, what: Exclusive, patience: Duration) -> Result<Held, Error> {
+        let path = self.directory.join(what.file());
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(unusable(&path))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Held { _file: file }),
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    // There is no asynchronous lock on files, and a blocking one could not be given up.
+                    tokio::time::sleep(LOCK_RETRY).await;
+                }
+                Err(fs::TryLockError::WouldBlock) => return Err(Error::StoreLocked { what: what.what() }),
+                Err(fs::TryLockError::Error(error)) => return Err(unusable(&path)(error)),
+            }
+        }
+    }
+}
+
+fn check_mode(path: &Path, wanted: u32) -> Result<(), Error> {
+    let mode = fs::metadata(path).map_err(unusable(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 { Err(Error::Permissions { path: path.to_owned(), mode, wanted }) } else { Ok(()) }
+}
+
+fn unusable(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull,
+        _ => Error::HomeUnusable { path: path.to_owned(), reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_what_is_missing_with_tight_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        assert_eq!(Home::open(&path, None).unwrap_err().code(), "not-registered");
+        let home = Home::create(&path, None).unwrap();
+        assert_eq!(home.store_key().unwrap_err().code(), "store-key-missing");
+        let key = home.store_key_or_make().unwrap();
+        assert_eq!(home.store_key_or_make().unwrap(), key);
+        assert_eq!(Home::open(&path, None).unwrap().store_key().unwrap(), key);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(home.key_file())), (0o700, 0o600));
+    }
+
+    #[test]
+    fn refuses_what_others_can_use_and_names_the_cure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("home");
+        let home = Home::create(&path, None).unwrap();
+        home.store_key_or_make().unwrap();
+        fs::set_permissions(home.key_file(), Permissions::from_mode(0o640)).unwrap();
+        let error = home.store_key().unwrap_err();
+        assert_eq!(error.code(), "permissions");
+        assert!(error.to_string().contains(&format!("chmod 600 {}", home.key_file().display())), "{error}");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let error = Home::create(&path, None).unwrap_err();
+        assert!(error.to_string().contains(&format!("chmod 700 {}", path.display())), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        let home = Home::create(&dir.path().join("home"), Some(&elsewhere)).unwrap();
+        for bytes in [31, 33] {
+            fs::write(&elsewhere, vec![1; bytes]).unwrap();
+            fs::set_permissions(&elsewhere, Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(home.store_key().unwrap_err().code(), "home-unusable");
+        }
+    }
+
+    #[tokio::test]
+    async fn locks_exclude_and_end_with_their_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("home"), None).unwrap();
+        let held = home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap();
+        assert_eq!(home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap_err().code(), "store-locked");
+        home.hold(Exclusive::Inbox, Duration::ZERO).await.unwrap();
+        drop(held);
+        home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap();
+    }
+}

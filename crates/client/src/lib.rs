@@ -1,0 +1,63 @@
+//! The Kuvert client SDK: one home directory, one device, one relay.
+//!
+//! ```text
+//! Client::register(home, relay, profile, options)      once
+//! let client = Client::open(home, options)?;           every later time
+//! let connection = client.connect().await?;            QUIC, pinned, authenticated
+//! client.send_text(&connection, "bob", "Hello").await?;            queue + flush
+//! client.receive(&connection, ReceiveOptions::default(), |event| …).await?;
+//! ```
+//! [`Client`] and [`Connection`] are cheap handles: clone them into tasks, send and receive at the same time.
+//!
+//! Every change of state is one transaction of an encrypted SQLite file. What the relay was told it may delete is on this
+//! machine's disk first; what the relay confirmed is on its disk; what lies between is in the outbox and is sent again,
+//! same bytes, same id. Two processes may use one home at the same time.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`client`] | the façade: open, register, queue, history |
+//! | [`error`] | the one error type, its codes |
+//! | [`invite`] | invite links |
+//! | `home` | the directory, its permissions, the store's key, locks between processes |
+//! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
+//! | `state` | which tables there are and what their rows hold |
+//! | `contacts` | trust on first use, pinned keys, verification, blocking |
+//! | `devices` | device lists: refuse unsigned, older, forked |
+//! | `prekeys` | refill, rotation, retention |
+//! | `bridge` | where protocol and wire types meet |
+//! | `transport` | QUIC, the relay's pin, requests and pushes |
+//! | `send` | outbox: seal, submit, resubmit |
+//! | `receive` | inbox: open, commit, acknowledge, receipts |
+
+mod bridge;
+pub mod client;
+mod connect;
+mod contacts;
+mod devices;
+pub mod error;
+mod event;
+pub mod home;
+pub mod invite;
+mod options;
+mod prekeys;
+mod receive;
+mod records;
+mod resets;
+mod rng;
+mod send;
+mod state;
+pub mod store;
+pub mod transport;
+
+pub use client::{Client, Connection};
+pub use error::Error;
+pub use event::{Event, ListConflict, ReceiptKind, Refusal};
+pub use invite::{InviteLink, InviteLinkError};
+pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
+pub use records::{
+    Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
+    SafetyNumber, Whoami,
+};
+
+/// The types in this crate's signatures.
+pub use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, RelayUrl};

@@ -1,0 +1,382 @@
+//! This device's prekeys: made here, published at the relay, deleted when used or past use.
+//!
+//! Made in one transaction with the counters and published after it: a number is never given twice, and a secret is on disk
+//! before anybody can use its public half. What a crash left unpublished is published first next time, in the same
+//! portions, so that the relay's "used before" then means "already there".
+//!
+//! A stored prekey: `published u8 ‖ replaced at (our clock) u64 ‖ replaced at (relay's clock) u64 ‖ the protocol's encoding`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeySecrets, SignedPrekeySecret};
+use kuvert_protocol::replay::ReplayRecord;
+use kuvert_protocol::session::UsedPrekeys;
+use kuvert_types::Reader;
+use kuvert_types::limits::{MAX_ONE_TIME_PREKEYS, MAX_PREKEYS_PER_PUBLISH, MAX_RETENTION_DAYS};
+use kuvert_wire::v1;
+use kuvert_wire::v1::error::Code;
+use kuvert_wire::v1::{client_frame, server_frame};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::bridge;
+use crate::client::{Connection, Inner};
+use crate::error::Error;
+use crate::state::{self, PrekeyStateRow, damaged, own};
+use crate::store::{Mode, StoreError, Table, Transaction};
+use crate::transport::Link;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Signed and last-resort prekeys are replaced when they are this old.
+pub const ROTATION_MS: u64 = 7 * DAY_MS;
+
+/// A replaced prekey is kept for as long as mail that used it can still arrive: the relay's retention, and a week for a
+/// sender that took it just before and was away when it sealed.
+pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
+
+/// Numbers that are skipped when some were given twice: more than a home uses between two backups, and a hundred thousand
+/// such gaps fit.
+const GAP: u32 = 20_000;
+
+/// One-time prekeys of a kind are filled up when the relay has fewer.
+pub const LOW_WATER: usize = 25;
+
+/// Kinds of prekeys. The numbers are part of the stored form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Kind {
+    Signed = 1,
+    OneTime = 2,
+    KemOneTime = 3,
+    KemLastResort = 4,
+}
+
+impl Kind {
+    const fn is_one_time(self) -> bool {
+        matches!(self, Self::OneTime | Self::KemOneTime)
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Signed,
+            2 => Self::OneTime,
+            3 => Self::KemOneTime,
+            4 => Self::KemLastResort,
+            _ => return None,
+        })
+    }
+}
+
+fn key(kind: Kind, id: u32) -> [u8; 5] {
+    let [a, b, c, d] = id.to_be_bytes();
+    [kind as u8, a, b, c, d]
+}
+
+/// A stored prekey around its secret.
+struct Stored {
+    published: bool,
+    /// Our clock, the relay's clock; 0: in use.
+    replaced_at: (u64, u64),
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl Stored {
+    fn new(secret: Zeroizing<Vec<u8>>) -> Self {
+        Self { published: false, replaced_at: (0, 0), secret }
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let (ours, relays) = self.replaced_at;
+        let fields: [&[u8]; 4] =
+            [&[u8::from(self.published)], &ours.to_be_bytes(), &relays.to_be_bytes(), self.secret.as_slice()];
+        Zeroizing::new(fields.concat())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let mut read = || {
+            let published = reader.u8()? != 0;
+            let replaced_at = (reader.u64()?, reader.u64()?);
+            Ok::<_, kuvert_types::DecodeError>((published, replaced_at))
+        };
+        let (published, replaced_at) = read().map_err(|_| damaged("prekeys"))?;
+        Ok(Self { published, replaced_at, secret: Zeroizing::new(reader.rest().to_vec()) })
+    }
+
+    fn save(&self, tx: &dyn Transaction, kind: Kind, id: u32) -> Result<(), Error> {
+        Ok(tx.put(Table::Prekey, &key(kind, id), &self.encode())?)
+    }
+
+    fn all(tx: &dyn Transaction) -> Result<Vec<(Kind, u32, Self)>, Error> {
+        let mut all = Vec::new();
+        for (key, value) in tx.list(Table::Prekey)? {
+            let [kind, id @ ..]: [u8; 5] = key.as_slice().try_into().map_err(|_| damaged("prekeys"))?;
+            let kind = Kind::from_byte(kind).ok_or_else(|| damaged("prekeys"))?;
+            all.push((kind, u32::from_be_bytes(id), Self::decode(&value)?));
+        }
+        Ok(all)
+    }
+}
+
+/// The secrets as sessions look them up, within one transaction.
+pub struct Secrets<'a> {
+    tx: &'a dyn Transaction,
+    /// The trait has no room for errors of a store: they are kept here.
+    failure: RefCell<Option<Error>>,
+}
+
+impl<'a> Secrets<'a> {
+    /// Looks up in a transaction.
+    pub fn new(tx: &'a dyn Transaction) -> Self {
+        Self { tx, failure: RefCell::new(None) }
+    }
+
+    /// The error that made a look-up fail, if one did.
+    pub fn failure(&self) -> Result<(), Error> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn find<T>(
+        &self,
+        kind: Kind,
+        id: u32,
+        decode: impl FnOnce(&[u8]) -> Result<T, kuvert_types::DecodeError>,
+    ) -> Option<T> {
+        let found = (|| {
+            let Some(value) = self.tx.get(Table::Prekey, &key(kind, id))? else { return Ok(None) };
+            let stored = Stored::decode(&value)?;
+            decode(&stored.secret).map(Some).map_err(|_| damaged("prekeys"))
+        })();
+        found.unwrap_or_else(|error: Error| {
+            self.failure.replace(Some(error));
+            None
+        })
+    }
+}
+
+impl PrekeySecrets for Secrets<'_> {
+    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
+        self.find(Kind::Signed, id, SignedPrekeySecret::decode)
+    }
+
+    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
+        self.find(Kind::OneTime, id, OneTimePrekeySecret::decode)
+    }
+
+    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+        let one_time = self.find(Kind::KemOneTime, id, KemPrekeySecret::decode);
+        let one_time = one_time.map(|secret| (secret, KemPrekeyKind::OneTime));
+        one_time.or_else(|| {
+            let secret = self.find(Kind::KemLastResort, id, KemPrekeySecret::decode)?;
+            Some((secret, KemPrekeyKind::LastResort))
+        })
+    }
+}
+
+/// Deletes the one-time prekeys that an authenticated first message used.
+pub fn delete_used(tx: &dyn Transaction, used: &UsedPrekeys) -> Result<(), StoreError> {
+    if let Some(id) = used.one_time {
+        tx.delete(Table::Prekey, &key(Kind::OneTime, id))?;
+    }
+    if let Some(id) = used.kem {
+        tx.delete(Table::Prekey, &key(Kind::KemOneTime, id))?;
+    }
+    Ok(())
+}
+
+/// Reads the record of last-resort first messages.
+pub fn replay_record(tx: &dyn Transaction) -> Result<ReplayRecord, Error> {
+    let Some(bytes) = tx.get(Table::Own, own::REPLAY)? else { return Ok(ReplayRecord::new()) };
+    ReplayRecord::decode(&bytes).map_err(|_| damaged("the replay record"))
+}
+
+/// Keeps the relay supplied: publishes what a crash left over, replaces what is due, fills up, deletes what is past use.
+///
+/// # Errors
+/// Those of the connection and the store.
+pub async fn maintain(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
+    let link = connection.link();
+    publish_all(inner, &link.link).await?;
+    let counts = match link.link.request(client_frame::Body::CountPrekeys(v1::CountPrekeys {})).await? {
+        Ok(server_frame::Body::PrekeyCounts(counts)) => counts,
+        Ok(_) => return Err(Error::RelayProtocol { what: "no prekey counts" }),
+        Err(refusal) => return Err(refusal.into_error()),
+    };
+    let (now, relay_time) = (inner.now(), link.relay_now());
+    let missing = |left: u32| {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        if left < LOW_WATER { MAX_ONE_TIME_PREKEYS.saturating_sub(left) } else { 0 }
+    };
+    let wanted = Wanted { one_time: missing(counts.one_time), kem: missing(counts.one_time_kem) };
+    let made = inner
+        .blocking(move |inner| {
+            inner.transact(Mode::Write, |tx| {
+                let device = inner.device.secrets();
+                let made = generate(tx, device, &wanted, now, relay_time, &mut crate::rng::system_rng())?;
+                delete_old(tx, now, relay_time)?;
+                Ok(made)
+            })
+        })
+        .await?;
+    if made { publish_all(inner, &link.link).await } else { Ok(()) }
+}
+
+/// How many one-time prekeys to make.
+struct Wanted {
+    one_time: usize,
+    kem: usize,
+}
+
+/// Makes what is wanted and what is due; whether anything was made.
+fn generate(
+    tx: &dyn Transaction,
+    device: &kuvert_protocol::identity::DeviceSecrets,
+    wanted: &Wanted,
+    now: u64,
+    relay_time: u64,
+    rng: &mut impl CryptoRng,
+) -> Result<bool, Error> {
+    let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+    // Absolute: a clock that was set back must not put rotation off for years.
+    let due = counters.last_signed == 0 || now.abs_diff(counters.rotated_at) >= ROTATION_MS;
+    if due {
+        for (kind, id, mut stored) in Stored::all(tx)? {
+            if matches!(kind, Kind::Signed | Kind::KemLastResort) && stored.replaced_at == (0, 0) {
+                stored.replaced_at = (now.max(1), relay_time.max(1));
+                stored.save(tx, kind, id)?;
+            }
+        }
+        let id = next(&mut counters.last_signed)?;
+        let secret = SignedPrekeySecret::generate(id, device, rng);
+        Stored::new(secret.encode()).save(tx, Kind::Signed, id)?;
+        let id = next(&mut counters.last_kem)?;
+        let secret = KemPrekeySecret::generate(id, KemPrekeyKind::LastResort, device, rng);
+        Stored::new(secret.encode()).save(tx, Kind::KemLastResort, id)?;
+        counters.rotated_at = now;
+    }
+    for _ in 0..wanted.one_time {
+        let id = next(&mut counters.last_one_time)?;
+        Stored::new(OneTimePrekeySecret::generate(id, rng).encode()).save(tx, Kind::OneTime, id)?;
+    }
+    for _ in 0..wanted.kem {
+        let id = next(&mut counters.last_kem)?;
+        let secret = KemPrekeySecret::generate(id, KemPrekeyKind::OneTime, device, rng);
+        Stored::new(secret.encode()).save(tx, Kind::KemOneTime, id)?;
+    }
+    state::put(tx, Table::Own, own::PREKEYS, &counters)?;
+    Ok(due || wanted.one_time > 0 || wanted.kem > 0)
+}
+
+fn next(counter: &mut u32) -> Result<u32, Error> {
+    *counter = counter.checked_add(1).ok_or(Error::Internal { what: "prekey numbers used up" })?;
+    Ok(*counter)
+}
+
+/// Deletes replaced prekeys once no mail for them can arrive any more: both by our clock and by the relay's, so that one
+/// clock that jumps does no harm.
+fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Error> {
+    let mut replay = None;
+    for (kind, id, stored) in Stored::all(tx)? {
+        let (ours, relays) = stored.replaced_at;
+        let old = now.saturating_sub(ours) > KEEP_REPLACED_MS && relay_time.saturating_sub(relays) > KEEP_REPLACED_MS;
+        if ours == 0 || !old {
+            continue;
+        }
+        tx.delete(Table::Prekey, &key(kind, id))?;
+        if kind == Kind::KemLastResort {
+            let record = replay.get_or_insert(replay_record(tx)?);
+            record.forget_prekey(id);
+        }
+    }
+    match replay {
+        Some(record) => Ok(tx.put(Table::Own, own::REPLAY, &record.encode())?),
+        None => Ok(()),
+    }
+}
+
+/// Leaves a gap in all numbers and makes rotation due.
+fn skip_ahead(tx: &dyn Transaction) -> Result<(), Error> {
+    let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+    for counter in [&mut counters.last_signed, &mut counters.last_one_time, &mut counters.last_kem] {
+        *counter = counter.checked_add(GAP).ok_or(Error::Internal { what: "prekey numbers used up" })?;
+    }
+    counters.rotated_at = 0;
+    state::put(tx, Table::Own, own::PREKEYS, &counters)
+}
+
+/// What fits into one publish command, and which rows it is.
+struct Portion {
+    command: v1::PublishPrekeys,
+    keys: Vec<(Kind, u32)>,
+}
+
+/// The next portion in the order of numbers: the same after a crash as before it.
+fn portion(tx: &dyn Transaction) -> Result<Option<Portion>, Error> {
+    let mut command = v1::PublishPrekeys::default();
+    let mut keys = Vec::new();
+    let unreadable = |_| damaged("prekeys");
+    for (kind, id, stored) in Stored::all(tx)? {
+        if stored.published {
+            continue;
+        }
+        let secret = stored.secret.as_slice();
+        match kind {
+            Kind::Signed => {
+                let public = SignedPrekeySecret::decode(secret).map_err(unreadable)?.public();
+                command.signed_prekey = Some(bridge::signed_prekey(&public));
+            }
+            Kind::KemLastResort => {
+                let public = KemPrekeySecret::decode(secret).map_err(unreadable)?.public();
+                command.last_resort_kem_prekey = Some(bridge::kem_prekey(&public));
+            }
+            Kind::OneTime if command.one_time_prekeys.len() < MAX_PREKEYS_PER_PUBLISH => {
+                let public = OneTimePrekeySecret::decode(secret).map_err(unreadable)?.public();
+                command.one_time_prekeys.push(bridge::one_time_prekey(&public));
+            }
+            Kind::KemOneTime if command.one_time_kem_prekeys.len() < MAX_PREKEYS_PER_PUBLISH => {
+                let public = KemPrekeySecret::decode(secret).map_err(unreadable)?.public();
+                command.one_time_kem_prekeys.push(bridge::kem_prekey(&public));
+            }
+            Kind::OneTime | Kind::KemOneTime => continue,
+        }
+        keys.push((kind, id));
+    }
+    Ok((!keys.is_empty()).then_some(Portion { command, keys }))
+}
+
+async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
+    while let Some(Portion { command, mut keys }) = inner.blocking(|inner| inner.transact(Mode::Read, portion)).await? {
+        match link.request(client_frame::Body::PublishPrekeys(command)).await? {
+            Ok(server_frame::Body::Done(_)) => {}
+            Ok(_) => return Err(Error::RelayProtocol { what: "no answer to prekeys" }),
+            // Stored by a try whose answer never came. Or this home was restored from a backup and gave numbers twice: the
+            // relay then serves keys whose secrets are gone. Skipping ahead and rotating is right in both cases.
+            Err(refusal) if refusal.code == Code::PrekeyReused => {
+                inner.blocking(|inner| inner.transact(Mode::Write, skip_ahead)).await?;
+            }
+            // More than the relay keeps: a crash left some unpublished, and others filled up meanwhile. They are given up;
+            // what is not one-time comes again in the next portion, alone.
+            Err(refusal) if refusal.code == Code::Invalid && keys.iter().any(|(kind, _)| kind.is_one_time()) => {
+                keys.retain(|(kind, _)| kind.is_one_time());
+            }
+            Err(refusal) => return Err(refusal.into_error()),
+        }
+        inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Write, |tx| {
+                    for (kind, id) in keys {
+                        // It may have been used, and deleted, in the meantime.
+                        if let Some(value) = tx.get(Table::Prekey, &key(kind, id))? {
+                            let stored = Stored { published: true, ..Stored::decode(&value)? };
+                            stored.save(tx, kind, id)?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+    }
+    Ok(())
+}

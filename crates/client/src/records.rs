@@ -1,0 +1,156 @@
+//! What the client tells its caller: plain values, no handles.
+
+use kuvert_types::{AccountId, Address, EnvelopeId, RelayUrl};
+
+/// Who this home is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whoami {
+    /// Account and device.
+    pub address: Address,
+    /// The name under which others find the account at the relay.
+    pub name: Option<String>,
+    /// The relay that keeps this device's mail.
+    pub relay: RelayUrl,
+    /// SHA-256 over account id and account key, as in invite links.
+    pub fingerprint: [u8; 32],
+    /// Envelopes that are queued and not yet accepted by the relay.
+    pub queued: u64,
+    /// Messages received and not yet marked as shown.
+    pub unshown: u64,
+}
+
+/// A person in the address book.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContactInfo {
+    /// The account.
+    pub account: AccountId,
+    /// What the owner of this home calls it. Unique. Never leaves this home.
+    pub alias: String,
+    /// The name at the relay when it was looked up.
+    pub name: Option<String>,
+    /// Whether the account key was checked: by an invite link, or by comparing safety numbers.
+    pub verified: bool,
+    /// Whether mail from it is dropped and mail to it refused.
+    pub blocked: bool,
+    /// Another account key turned up; nothing is sent until the owner accepts it
+    /// ([`accept_key`](crate::Client::accept_key)).
+    pub key_changed: bool,
+    /// When it was added, Unix milliseconds.
+    pub added_at: u64,
+}
+
+/// A safety number to compare with a contact.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SafetyNumber {
+    /// The contact's alias.
+    pub who: String,
+    /// 60 digits without spaces.
+    pub digits: String,
+    /// The same digits in 12 groups of 5, separated by spaces.
+    pub groups: String,
+    /// Whether the contact is marked as verified.
+    pub verified: bool,
+}
+
+/// Names one message in this home. The id is drawn by the sender, so it is unique within a conversation and direction
+/// only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MessageRef {
+    /// The other side of the conversation.
+    pub account: AccountId,
+    /// The message's id; for a message of one's own also the id of the first envelope at the relay.
+    pub id: EnvelopeId,
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From the contact.
+    Incoming,
+    /// To the contact.
+    Outgoing,
+}
+
+/// How far a message has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MessageState {
+    /// Outgoing: in the outbox, not yet accepted by the relay.
+    Queued,
+    /// Outgoing: on the relay's disk.
+    Accepted,
+    /// Outgoing: in the recipient's store.
+    Delivered,
+    /// Outgoing: the recipient has read it.
+    Read,
+    /// Outgoing: given up; the code of [`crate::Error::code`] says why.
+    Failed(String),
+    /// Incoming: stored, not yet shown.
+    Unshown,
+    /// Incoming: shown.
+    Shown,
+}
+
+/// One text of a conversation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MessageRecord {
+    /// Which message.
+    pub message: MessageRef,
+    /// The contact's alias.
+    pub alias: String,
+    /// Which way.
+    pub direction: Direction,
+    /// The text.
+    pub text: String,
+    /// When it was written, by the writer's clock, Unix milliseconds. Nothing is ordered by it.
+    pub sent_at: u64,
+    /// When it was stored here, by this machine's clock, Unix milliseconds.
+    pub stored_at: u64,
+    /// How far it has come.
+    pub state: MessageState,
+}
+
+/// A message that the relay has on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// Which message; the id is the one under which the first envelope waits at the relay.
+    pub message: MessageRef,
+    /// The recipient's alias.
+    pub to: String,
+}
+
+/// A message that could not be sent in this flush.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotSent {
+    /// Which message.
+    pub message: MessageRef,
+    /// The recipient's alias.
+    pub to: String,
+    /// Code as in [`crate::Error::code`].
+    pub code: &'static str,
+    /// What happened and what to do next.
+    pub reason: String,
+    /// Whether it stays in the outbox and is tried again by the next flush.
+    pub will_retry: bool,
+}
+
+/// What a flush of the outbox did. Receipts are not listed.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct FlushReport {
+    /// In the order of acceptance.
+    pub accepted: Vec<Accepted>,
+    /// In the order of the outbox. A message behind one that failed is listed too: order within a conversation is kept.
+    pub not_sent: Vec<NotSent>,
+}
+
+/// Why [`crate::Client::receive`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReceiveEnd {
+    /// Nothing waits any more.
+    CaughtUp,
+    /// [`ReceiveOptions::timeout`](crate::ReceiveOptions::timeout).
+    Timeout,
+    /// [`ReceiveOptions::max`](crate::ReceiveOptions::max).
+    Max,
+    /// The caller's callback said so.
+    Stopped,
+}

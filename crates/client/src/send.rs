@@ -1,0 +1,783 @@
+//! The outbox: from a text to an envelope on the relay's disk.
+//!
+//! ```text
+//! queue_text ─► entry: content ──seal──► entry: content + one envelope per device ──submit──► accepted: entry gone
+//!                 │  one transaction with the sessions' new state  │        │
+//!                 └── no session: take prekey bundles first        └────────┴── crash, lost answer: the same bytes
+//!                                                                               under the same id are submitted again
+//! ```
+//! Entries go out in the order in which they were queued. What cannot be sent to one contact holds up that contact's later
+//! entries only. One process at a time flushes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kuvert_protocol::session::{EncryptError, SessionRecord};
+use kuvert_types::limits::{MAX_RETENTION_DAYS, MAX_TEXT_BYTES};
+use kuvert_types::{AccountId, Address, DeviceId, DeviceList, EnvelopeId};
+use kuvert_wire::checked;
+use kuvert_wire::v1::error::Code;
+use kuvert_wire::v1::get_account::By;
+use kuvert_wire::v1::{self, client_frame, server_frame};
+use prost::Message as _;
+use tokio::time::sleep;
+
+use crate::bridge;
+use crate::client::{Client, Connection, Inner};
+use crate::connect::look_up;
+use crate::contacts::{Account, Compared, Contact};
+use crate::devices;
+use crate::error::Error;
+use crate::home::Exclusive;
+use crate::prekeys;
+use crate::records::{Accepted, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent};
+use crate::resets;
+use crate::rng;
+use crate::state::{self, MessageRow, OutboxRow, Outgoing, Progress, SealedRow, Stored, enqueue, message_key};
+use crate::store::{Log, Mode, Table, Transaction};
+use crate::transport::{Link, Refusal, Ticket};
+
+/// Entries that are sealed in one transaction and submitted without waiting in between. The relay reads 64 requests ahead.
+const PAGE: usize = 64;
+
+/// Message ids in one content of receipts: 200 × 18 bytes stay in the 4 KiB bucket.
+const RECEIPTS_PER_CONTENT: usize = 200;
+
+/// How often in a row the relay's request for patience is followed before the flush gives up for now.
+const MAX_PATIENCE: u32 = 5;
+
+/// The longest wait that a relay can ask of one flush.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// A session that was begun here and never answered may rest on prekeys that the other side has deleted by now.
+const UNANSWERED_TOO_LONG_MS: u64 = (MAX_RETENTION_DAYS as u64 - 5) * 24 * 60 * 60 * 1000;
+
+impl Client {
+    /// Puts a text into the outbox. It survives; the next flush sends it.
+    ///
+    /// # Errors
+    /// `text-empty`, `text-too-long`, `contact-unknown`, `contact-blocked`, `own-address`, `identity-changed`.
+    pub fn queue_text(&self, who: &str, text: &str) -> Result<MessageRef, Error> {
+        if text.trim().is_empty() {
+            return Err(Error::TextEmpty);
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(Error::TextTooLong { bytes: text.len() });
+        }
+        self.0.transact(Mode::Write, |tx| {
+            let contact = self.0.contact(tx, who)?;
+            contact.may_send()?;
+            let now = self.0.now();
+            let message = MessageRef { account: contact.account, id: rng::envelope_id() };
+            let account = contact.account.as_bytes().to_vec();
+            let row = MessageRow {
+                account: account.clone(),
+                id: message.id.as_bytes().to_vec(),
+                outgoing: true,
+                text: text.to_owned(),
+                sent_at: now,
+                stored_at: now,
+                progress: Progress::Queued.into(),
+                failure: String::new(),
+            };
+            let key = message_key(Direction::Outgoing, &message);
+            tx.append(Log::Message, &account, &key, &row.encode_to_vec())?
+                .ok_or(Error::Internal { what: "message id drawn twice" })?;
+            let content = bridge::draft(message.id, now, bridge::text(text));
+            let text_id = message.id.as_bytes().to_vec();
+            enqueue(tx, &OutboxRow { account, content, text_id, ..OutboxRow::default() })?;
+            Ok(message)
+        })
+    }
+
+    /// Sends what is in the outbox, in order, and receipts that are due. Returns once the relay has everything on disk
+    /// that it takes. A contact that cannot be written to does not hold up others. `on_accepted` hears of each text as
+    /// it is accepted.
+    ///
+    /// # Errors
+    /// Those of the connection and of the store. What failed for one message is in the report.
+    pub async fn flush(
+        &self,
+        connection: &Connection,
+        mut on_accepted: impl FnMut(&Accepted) + Send,
+    ) -> Result<FlushReport, Error> {
+        let report = self.flush_with(connection, self.0.options.lock_timeout, &mut on_accepted).await?;
+        if let Err(error) = prekeys::maintain(&self.0, connection).await {
+            // The mail is out; the next connection does it.
+            tracing::warn!(code = error.code(), "prekeys were not looked after");
+        }
+        Ok(report)
+    }
+
+    /// [`queue_text`](Self::queue_text), [`flush`](Self::flush), and the outcome for this one message: what
+    /// `kuvert send` does. On an error other than a refusal for good the message stays queued.
+    ///
+    /// # Errors
+    /// Those of both, and the reason why this message was not sent.
+    pub async fn send_text(&self, connection: &Connection, who: &str, text: &str) -> Result<Accepted, Error> {
+        let message = self.queue_text(who, text)?;
+        let to = self.contact(who)?.alias;
+        let mut failure = None;
+        {
+            let _held = self.0.home.hold(Exclusive::Outbox, self.0.options.lock_timeout).await?;
+            let mut flush = Flush::new(&self.0, connection);
+            flush.run(&mut |_| {}).await?;
+            // The error itself is better than its code in a report.
+            if let Some(reason) = flush.stopped.remove(&message.account) {
+                failure = Some(reason);
+            } else if let Some(reason) = flush.failed.remove(&message) {
+                failure = Some(reason);
+            }
+        }
+        if let Err(error) = prekeys::maintain(&self.0, connection).await {
+            tracing::warn!(code = error.code(), "prekeys were not looked after");
+        }
+        match self.message_state(&message)? {
+            // Another process may have sent it.
+            Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => Ok(Accepted { message, to }),
+            _ => Err(failure.unwrap_or(Error::Internal { what: "a message was neither sent nor refused" })),
+        }
+    }
+
+    /// How far a message of one's own has come; `None` if there is none with this id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn message_state(&self, message: &MessageRef) -> Result<Option<MessageState>, Error> {
+        self.0.transact(Mode::Read, |tx| {
+            let stored = Stored::find(tx, Direction::Outgoing, message)?;
+            stored.map(|stored| Ok(stored.record(tx, "")?.state)).transpose()
+        })
+    }
+
+    /// Texts that wait in the outbox, in order.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn queued(&self) -> Result<Vec<MessageRecord>, Error> {
+        self.0.transact(Mode::Read, |tx| {
+            let mut texts = Vec::new();
+            for entry in tx.scan(Log::Outbox, None, 0, usize::MAX)? {
+                let outgoing = Outgoing::read(&entry)?;
+                let Some(message) = outgoing.text else { continue };
+                let Some(stored) = Stored::find(tx, Direction::Outgoing, &message)? else { continue };
+                texts.push(stored.record(tx, &alias(tx, &outgoing.account)?)?);
+            }
+            Ok(texts)
+        })
+    }
+
+    /// A flush that waits `patience` for another one to end.
+    pub(crate) async fn flush_with(
+        &self,
+        connection: &Connection,
+        patience: Duration,
+        on_accepted: &mut (dyn FnMut(&Accepted) + Send),
+    ) -> Result<FlushReport, Error> {
+        let _held = self.0.home.hold(Exclusive::Outbox, patience).await?;
+        let mut flush = Flush::new(&self.0, connection);
+        flush.run(on_accepted).await?;
+        Ok(flush.report)
+    }
+}
+
+/// What the owner calls an account.
+pub(crate) fn alias(tx: &dyn Transaction, account: &AccountId) -> Result<String, Error> {
+    Ok(Contact::get(tx, account)?.map_or_else(|| account.to_string(), |contact| contact.row.alias))
+}
+
+/// Turns due receipts into entries of the outbox, batched by contact.
+fn gather_receipts(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+    let mut due: HashMap<AccountId, Vec<(EnvelopeId, bool)>> = HashMap::new();
+    for (key, value) in tx.list(Table::ReceiptDue)? {
+        let (account, id) = key.split_at_checked(AccountId::LEN).ok_or_else(|| state::damaged("receipts"))?;
+        let read = value.as_slice() == [2];
+        due.entry(state::account_id(account)?).or_default().push((state::envelope_id(id)?, read));
+    }
+    for (account, receipts) in due {
+        let contact = Contact::get(tx, &account)?;
+        let waits = contact.as_ref().is_some_and(|contact| contact.row.changed_key.is_some());
+        if waits {
+            // They go out once the key is accepted.
+            continue;
+        }
+        for batch in receipts.chunks(RECEIPTS_PER_CONTENT) {
+            for (id, _) in batch {
+                tx.delete(Table::ReceiptDue, &state::receipt_key(&MessageRef { account, id: *id }))?;
+            }
+            if contact.as_ref().is_none_or(|contact| contact.row.blocked) {
+                continue;
+            }
+            let ids = |wanted: bool| -> Vec<EnvelopeId> {
+                batch.iter().filter(|(_, read)| *read == wanted).map(|(id, _)| *id).collect()
+            };
+            let content = bridge::draft(rng::envelope_id(), now, bridge::receipts(&ids(false), &ids(true)));
+            enqueue(tx, &OutboxRow { account: account.as_bytes().to_vec(), content, ..OutboxRow::default() })?;
+        }
+    }
+    Ok(())
+}
+
+/// One run over the outbox.
+struct Flush<'a> {
+    inner: &'a Arc<Inner>,
+    connection: &'a Connection,
+    report: FlushReport,
+    /// Contacts that cannot be written to now, and why.
+    stopped: HashMap<AccountId, Error>,
+    /// Texts that were given up, and why.
+    failed: HashMap<MessageRef, Error>,
+    /// Contacts that are ready: device list compared, sessions there.
+    ready: HashSet<AccountId>,
+}
+
+/// An envelope on its way to the relay.
+struct InFlight {
+    /// Index in the page.
+    entry: usize,
+    ticket: Ticket,
+}
+
+/// What became of an entry.
+enum Outcome {
+    Accepted,
+    /// For good.
+    Refused(Error),
+    /// It stays; later entries for the contact wait.
+    Stopped(Error),
+    /// The relay asks for patience.
+    Later(Duration),
+}
+
+impl<'a> Flush<'a> {
+    fn new(inner: &'a Arc<Inner>, connection: &'a Connection) -> Self {
+        Self {
+            inner,
+            connection,
+            report: FlushReport::default(),
+            stopped: HashMap::new(),
+            failed: HashMap::new(),
+            ready: HashSet::new(),
+        }
+    }
+
+    async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
+        self.inner
+            .blocking(|inner| {
+                let due = inner.transact(Mode::Read, |tx| Ok(tx.count(Table::ReceiptDue)? > 0))?;
+                // Full: an envelope with these receipts may be sealed next, and the ratchet must not go back.
+                if due { inner.transact(Mode::Write, |tx| gather_receipts(tx, inner.now())) } else { Ok(()) }
+            })
+            .await?;
+        let (mut after, mut patience) = (0, 0);
+        loop {
+            let page = self.page(after).await?;
+            let Some(last) = page.last().map(|outgoing| outgoing.place) else { break };
+            for account in page.iter().map(|outgoing| outgoing.account).collect::<HashSet<_>>() {
+                self.make_ready(account).await?;
+            }
+            self.start_fresh_sessions(&page).await?;
+            let page = self.seal(page).await?;
+            match self.submit(page, on_accepted).await? {
+                None => (after, patience) = (last, 0),
+                Some(Limited { place, wait, progress }) => {
+                    patience = if progress { 1 } else { patience + 1 };
+                    if patience > MAX_PATIENCE {
+                        return Err(Error::Limited { seconds: wait.as_secs().max(1) });
+                    }
+                    sleep(wait.min(MAX_WAIT)).await;
+                    after = place - 1;
+                }
+            }
+        }
+        self.list_stopped().await
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<Outgoing>, Error> {
+        self.inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Read, |tx| {
+                    tx.scan(Log::Outbox, None, after, PAGE)?.iter().map(Outgoing::read).collect()
+                })
+            })
+            .await
+    }
+
+    /// Compares the contact's device list with the relay's once a connection, and sees to it that there is a session with
+    /// every device. What stands against it is noted in `stopped`.
+    async fn make_ready(&mut self, account: AccountId) -> Result<(), Error> {
+        if self.ready.contains(&account) || self.stopped.contains_key(&account) {
+            return Ok(());
+        }
+        let result = self.try_make_ready(account).await?;
+        match result {
+            Ok(()) => drop(self.ready.insert(account)),
+            Err(error) => drop(self.stopped.insert(account, error)),
+        }
+        Ok(())
+    }
+
+    async fn try_make_ready(&self, account: AccountId) -> Result<Result<(), Error>, Error> {
+        let contact = self.contact(account).await?;
+        if let Err(error) = contact.may_send() {
+            return Ok(Err(error));
+        }
+        if !self.connection.compared().contains(&account) {
+            let by = By::Account(account.as_bytes().to_vec().into());
+            match look_up(&self.connection.link().link, by).await? {
+                Ok(record) => {
+                    if let Err(error) = self.take_record(&contact, &record).await? {
+                        return Ok(Err(error));
+                    }
+                }
+                // Looked up too often: what is known is as good as it was a minute ago.
+                Err(refusal) if refusal.code == Code::Limited && contact.row.device_list.is_some() => {}
+                Err(refusal) => return Ok(Err(refusal.about(&contact.row.alias))),
+            }
+            self.connection.compared().insert(account);
+        }
+        let missing = self
+            .inner
+            .blocking(move |inner| inner.transact(Mode::Read, |tx| devices_without_session(tx, &account, inner.now())))
+            .await?;
+        if missing.is_empty() {
+            return Ok(Ok(()));
+        }
+        self.begin_sessions(account, missing).await
+    }
+
+    async fn contact(&self, account: AccountId) -> Result<Contact, Error> {
+        self.inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Read, |tx| {
+                    Contact::get(tx, &account)?.ok_or_else(|| state::damaged("the outbox: no such contact"))
+                })
+            })
+            .await
+    }
+
+    /// Takes a fresh record of a contact's account.
+    async fn take_record(&self, contact: &Contact, record: &v1::AccountRecord) -> Result<Result<(), Error>, Error> {
+        let who = contact.row.alias.clone();
+        let fresh = match Account::check(record) {
+            Ok(account) if account.id == contact.account => account,
+            Ok(_) => return Ok(Err(Error::RelayProtocol { what: "another account than asked for" })),
+            Err(what) => return Ok(Err(Error::BundleRefused { who, what: what.to_owned() })),
+        };
+        self.inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Write, |tx| {
+                    // As it is now: another process may have changed it.
+                    let Some(mut contact) = Contact::get(tx, &fresh.id)? else { return Ok(Ok(())) };
+                    let result = match contact.compare(&fresh)? {
+                        Compared::Fits => Ok(()),
+                        Compared::KeyChanged => Err(Error::IdentityChanged { who }),
+                        Compared::Conflict(conflict) => Err(Error::DeviceListRefused { who, what: conflict.words() }),
+                    };
+                    contact.save(tx)?;
+                    Ok(result)
+                })
+            })
+            .await
+    }
+
+    /// Takes prekey bundles for devices and begins sessions with them.
+    async fn begin_sessions(&self, account: AccountId, devices: Vec<DeviceId>) -> Result<Result<(), Error>, Error> {
+        let contact = self.contact(account).await?;
+        let who = contact.row.alias.clone();
+        let request = client_frame::Body::TakeBundles(v1::TakeBundles {
+            account: account.as_bytes().to_vec().into(),
+            devices: devices.iter().map(|device| device.get()).collect(),
+        });
+        let bundles = match self.connection.link().link.request(request).await? {
+            Ok(server_frame::Body::Bundles(bundles)) => bundles,
+            Ok(_) => return Err(Error::RelayProtocol { what: "no prekey bundles" }),
+            Err(refusal) => return Ok(Err(refusal.about(&who))),
+        };
+        let refuse = |what: &str| Ok(Err(Error::BundleRefused { who: who.clone(), what: what.to_owned() }));
+        let key = contact.row.key()?;
+        // Taking bundles shows a list, too: it must not differ from the one just compared.
+        let list = match devices::signed(&bundles.device_list, &account, &key) {
+            Ok(list) => list,
+            Err(conflict) => return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() })),
+        };
+        let mut verified = Vec::new();
+        for bundle in &bundles.bundles {
+            let bundle = match bridge::prekey_bundle(bundle) {
+                Ok(bundle) => bundle,
+                Err(error) => return refuse(&error.to_string()),
+            };
+            let address = bundle.certificate.claimed().address;
+            if address.account != account || !devices.contains(&address.device) {
+                return refuse("another device than asked for");
+            }
+            match bundle.verify(address, &key) {
+                Ok(bundle) if list.names(bundle.certificate()) => verified.push(bundle),
+                Ok(_) => return refuse("a device that is not in the device list"),
+                Err(error) => return refuse(&error.to_string()),
+            }
+        }
+        let served: HashSet<DeviceId> = verified.iter().map(|bundle| bundle.certificate().address().device).collect();
+        if served.len() != devices.len() {
+            return refuse("a device is missing");
+        }
+        self.inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Write, |tx| {
+                    let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(())) };
+                    if let Err(conflict) = devices::take(&mut contact.row, &list)? {
+                        return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
+                    }
+                    contact.save(tx)?;
+                    for bundle in &verified {
+                        let address = bundle.certificate().address();
+                        let mut session = session(tx, &address)?;
+                        if let Err(error) = session.initiate(&inner.device, bundle, inner.now(), &mut rng::system_rng())
+                        {
+                            return Ok(Err(Error::BundleRefused { who, what: error.to_string() }));
+                        }
+                        tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
+                    }
+                    Ok(Ok(()))
+                })
+            })
+            .await
+    }
+
+    /// Entries that ask for a fresh session get one before they are sealed.
+    async fn start_fresh_sessions(&mut self, page: &[Outgoing]) -> Result<(), Error> {
+        for outgoing in page {
+            let OutboxRow { fresh_session_with, sealed, .. } = &outgoing.row;
+            let Ok(device) = DeviceId::new(*fresh_session_with) else { continue };
+            if !sealed.is_empty() || self.stopped.contains_key(&outgoing.account) {
+                continue;
+            }
+            let listed = devices::of(&self.contact(outgoing.account).await?.row)?
+                .is_some_and(|list| list.body().devices.iter().any(|entry| entry.device == device));
+            if !listed {
+                // Removed meanwhile; sealing drops the entry.
+                continue;
+            }
+            if let Err(error) = self.begin_sessions(outgoing.account, vec![device]).await? {
+                self.stopped.insert(outgoing.account, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals what is not sealed yet, in one transaction with the sessions.
+    async fn seal(&self, page: Vec<Outgoing>) -> Result<Vec<Outgoing>, Error> {
+        let ready = self.ready.clone();
+        let stopped: HashSet<AccountId> = self.stopped.keys().copied().collect();
+        let may = move |outgoing: &Outgoing| ready.contains(&outgoing.account) && !stopped.contains(&outgoing.account);
+        if page.iter().all(|outgoing| !outgoing.row.sealed.is_empty() || !may(outgoing)) {
+            return Ok(page);
+        }
+        self.inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Write, |tx| {
+                    let mut sealer = Sealer { inner, tx, sessions: HashMap::new(), lists: HashMap::new() };
+                    let mut page = page;
+                    for outgoing in page.iter_mut().filter(|outgoing| outgoing.row.sealed.is_empty() && may(outgoing)) {
+                        sealer.seal(outgoing)?;
+                    }
+                    sealer.save()?;
+                    Ok(page)
+                })
+            })
+            .await
+    }
+
+    /// Submits what is sealed, without waiting in between, and takes the answers. `Some`: the relay asks for patience.
+    async fn submit(
+        &mut self,
+        page: Vec<Outgoing>,
+        on_accepted: &mut (dyn FnMut(&Accepted) + Send),
+    ) -> Result<Option<Limited>, Error> {
+        let established = self.connection.link();
+        let mut tickets = Vec::new();
+        for (entry, outgoing) in page.iter().enumerate() {
+            if outgoing.row.sealed.is_empty() || self.stopped.contains_key(&outgoing.account) {
+                continue;
+            }
+            for sealed in &outgoing.row.sealed {
+                let ticket = send_envelope(&established.link, self.inner.own.address, outgoing.account, sealed).await?;
+                tickets.push(InFlight { entry, ticket });
+            }
+        }
+        // An entry is accepted when all of its envelopes are; the first that is not decides.
+        let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
+        let mut broken = None;
+        for InFlight { entry, ticket } in tickets {
+            let outcome = match ticket.answer().await {
+                Ok(Ok(server_frame::Body::Accepted(_))) => Outcome::Accepted,
+                Ok(Ok(_)) => return Err(Error::RelayProtocol { what: "no answer to an envelope" }),
+                Ok(Err(refusal)) => self.judge(&page[entry], refusal).await?,
+                Err(error) => {
+                    // What was accepted before is still to be noted.
+                    broken = Some(error);
+                    break;
+                }
+            };
+            match outcomes.get(&entry) {
+                None | Some(Outcome::Accepted) => drop(outcomes.insert(entry, outcome)),
+                Some(_) => {}
+            }
+        }
+        if broken.is_some() {
+            // The last one may have envelopes without an answer.
+            let whole = |entry: &usize| page[*entry].row.sealed.len() == 1;
+            outcomes.retain(|entry, outcome| !matches!(outcome, Outcome::Accepted) || whole(entry));
+        }
+        let limited = self.note(&page, outcomes, on_accepted).await?;
+        broken.map_or(Ok(limited), Err)
+    }
+
+    /// What a refusal means for an entry.
+    async fn judge(&self, outgoing: &Outgoing, refusal: Refusal) -> Result<Outcome, Error> {
+        let who = self.contact(outgoing.account).await?.row.alias;
+        Ok(match refusal.code {
+            Code::Limited => Outcome::Later(refusal.retry_after.max(Duration::from_millis(50))),
+            Code::MailboxFull | Code::Unavailable => Outcome::Stopped(refusal.about(&who)),
+            Code::NotAuthenticated | Code::AuthenticationFailed | Code::UnsupportedVersion => {
+                return Err(refusal.into_error());
+            }
+            // Everything else stays as it is however often it is tried.
+            _ => Outcome::Refused(refusal.about(&who)),
+        })
+    }
+
+    /// Writes down what became of the entries, and tells.
+    async fn note(
+        &mut self,
+        page: &[Outgoing],
+        outcomes: HashMap<usize, Outcome>,
+        on_accepted: &mut (dyn FnMut(&Accepted) + Send),
+    ) -> Result<Option<Limited>, Error> {
+        let mut done = Vec::new();
+        let mut limited: Option<Limited> = None;
+        let mut progress = false;
+        for (entry, outcome) in outcomes {
+            let outgoing = &page[entry];
+            let place = outgoing.place;
+            match outcome {
+                Outcome::Accepted => {
+                    progress = true;
+                    done.push((place, outgoing.account, outgoing.text, None));
+                }
+                Outcome::Refused(error) => done.push((place, outgoing.account, outgoing.text, Some(error))),
+                Outcome::Stopped(error) => drop(self.stopped.insert(outgoing.account, error)),
+                Outcome::Later(wait) => {
+                    let first = limited.as_ref().map_or(place, |limited| limited.place.min(place));
+                    let wait = limited.as_ref().map_or(wait, |limited| limited.wait.max(wait));
+                    limited = Some(Limited { place: first, wait, progress: false });
+                }
+            }
+        }
+        done.sort_by_key(|(place, ..)| *place);
+        if !done.is_empty() {
+            let rows = done.clone();
+            let aliases = self
+                .inner
+                .blocking(move |inner| {
+                    // Lost in a power failure, it only makes the same envelopes be submitted again.
+                    inner.transact(Mode::WriteRelaxed, |tx| {
+                        let mut aliases = HashMap::new();
+                        for (place, account, text, error) in rows {
+                            tx.remove(Log::Outbox, place)?;
+                            if let Some(message) = text {
+                                let (progress, failure) = match &error {
+                                    None => (Progress::Accepted, ""),
+                                    Some(error) => (Progress::Failed, error.code()),
+                                };
+                                state::raise(tx, &message, progress, failure)?;
+                            }
+                            aliases.insert(account, alias(tx, &account)?);
+                        }
+                        Ok(aliases)
+                    })
+                })
+                .await?;
+            for (_, account, text, error) in done {
+                let Some(message) = text else { continue };
+                let to = aliases.get(&account).cloned().unwrap_or_default();
+                match error {
+                    None => {
+                        let accepted = Accepted { message, to };
+                        on_accepted(&accepted);
+                        self.report.accepted.push(accepted);
+                    }
+                    Some(error) => {
+                        let (code, reason) = (error.code(), error.to_string());
+                        self.report.not_sent.push(NotSent { message, to, code, reason, will_retry: false });
+                        self.failed.insert(message, error);
+                    }
+                }
+            }
+        }
+        Ok(limited.map(|limited| Limited { progress, ..limited }))
+    }
+
+    /// Lists the texts that wait behind a contact that cannot be written to, and gives up those to an account that the
+    /// relay does not know.
+    async fn list_stopped(&mut self) -> Result<(), Error> {
+        if self.stopped.is_empty() {
+            return Ok(());
+        }
+        let gone = |error: &Error| matches!(error, Error::UnknownRecipient { .. });
+        let accounts: Vec<(AccountId, bool)> =
+            self.stopped.iter().map(|(account, error)| (*account, gone(error))).collect();
+        let mode = if accounts.iter().any(|(_, gone)| *gone) { Mode::Write } else { Mode::Read };
+        let waiting = self
+            .inner
+            .blocking(move |inner| {
+                inner.transact(mode, |tx| {
+                    let mut waiting = Vec::new();
+                    for (account, gone) in accounts {
+                        for entry in tx.scan(Log::Outbox, Some(account.as_bytes()), 0, usize::MAX)? {
+                            let outgoing = Outgoing::read(&entry)?;
+                            waiting.extend(outgoing.text.map(|message| (outgoing.place, message)));
+                            if gone {
+                                tx.remove(Log::Outbox, outgoing.place)?;
+                                if let Some(message) = outgoing.text {
+                                    state::raise(tx, &message, Progress::Failed, "unknown-recipient")?;
+                                }
+                            }
+                        }
+                    }
+                    waiting.sort_by_key(|(place, _)| *place);
+                    waiting
+                        .into_iter()
+                        .map(|(_, message)| Ok((message, alias(tx, &message.account)?)))
+                        .collect::<Result<Vec<_>, Error>>()
+                })
+            })
+            .await?;
+        for (message, to) in waiting {
+            let Some(error) = self.stopped.get(&message.account) else { continue };
+            let (code, reason) = (error.code(), error.to_string());
+            self.report.not_sent.push(NotSent { message, to, code, reason, will_retry: !gone(error) });
+        }
+        Ok(())
+    }
+}
+
+/// The relay asks for patience from this place on.
+struct Limited {
+    place: u64,
+    wait: Duration,
+    progress: bool,
+}
+
+async fn send_envelope(link: &Link, source: Address, account: AccountId, sealed: &SealedRow) -> Result<Ticket, Error> {
+    let device = DeviceId::new(sealed.device).map_err(|_| state::damaged("the outbox"))?;
+    let envelope = checked::Envelope {
+        id: state::envelope_id(&sealed.id)?,
+        recipient: Address { account, device },
+        source: Some(source),
+        ciphertext: Bytes::copy_from_slice(&sealed.ciphertext),
+    };
+    link.send(client_frame::Body::Submit(v1::Submit { envelope: Some(envelope.into()) })).await
+}
+
+/// The sessions with one device.
+pub(crate) fn session(tx: &dyn Transaction, address: &Address) -> Result<SessionRecord, Error> {
+    match tx.get(Table::Session, &address.to_bytes())? {
+        Some(bytes) => SessionRecord::decode(&bytes).map_err(|_| state::damaged("sessions")),
+        None => Ok(SessionRecord::new()),
+    }
+}
+
+/// The devices of a contact that there is no usable session with.
+fn devices_without_session(tx: &dyn Transaction, account: &AccountId, now: u64) -> Result<Vec<DeviceId>, Error> {
+    let list = match Contact::get(tx, account)? {
+        Some(contact) => devices::of(&contact.row)?,
+        None => None,
+    };
+    let mut missing = Vec::new();
+    for entry in list.iter().flat_map(|list| &list.body().devices) {
+        let session = session(tx, &Address { account: *account, device: entry.device })?;
+        let waited = session.unanswered_since().map_or(0, |since| now.saturating_sub(since));
+        if !session.has_active() || waited > UNANSWERED_TOO_LONG_MS {
+            missing.push(entry.device);
+        }
+    }
+    Ok(missing)
+}
+
+/// Seals entries within one transaction; each session is read and written once.
+struct Sealer<'a> {
+    inner: &'a Inner,
+    tx: &'a dyn Transaction,
+    sessions: HashMap<Address, SessionRecord>,
+    lists: HashMap<AccountId, Option<DeviceList>>,
+}
+
+impl Sealer<'_> {
+    fn seal(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
+        let account = outgoing.account;
+        if !self.lists.contains_key(&account) {
+            let contact = Contact::get(self.tx, &account)?.filter(|contact| contact.may_send().is_ok());
+            let list = contact.map(|contact| devices::of(&contact.row)).transpose()?.flatten();
+            self.lists.insert(account, list);
+        }
+        // Changed by another process since it was made ready: next time.
+        let Some(Some(list)) = self.lists.get(&account) else { return Ok(()) };
+        let plaintext = bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state())
+            .map_err(|_| state::damaged("the outbox"))?;
+        let only = outgoing.row.fresh_session_with;
+        let devices: Vec<DeviceId> = list
+            .body()
+            .devices
+            .iter()
+            .map(|entry| entry.device)
+            .filter(|device| only == 0 || device.get() == only)
+            .collect();
+        if devices.is_empty() {
+            // The device that was to get a fresh session is gone.
+            self.tx.remove(Log::Outbox, outgoing.place)?;
+            return Ok(());
+        }
+        for device in &devices {
+            let address = Address { account, device: *device };
+            if !self.sessions.contains_key(&address) {
+                self.sessions.insert(address, session(self.tx, &address)?);
+            }
+            if !self.sessions.get(&address).is_some_and(SessionRecord::has_active) {
+                return Ok(());
+            }
+        }
+        let mut sealed = Vec::with_capacity(devices.len());
+        for (index, device) in devices.iter().enumerate() {
+            let address = Address { account, device: *device };
+            let Some(session) = self.sessions.get_mut(&address) else { return Ok(()) };
+            let ciphertext = match session.encrypt(&plaintext, self.inner.now(), &mut rng::system_rng()) {
+                Ok(ciphertext) => ciphertext,
+                Err(EncryptError::TooLong) => return Err(Error::Internal { what: "content over the limit" }),
+                // The session is at its end. The next flush begins a new one and comes back to this entry.
+                Err(EncryptError::NoSession | EncryptError::Exhausted | EncryptError::PqFailed(_)) => {
+                    resets::request(self.tx, &address, self.inner.now())?;
+                    return Ok(());
+                }
+            };
+            // The first envelope of a text goes by the message's id.
+            let id = match outgoing.text {
+                Some(message) if index == 0 => message.id,
+                _ => rng::envelope_id(),
+            };
+            sealed.push(SealedRow { id: id.as_bytes().to_vec(), device: device.get(), ciphertext });
+        }
+        outgoing.row.sealed = sealed;
+        self.tx.replace(Log::Outbox, outgoing.place, &outgoing.row.encode_to_vec())?;
+        Ok(())
+    }
+
+    fn save(self) -> Result<(), Error> {
+        for (address, session) in self.sessions {
+            self.tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,354 @@
+//! Which rows there are and what they hold. Rows are protobuf messages, so that fields can be added; secret keys stand in
+//! rows of their own as the bytes that the protocol crate gives, so that every copy of them is wiped.
+//!
+//! | table or log | key | value |
+//! |---|---|---|
+//! | Own | `account` | [`OwnRow`] |
+//! | Own | `account secret`, `device secrets` | 32 and 64 bytes |
+//! | Own | `prekeys` | [`PrekeyStateRow`] |
+//! | Own | `replay` | the protocol's replay record |
+//! | Contact | account id 16 | [`ContactRow`] |
+//! | Session | address 20 | the protocol's session record |
+//! | Peer | address 20 | [`PeerRow`] |
+//! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
+//! | Received | envelope id 16 | when, u64 |
+//! | Unshown | place u64 | empty |
+//! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read |
+//! | log Message | direction u8 ‖ account id 16 ‖ message id 16; group: account id | [`MessageRow`] |
+//! | log Outbox | random 16; group: account id | [`OutboxRow`] |
+
+use kuvert_types::{AccountId, AccountKey, EnvelopeId};
+use prost::Message;
+
+use crate::error::Error;
+use crate::records::{Direction, MessageRecord, MessageRef, MessageState};
+use crate::store::{Entry, Log, Table, Transaction};
+
+/// Keys of [`Table::Own`].
+pub mod own {
+    /// [`super::OwnRow`]
+    pub const ACCOUNT: &[u8] = b"account";
+    /// The account key's seed.
+    pub const ACCOUNT_SECRET: &[u8] = b"account secret";
+    /// The device's two secrets.
+    pub const DEVICE_SECRETS: &[u8] = b"device secrets";
+    /// [`super::PrekeyStateRow`]
+    pub const PREKEYS: &[u8] = b"prekeys";
+    /// The protocol's replay record.
+    pub const REPLAY: &[u8] = b"replay";
+}
+
+/// This account and device.
+#[derive(Clone, PartialEq, Message)]
+pub struct OwnRow {
+    /// The device's certificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: Vec<u8>,
+    /// The account's device list.
+    #[prost(bytes = "vec", tag = "2")]
+    pub device_list: Vec<u8>,
+    /// The relay's address.
+    #[prost(string, tag = "3")]
+    pub relay: String,
+    /// The name at the relay.
+    #[prost(string, optional, tag = "4")]
+    pub name: Option<String>,
+    /// Whether the relay confirmed the registration. Until then the row only keeps the keys for another try.
+    #[prost(bool, tag = "5")]
+    pub registered: bool,
+}
+
+/// Counters and dates of this device's prekeys.
+#[derive(Clone, PartialEq, Message)]
+pub struct PrekeyStateRow {
+    /// The last signed prekey's number.
+    #[prost(uint32, tag = "1")]
+    pub last_signed: u32,
+    /// The last one-time curve prekey's number.
+    #[prost(uint32, tag = "2")]
+    pub last_one_time: u32,
+    /// The last KEM prekey's number, one-time and last-resort alike.
+    #[prost(uint32, tag = "3")]
+    pub last_kem: u32,
+    /// When the signed and the last-resort prekey were made.
+    #[prost(uint64, tag = "4")]
+    pub rotated_at: u64,
+}
+
+/// A contact.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContactRow {
+    /// The pinned account key.
+    #[prost(bytes = "vec", tag = "1")]
+    pub account_key: Vec<u8>,
+    /// Another account key that turned up and was not accepted yet.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub changed_key: Option<Vec<u8>>,
+    /// What the owner calls it.
+    #[prost(string, tag = "3")]
+    pub alias: String,
+    /// Its name at the relay.
+    #[prost(string, optional, tag = "4")]
+    pub name: Option<String>,
+    /// Whether the pinned key was compared.
+    #[prost(bool, tag = "5")]
+    pub verified: bool,
+    /// Whether its mail is dropped.
+    #[prost(bool, tag = "6")]
+    pub blocked: bool,
+    /// When it was added.
+    #[prost(uint64, tag = "7")]
+    pub added_at: u64,
+    /// Its newest device list that verified under the pinned key.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    pub device_list: Option<Vec<u8>>,
+    /// The highest number of its own list that it named in a message.
+    #[prost(uint64, tag = "9")]
+    pub claimed_number: u64,
+    /// The hash that went with it.
+    #[prost(bytes = "vec", tag = "10")]
+    pub claimed_hash: Vec<u8>,
+}
+
+/// What is remembered about a remote device.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct PeerRow {
+    /// When a fresh session was last asked for.
+    #[prost(uint64, tag = "1")]
+    pub reset_at: u64,
+    /// When undelivered messages were last sent again because it asked for a fresh session.
+    #[prost(uint64, tag = "2")]
+    pub resent_at: u64,
+}
+
+/// A text of a conversation.
+#[derive(Clone, PartialEq, Message)]
+pub struct MessageRow {
+    /// The other side.
+    #[prost(bytes = "vec", tag = "1")]
+    pub account: Vec<u8>,
+    /// The message's id.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: Vec<u8>,
+    /// Whether it is one's own.
+    #[prost(bool, tag = "3")]
+    pub outgoing: bool,
+    /// The text.
+    #[prost(string, tag = "4")]
+    pub text: String,
+    /// By the writer's clock.
+    #[prost(uint64, tag = "5")]
+    pub sent_at: u64,
+    /// By this machine's clock.
+    #[prost(uint64, tag = "6")]
+    pub stored_at: u64,
+    /// How far it has come.
+    #[prost(enumeration = "Progress", tag = "7")]
+    pub progress: i32,
+    /// Why it was given up.
+    #[prost(string, tag = "8")]
+    pub failure: String,
+}
+
+/// How far a message of one's own has come. Rises only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum Progress {
+    /// In the outbox.
+    Queued = 0,
+    /// Given up. Below `Accepted`: a receipt that comes after all is right.
+    Failed = 1,
+    /// On the relay's disk.
+    Accepted = 2,
+    /// In the recipient's store.
+    Delivered = 3,
+    /// Read.
+    Read = 4,
+}
+
+/// Something that waits to be accepted by the relay.
+#[derive(Clone, PartialEq, Message)]
+pub struct OutboxRow {
+    /// To whom.
+    #[prost(bytes = "vec", tag = "1")]
+    pub account: Vec<u8>,
+    /// The content without device list states, encoded.
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: Vec<u8>,
+    /// The text's message id; empty for receipts and resets, which nobody is told about.
+    #[prost(bytes = "vec", tag = "3")]
+    pub text_id: Vec<u8>,
+    /// The device that gets it, in a fresh session; 0: all devices, in the sessions that there are.
+    #[prost(uint32, tag = "4")]
+    pub fresh_session_with: u32,
+    /// One sealed envelope for each device. Empty: not sealed yet.
+    #[prost(message, repeated, tag = "5")]
+    pub sealed: Vec<SealedRow>,
+}
+
+/// A sealed envelope.
+#[derive(Clone, PartialEq, Message)]
+pub struct SealedRow {
+    /// The envelope's id.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    /// The device that it goes to.
+    #[prost(uint32, tag = "2")]
+    pub device: u32,
+    /// The session message.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ciphertext: Vec<u8>,
+}
+
+/// A row that the sealing vouches for but this build cannot read.
+pub fn damaged(what: &str) -> Error {
+    Error::StoreCorrupt { what: format!("a row of {what} cannot be read") }
+}
+
+fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
+    M::decode(bytes).map_err(|_| damaged(what))
+}
+
+/// Reads a row of a table.
+pub fn get<M: Message + Default>(tx: &dyn Transaction, table: Table, key: &[u8]) -> Result<Option<M>, Error> {
+    tx.get(table, key)?.map(|value| decode(&value, "a table")).transpose()
+}
+
+/// Writes a row of a table.
+pub fn put(tx: &dyn Transaction, table: Table, key: &[u8], row: &impl Message) -> Result<(), Error> {
+    Ok(tx.put(table, key, &row.encode_to_vec())?)
+}
+
+impl ContactRow {
+    /// The pinned account key.
+    pub fn key(&self) -> Result<AccountKey, Error> {
+        account_key(&self.account_key)
+    }
+
+    /// The key that waits to be accepted.
+    pub fn changed(&self) -> Result<Option<AccountKey>, Error> {
+        self.changed_key.as_deref().map(account_key).transpose()
+    }
+}
+
+fn account_key(bytes: &[u8]) -> Result<AccountKey, Error> {
+    Ok(AccountKey::from_bytes(bytes.try_into().map_err(|_| damaged("contacts"))?))
+}
+
+/// The account in a row.
+pub fn account_id(bytes: &[u8]) -> Result<AccountId, Error> {
+    AccountId::try_from(bytes).map_err(|_| damaged("accounts"))
+}
+
+/// An envelope's or message's id in a row.
+pub fn envelope_id(bytes: &[u8]) -> Result<EnvelopeId, Error> {
+    EnvelopeId::try_from(bytes).map_err(|_| damaged("messages"))
+}
+
+/// The key of a message in its log.
+pub fn message_key(direction: Direction, message: &MessageRef) -> [u8; 33] {
+    let mut key = [0; 33];
+    key[0] = match direction {
+        Direction::Incoming => 1,
+        Direction::Outgoing => 2,
+    };
+    key[1..17].copy_from_slice(message.account.as_bytes());
+    key[17..].copy_from_slice(message.id.as_bytes());
+    key
+}
+
+/// The key of a due receipt.
+pub fn receipt_key(message: &MessageRef) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(message.account.as_bytes());
+    key[16..].copy_from_slice(message.id.as_bytes());
+    key
+}
+
+/// A message with its place.
+pub struct Stored {
+    /// Where it stands in the log.
+    pub place: u64,
+    /// What it is.
+    pub row: MessageRow,
+}
+
+impl Stored {
+    /// Reads an entry of the log of messages.
+    pub fn read(entry: &Entry) -> Result<Self, Error> {
+        Ok(Self { place: entry.place, row: decode(&entry.value, "messages")? })
+    }
+
+    /// The message with a key, if there is one.
+    pub fn find(tx: &dyn Transaction, direction: Direction, message: &MessageRef) -> Result<Option<Self>, Error> {
+        tx.find(Log::Message, &message_key(direction, message))?.map(|entry| Self::read(&entry)).transpose()
+    }
+
+    /// Which message.
+    pub fn message(&self) -> Result<MessageRef, Error> {
+        Ok(MessageRef { account: account_id(&self.row.account)?, id: envelope_id(&self.row.id)? })
+    }
+
+    /// For the caller; `alias` is the contact's.
+    pub fn record(self, tx: &dyn Transaction, alias: &str) -> Result<MessageRecord, Error> {
+        let message = self.message()?;
+        let direction = if self.row.outgoing { Direction::Outgoing } else { Direction::Incoming };
+        let state = match (direction, self.row.progress()) {
+            (Direction::Incoming, _) if tx.get(Table::Unshown, &self.place.to_be_bytes())?.is_some() => {
+                MessageState::Unshown
+            }
+            (Direction::Incoming, _) => MessageState::Shown,
+            (_, Progress::Queued) => MessageState::Queued,
+            (_, Progress::Failed) => MessageState::Failed(self.row.failure),
+            (_, Progress::Accepted) => MessageState::Accepted,
+            (_, Progress::Delivered) => MessageState::Delivered,
+            (_, Progress::Read) => MessageState::Read,
+        };
+        let MessageRow { text, sent_at, stored_at, .. } = self.row;
+        Ok(MessageRecord { message, alias: alias.to_owned(), direction, text, sent_at, stored_at, state })
+    }
+}
+
+/// Raises the progress of a message of one's own; whether that changed anything.
+pub fn raise(tx: &dyn Transaction, message: &MessageRef, progress: Progress, failure: &str) -> Result<bool, Error> {
+    let Some(mut stored) = Stored::find(tx, Direction::Outgoing, message)? else { return Ok(false) };
+    if stored.row.progress() >= progress {
+        return Ok(false);
+    }
+    stored.row.set_progress(progress);
+    stored.row.failure = failure.to_owned();
+    tx.replace(Log::Message, stored.place, &stored.row.encode_to_vec())?;
+    Ok(true)
+}
+
+/// An entry of the outbox with its place.
+pub struct Outgoing {
+    /// Where it stands.
+    pub place: u64,
+    /// What it is.
+    pub row: OutboxRow,
+    /// To whom.
+    pub account: AccountId,
+    /// The text, if it is one.
+    pub text: Option<MessageRef>,
+}
+
+impl Outgoing {
+    /// Reads an entry of the outbox.
+    pub fn read(entry: &Entry) -> Result<Self, Error> {
+        let row: OutboxRow = decode(&entry.value, "the outbox")?;
+        let account = account_id(&row.account)?;
+        let text = match row.text_id.as_slice() {
+            [] => None,
+            id => Some(MessageRef { account, id: envelope_id(id)? }),
+        };
+        Ok(Self { place: entry.place, row, account, text })
+    }
+}
+
+/// Puts something at the end of the outbox.
+pub fn enqueue(tx: &dyn Transaction, row: &OutboxRow) -> Result<(), Error> {
+    let key = crate::rng::bytes::<16>();
+    tx.append(Log::Outbox, &row.account, &key, &row.encode_to_vec())?.ok_or(Error::Internal { what: "outbox key" })?;
+    Ok(())
+}

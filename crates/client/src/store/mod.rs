@@ -1,0 +1,158 @@
+//! What the client keeps, behind one trait.
+//!
+//! A store holds *tables* (key to value) and *logs* (entries in order, found by key or by group). Everything happens in
+//! transactions; a transaction that writes excludes every other writer from its first moment, so that a session is never
+//! loaded by two processes at once and two ciphertexts are never made from one message key.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`sqlite`] | the backend for real homes: one file, every value sealed |
+//! | [`memory`] | a model in memory, for tests and for clients that keep nothing |
+//! | [`conformance`] | what every backend must do, to be run by its tests |
+//!
+//! Not its concern: what the values mean (`state`), when to write (`send`, `receive`).
+
+pub mod conformance;
+pub mod memory;
+pub mod sqlite;
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// A value as read. Wiped when dropped: some values are secret keys.
+pub type Value = Zeroizing<Vec<u8>>;
+
+/// Tables. The numbers are part of the stored form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Table {
+    /// Single rows about this account and device.
+    Own = 1,
+    /// Contacts, by account id.
+    Contact = 2,
+    /// Sessions, by address.
+    Session = 3,
+    /// Secret prekeys, by kind and id.
+    Prekey = 4,
+    /// Envelopes received, by id.
+    Received = 5,
+    /// Messages not yet shown, by place in the log.
+    Unshown = 6,
+    /// Receipts that are due, by account and message id.
+    ReceiptDue = 7,
+    /// Things remembered about a remote device, by address.
+    Peer = 8,
+}
+
+/// Logs. The numbers are part of the stored form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Log {
+    /// Texts of all conversations in order of arrival; a group is a conversation.
+    Message = 1,
+    /// What waits to be accepted by the relay; a group is a recipient.
+    Outbox = 2,
+}
+
+/// One entry of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Rises with every append to any log; never given twice.
+    pub place: u64,
+    /// The key it was appended with.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Sees one state of the store and changes nothing.
+    Read,
+    /// Excludes other writers; after the commit the change survives a power failure.
+    Write,
+    /// As `Write`, but the commit survives a kill of the process only, until the next `Write` commits. For what costs
+    /// little when it is lost: a message shown twice, a late tick, an envelope submitted again.
+    WriteRelaxed,
+}
+
+/// Storage of a client.
+pub trait Store: Send {
+    /// Starts a transaction. Without a [`Transaction::commit`] it changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another writer does not finish in time.
+    fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError>;
+}
+
+/// One transaction: sees its own changes; nobody else does before the commit.
+pub trait Transaction {
+    /// The value under a key.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError>;
+
+    /// Puts or replaces a value.
+    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+
+    /// Deletes a key; whether it was there.
+    fn delete(&self, table: Table, key: &[u8]) -> Result<bool, StoreError>;
+
+    /// All of a table, ascending by key.
+    fn list(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>, StoreError>;
+
+    /// How many keys a table has.
+    fn count(&self, table: Table) -> Result<u64, StoreError>;
+
+    /// Appends to a log; the place, or `None` if the key is there already (nothing changes then).
+    fn append(&self, log: Log, group: &[u8], key: &[u8], value: &[u8]) -> Result<Option<u64>, StoreError>;
+
+    /// The entry with a key.
+    fn find(&self, log: Log, key: &[u8]) -> Result<Option<Entry>, StoreError>;
+
+    /// The entry at a place.
+    fn at(&self, log: Log, place: u64) -> Result<Option<Entry>, StoreError>;
+
+    /// Replaces the value of an entry, which keeps place, group and key; whether it was there.
+    fn replace(&self, log: Log, place: u64, value: &[u8]) -> Result<bool, StoreError>;
+
+    /// Deletes an entry; whether it was there.
+    fn remove(&self, log: Log, place: u64) -> Result<bool, StoreError>;
+
+    /// At most `limit` entries behind `after`, ascending by place; of one group, or of all.
+    fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// How many entries a log has.
+    fn len(&self, log: Log) -> Result<u64, StoreError>;
+
+    /// Makes the changes real. After an error none of them are.
+    fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Why a store could not do something.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds it.
+    #[error("locked by another process")]
+    Locked,
+    /// No room.
+    #[error("disk full")]
+    DiskFull,
+    /// What was read is not what was written.
+    #[error("damaged: {0}")]
+    Corrupt(String),
+    /// Anything else that the file system says.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked => Self::StoreLocked { what: "the store" },
+            StoreError::DiskFull => Self::DiskFull,
+            StoreError::Corrupt(what) => Self::StoreCorrupt { what },
+            StoreError::Io(what) => Self::StoreIo { what },
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! The store for real homes: one SQLite file in which every value is sealed.
+//!
+//! ```text
+//! meta(name, value)               the sealed cipher (its keys under the store's key file)
+//! record(tbl, key, value)         tables: key = keyed hash of the key
+//! log(seq, log, grp, key, value)  logs: group and key as keyed hashes, seq rises and never comes back
+//! value = nonce ‖ XChaCha20-Poly1305( place's hash 32 ‖ key length u16 ‖ key ‖ value ), as matrix-sdk-store-encryption writes it
+//! ```
+//! The hash of its table and key stands inside each sealed value, so that rows cannot be swapped. What a reader of the file
+//! without the key still sees: how many rows there are, their sizes, their order, and which belong to one conversation. An
+//! older copy of the file is not recognised as old.
+//!
+//! Commits: WAL; `synchronous` FULL for [`Mode::Write`], NORMAL for [`Mode::WriteRelaxed`]. `secure_delete` is on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use matrix_sdk_store_encryption::{EncryptedValue, StoreCipher};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use zeroize::Zeroizing;
+
+use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use crate::error::Error;
+
+/// "Kuve" in the file's header.
+const APPLICATION_ID: u32 = 0x4B75_7665;
+
+/// Counts up with every change of the tables or of what rows mean.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE record (tbl INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID;
+CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, log INTEGER NOT NULL, grp BLOB NOT NULL, key BLOB NOT NULL,
+                  value BLOB NOT NULL);
+CREATE UNIQUE INDEX log_key ON log (log, key);
+CREATE INDEX log_group ON log (log, grp, seq);
+";
+
+/// What [`SqliteStore::open`] found.
+pub enum Opened {
+    /// A store.
+    Store(SqliteStore),
+    /// No file, or one into which nothing was ever written.
+    Nothing,
+}
+
+/// One open file.
+pub struct SqliteStore {
+    connection: Connection,
+    cipher: StoreCipher,
+}
+
+impl SqliteStore {
+    /// Opens an existing store.
+    ///
+    /// # Errors
+    /// `store-foreign`, `store-newer`, `store-corrupt`, `store-key-wrong`, `store-locked`, `store-io`.
+    pub fn open(path: &Path, key_file: &Path, key: &[u8; 32], busy: Duration) -> Result<Opened, Error> {
+        if !path.exists() {
+            return Ok(Opened::Nothing);
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?;
+        if is_blank(&connection)? {
+            return Ok(Opened::Nothing);
+        }
+        check_header(&connection, path)?;
+        let sealed: Vec<u8> = connection
+            .query_row("SELECT value FROM meta WHERE name = 'cipher'", [], |row| row.get(0))
+            .map_err(read_error)?;
+        let cipher = StoreCipher::import_with_key(key, &sealed)
+            .map_err(|_| Error::StoreKeyWrong { path: key_file.to_owned() })?;
+        configure(&connection)?;
+        Ok(Opened::Store(Self { connection, cipher }))
+    }
+
+    /// Opens a store and makes it first if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and `disk-full`.
+    pub fn open_or_create(path: &Path, key_file: &Path, key: &[u8; 32], busy: Duration) -> Result<Self, Error> {
+        if let Opened::Store(store) = Self::open(path, key_file, key, busy)? {
+            return Ok(store);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connect(path, flags, busy)?;
+        // Before the first page is written: later it would need a VACUUM.
+        configure(&connection)?;
+        let cipher = StoreCipher::new().map_err(|_| Error::Internal { what: "store cipher" })?;
+        let sealed = cipher.export_with_key(key).map_err(|_| Error::Internal { what: "store cipher" })?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+        if is_blank(&transaction)? {
+            transaction.execute_batch(SCHEMA).map_err(store_error)?;
+            transaction
+                .execute("INSERT INTO meta (name, value) VALUES ('cipher', ?1)", [sealed])
+                .map_err(store_error)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(store_error)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
+            transaction.commit().map_err(store_error)?;
+            return Ok(Self { connection, cipher });
+        }
+        // Another process was faster: take its store.
+        drop(transaction);
+        match Self::open(path, key_file, key, busy)? {
+            Opened::Store(store) => Ok(store),
+            Opened::Nothing => Err(Error::Internal { what: "store vanished" }),
+        }
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection, Error> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(store_error)?;
+    connection.busy_timeout(busy).map_err(store_error)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> Result<(), Error> {
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(store_error)?;
+    if mode != "wal" {
+        return Err(Error::StoreIo { what: format!("journal mode {mode} instead of WAL") });
+    }
+    for (name, value) in [("secure_delete", "ON"), ("trusted_schema", "OFF"), ("cell_size_check", "ON")] {
+        // secure_delete answers with a row, the others do not.
+        connection.pragma_update_and_check(None, name, value, |_| Ok(())).optional().map_err(store_error)?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn is_blank(connection: &Connection) -> Result<bool, Error> {
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(read_error)?;
+    Ok(objects == 0)
+}
+
+fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(read_error);
+    if pragma("application_id")? != APPLICATION_ID {
+        return Err(Error::StoreForeign { path: path.to_owned() });
+    }
+    match pragma("user_version")? {
+        SCHEMA_VERSION => Ok(()),
+        found if found > SCHEMA_VERSION => Err(Error::StoreNewer { found, known: SCHEMA_VERSION }),
+        found => Err(Error::StoreCorrupt { what: format!("unknown version {found}") }),
+    }
+}
+
+/// A missing table or row in a file that is ours is damage, too.
+fn read_error(error: rusqlite::Error) -> Error {
+    match convert(error) {
+        StoreError::Io(what) => Error::StoreCorrupt { what },
+        other => other.into(),
+    }
+}
+
+fn store_error(error: rusqlite::Error) -> Error {
+    convert(error).into()
+}
+
+fn convert(error: rusqlite::Error) -> StoreError {
+    let Some(code) = error.sqlite_error_code() else { return StoreError::Io(error.to_string()) };
+    match code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Locked,
+        ErrorCode::DiskFull => StoreError::DiskFull,
+        ErrorCode::DatabaseCorrupt => StoreError::Corrupt("SQLite finds its pages inconsistent".to_owned()),
+        ErrorCode::NotADatabase => StoreError::Corrupt("it is not a database file".to_owned()),
+        _ => StoreError::Io(error.to_string()),
+    }
+}
+
+impl Store for SqliteStore {
+    fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        // Per connection, and only outside of transactions. NORMAL in WAL mode: no fsync at commit.
+        let synchronous = if mode == Mode::WriteRelaxed { "NORMAL" } else { "FULL" };
+        self.connection.pragma_update(None, "synchronous", synchronous).map_err(convert)?;
+        let behaviour = if mode == Mode::Read { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
+        let inner = self.connection.transaction_with_behavior(behaviour).map_err(convert)?;
+        Ok(Box::new(SqliteTransaction { inner, cipher: &self.cipher, mode }))
+    }
+}
+
+struct SqliteTransaction<'a> {
+    inner: rusqlite::Transaction<'a>,
+    cipher: &'a StoreCipher,
+    mode: Mode,
+}
+
+/// Where a row stands: what its sealed value is bound to.
+type Place = [u8; 32];
+
+impl SqliteTransaction<'_> {
+    fn writing(&self) -> Result<(), StoreError> {
+        if self.mode == Mode::Read { Err(StoreError::Io("write in a read transaction".to_owned())) } else { Ok(()) }
+    }
+
+    fn in_table(&self, table: Table, key: &[u8]) -> Place {
+        self.cipher.hash_key(table_name(table), key)
+    }
+
+    fn in_log(&self, log: Log, key: &[u8]) -> Place {
+        self.cipher.hash_key(log_names(log).0, key)
+    }
+
+    fn group(&self, log: Log, group: &[u8]) -> [u8; 32] {
+        self.cipher.hash_key(log_names(log).1, group)
+    }
+
+    fn seal(&self, place: &Place, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let key_len = u16::try_from(key.len()).map_err(|_| StoreError::Io("key too long".to_owned()))?;
+        // Not wiped on a panic; encrypt_value_data encrypts in place of its own copy.
+        let plain = [place.as_slice(), &key_len.to_be_bytes(), key, value].concat();
+        let sealed = self.cipher.encrypt_value_data(plain).map_err(|_| StoreError::Io("sealing failed".to_owned()))?;
+        postcard::to_allocvec(&sealed).map_err(|_| StoreError::Io("sealing failed".to_owned()))
+    }
+
+    /// Key and value, if the value was sealed for this place.
+    fn open(&self, place: &[u8], sealed: &[u8]) -> Result<(Vec<u8>, Value), StoreError> {
+        let damaged = || StoreError::Corrupt("a sealed value does not open".to_owned());
+        let sealed: EncryptedValue = postcard::from_bytes(sealed).map_err(|_| damaged())?;
+        let plain = Zeroizing::new(self.cipher.decrypt_value_data(sealed).map_err(|_| damaged())?);
+        let mut reader = kuvert_types::Reader::new(&plain);
+        let mut read = || {
+            let stands = reader.bytes(32)?;
+            let key_len = usize::from(reader.u16()?);
+            Ok::<_, kuvert_types::DecodeError>((stands, reader.bytes(key_len)?, reader.rest()))
+        };
+        let (stands, key, value) = read().map_err(|_| damaged())?;
+        if stands != place {
+            return Err(StoreError::Corrupt("a sealed value stands in another's place".to_owned()));
+        }
+        Ok((key.to_vec(), Zeroizing::new(value.to_vec())))
+    }
+
+    fn entry(&self, (place, key, value): LogRow) -> Result<Entry, StoreError> {
+        let (key, value) = self.open(&key, &value)?;
+        Ok(Entry { place: u64::try_from(place).map_err(|_| StoreError::Corrupt("log".to_owned()))?, key, value })
+    }
+}
+
+/// seq, key, value
+type LogRow = (i64, Vec<u8>, Vec<u8>);
+
+fn log_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<LogRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+const fn table_name(table: Table) -> &'static str {
+    match table {
+        Table::Own => "own",
+        Table::Contact => "contact",
+        Table::Session => "session",
+        Table::Prekey => "prekey",
+        Table::Received => "received",
+        Table::Unshown => "unshown",
+        Table::ReceiptDue => "receipt due",
+        Table::Peer => "peer",
+    }
+}
+
+/// For keys, for groups.
+const fn log_names(log: Log) -> (&'static str, &'static str) {
+    match log {
+        Log::Message => ("message", "message group"),
+        Log::Outbox => ("outbox", "outbox group"),
+    }
+}
+
+/// SQLite counts in i64; places beyond are in no log.
+fn seq(place: u64) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        let place = self.in_table(table, key);
+        let mut statement =
+            self.inner.prepare_cached("SELECT value FROM record WHERE tbl = ?1 AND key = ?2").map_err(convert)?;
+        let sealed: Option<Vec<u8>> =
+            statement.query_row(params![table as u8, place], |row| row.get(0)).optional().map_err(convert)?;
+        sealed.map(|sealed| Ok(self.open(&place, &sealed)?.1)).transpose()
+    }
+
+    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.writing()?;
+        let place = self.in_table(table, key);
+        let sealed = self.seal(&place, key, value)?;
+        let sql = "INSERT INTO record (tbl, key, value) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value";
+        let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+        statement.execute(params![table as u8, place, sealed]).map_err(convert)?;
+        Ok(())
+    }
+
+    fn delete(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        self.writing()?;
+        let mut statement =
+            self.inner.prepare_cached("DELETE FROM record WHERE tbl = ?1 AND key = ?2").map_err(convert)?;
+        let rows = statement.execute(params![table as u8, self.in_table(table, key)]).map_err(convert)?;
+        Ok(rows > 0)
+    }
+
+    fn list(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
+        let mut statement =
+            self.inner.prepare_cached("SELECT key, value FROM record WHERE tbl = ?1").map_err(convert)?;
+        let rows = statement
+            .query_map([table as u8], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .map_err(convert)?;
+        let mut all = Vec::new();
+        for row in rows {
+            let (place, sealed) = row.map_err(convert)?;
+            all.push(self.open(&place, &sealed)?);
+        }
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(all)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        let mut statement = self.inner.prepare_cached("SELECT count(*) FROM record WHERE tbl = ?1").map_err(convert)?;
+        statement.query_row([table as u8], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
+    }
+
+    fn append(&self, log: Log, group: &[u8], key: &[u8], value: &[u8]) -> Result<Option<u64>, StoreError> {
+        self.writing()?;
+        let place = self.in_log(log, key);
+        let sealed = self.seal(&place, key, value)?;
+        let sql = "INSERT INTO log (log, grp, key, value) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (log, key) DO NOTHING RETURNING seq";
+        let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+        statement
+            .query_row(params![log as u8, self.group(log, group), place, sealed], |row| row.get(0))
+            .map(i64::cast_unsigned)
+            .optional()
+            .map_err(convert)
+    }
+
+    fn find(&self, log: Log, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let sql = "SELECT seq, key, value FROM log WHERE log = ?1 AND key = ?2";
+        let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+        let row =
+            statement.query_row(params![log as u8, self.in_log(log, key)], log_row).optional().map_err(convert)?;
+        row.map(|row| self.entry(row)).transpose()
+    }
+
+    fn at(&self, log: Log, place: u64) -> Result<Option<Entry>, StoreError> {
+        let sql = "SELECT seq, key, value FROM log WHERE log = ?1 AND seq = ?2";
+        let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+        let row = statement.query_row(params![log as u8, seq(place)], log_row).optional().map_err(convert)?;
+        row.map(|row| self.entry(row)).transpose()
+    }
+
+    fn replace(&self, log: Log, place: u64, value: &[u8]) -> Result<bool, StoreError> {
+        self.writing()?;
+        let Some(entry) = self.at(log, place)? else { return Ok(false) };
+        let sealed = self.seal(&self.in_log(log, &entry.key), &entry.key, value)?;
+        let mut statement = self.inner.prepare_cached("UPDATE log SET value = ?2 WHERE seq = ?1").map_err(convert)?;
+        statement.execute(params![seq(place), sealed]).map_err(convert)?;
+        Ok(true)
+    }
+
+    fn remove(&self, log: Log, place: u64) -> Result<bool, StoreError> {
+        self.writing()?;
+        let mut statement =
+            self.inner.prepare_cached("DELETE FROM log WHERE log = ?1 AND seq = ?2").map_err(convert)?;
+        Ok(statement.execute(params![log as u8, seq(place)]).map_err(convert)? > 0)
+    }
+
+    fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement;
+        let rows = match group {
+            Some(group) => {
+                let sql =
+                    "SELECT seq, key, value FROM log WHERE log = ?1 AND grp = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+                statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_map(params![log as u8, self.group(log, group), seq(after), limit], log_row)
+            }
+            None => {
+                let sql = "SELECT seq, key, value FROM log WHERE log = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+                statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_map(params![log as u8, seq(after), limit], log_row)
+            }
+        };
+        rows.map_err(convert)?.map(|row| self.entry(row.map_err(convert)?)).collect()
+    }
+
+    fn len(&self, log: Log) -> Result<u64, StoreError> {
+        let mut statement = self.inner.prepare_cached("SELECT count(*) FROM log WHERE log = ?1").map_err(convert)?;
+        statement.query_row([log as u8], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.inner.commit().map_err(convert)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const KEY: [u8; 32] = [7; 32];
+    const BUSY: Duration = Duration::from_millis(50);
+
+    fn at(dir: &TempDir) -> SqliteStore {
+        let path = dir.path().join("store.db");
+        SqliteStore::open_or_create(&path, Path::new("store.key"), &KEY, BUSY).unwrap()
+    }
+
+    fn reopen(dir: &TempDir, key: &[u8; 32]) -> Result<Opened, Error> {
+        SqliteStore::open(&dir.path().join("store.db"), Path::new("store.key"), key, BUSY)
+    }
+
+    fn code(result: Result<Opened, Error>) -> &'static str {
+        match result {
+            Ok(Opened::Store(_)) => "store",
+            Ok(Opened::Nothing) => "nothing",
+            Err(error) => error.code(),
+        }
+    }
+
+    fn put(store: &mut SqliteStore, key: &[u8], value: &[u8]) {
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.put(Table::Own, key, value).unwrap();
+        tx.commit().unwrap();
+    }
+
+    #[test]
+    fn conforms() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut n = 0;
+        super::super::conformance::run(|| {
+            n += 1;
+            let path = dir.path().join(format!("{n}.db"));
+            let store = SqliteStore::open_or_create(&path, Path::new("store.key"), &KEY, BUSY).unwrap();
+            Box::new(store) as Box<dyn Store>
+        });
+    }
+
+    #[test]
+    fn tells_apart_nothing_foreign_newer_damaged_and_a_wrong_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        assert_eq!(code(reopen(&dir, &KEY)), "nothing");
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(code(reopen(&dir, &KEY)), "nothing");
+        std::fs::write(&path, [0x41; 8192]).unwrap();
+        assert_eq!(code(reopen(&dir, &KEY)), "store-corrupt");
+        std::fs::remove_file(&path).unwrap();
+
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        assert_eq!(code(reopen(&dir, &KEY)), "store-foreign");
+        std::fs::remove_file(&path).unwrap();
+
+        drop(at(&dir));
+        assert_eq!(code(reopen(&dir, &KEY)), "store");
+        assert_eq!(code(reopen(&dir, &[8; 32])), "store-key-wrong");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        assert_eq!(code(reopen(&dir, &KEY)), "store-newer");
+    }
+
+    #[test]
+    fn nothing_readable_reaches_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        put(&mut store, b"canary-key", b"canary-value");
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, b"canary-group", b"canary-entry", b"canary-text").unwrap();
+        tx.commit().unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(6).any(|w| w == b"canary"));
+        }
+    }
+
+    #[test]
+    fn swapped_and_damaged_rows_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        put(&mut store, b"a", b"1");
+        put(&mut store, b"b", b"2");
+        let raw = Connection::open(dir.path().join("store.db")).unwrap();
+        let values: Vec<Vec<u8>> = raw
+            .prepare("SELECT value FROM record ORDER BY key")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        raw.execute("UPDATE record SET value = ?1 WHERE value = ?2", params![values[0], values[1]]).unwrap();
+        let outcome = |store: &mut SqliteStore| {
+            let tx = store.begin(Mode::Read).unwrap();
+            [tx.get(Table::Own, b"a"), tx.get(Table::Own, b"b")].into_iter().filter(Result::is_err).count()
+        };
+        assert_eq!(outcome(&mut store), 1);
+        for at in 0..values[0].len() {
+            let mut bad = values[0].clone();
+            bad[at] ^= 1;
+            raw.execute("UPDATE record SET value = ?1", params![bad]).unwrap();
+            assert_eq!(outcome(&mut store), 2, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_second_writer_gets_a_clear_error_and_readers_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut one, mut two) = (at(&dir), at(&dir));
+        put(&mut one, b"a", b"1");
+        let writing = one.begin(Mode::Write).unwrap();
+        writing.put(Table::Own, b"a", b"2").unwrap();
+        assert_eq!(two.begin(Mode::Write).map(|_| ()).unwrap_err(), StoreError::Locked);
+        let read = two.begin(Mode::Read).unwrap();
+        assert_eq!(read.get(Table::Own, b"a").unwrap().unwrap().as_slice(), b"1");
+        drop(read);
+        writing.commit().unwrap();
+        let read = two.begin(Mode::Read).unwrap();
+        assert_eq!(read.get(Table::Own, b"a").unwrap().unwrap().as_slice(), b"2");
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        put(&mut store, b"a", b"1");
+        let pages: u32 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        let limit = |store: &SqliteStore, pages: u32| {
+            store.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        limit(&store, pages + 1);
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.put(Table::Own, b"a", b"2").unwrap();
+        let full = (0..100u8).find_map(|n| tx.put(Table::Own, &[n], &[0; 4096]).err());
+        assert_eq!(full, Some(StoreError::DiskFull));
+        drop(tx);
+        limit(&store, pages + 100);
+        let tx = store.begin(Mode::Write).unwrap();
+        assert_eq!(tx.get(Table::Own, b"a").unwrap().unwrap().as_slice(), b"1");
+        tx.put(Table::Own, b"b", &[0; 4096]).unwrap();
+        tx.commit().unwrap();
+    }
+}

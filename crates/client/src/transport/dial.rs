@@ -1,0 +1,115 @@
+//! From a relay's address to an open stream.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use kuvert_types::RelayUrl;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::link::Link;
+use super::tls::{self, WrongFingerprint};
+use crate::error::Error;
+use crate::options::Options;
+
+/// Keeps the mapping in routers alive; a relay with many clients pays for each.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// A relay that stays silent for this long, keep-alives included, is gone.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What may be under way from the relay: a window of large envelopes need not fit, they queue at the relay.
+const RECEIVE_WINDOW: u32 = 1024 * 1024;
+
+/// No server name is sent, and none is compared: the pin decides.
+const SERVER_NAME: &str = "relay.invalid";
+
+/// Connects to a relay and opens the stream.
+///
+/// # Errors
+/// `relay-unreachable`, `relay-fingerprint`.
+pub async fn dial(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
+    let seconds = options.connect_timeout.as_secs_f32();
+    match timeout(options.connect_timeout, race(relay, options)).await {
+        Ok(result) => result,
+        Err(_) => Err(unreachable(relay, format!("nothing came back within {seconds} s"))),
+    }
+}
+
+fn unreachable(relay: &RelayUrl, reason: impl Into<String>) -> Error {
+    Error::RelayUnreachable { address: relay.host_port(), reason: reason.into() }
+}
+
+/// Tries all addresses of the host at once: the first that answers with the right key wins.
+async fn race(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
+    let addresses = tokio::net::lookup_host((relay.host.as_str(), relay.port))
+        .await
+        .map_err(|error| unreachable(relay, format!("no address for that host: {error}")))?;
+    let mut attempts = JoinSet::new();
+    for address in addresses {
+        attempts.spawn(attempt(relay.clone(), address, options.request_timeout));
+    }
+    let mut last = unreachable(relay, "that host has no address");
+    while let Some(result) = attempts.join_next().await {
+        match result {
+            Ok(Ok(link)) => return Ok(link),
+            // A wrong key says more than silence.
+            Ok(Err(error)) if !matches!(last, Error::RelayFingerprint { .. }) => last = error,
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+async fn attempt(relay: RelayUrl, address: SocketAddr, request_timeout: Duration) -> Result<Link, Error> {
+    let wrong = WrongFingerprint::default();
+    let failed = |reason: String| match *wrong.lock().unwrap_or_else(PoisonError::into_inner) {
+        None => unreachable(&relay, reason),
+        Some(seen) => Error::RelayFingerprint {
+            address: relay.host_port(),
+            expected: relay.fingerprint_text(),
+            seen: RelayUrl { fingerprint: seen, ..relay.clone() }.fingerprint_text(),
+        },
+    };
+    let tls = tls::config(relay.fingerprint, Arc::clone(&wrong)).map_err(|error| failed(error.to_string()))?;
+    let tls = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport()));
+
+    let any: SocketAddr =
+        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let endpoint = Endpoint::client(any).map_err(|error| failed(error.to_string()))?;
+    let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| failed(error.to_string()))?;
+    let connection = connecting.await.map_err(|error| failed(describe(&error)))?;
+    let stream = connection.open_bi().await.map_err(|error| failed(describe(&error)))?;
+    Ok(Link::start(endpoint, connection, stream, request_timeout))
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    transport.max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok());
+    transport.stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+    transport.receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+    // The relay opens no streams.
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+    transport.datagram_receive_buffer_size(None);
+    transport
+}
+
+/// Why a connection ended, for people.
+pub fn describe(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let words = super::printable(&String::from_utf8_lossy(&close.reason));
+            if words.is_empty() { "the relay closed it".to_owned() } else { format!("the relay closed it: {words}") }
+        }
+        ConnectionError::TimedOut => "the relay fell silent".to_owned(),
+        ConnectionError::Reset => "the relay was restarted".to_owned(),
+        other => super::printable(&other.to_string()),
+    }
+}

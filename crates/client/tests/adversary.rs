@@ -1,0 +1,295 @@
+//! A relay that lies, replays, tampers and misdelivers: a clear event, nothing lost that an honest relay can still bring.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::lying::LyingStore;
+use common::{World, fetch, say, texts};
+use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Refusal};
+use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
+use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord};
+use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
+use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+use kuvert_types::{Signature, UnverifiedDeviceCertificate};
+
+async fn world() -> (Arc<LyingStore>, World, Client, Client) {
+    let store = LyingStore::new();
+    let world = World::on(Arc::clone(&store) as _).await;
+    let (alice, bob) = world.alice_and_bob().await;
+    (store, world, alice, bob)
+}
+
+fn address(client: &Client) -> Address {
+    client.whoami().unwrap().address
+}
+
+/// Somebody else's keys under a victim's address.
+struct Impostor {
+    account: AccountSecret,
+    device: LocalDevice,
+}
+
+impl Impostor {
+    fn of(victim: Address) -> Self {
+        let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+        let (account, secrets) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
+        let certificate = secrets.certify(&account, victim);
+        Self { account, device: LocalDevice::new(secrets, certificate).unwrap() }
+    }
+
+    fn lie(&self, mut record: AccountRecord) -> AccountRecord {
+        let certificate = self.device.certificate();
+        if record.account != certificate.address().account {
+            return record;
+        }
+        let entry = DeviceEntry { device: DeviceId::PRIMARY, certificate_hash: certificate.hash() };
+        let body = DeviceListBody { account: record.account, number: 1, devices: vec![entry] };
+        let list = self.account.sign_device_list(&body).unwrap();
+        record.account_key = self.account.public();
+        record.device_list = NumberedDeviceList { number: 1, bytes: list.encode().into() };
+        record.devices[0].certificate = certificate.encode().to_vec().into();
+        record
+    }
+}
+
+fn refusals(events: &[Event]) -> Vec<Refusal> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Refused { reason, .. } => Some(*reason),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_account_key_stops_mail_to_that_contact_only_until_it_is_accepted() {
+    let (store, world, alice, bob) = world().await;
+    let carol = world.register("carol").await;
+    let connection = alice.connect().await.unwrap();
+    alice.add_contact(&connection, "carol", None).await.unwrap();
+    let number = alice.safety_number("bob").unwrap();
+    alice.verify("bob").unwrap();
+
+    let impostor = Arc::new(Impostor::of(address(&bob)));
+    let lie = Arc::clone(&impostor);
+    LyingStore::lie(&store.account, move |record| lie.lie(record));
+    let to_bob = alice.queue_text("bob", "secret").unwrap();
+    alice.queue_text("carol", "hello carol").unwrap();
+    let connection = alice.connect().await.unwrap();
+    let report = alice.flush(&connection, |_| {}).await.unwrap();
+    assert_eq!(report.accepted.iter().map(|a| a.to.as_str()).collect::<Vec<_>>(), ["carol"]);
+    assert_eq!((report.not_sent[0].message, report.not_sent[0].code), (to_bob, "identity-changed"));
+    assert!(report.not_sent[0].will_retry);
+    let contact = alice.contact("bob").unwrap();
+    assert!(contact.key_changed);
+    let changed = alice.safety_number("bob").unwrap();
+    assert!(changed.digits != number.digits && !changed.verified);
+    assert_eq!(alice.queue_text("bob", "more").unwrap_err().code(), "identity-changed");
+    assert_eq!(alice.verify("bob").unwrap_err().code(), "identity-changed");
+    assert_eq!(alice.add_contact(&connection, "bob", None).await.unwrap_err().code(), "identity-changed");
+    assert_eq!(texts(&fetch(&carol).await), ["hello carol"]);
+
+    // Accepted by mistake: the honest record shows up as the next change.
+    LyingStore::stop(&store.account);
+    assert!(!alice.accept_key("bob").unwrap().verified);
+    fetch(&alice).await;
+    assert!(alice.contact("bob").unwrap().key_changed);
+    assert_eq!(alice.safety_number("bob").unwrap().digits, number.digits);
+    alice.accept_key("bob").unwrap();
+    fetch(&alice).await;
+    assert_eq!(texts(&fetch(&bob).await), ["secret"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_link_verifies_at_once_and_catches_a_relay_that_shows_another_key() {
+    let (store, world, alice, bob) = world().await;
+    let dave = world.register("dave").await;
+    let connection = dave.connect().await.unwrap();
+    let link = bob.invite().unwrap().to_string();
+    let impostor = Impostor::of(address(&bob));
+    LyingStore::lie(&store.account, move |record| impostor.lie(record));
+    assert_eq!(dave.add_contact(&connection, &link, None).await.unwrap_err().code(), "invite-mismatch");
+    assert!(dave.contacts().unwrap().is_empty());
+    // By name there is nothing to compare with. The link puts it right.
+    assert!(!dave.add_contact(&connection, "bob", None).await.unwrap().verified);
+    LyingStore::stop(&store.account);
+    let contact = dave.add_contact(&connection, &link, Some("Robert")).await.unwrap();
+    assert!(contact.verified && !contact.key_changed);
+    assert_eq!(contact.alias, "Robert");
+    assert_eq!(dave.safety_number("Robert").unwrap().digits.len(), 60);
+    // Adding by link what was added by name verifies it.
+    let connection = alice.connect().await.unwrap();
+    assert!(!alice.contact("bob").unwrap().verified);
+    assert!(alice.add_contact(&connection, &link, None).await.unwrap().verified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ghost_device_and_false_prekeys_are_refused_and_the_text_waits_for_the_truth() {
+    let (store, _world, alice, bob) = world().await;
+    let ghost = Impostor::of(Address { device: DeviceId::new(2).unwrap(), ..address(&bob) });
+    LyingStore::lie(&store.account, move |mut record| {
+        let mut device = record.devices[0].clone();
+        device.address.device = DeviceId::new(2).unwrap();
+        device.certificate = ghost.device.certificate().encode().to_vec().into();
+        record.devices.push(device);
+        record
+    });
+    let connection = alice.connect().await.unwrap();
+    let error = alice.send_text(&connection, "bob", "one").await.unwrap_err();
+    assert_eq!(error.code(), "bundle-refused");
+    LyingStore::stop(&store.account);
+    LyingStore::lie(&store.bundle, |mut bundle| {
+        let mut signature = bundle.signed.signature.to_vec();
+        signature[0] ^= 1;
+        bundle.signed.signature = signature.into();
+        bundle
+    });
+    let error = alice.send_text(&connection, "bob", "two").await.unwrap_err();
+    assert_eq!(error.code(), "bundle-refused");
+    LyingStore::stop(&store.bundle);
+    let report = alice.flush(&connection, |_| {}).await.unwrap();
+    assert_eq!((report.accepted.len(), report.not_sent.len()), (2, 0));
+    assert_eq!(texts(&fetch(&bob).await), ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tampered_message_is_reported_and_comes_again_over_a_fresh_session() {
+    let (store, _world, alice, bob) = world().await;
+    say(&alice, "bob", "one").await;
+    fetch(&bob).await;
+    fetch(&alice).await;
+    LyingStore::lie(&store.envelope, |mut envelope| {
+        let mut bytes = envelope.ciphertext.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        envelope.ciphertext = bytes.into();
+        envelope
+    });
+    say(&alice, "bob", "two").await;
+    LyingStore::stop(&store.envelope);
+    say(&alice, "bob", "three").await;
+    let events = fetch(&bob).await;
+    assert_eq!(texts(&events), ["three"]);
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Undecryptable { who, reset_queued: true, .. } if who == "alice"))
+    );
+    let events = fetch(&alice).await;
+    assert!(events.iter().any(|event| matches!(event, Event::SessionReset { who, .. } if who == "bob")), "{events:?}");
+    assert_eq!(texts(&fetch(&bob).await), ["two"]);
+    // The fresh session carries both ways.
+    say(&bob, "alice", "four").await;
+    assert_eq!(texts(&fetch(&alice).await), ["four"]);
+    say(&alice, "bob", "five").await;
+    assert_eq!(texts(&fetch(&bob).await), ["five"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_are_dropped_under_the_old_id_and_under_a_new_one() {
+    let (store, _world, alice, bob) = world().await;
+    say(&alice, "bob", "first").await;
+    say(&alice, "bob", "second").await;
+    assert_eq!(texts(&fetch(&bob).await), ["first", "second"]);
+    let seen: Vec<_> = store.seen.lock().unwrap().iter().filter(|(to, _)| *to == address(&bob)).cloned().collect();
+    assert_eq!(seen.len(), 2);
+    for (mailbox, envelope) in &seen {
+        store.inject(*mailbox, envelope.clone()).await;
+    }
+    assert_eq!(fetch(&bob).await, [Event::CaughtUp], "the same envelope again: silence");
+    for (index, (mailbox, envelope)) in seen.into_iter().enumerate() {
+        let id = EnvelopeId::from_bytes([index as u8; 16]);
+        store.inject(mailbox, NewEnvelope { id, ..envelope }).await;
+    }
+    let events = fetch(&bob).await;
+    assert_eq!(refusals(&events), [Refusal::Replayed, Refusal::Replayed]);
+    assert!(texts(&events).is_empty());
+    say(&alice, "bob", "third").await;
+    assert_eq!(texts(&fetch(&bob).await), ["third"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_named() {
+    let (store, world, alice, bob) = world().await;
+    let carol = world.register("carol").await;
+    let connection = alice.connect().await.unwrap();
+    alice.add_contact(&connection, "carol", None).await.unwrap();
+    for (from, to) in [(&alice, "bob"), (&alice, "carol"), (&carol, "bob")] {
+        if to == "bob" && from.contacts().unwrap().iter().all(|contact| contact.alias != "bob") {
+            let connection = from.connect().await.unwrap();
+            from.add_contact(&connection, "bob", None).await.unwrap();
+        }
+        say(from, to, "hello").await;
+        fetch(&bob).await;
+        fetch(&carol).await;
+    }
+    say(&alice, "carol", "for carol only").await;
+    let for_carol = {
+        let seen = store.seen.lock().unwrap();
+        seen.iter().rfind(|(to, _)| *to == address(&carol)).cloned().unwrap().1
+    };
+    let mailbox = address(&bob);
+    let envelope = |id: u8, source: Option<Address>, ciphertext: &[u8]| NewEnvelope {
+        id: EnvelopeId::from_bytes([id; 16]),
+        source,
+        ciphertext: ciphertext.to_vec().into(),
+    };
+    store.inject(mailbox, envelope(1, Some(address(&alice)), &for_carol.ciphertext)).await;
+    store.inject(mailbox, envelope(2, None, &for_carol.ciphertext)).await;
+    store.inject(mailbox, envelope(3, Some(mailbox), &for_carol.ciphertext)).await;
+    store.inject(mailbox, envelope(4, Some(address(&alice)), b"random bytes")).await;
+    let stranger = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), device: DeviceId::PRIMARY };
+    store.inject(mailbox, envelope(5, Some(stranger), &for_carol.ciphertext)).await;
+    let events = fetch(&bob).await;
+    assert!(texts(&events).is_empty());
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Undecryptable { who, .. } if who == "alice")),
+        "{events:?}"
+    );
+    let expected = [Refusal::WrongSource, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
+    assert_eq!(refusals(&events), expected);
+    let waiting = store.waiting(mailbox).await.unwrap();
+    assert_eq!(waiting.count, 0, "acknowledged");
+    assert_eq!(bob.contacts().unwrap().len(), 2, "no stranger entered the address book");
+    assert_eq!(texts(&fetch(&carol).await), ["for carol only"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops_sending() {
+    let (store, _world, alice, bob) = world().await;
+    let impostor = Impostor::of(address(&bob));
+    let bundle = store.take_bundle(address(&alice)).await.unwrap();
+    let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
+    let bundle = PrekeyBundle {
+        certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).unwrap(),
+        signed_prekey: SignedPrekey {
+            id: bundle.signed.id,
+            public_key: array(&bundle.signed.public_key),
+            signature: Signature::try_from(bundle.signed.signature.as_ref()).unwrap(),
+        },
+        kem_prekey: KemPrekey {
+            id: bundle.kem.id,
+            public_key: Box::new(bundle.kem.public_key.as_ref().try_into().unwrap()),
+            signature: Signature::try_from(bundle.kem.signature.as_ref()).unwrap(),
+        },
+        kem_kind: KemPrekeyKind::OneTime,
+        one_time_prekey: bundle.one_time.map(|key| OneTimePrekey { id: key.id, public_key: array(&key.public_key) }),
+    };
+    let key = bundle.certificate.claimed().account_key;
+    let bundle = bundle.verify(address(&alice), &key).unwrap();
+    let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+    let mut session = SessionRecord::new();
+    session.initiate(&impostor.device, &bundle, 1, &mut rng).unwrap();
+    let ciphertext = session.encrypt(b"I am Bob, honestly", 1, &mut rng).unwrap();
+    let id = EnvelopeId::from_bytes([1; 16]);
+    let envelope = NewEnvelope { id, source: Some(address(&bob)), ciphertext: ciphertext.into() };
+    store.inject(address(&alice), envelope).await;
+    let events = fetch(&alice).await;
+    assert!(matches!(&events[0], Event::IdentityChanged { who, .. } if who == "bob"), "{events:?}");
+    assert!(texts(&events).is_empty());
+    assert_eq!(alice.queue_text("bob", "x").unwrap_err().code(), "identity-changed");
+}

@@ -1,0 +1,138 @@
+//! A relay that lies: its store changes what it hands out.
+
+use std::sync::{Arc, Mutex};
+
+use kuvert_client::{AccountId, Address};
+use kuvert_relay::store::memory::MemoryStore;
+use kuvert_relay::store::{
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
+    Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
+    SubmitError, Submitted, TakeBundleError, Totals, Waiting,
+};
+
+type Lie<T> = Mutex<Option<Box<dyn FnMut(T) -> T + Send>>>;
+
+#[derive(Default)]
+pub struct LyingStore {
+    inner: MemoryStore,
+    pub account: Lie<AccountRecord>,
+    pub bundle: Lie<Bundle>,
+    /// Envelopes on their way in.
+    pub envelope: Lie<NewEnvelope>,
+    /// What was submitted as it came.
+    pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
+}
+
+impl LyingStore {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub fn lie<T>(place: &Lie<T>, lie: impl FnMut(T) -> T + Send + 'static) {
+        *place.lock().unwrap() = Some(Box::new(lie));
+    }
+
+    pub fn stop<T>(place: &Lie<T>) {
+        *place.lock().unwrap() = None;
+    }
+
+    /// Puts an envelope into a mailbox, behind the back of every rule.
+    pub async fn inject(&self, mailbox: Address, envelope: NewEnvelope) {
+        self.inner.submit(mailbox, envelope, 1).await.unwrap();
+    }
+
+    fn tell<T>(place: &Lie<T>, truth: T) -> T {
+        match &mut *place.lock().unwrap() {
+            Some(lie) => lie(truth),
+            None => truth,
+        }
+    }
+}
+
+impl Store for LyingStore {
+    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+        self.seen.lock().unwrap().push((mailbox, envelope.clone()));
+        self.inner.submit(mailbox, Self::tell(&self.envelope, envelope), accepted_at)
+    }
+
+    fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
+        self.inner.read(mailbox, after, limit, max_bytes)
+    }
+
+    fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
+        self.inner.acknowledge(mailbox, up_to)
+    }
+
+    fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
+        self.inner.waiting(mailbox)
+    }
+
+    fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
+        self.inner.expire(older_than, budget)
+    }
+
+    fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError> {
+        self.inner.acknowledge_expired(mailbox, count)
+    }
+
+    fn register(&self, account: NewAccount) -> Pending<(), RegisterError> {
+        self.inner.register(account)
+    }
+
+    fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
+        // The memory store answers at once.
+        let (reply, pending) = Pending::channel();
+        let truth = futures_now(self.inner.account(by));
+        let _ = reply.send(truth.map(|record| record.map(|record| Self::tell(&self.account, record))));
+        pending
+    }
+
+    fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
+        self.inner.device(address)
+    }
+
+    fn replace_device_list(
+        &self,
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+    ) -> Pending<(), ReplaceDeviceListError> {
+        self.inner.replace_device_list(account, expected, list)
+    }
+
+    fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {
+        self.inner.publish_prekeys(device, prekeys)
+    }
+
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        let (reply, pending) = Pending::channel();
+        let _ = reply.send(futures_now(self.inner.take_bundle(device)).map(|bundle| Self::tell(&self.bundle, bundle)));
+        pending
+    }
+
+    fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
+        self.inner.count_prekeys(device)
+    }
+
+    fn totals(&self) -> Pending<Totals, StoreError> {
+        self.inner.totals()
+    }
+
+    fn checkpoint(&self) -> Pending<(), StoreError> {
+        self.inner.checkpoint()
+    }
+
+    fn close(&self) -> Pending<(), StoreError> {
+        // It outlives the relay.
+        Pending::ready(Ok(()))
+    }
+}
+
+/// The answer of something that is there at once.
+fn futures_now<T, E: From<StoreError>>(mut pending: Pending<T, E>) -> Result<T, E> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match Future::poll(std::pin::Pin::new(&mut pending), &mut context) {
+        std::task::Poll::Ready(answer) => answer,
+        std::task::Poll::Pending => panic!("the memory store answers at once"),
+    }
+}

@@ -1,0 +1,179 @@
+//! A world for tests: a real relay in this process, clients with homes in a temporary directory, clocks that can be moved.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod lying;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kuvert_client::{
+    Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, RelayUrl, SystemClock,
+};
+use kuvert_relay::{Config, ManualClock, RunningRelay};
+use tempfile::TempDir;
+
+/// The system's clock, moved.
+#[derive(Default)]
+pub struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl kuvert_client::Clock for ShiftedClock {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms().wrapping_add(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub struct World {
+    pub dir: TempDir,
+    pub relay_clock: Arc<ManualClock>,
+    pub clock: Arc<ShiftedClock>,
+    pub relay: Option<RunningRelay>,
+    pub url: RelayUrl,
+    address: SocketAddr,
+    store: Option<Arc<dyn kuvert_relay::store::Store>>,
+}
+
+impl World {
+    /// A relay on a fresh directory.
+    pub async fn new() -> Self {
+        Self::start(None).await
+    }
+
+    /// A relay on another store.
+    pub async fn on(store: Arc<dyn kuvert_relay::store::Store>) -> Self {
+        Self::start(Some(store)).await
+    }
+
+    async fn start(store: Option<Arc<dyn kuvert_relay::store::Store>>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let relay_clock = Arc::new(ManualClock::new(kuvert_client::Clock::now_ms(&SystemClock)));
+        let any = "127.0.0.1:0".parse().unwrap();
+        let relay = start_relay(&dir, any, &relay_clock, store.clone()).await;
+        let (url, address) = (relay.address().clone(), relay.local_address());
+        Self { dir, relay_clock, clock: Arc::default(), relay: Some(relay), url, address, store }
+    }
+
+    pub async fn stop_relay(&mut self) {
+        self.relay.take().unwrap().shutdown().await;
+    }
+
+    /// At the same address, with the same data.
+    pub async fn start_relay(&mut self) {
+        self.relay = Some(start_relay(&self.dir, self.address, &self.relay_clock, self.store.clone()).await);
+    }
+
+    pub fn relay(&self) -> &RunningRelay {
+        self.relay.as_ref().unwrap()
+    }
+
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn options(&self) -> Options {
+        let clock = Arc::clone(&self.clock) as _;
+        Options { connect_timeout: Duration::from_secs(20), clock, ..Options::default() }
+    }
+
+    pub async fn register(&self, name: &str) -> Client {
+        let profile = Profile { name: Some(name.to_owned()), phone: None };
+        Client::register(&self.home(name), self.url.clone(), profile, self.options()).await.unwrap()
+    }
+
+    pub fn open(&self, name: &str) -> Client {
+        Client::open(&self.home(name), self.options()).unwrap()
+    }
+
+    /// Two clients; alice has bob as a contact, bob knows nobody.
+    pub async fn alice_and_bob(&self) -> (Client, Client) {
+        let (alice, bob) = (self.register("alice").await, self.register("bob").await);
+        let connection = alice.connect().await.unwrap();
+        alice.add_contact(&connection, "bob", None).await.unwrap();
+        (alice, bob)
+    }
+
+    pub async fn waiting(&self) -> u64 {
+        self.relay().store().totals().await.unwrap().waiting
+    }
+}
+
+async fn start_relay(
+    dir: &TempDir,
+    listen: SocketAddr,
+    clock: &Arc<ManualClock>,
+    store: Option<Arc<dyn kuvert_relay::store::Store>>,
+) -> RunningRelay {
+    let config = Config { listen, ..Config::new(dir.path().join("relay")) };
+    let clock = Arc::clone(clock) as _;
+    match store {
+        None => kuvert_relay::start(config, clock).await.unwrap(),
+        Some(store) => {
+            std::fs::create_dir_all(&config.data).unwrap();
+            kuvert_relay::start_on(config, clock, store).await.unwrap()
+        }
+    }
+}
+
+/// Nothing here may hang for ever.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), work).await.expect("in time")
+}
+
+pub async fn say(from: &Client, to: &str, text: &str) {
+    let connection = from.connect().await.unwrap();
+    from.send_text(&connection, to, text).await.unwrap();
+}
+
+/// Receives until caught up, marks everything as read; all events.
+pub async fn fetch(client: &Client) -> Vec<Event> {
+    let connection = client.connect().await.unwrap();
+    let (events, end) = fetch_on(client, &connection, ReceiveOptions::default()).await;
+    assert_eq!(end, ReceiveEnd::CaughtUp);
+    events
+}
+
+pub async fn fetch_on(client: &Client, connection: &Connection, options: ReceiveOptions) -> (Vec<Event>, ReceiveEnd) {
+    let mut events = Vec::new();
+    let work = client.receive(connection, options, |event| {
+        if let Event::Message(message) = &event {
+            client.mark_read(&[message.message]).unwrap();
+        }
+        events.push(event);
+        ControlFlow::Continue(())
+    });
+    let end = within(work).await.unwrap();
+    (events, end)
+}
+
+pub fn messages(events: &[Event]) -> Vec<&MessageRecord> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Message(message) => Some(message),
+            _ => None,
+        })
+        .collect()
+}
+
+pub fn texts(events: &[Event]) -> Vec<&str> {
+    messages(events).into_iter().map(|message| message.text.as_str()).collect()
+}
+
+pub fn numbers(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix} {n}")).collect()
+}

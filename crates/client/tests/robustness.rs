@@ -1,0 +1,391 @@
+//! Crashes at every write point, two processes on one home, damaged and foreign homes, restored backups.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use common::{World, fetch, fetch_on, numbers, say, texts, within};
+use kuvert_client::home::Home;
+use kuvert_client::store::sqlite::{Opened, SqliteStore};
+use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use kuvert_client::{Client, Error, Event, MessageRecord, ReceiveOptions};
+
+/// A store whose process dies at a chosen write transaction: before it is committed, or right after.
+struct DyingStore {
+    inner: SqliteStore,
+    writes_left: Arc<AtomicI64>,
+    after_commit: bool,
+}
+
+fn dead<T>() -> Result<T, StoreError> {
+    Err(StoreError::Io("the process died".to_owned()))
+}
+
+impl Store for DyingStore {
+    fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let left = match mode {
+            Mode::Read => self.writes_left.load(Ordering::SeqCst),
+            Mode::Write | Mode::WriteRelaxed => self.writes_left.fetch_sub(1, Ordering::SeqCst) - 1,
+        };
+        if left < 0 {
+            return dead();
+        }
+        let dies = left == 0 && mode != Mode::Read;
+        Ok(Box::new(DyingTransaction { inner: self.inner.begin(mode)?, dies, after_commit: self.after_commit }))
+    }
+}
+
+struct DyingTransaction<'a> {
+    inner: Box<dyn Transaction + 'a>,
+    dies: bool,
+    after_commit: bool,
+}
+
+impl Transaction for DyingTransaction<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        self.inner.get(table, key)
+    }
+    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.inner.put(table, key, value)
+    }
+    fn delete(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        self.inner.delete(table, key)
+    }
+    fn list(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
+        self.inner.list(table)
+    }
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.inner.count(table)
+    }
+    fn append(&self, log: Log, group: &[u8], key: &[u8], value: &[u8]) -> Result<Option<u64>, StoreError> {
+        self.inner.append(log, group, key, value)
+    }
+    fn find(&self, log: Log, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.inner.find(log, key)
+    }
+    fn at(&self, log: Log, place: u64) -> Result<Option<Entry>, StoreError> {
+        self.inner.at(log, place)
+    }
+    fn replace(&self, log: Log, place: u64, value: &[u8]) -> Result<bool, StoreError> {
+        self.inner.replace(log, place, value)
+    }
+    fn remove(&self, log: Log, place: u64) -> Result<bool, StoreError> {
+        self.inner.remove(log, place)
+    }
+    fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.scan(log, group, after, limit)
+    }
+    fn len(&self, log: Log) -> Result<u64, StoreError> {
+        self.inner.len(log)
+    }
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        if !self.dies {
+            return self.inner.commit();
+        }
+        if self.after_commit {
+            self.inner.commit()?;
+        }
+        dead()
+    }
+}
+
+/// One person of the crash test: a home, and what was shown to them.
+struct Person<'a> {
+    world: &'a World,
+    name: &'static str,
+    shown: Vec<String>,
+}
+
+impl Person<'_> {
+    fn open_dying(&self, after: i64, after_commit: bool, left: &Arc<AtomicI64>) -> Client {
+        left.store(after, Ordering::SeqCst);
+        let home = Home::open(&self.world.home(self.name), None).unwrap();
+        let key = home.store_key().unwrap();
+        let busy = Duration::from_secs(5);
+        let Opened::Store(inner) = SqliteStore::open(&home.store_file(), home.key_file(), &key, busy).unwrap() else {
+            panic!("no store")
+        };
+        let store = DyingStore { inner, writes_left: Arc::clone(left), after_commit };
+        Client::with_store(home, Box::new(store), self.world.options()).unwrap()
+    }
+
+    /// Says something to the other, and reads and shows what waits. May die anywhere.
+    async fn turn(&mut self, client: &Client, other: &str, text: &str) -> Result<(), Error> {
+        let said = client.history(other, Some(text))?.iter().any(|message| message.text == text);
+        if !said {
+            client.queue_text(other, text)?;
+        }
+        let connection = client.connect().await?;
+        client.flush(&connection, |_| {}).await?;
+        let mut failure = None;
+        let shown = &mut self.shown;
+        let end = client.receive(&connection, ReceiveOptions::default(), |event| {
+            let Event::Message(message) = event else { return ControlFlow::Continue(()) };
+            match client.mark_read(&[message.message]) {
+                Ok(()) => {
+                    shown.push(message.text);
+                    ControlFlow::Continue(())
+                }
+                // Died between showing and marking, or right after: the store knows which.
+                Err(error) => {
+                    failure = Some((error, message));
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        let end = end.await;
+        let Some((error, message)) = failure else { return end.map(|_| ()) };
+        let again = self.world.open(self.name).unshown().unwrap();
+        if !again.iter().any(|unshown: &MessageRecord| unshown.message == message.message) {
+            self.shown.push(message.text);
+        }
+        Err(error)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_write_loses_nothing_and_shows_nothing_twice() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    let connection = bob.connect().await.unwrap();
+    bob.add_contact(&connection, "alice", None).await.unwrap();
+    drop((alice, bob, connection));
+    let mut people = [("alice", "bob"), ("bob", "alice")]
+        .map(|(name, other)| (Person { world: &world, name, shown: Vec::new() }, other));
+    let mut said: [Vec<String>; 2] = Default::default();
+    let mut crashes = 0;
+    within(async {
+        for after_commit in [false, true] {
+            for victim in [0, 1] {
+                for at in 1.. {
+                    let mut crashed = false;
+                    // The victim's turn dies at its write number `at`; then it goes on with what is on disk.
+                    for (index, (person, other)) in people.iter_mut().enumerate() {
+                        let text = format!("{} {after_commit} {victim} {at}.", person.name);
+                        if index == victim {
+                            let left = Arc::new(AtomicI64::new(0));
+                            let dying = person.open_dying(at, after_commit, &left);
+                            crashed = person.turn(&dying, other, &text).await.is_err();
+                        }
+                        let client = world.open(person.name);
+                        person.turn(&client, other, &text).await.unwrap();
+                        said[index].push(text);
+                    }
+                    if !crashed {
+                        break;
+                    }
+                    crashes += 1;
+                }
+            }
+        }
+    })
+    .await;
+    for (person, other) in &mut people {
+        let client = world.open(person.name);
+        // A last turn without a word of one's own.
+        person.turn(&client, other, &format!("{} true 1 1.", person.name)).await.unwrap();
+    }
+    assert_eq!(people[0].0.shown, said[1]);
+    assert_eq!(people[1].0.shown, said[0]);
+    assert!(crashes > 20, "{crashes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_one_home_send_without_losing_or_repeating() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    drop(alice);
+    // Two opens share nothing but the files.
+    let senders = ["x", "y"].map(|name| {
+        let client = world.open("alice");
+        tokio::spawn(async move {
+            let connection = client.connect().await.unwrap();
+            for text in numbers(name, 30) {
+                client.send_text(&connection, "bob", &text).await.unwrap();
+            }
+        })
+    });
+    within(async {
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    })
+    .await;
+    let events = fetch(&bob).await;
+    let texts = texts(&events);
+    assert_eq!(texts.len(), 60);
+    for name in ["x", "y"] {
+        let one: Vec<_> = texts.iter().filter(|text| text.starts_with(name)).copied().collect();
+        assert_eq!(one, numbers(name, 30));
+    }
+    assert_eq!(world.open("alice").whoami().unwrap().queued, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_receiver_displaces_the_first_and_nothing_is_shown_twice() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    drop(bob);
+    let follow = |client: Client, max| {
+        let (send, receive) = tokio::sync::mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let connection = client.connect().await.unwrap();
+            let options = ReceiveOptions { follow: true, max, timeout: None };
+            let end = client.receive(&connection, options, |event| {
+                match event {
+                    Event::Message(message) => {
+                        client.mark_shown(&[message.message]).unwrap();
+                        send.send(Some(message.text)).unwrap();
+                    }
+                    Event::CaughtUp => send.send(None).unwrap(),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            });
+            end.await
+        });
+        (task, receive)
+    };
+    within(async {
+        say(&alice, "bob", "one").await;
+        let (first, mut seen) = follow(world.open("bob"), None);
+        assert_eq!(seen.recv().await.unwrap().as_deref(), Some("one"));
+        assert_eq!(seen.recv().await.unwrap(), None, "caught up");
+        let (second, mut seen_too) = follow(world.open("bob"), Some(1));
+        assert_eq!(first.await.unwrap().unwrap_err().code(), "displaced");
+        assert_eq!(seen_too.recv().await.unwrap(), None, "caught up, and nothing again");
+        say(&alice, "bob", "two").await;
+        assert_eq!(seen_too.recv().await.unwrap().as_deref(), Some("two"));
+        second.await.unwrap().unwrap();
+        assert!(seen.recv().await.is_none());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_is_noticed_and_mended() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    say(&alice, "bob", "one").await;
+    fetch(&bob).await;
+    fetch(&alice).await;
+    drop(alice);
+    let (home, backup) = (world.home("alice"), world.home("backup"));
+    copy(&home, &backup);
+    let alice = world.open("alice");
+    for text in ["two", "three"] {
+        say(&alice, "bob", text).await;
+    }
+    assert_eq!(texts(&fetch(&bob).await), ["two", "three"]);
+    drop(alice);
+    std::fs::remove_dir_all(&home).unwrap();
+    copy(&backup, &home);
+    // It counts messages anew: the relay and bob see old numbers under new ids.
+    let alice = world.open("alice");
+    say(&alice, "bob", "four").await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.extend(texts(&fetch(&bob).await).into_iter().map(str::to_owned));
+        fetch(&alice).await;
+    }
+    assert_eq!(seen, ["four"]);
+    say(&bob, "alice", "five").await;
+    assert_eq!(texts(&fetch(&alice).await), ["five"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_that_cannot_be_used_say_why() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    drop((alice, bob));
+    let home = world.home("alice");
+    let code = || Client::open(&home, world.options()).map(|_| ()).map_err(|error| error.code());
+    let (store, key) = (home.join("store.db"), home.join("store.key"));
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    assert_eq!(code(), Ok(()));
+    mode(&home, 0o750);
+    assert_eq!(code(), Err("permissions"));
+    mode(&home, 0o700);
+    mode(&key, 0o604);
+    assert_eq!(code(), Err("permissions"));
+    mode(&key, 0o600);
+
+    let own = std::fs::read(&key).unwrap();
+    std::fs::copy(world.home("bob").join("store.key"), &key).unwrap();
+    assert_eq!(code(), Err("store-key-wrong"));
+    std::fs::remove_file(&key).unwrap();
+    assert_eq!(code(), Err("store-key-missing"));
+    let elsewhere = world.home("elsewhere.key");
+    std::fs::write(&elsewhere, &own).unwrap();
+    mode(&elsewhere, 0o600);
+    let options = kuvert_client::Options { store_key_file: Some(elsewhere), ..world.options() };
+    assert!(Client::open(&home, options).is_ok());
+    std::fs::write(&key, &own).unwrap();
+    mode(&key, 0o600);
+
+    let good = std::fs::read(&store).unwrap();
+    // Every damaged page is noticed when it is read, and never a crash.
+    for at in (0..good.len()).step_by(509) {
+        let mut bad = good.clone();
+        bad[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x5A);
+        std::fs::write(&store, &bad).unwrap();
+        let result = Client::open(&home, world.options()).and_then(|client| {
+            client.contacts()?;
+            client.history("bob", None)?;
+            client.whoami()
+        });
+        if let Err(error) = result {
+            assert!(error.code().starts_with("store-") || error.code() == "not-registered", "{at}: {error:?}");
+        }
+    }
+    for end in [0, 100, good.len() / 2] {
+        std::fs::write(&store, &good[..end]).unwrap();
+        let result = Client::open(&home, world.options()).and_then(|client| client.contacts());
+        assert!(result.is_err(), "cut at {end}");
+    }
+    std::fs::write(&store, b"something else entirely").unwrap();
+    assert_eq!(code(), Err("store-corrupt"));
+    std::fs::write(&store, &good).unwrap();
+    assert_eq!(code(), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_another_process_holds_is_named() {
+    let world = World::new().await;
+    let (alice, _bob) = world.alice_and_bob().await;
+    let options = kuvert_client::Options { lock_timeout: Duration::from_millis(50), ..world.options() };
+    let impatient = Client::open(&world.home("alice"), options).unwrap();
+    let other = rusqlite::Connection::open(world.home("alice").join("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(impatient.queue_text("bob", "x").unwrap_err().code(), "store-locked");
+    assert!(impatient.contacts().is_ok(), "reading goes on");
+    other.execute_batch("ROLLBACK").unwrap();
+    impatient.queue_text("bob", "x").unwrap();
+
+    let home = Home::open(&world.home("alice"), None).unwrap();
+    let held = home.hold(kuvert_client::home::Exclusive::Outbox, Duration::ZERO).await.unwrap();
+    let connection = impatient.connect().await.unwrap();
+    assert_eq!(impatient.flush(&connection, |_| {}).await.unwrap_err().code(), "store-locked");
+    drop(held);
+    assert_eq!(impatient.flush(&connection, |_| {}).await.unwrap().accepted.len(), 1);
+    let (events, _) = fetch_on(&alice, &connection, ReceiveOptions::default()).await;
+    assert!(texts(&events).is_empty());
+}

@@ -1,0 +1,95 @@
+//! The ratcheted authenticator: proves that headers and ciphertexts come from somebody who knew every earlier output key.
+//!
+//! ```text
+//! rootₑ ‖ MAC keyₑ = HKDF-SHA256(salt = rootₑ₋₁, IKM = output keyₑ, info = label ‖ e)      64 bytes
+//! root of nothing  = 32 zero bytes; "output key₀" is the agreement key from the shared secret
+//! MAC(header)      = HMAC-SHA256(MAC key, label ‖ e ‖ header)
+//! MAC(ciphertext)  = HMAC-SHA256(MAC key, label ‖ e ‖ c₁ ‖ c₂)
+//! ```
+//!
+//! A header of epoch e is under MAC keyₑ₋₁, a ciphertext of epoch e under MAC keyₑ, so that its MAC also confirms that both
+//! sides hold the same output key.
+//!
+//! Specification: <https://signal.org/docs/specifications/mlkembraid/>, the authenticator.
+
+use alloc::boxed::Box;
+
+use kuvert_types::Label;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{AUTHENTICATOR_UPDATE, CIPHERTEXT_MAC, HEADER_MAC};
+use crate::primitives::kdf::{hkdf_sha256, hmac_sha256};
+use crate::primitives::kem768::HEADER_LEN;
+use crate::scka::{Epoch, SckaFailure};
+
+/// Bytes of a MAC.
+pub(crate) const MAC_LEN: usize = 32;
+
+/// Boxed, so that states can move without leaving copies of keys behind.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Authenticator {
+    root: Box<[u8; 32]>,
+    mac_key: Box<[u8; 32]>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(agreement_key: &[u8; 32]) -> Self {
+        let mut authenticator = Self { root: Box::new([0; 32]), mac_key: Box::new([0; 32]) };
+        authenticator.update(0, agreement_key);
+        authenticator
+    }
+
+    /// Moves on to `epoch`, whose output key is `key`.
+    pub(crate) fn update(&mut self, epoch: Epoch, key: &[u8; 32]) {
+        let info: &[&[u8]] = &[&AUTHENTICATOR_UPDATE, &epoch.to_be_bytes()];
+        let keys = hkdf_sha256::<64>(&*self.root, &[key], info);
+        self.root.copy_from_slice(&keys[..32]);
+        self.mac_key.copy_from_slice(&keys[32..]);
+    }
+
+    pub(crate) fn header_mac(&self, epoch: Epoch, header: &[u8; HEADER_LEN]) -> Zeroizing<[u8; MAC_LEN]> {
+        self.mac(&HEADER_MAC, epoch, header, &[])
+    }
+
+    pub(crate) fn verify_header(&self, epoch: Epoch, header: &[u8; HEADER_LEN], mac: &[u8]) -> Result<(), SckaFailure> {
+        verify(&*self.header_mac(epoch, header), mac)
+    }
+
+    pub(crate) fn ciphertext_mac(&self, epoch: Epoch, c1: &[u8], c2: &[u8]) -> Zeroizing<[u8; MAC_LEN]> {
+        self.mac(&CIPHERTEXT_MAC, epoch, c1, c2)
+    }
+
+    pub(crate) fn verify_ciphertext(&self, epoch: Epoch, c1: &[u8], c2: &[u8], mac: &[u8]) -> Result<(), SckaFailure> {
+        verify(&*self.ciphertext_mac(epoch, c1, c2), mac)
+    }
+
+    /// `root (32) ‖ MAC key (32)`
+    pub(crate) fn encode(&self, out: &mut Zeroizing<alloc::vec::Vec<u8>>) {
+        let Self { root, mac_key } = self;
+        out.extend_from_slice(&**root);
+        out.extend_from_slice(&**mac_key);
+    }
+
+    pub(crate) fn decode(reader: &mut kuvert_types::Reader<'_>) -> Result<Self, kuvert_types::DecodeError> {
+        let mut authenticator = Self { root: Box::new([0; 32]), mac_key: Box::new([0; 32]) };
+        authenticator.root.copy_from_slice(reader.bytes(32)?);
+        authenticator.mac_key.copy_from_slice(reader.bytes(32)?);
+        Ok(authenticator)
+    }
+
+    fn mac(&self, label: &Label, epoch: Epoch, first: &[u8], second: &[u8]) -> Zeroizing<[u8; MAC_LEN]> {
+        hmac_sha256(&*self.mac_key, &[label, &epoch.to_be_bytes(), first, second])
+    }
+}
+
+impl core::fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { root: _, mac_key: _ } = self;
+        f.write_str("Authenticator(…)")
+    }
+}
+
+fn verify(expected: &[u8], mac: &[u8]) -> Result<(), SckaFailure> {
+    if expected.ct_eq(mac).into() { Ok(()) } else { Err(SckaFailure::Authentication) }
+}

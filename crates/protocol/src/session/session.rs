@@ -1,0 +1,332 @@
+//! One session: the Triple Ratchet, that is the curve ratchet and the post-quantum ratchet side by side, each message's key
+//! being made of a key of both.
+//!
+//! ```text
+//! AD = label "Kuvert/1 associated data" ‖ version u8 ‖ kind u8 ‖ transcript hash 32 ‖ length u32 = 232 ‖ sealed header 232
+//! body = ChaCha20-Poly1305(key, nonce, AD, padded content)        key and nonce: see `ratchet::keys`
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use kuvert_types::{DecodeError, DeviceCertificate, Reader, UnverifiedDeviceCertificate};
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::error::{DecryptError, EncryptError, InitiateError};
+use crate::identity::LocalDevice;
+use crate::labels::ASSOCIATED_DATA;
+use crate::message::{
+    HANDSHAKE_LEN, MAX_CONTENT_LEN, MessageKind, PREKEY_MESSAGE_OVERHEAD, PROTOCOL_VERSION, RATCHET_MESSAGE_OVERHEAD,
+    RatchetMessage,
+};
+use crate::padding;
+use crate::pq_ratchet::{PostQuantumRatchet, PqError, PqStep};
+use crate::pqxdh::{self, Agreement, TranscriptHash};
+use crate::prekey::{SignedPrekeySecret, VerifiedBundle};
+use crate::primitives::aead::XNONCE_LEN;
+use crate::ratchet::{BodyKey, DoubleRatchet, Header, Located, RatchetStep, SEALED_HEADER_LEN, SendError, StageError};
+use crate::scka::SckaFailure;
+use crate::stored::{flag, optional, reserve};
+
+const ASSOCIATED_DATA_LEN: usize = 32 + 1 + 1 + 32 + 4 + SEALED_HEADER_LEN;
+
+/// A session with one remote device.
+pub(super) struct Session {
+    pub(super) transcript: TranscriptHash,
+    /// SHA-256 of the handshake: tells whether a prekey message belongs to this session.
+    handshake_digest: [u8; 32],
+    pub(super) remote: DeviceCertificate,
+    /// Whether this side began it.
+    pub(super) initiated: bool,
+    /// The handshake, repeated in every message until the first one came back.
+    pending_handshake: Option<Box<[u8; HANDSHAKE_LEN]>>,
+    /// The session that this one crossed with: both sides began one at the same time.
+    pub(super) crossed_with: Option<TranscriptHash>,
+    /// Unix milliseconds.
+    pub(super) created_at: u64,
+    /// When a message last came in, or the session was begun; Unix milliseconds.
+    pub(super) last_received_at: u64,
+    ratchet: DoubleRatchet,
+    pq: PostQuantumRatchet,
+}
+
+/// A message that authenticated, and what it does to the session.
+pub(super) struct Opened {
+    plaintext: Zeroizing<Vec<u8>>,
+    ratchet: RatchetStep,
+    pq: PqStep,
+}
+
+/// A message that is in, for the caller.
+pub(super) struct Received {
+    pub(super) plaintext: Zeroizing<Vec<u8>>,
+    pub(super) failure: Option<SckaFailure>,
+}
+
+/// Why a session does not open a message.
+pub(super) enum OpenError {
+    /// No header key of it fits: the message may belong to another session.
+    OtherSession,
+    /// The message is for this session and refused.
+    Refused(DecryptError),
+}
+
+impl Session {
+    /// The initiator's side of a new session.
+    pub(super) fn initiate(
+        local: &LocalDevice,
+        bundle: &VerifiedBundle,
+        now: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Box<Self>, InitiateError> {
+        let (Agreement { transcript, secret }, handshake) =
+            pqxdh::initiate(local, bundle, rng).map_err(|_| InitiateError::KeyAgreement)?;
+        let ratchet = DoubleRatchet::new_initiator(secret.ratchet_keys(), bundle.signed_prekey, rng)
+            .map_err(|_| InitiateError::KeyAgreement)?;
+        Ok(Box::new(Self {
+            transcript,
+            handshake_digest: handshake_digest(&handshake),
+            remote: bundle.certificate,
+            initiated: true,
+            pending_handshake: Some(handshake),
+            crossed_with: None,
+            created_at: now,
+            last_received_at: now,
+            ratchet,
+            pq: PostQuantumRatchet::new_initiator(&secret.pq_ratchet_secret()),
+        }))
+    }
+
+    /// The recipient's side of a new session. Good for nothing before its first message authenticated.
+    pub(super) fn accept(
+        agreement: &Agreement,
+        remote: DeviceCertificate,
+        handshake: &[u8; HANDSHAKE_LEN],
+        signed_prekey: &SignedPrekeySecret,
+        now: u64,
+    ) -> Box<Self> {
+        let Agreement { transcript, secret } = agreement;
+        Box::new(Self {
+            transcript: *transcript,
+            handshake_digest: handshake_digest(handshake),
+            remote,
+            initiated: false,
+            pending_handshake: None,
+            crossed_with: None,
+            created_at: now,
+            last_received_at: now,
+            ratchet: DoubleRatchet::new_recipient(
+                secret.ratchet_keys(),
+                signed_prekey.secret(),
+                signed_prekey.public_key(),
+            ),
+            pq: PostQuantumRatchet::new_recipient(&secret.pq_ratchet_secret()),
+        })
+    }
+
+    /// Whether this side began the session and has had no answer yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.pending_handshake.is_some()
+    }
+
+    /// Whether a prekey message with this handshake belongs here.
+    pub(super) fn began_with(&self, handshake: &[u8; HANDSHAKE_LEN]) -> bool {
+        self.handshake_digest.ct_eq(&handshake_digest(handshake)).into()
+    }
+
+    /// Pads and encrypts; the whole session message in one allocation.
+    pub(super) fn encrypt(
+        &mut self,
+        content: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Vec<u8>, EncryptError> {
+        if content.len() > MAX_CONTENT_LEN {
+            return Err(EncryptError::TooLong);
+        }
+        // Both ratchets are asked before either moves, so that an error leaves the state as it was.
+        self.ratchet.check_send().map_err(send_error)?;
+        let mut nonce = [0; XNONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        let (pq_header, pq_key) = self.pq.send(&mut &mut *rng).map_err(pq_send_error)?;
+        let sending = self.ratchet.send().map_err(send_error)?;
+        let header = Header {
+            ratchet_key: sending.ratchet_key,
+            previous_chain_length: sending.previous_chain_length,
+            message_number: sending.message_number,
+            pq: pq_header,
+        };
+        let sealed_header = header.seal(sending.header_key, &nonce);
+
+        let (kind, overhead) = match self.pending_handshake {
+            Some(_) => (MessageKind::Prekey, PREKEY_MESSAGE_OVERHEAD),
+            None => (MessageKind::Ratchet, RATCHET_MESSAGE_OVERHEAD),
+        };
+        let mut message = Vec::with_capacity(overhead + padding::padded_len(content.len()));
+        message.extend_from_slice(&[PROTOCOL_VERSION, kind.to_byte()]);
+        if let Some(handshake) = &self.pending_handshake {
+            message.extend_from_slice(&**handshake);
+        }
+        message.extend_from_slice(&sealed_header);
+        let body_at = message.len();
+        padding::append_padded(content, &mut message);
+
+        let associated_data = associated_data(kind, &self.transcript, &sealed_header);
+        let key = BodyKey::derive(&pq_key, &sending.message_key, &associated_data);
+        let tag = key.seal(&associated_data, &mut message[body_at..]);
+        message.extend_from_slice(&tag);
+        Ok(message)
+    }
+
+    /// Decrypts and authenticates. Changes nothing.
+    pub(super) fn open(&self, message: &RatchetMessage<'_>) -> Result<Opened, OpenError> {
+        let located = match self.ratchet.locate(message.sealed_header) {
+            Located::Nowhere => return Err(OpenError::OtherSession),
+            Located::Invalid => return Err(OpenError::Refused(DecryptError::Malformed)),
+            Located::Header(located) => located,
+        };
+        let ratchet = self.ratchet.stage(&located).map_err(|error| OpenError::Refused(stage_error(error)))?;
+        let pq = self.pq.open(&located.header.pq).map_err(|error| OpenError::Refused(pq_open_error(error)))?;
+
+        let associated_data = associated_data(message.kind, &self.transcript, message.sealed_header);
+        let key = BodyKey::derive(&pq.key, &ratchet.message_key, &associated_data);
+        let mut plaintext = Zeroizing::new(message.ciphertext.to_vec());
+        key.open(&associated_data, &mut plaintext, message.tag)
+            .map_err(|_| OpenError::Refused(DecryptError::Undecryptable))?;
+        let content = padding::content_len(&plaintext).ok_or(OpenError::Refused(DecryptError::Malformed))?;
+        plaintext.truncate(content);
+        Ok(Opened { plaintext, ratchet, pq })
+    }
+
+    /// Makes the change that an opened message calls for.
+    pub(super) fn commit(
+        &mut self,
+        opened: Opened,
+        now: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Received, DecryptError> {
+        let Opened { plaintext, ratchet, pq } = opened;
+        self.ratchet.commit(ratchet, rng).map_err(|_| DecryptError::Malformed)?;
+        self.pq.apply(pq);
+        self.pending_handshake = None;
+        self.last_received_at = self.last_received_at.max(now);
+        Ok(Received { plaintext, failure: self.pq.failure() })
+    }
+}
+
+fn handshake_digest(handshake: &[u8; HANDSHAKE_LEN]) -> [u8; 32] {
+    Sha256::digest(handshake).into()
+}
+
+fn associated_data(
+    kind: MessageKind,
+    transcript: &TranscriptHash,
+    sealed_header: &[u8; SEALED_HEADER_LEN],
+) -> [u8; ASSOCIATED_DATA_LEN] {
+    const LENGTH: [u8; 4] = (SEALED_HEADER_LEN as u32).to_be_bytes();
+    let mut bytes = [0; ASSOCIATED_DATA_LEN];
+    bytes[..32].copy_from_slice(&ASSOCIATED_DATA);
+    bytes[32] = PROTOCOL_VERSION;
+    bytes[33] = kind.to_byte();
+    bytes[34..66].copy_from_slice(&transcript.0);
+    bytes[66..70].copy_from_slice(&LENGTH);
+    bytes[70..].copy_from_slice(sealed_header);
+    bytes
+}
+
+fn send_error(error: SendError) -> EncryptError {
+    match error {
+        SendError::NoChain => EncryptError::NoSession,
+        SendError::Exhausted => EncryptError::Exhausted,
+    }
+}
+
+fn pq_send_error(error: PqError) -> EncryptError {
+    match error {
+        PqError::Failed(failure) => EncryptError::PqFailed(failure),
+        _ => EncryptError::Exhausted,
+    }
+}
+
+fn stage_error(error: StageError) -> DecryptError {
+    match error {
+        StageError::KeyGone => DecryptError::Duplicate,
+        StageError::TooManySkipped => DecryptError::TooManySkipped,
+        StageError::Invalid => DecryptError::Malformed,
+    }
+}
+
+fn pq_open_error(error: PqError) -> DecryptError {
+    match error {
+        PqError::Failed(failure) => DecryptError::PqAuthFailed(failure),
+        PqError::TooManySkipped => DecryptError::TooManySkipped,
+        PqError::Malformed => DecryptError::Malformed,
+        // The curve key was there, the post-quantum one is not: dropped as one of too many, or a header that lies.
+        PqError::UnknownEpoch(_) | PqError::KeyGone | PqError::ChainExhausted => DecryptError::Undecryptable,
+    }
+}
+
+/// Stored form:
+/// ```text
+/// transcript hash 32 ‖ handshake digest 32 ‖ remote certificate 245 ‖ initiated u8 ‖ created at u64
+/// ‖ last received at u64 ‖ optional(crossed with 32) ‖ optional(pending handshake 1859)
+/// ‖ curve ratchet ‖ post-quantum ratchet
+/// ```
+impl Session {
+    pub(super) fn encode(&self, out: &mut Zeroizing<Vec<u8>>) {
+        let Self {
+            transcript,
+            handshake_digest,
+            remote,
+            initiated,
+            pending_handshake,
+            crossed_with,
+            created_at,
+            last_received_at,
+            ratchet,
+            pq,
+        } = self;
+        reserve(out, 512 + HANDSHAKE_LEN + ratchet.encoded_len());
+        out.extend_from_slice(&transcript.0);
+        out.extend_from_slice(handshake_digest);
+        out.extend_from_slice(&remote.encode());
+        out.push(u8::from(*initiated));
+        out.extend_from_slice(&created_at.to_be_bytes());
+        out.extend_from_slice(&last_received_at.to_be_bytes());
+        out.push(u8::from(crossed_with.is_some()));
+        if let Some(crossed_with) = crossed_with {
+            out.extend_from_slice(&crossed_with.0);
+        }
+        out.push(u8::from(pending_handshake.is_some()));
+        if let Some(handshake) = pending_handshake {
+            out.extend_from_slice(&**handshake);
+        }
+        ratchet.encode(out);
+        pq.encode(out);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Box<Self>, DecodeError> {
+        let transcript = TranscriptHash(reader.array()?);
+        let handshake_digest = reader.array()?;
+        let remote = UnverifiedDeviceCertificate::decode(reader.bytes(DeviceCertificate::LEN)?)?.trust_own_storage();
+        let initiated = flag(reader)?;
+        let created_at = reader.u64()?;
+        let last_received_at = reader.u64()?;
+        let crossed_with = optional(reader, |reader| reader.array().map(TranscriptHash))?;
+        let pending_handshake = optional(reader, |reader| reader.array().map(Box::new))?;
+        Ok(Box::new(Self {
+            transcript,
+            handshake_digest,
+            remote,
+            initiated,
+            pending_handshake,
+            crossed_with,
+            created_at,
+            last_received_at,
+            ratchet: DoubleRatchet::decode(reader)?,
+            pq: PostQuantumRatchet::decode(reader)?,
+        }))
+    }
+}

@@ -1,0 +1,13 @@
+//! One test for every attack that the protocol claims to withstand, named by its number in docs/PROTOCOL.md, Attacks.
+//! `Party::try_decrypt` checks after every refusal that record, replay record and prekeys are what they were, byte for byte.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod handshake;
+mod hygiene;
+mod messages;
+mod public_keys;
+mod replays;
+mod sessions;

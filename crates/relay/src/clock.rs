@@ -1,0 +1,93 @@
+//! The relay's clocks. Nothing else reads the time of day, so that a test can be on day 31.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What time it is.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// Unix time in milliseconds: stamps what is stored and decides what has expired. May jump when somebody sets it.
+    fn now_ms(&self) -> u64;
+
+    /// Time since some fixed moment, which never runs backwards: measures rates.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+    offset_ms: i64,
+}
+
+impl SystemClock {
+    /// The machine's time as it is.
+    pub fn new() -> Self {
+        Self::with_offset(0)
+    }
+
+    /// The machine's time moved by some seconds, for demonstrations and drills: what happens on day 31?
+    pub fn with_offset(seconds: i64) -> Self {
+        Self { started: Instant::now(), offset_ms: seconds.saturating_mul(1000) }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        // A machine whose clock stands before 1970 is at 1970 for us.
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX).saturating_add_signed(self.offset_ms)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock {
+    now_ms: AtomicU64,
+}
+
+impl ManualClock {
+    /// Starts at `now_ms`.
+    pub const fn new(now_ms: u64) -> Self {
+        Self { now_ms: AtomicU64::new(now_ms) }
+    }
+
+    /// Moves on.
+    pub fn advance(&self, by: Duration) {
+        self.now_ms.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::SeqCst)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_moves_the_day_and_not_the_rates() {
+        let (now, later) = (SystemClock::new(), SystemClock::with_offset(31 * 86_400));
+        let days = (later.now_ms() - now.now_ms()) / 86_400_000;
+        assert_eq!(days, 31);
+        assert!(later.elapsed() < Duration::from_secs(60));
+        assert_eq!(SystemClock::with_offset(i64::MIN).now_ms(), 0);
+    }
+}

@@ -1,0 +1,112 @@
+//! Accounts: GetAccount, PublishDeviceList.
+
+use bytes::Bytes;
+use kuvert_types::device_list::DeviceListConflict;
+use kuvert_types::limits::is_valid_name;
+use kuvert_types::{AccountId, DeviceList, UnverifiedDeviceList};
+use kuvert_wire::checked::InField;
+use kuvert_wire::v1;
+use kuvert_wire::v1::get_account::By;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use super::refusal::{Code, invalid};
+use super::{Answer, Caller, Refusal};
+use crate::observe::Event;
+use crate::store::{AccountBy, AccountRecord, NumberedDeviceList, ReplaceDeviceListError};
+
+/// Looks an account up. The phone number is not in the answer: nobody else is told.
+///
+/// # Errors
+/// `MALFORMED`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`.
+pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> {
+    let (by, name, account) = match request.by {
+        Some(By::Account(id)) => {
+            let id = AccountId::try_from(id.as_ref()).in_field("account")?;
+            (AccountBy::Id(id), None, Some(id))
+        }
+        // Nobody can have another name, and a log or an index need not see it.
+        Some(By::Name(name)) if !is_valid_name(&name) => return Err(unknown()),
+        Some(By::Name(name)) => (AccountBy::Name(name.clone()), Some(name), None),
+        None => return Err(Refusal::new(Code::Malformed, "say by what to look the account up: account or name")),
+    };
+    let Caller { service, device, connection } = caller.clone();
+    service.limiter.lookup(&device).map_err(|wait| Refusal::limited("account lookups", wait))?;
+    let found = service.store.account(by);
+    Ok(Box::pin(async move {
+        let found = found.await?;
+        let account = found.as_ref().map(|record| record.account).or(account);
+        service.observe(Event::LookedUp { connection, by: device, name, account, found: found.is_some() });
+        found.map(|record| Response::Account(to_wire(record))).ok_or_else(unknown)
+    }))
+}
+
+/// Replaces the caller's account's device list by a newer one.
+///
+/// # Errors
+/// `INVALID`, `FORBIDDEN`; the answer can also be `STALE_DEVICE_LIST`.
+pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> Result<Answer, Refusal> {
+    let list = UnverifiedDeviceList::decode(&request.device_list).map_err(|error| invalid("the device list", error))?;
+    let caller = caller.clone();
+    Ok(Box::pin(async move {
+        let Caller { service, device, connection } = caller;
+        let record = service.store.account(AccountBy::Id(device.account)).await?.ok_or_else(unknown)?;
+        let list = check(list, &request.device_list, &record)?;
+        let number = list.body().number;
+        let new = NumberedDeviceList { number, bytes: Bytes::from(list.encode()) };
+        if new == record.device_list {
+            return Ok(Response::Done(v1::Done {}));
+        }
+        let replaced = service.store.replace_device_list(device.account, record.device_list.number, new);
+        replaced.await.map_err(|error| match error {
+            ReplaceDeviceListError::UnknownAccount => unknown(),
+            ReplaceDeviceListError::Conflict { .. } => stale(),
+            ReplaceDeviceListError::Store(error) => error.into(),
+        })?;
+        service.observe(Event::DeviceListPublished { connection, device, number });
+        Ok(Response::Done(v1::Done {}))
+    }))
+}
+
+fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Result<DeviceList, Refusal> {
+    let list = list.verify(&record.account_key).map_err(|_| {
+        Refusal::new(Code::Forbidden, "the device list is not signed by the key of this device's account")
+    })?;
+    if i64::try_from(list.body().number).is_err() {
+        return Err(Refusal::new(Code::Invalid, "the device list's number is too high"));
+    }
+    let known = UnverifiedDeviceList::decode(&record.device_list.bytes).ok();
+    let known = known.and_then(|known| known.verify(&record.account_key).ok()).ok_or_else(|| {
+        Refusal::new(Code::Internal, "the device list that the relay holds is damaged; its operator has to look at it")
+    })?;
+    match list.may_replace(&known) {
+        // Equal bytes: a repetition after a lost answer.
+        Ok(()) if bytes == record.device_list.bytes || list.body().number > known.body().number => Ok(list),
+        Err(DeviceListConflict::OtherAccount) => {
+            Err(Refusal::new(Code::Forbidden, "the device list belongs to another account"))
+        }
+        Ok(()) | Err(DeviceListConflict::Older | DeviceListConflict::Forked) => Err(stale()),
+    }
+}
+
+fn stale() -> Refusal {
+    Refusal::new(
+        Code::StaleDeviceList,
+        "the relay holds this device list's number or a higher one; fetch it, apply the change to it and publish again",
+    )
+}
+
+/// Nobody here, whatever the reason: the same words every time.
+pub(super) fn unknown() -> Refusal {
+    Refusal::new(Code::UnknownRecipient, "nobody here goes by this; check the spelling and the relay")
+}
+
+fn to_wire(record: AccountRecord) -> v1::AccountRecord {
+    let AccountRecord { account, account_key, device_list, devices, name, phone: _, registered_at: _ } = record;
+    v1::AccountRecord {
+        account: Bytes::copy_from_slice(account.as_bytes()),
+        account_key: Bytes::copy_from_slice(account_key.as_bytes()),
+        device_list: device_list.bytes,
+        certificates: devices.into_iter().map(|device| device.certificate).collect(),
+        name,
+    }
+}

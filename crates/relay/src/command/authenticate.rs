@@ -1,0 +1,71 @@
+//! Authenticate: a registered device proves itself on this connection.
+
+use kuvert_types::authentication::{CHALLENGE_LEN, statement};
+use kuvert_types::{Address, DeviceSigningKey, Signature};
+use kuvert_wire::checked;
+use kuvert_wire::v1;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use super::Refusal;
+use super::refusal::Code;
+use crate::observe::{ConnectionNumber, Event};
+use crate::service::Service;
+
+/// What a signature must cover to be good on one connection.
+#[derive(Debug)]
+pub struct Proof {
+    /// Drawn by the relay for this connection.
+    pub challenge: [u8; CHALLENGE_LEN],
+    /// From this connection's TLS keys, with the challenge as context.
+    pub exporter: [u8; CHALLENGE_LEN],
+}
+
+impl Proof {
+    /// Whether `signature` proves that its maker holds `key` and is the device `address` on this connection.
+    pub fn holds(&self, address: &Address, key: &DeviceSigningKey, signature: &Signature) -> bool {
+        signature.verify(key.as_bytes(), &statement(address, &self.challenge, &self.exporter)).is_ok()
+    }
+}
+
+/// Some valid key: for addresses that are not registered, so that they cost as much time as those that are.
+const NOBODY: DeviceSigningKey = DeviceSigningKey::from_bytes([
+    0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+]);
+
+/// Checks the proof and answers who is authenticated.
+///
+/// # Errors
+/// `AUTHENTICATION_FAILED`, which does not say whether the address is registered.
+pub async fn run(
+    service: &Service,
+    connection: ConnectionNumber,
+    proof: &Proof,
+    request: v1::Authenticate,
+) -> Result<(Address, Response), Refusal> {
+    let address = checked::address(&checked::required(request.address, "address")?, "address")?;
+    let signature = checked::array(&request.signature, "signature").map(Signature::from_bytes)?;
+    let key = service.store.device(address).await?.map(|device| device.signing_key);
+    let proven = proof.holds(&address, key.as_ref().unwrap_or(&NOBODY), &signature);
+    if !proven || key.is_none() {
+        service.observe(Event::AuthenticationFailed { connection, claimed: address });
+        return Err(Refusal::new(
+            Code::AuthenticationFailed,
+            "this device is not registered here, or the signature is not for this connection; register first, or check \
+             that this is the right relay",
+        ));
+    }
+    service.observe(Event::Authenticated { connection, device: address });
+    Ok((address, authenticated(service, address).await?))
+}
+
+/// What a device is told when it has proven itself.
+pub(super) async fn authenticated(service: &Service, device: Address) -> Result<Response, Refusal> {
+    let waiting = service.store.waiting(device).await?;
+    Ok(Response::Authenticated(v1::Authenticated {
+        waiting: waiting.count,
+        waiting_bytes: waiting.bytes,
+        expired: waiting.expired,
+        relay_time: service.clock.now_ms(),
+    }))
+}

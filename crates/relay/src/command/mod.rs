@@ -1,0 +1,73 @@
+//! What a client can ask for, a file per command.
+//!
+//! A command is judged when it is read, and asks the store for its work at once: so the submits of one connection are
+//! stored in the order in which they were sent, however many are under way. Its answer is a future that the connection's
+//! writer waits for.
+//!
+//! | module | commands | who may |
+//! |---|---|---|
+//! | [`authenticate`] | Authenticate | whoever holds the device's key |
+//! | [`register`] | Register | whoever holds the keys of a new account |
+//! | [`submit`] | Submit | every device, under its own name or none |
+//! | [`attach`] | Attach | the device, for its own mailbox |
+//! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
+//! | [`prekeys`] | PublishPrekeys, CountPrekeys, TakeBundles | the device for its own; every device takes |
+//! | [`account`] | GetAccount, PublishDeviceList | every device looks up; an account publishes its own |
+//!
+//! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
+
+pub mod account;
+pub mod acknowledge;
+pub mod attach;
+pub mod authenticate;
+pub mod prekeys;
+pub mod refusal;
+pub mod register;
+pub mod submit;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use kuvert_types::Address;
+use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use crate::observe::ConnectionNumber;
+use crate::service::Service;
+
+pub use refusal::Refusal;
+
+/// An answer to come. It owns all that it needs, and finishes its work also when nobody is there to hear it.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
+
+/// Who asks, on an authenticated connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The relay.
+    pub service: Arc<Service>,
+    /// The device that authenticated.
+    pub device: Address,
+    /// Its connection.
+    pub connection: ConnectionNumber,
+}
+
+/// Does what an authenticated device asks for. `attach` and acknowledgements concern the connection's own delivery.
+pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -> Answer {
+    let answer = match request {
+        Request::Submit(request) => submit::run(caller, request),
+        Request::Attach(v) => attach::run(caller, delivery, v),
+        Request::Acknowledge(request) => acknowledge::run(caller, delivery, request),
+        Request::AcknowledgeExpired(request) => acknowledge::run_expired(caller, request),
+        Request::PublishPrekeys(request) => prekeys::publish(caller, request),
+        Request::CountPrekeys(v) => prekeys::count(caller, v),
+        Request::TakeBundles(request) => prekeys::take(caller, request),
+        Request::GetAccount(request) => account::get(caller, request),
+        Request::PublishDeviceList(request) => account::publish_device_list(caller, request),
+        Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
+            refusal::Code::Invalid,
+            "this connection is authenticated already; open another one to be somebody else",
+        )),
+    };
+    answer.unwrap_or_else(|refusal| Box::pin(std::future::ready(Err(refusal))))
+}

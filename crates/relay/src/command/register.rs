@@ -1,0 +1,116 @@
+//! Register: a new account's first device registers, and is authenticated in the same step.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use kuvert_types::limits::{MAX_NAME_BYTES, is_valid_name, is_valid_phone};
+use kuvert_types::{
+    Address, DeviceCertificate, DeviceList, Signature, UnverifiedDeviceCertificate, UnverifiedDeviceList,
+};
+use kuvert_wire::checked;
+use kuvert_wire::v1;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use super::Refusal;
+use super::authenticate::{Proof, authenticated};
+use super::refusal::{Code, invalid};
+use crate::config::Registration;
+use crate::observe::{ConnectionNumber, Event};
+use crate::service::Service;
+use crate::store::{NewAccount, NewDevice, NumberedDeviceList, RegisterError};
+
+/// Checks everything that the request claims, and stores the account.
+///
+/// # Errors
+/// `REGISTRATION_CLOSED`, `LIMITED`, `INVALID`, `AUTHENTICATION_FAILED`, `NAME_TAKEN`, `ACCOUNT_EXISTS`, and what the
+/// store can say.
+pub async fn run(
+    service: &Service,
+    connection: ConnectionNumber,
+    from: IpAddr,
+    proof: &Proof,
+    request: v1::Register,
+) -> Result<(Address, Response), Refusal> {
+    if service.registration == Registration::Closed {
+        return Err(Refusal::new(
+            Code::RegistrationClosed,
+            "this relay registers nobody new; ask its operator, or choose another relay",
+        ));
+    }
+    service.limiter.registration(from).map_err(|wait| Refusal::limited("registrations from this address", wait))?;
+
+    let new = check(proof, &request, service.clock.now_ms())?;
+    let device = Address { account: new.account, device: new.device.device };
+    let (name, phone) = (new.name.clone(), new.phone.clone());
+    service.store.register(new).await.map_err(|error| match error {
+        RegisterError::AccountExists => Refusal::new(
+            Code::AccountExists,
+            "this account is registered already; authenticate instead of registering again",
+        ),
+        RegisterError::NameTaken => Refusal::new(Code::NameTaken, "this name is taken; choose another one"),
+        RegisterError::Store(error) => error.into(),
+    })?;
+    service.observe(Event::Registered { connection, device, name, phone });
+    Ok((device, authenticated(service, device).await?))
+}
+
+fn check(proof: &Proof, request: &v1::Register, now: u64) -> Result<NewAccount, Refusal> {
+    let certificate = UnverifiedDeviceCertificate::decode(&request.certificate)
+        .map_err(|error| invalid("the device certificate", error))?
+        .verify()
+        .map_err(|_| Refusal::new(Code::Invalid, "a signature of the device certificate does not verify"))?;
+    let list = check_list(&certificate, &request.device_list)?;
+    if let Some(name) = &request.name
+        && !is_valid_name(name)
+    {
+        return Err(Refusal::new(
+            Code::Invalid,
+            format!("a name has 1 to {MAX_NAME_BYTES} of a-z, 0-9, -, _ and . and starts with a letter"),
+        ));
+    }
+    if let Some(phone) = &request.phone
+        && !is_valid_phone(phone)
+    {
+        return Err(Refusal::new(Code::Invalid, "a phone number is written as +491701234567: +, then 7 to 15 digits"));
+    }
+    let signature = checked::array(&request.signature, "signature").map(Signature::from_bytes)?;
+    let address = certificate.address();
+    if !proof.holds(&address, &certificate.signing_key(), &signature) {
+        return Err(Refusal::new(
+            Code::AuthenticationFailed,
+            "the signature is not by this device for this connection",
+        ));
+    }
+    Ok(NewAccount {
+        account: address.account,
+        account_key: certificate.account_key(),
+        device_list: NumberedDeviceList { number: list.body().number, bytes: list.encode().into() },
+        name: request.name.clone(),
+        phone: request.phone.clone(),
+        registered_at: now,
+        device: NewDevice {
+            device: address.device,
+            signing_key: certificate.signing_key(),
+            certificate: Bytes::copy_from_slice(&certificate.encode()),
+        },
+    })
+}
+
+/// The list of a new account names its one device and no other: a device that the relay does not know could not be
+/// written to.
+fn check_list(certificate: &DeviceCertificate, bytes: &[u8]) -> Result<DeviceList, Refusal> {
+    let list = UnverifiedDeviceList::decode(bytes)
+        .map_err(|error| invalid("the device list", error))?
+        .verify(&certificate.account_key())
+        .map_err(|_| Refusal::new(Code::Invalid, "the device list is not signed by the account key"))?;
+    if !list.names(certificate) || list.body().devices.len() != 1 {
+        return Err(Refusal::new(
+            Code::Invalid,
+            "a new account's device list names the registering device and no other",
+        ));
+    }
+    if i64::try_from(list.body().number).is_err() {
+        return Err(Refusal::new(Code::Invalid, "the device list's number is too high"));
+    }
+    Ok(list)
+}

@@ -1,0 +1,103 @@
+//! From a new connection to an authenticated device.
+//!
+//! ```text
+//! Connected ──Hello──▶ Challenged ──Authenticate│Register──▶ authenticated (see the module above)
+//!     │                  │  ▲
+//!     │ anything else    │  └─ refused: up to AUTHENTICATION_ATTEMPTS times
+//!     ▼                  ▼ anything else
+//!   closed             closed
+//! ```
+
+use kuvert_types::Address;
+use kuvert_types::authentication::CHALLENGE_LEN;
+use kuvert_types::label::TLS_EXPORTER;
+use kuvert_wire::VERSION;
+use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::{Challenge, ClientFrame};
+
+use super::Fatal;
+use crate::command::authenticate::Proof;
+use crate::command::refusal::Code;
+use crate::command::{Refusal, authenticate, register};
+use crate::limits::AUTHENTICATION_ATTEMPTS;
+use crate::observe::ConnectionNumber;
+use crate::service::Service;
+
+/// A peer that has said nothing yet.
+#[derive(Debug)]
+pub struct Connected;
+
+/// A peer that has a challenge to answer.
+#[derive(Debug)]
+pub struct Challenged {
+    proof: Proof,
+    attempts: u32,
+}
+
+/// What answering the challenge led to.
+pub enum Outcome {
+    /// It is this device.
+    Authenticated(Address, Response),
+    /// Not this time.
+    Refused(Challenged, Refusal),
+}
+
+impl Connected {
+    /// Takes the first frame.
+    ///
+    /// # Errors
+    /// Anything but a Hello in a version that this relay speaks ends the connection.
+    pub fn handle(self, frame: ClientFrame, connection: &quinn::Connection) -> Result<(Challenged, Response), Fatal> {
+        match frame.body {
+            Some(Request::Hello(hello)) if hello.version == VERSION => {}
+            Some(Request::Hello(_)) => {
+                let message =
+                    format!("this relay speaks version {VERSION} of the protocol; update the older of the two");
+                return Err(Fatal::protocol(frame.request, Refusal::new(Code::UnsupportedVersion, message)));
+            }
+            _ => return Err(Fatal::protocol(frame.request, not_authenticated("say Hello first"))),
+        }
+        let internal = || Fatal::protocol(frame.request, Refusal::new(Code::Internal, "the relay has no randomness"));
+        let mut proof = Proof { challenge: [0; CHALLENGE_LEN], exporter: [0; CHALLENGE_LEN] };
+        getrandom::fill(&mut proof.challenge).map_err(|_| internal())?;
+        connection
+            .export_keying_material(&mut proof.exporter, TLS_EXPORTER.as_bytes(), &proof.challenge)
+            .map_err(|_| internal())?;
+        let challenge = Response::Challenge(Challenge { challenge: proof.challenge.to_vec().into() });
+        Ok((Challenged { proof, attempts: 0 }, challenge))
+    }
+}
+
+impl Challenged {
+    /// Takes the next frame.
+    ///
+    /// # Errors
+    /// Anything but an attempt to authenticate or register ends the connection, and so does one attempt too many.
+    pub async fn handle(
+        self,
+        frame: ClientFrame,
+        service: &Service,
+        connection: &quinn::Connection,
+        number: ConnectionNumber,
+    ) -> Result<Outcome, Fatal> {
+        let result = match frame.body {
+            Some(Request::Authenticate(request)) => authenticate::run(service, number, &self.proof, request).await,
+            Some(Request::Register(request)) => {
+                register::run(service, number, connection.remote_address().ip(), &self.proof, request).await
+            }
+            _ => return Err(Fatal::protocol(frame.request, not_authenticated("authenticate or register first"))),
+        };
+        match result {
+            Ok((device, response)) => Ok(Outcome::Authenticated(device, response)),
+            Err(refusal) if self.attempts + 1 >= AUTHENTICATION_ATTEMPTS => {
+                Err(Fatal::protocol(frame.request, refusal))
+            }
+            Err(refusal) => Ok(Outcome::Refused(Self { proof: self.proof, attempts: self.attempts + 1 }, refusal)),
+        }
+    }
+}
+
+fn not_authenticated(message: &'static str) -> Refusal {
+    Refusal::new(Code::NotAuthenticated, message)
+}

@@ -1,0 +1,273 @@
+//! One client's connection, from the handshake to its end.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`greeting`] | the states before a device is authenticated |
+//! | [`reader`] | bytes to frames |
+//! | [`writer`] | answers and deliveries to bytes |
+//! | [`delivery`] | a mailbox to its device |
+//! | [`close`] | the codes with which connections are closed |
+//!
+//! One task reads frames and hands each to [`crate::command`]; one task waits for the answers and writes them; one
+//! delivers. The queues between them are short: a client that does not read stops being read, and what it holds in
+//! memory is bounded by the constants of [`crate::limits`].
+
+pub mod close;
+pub mod delivery;
+pub mod greeting;
+pub mod reader;
+pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kuvert_types::Address;
+use kuvert_wire::frame::FrameError;
+use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::{ClientFrame, GoingAway};
+use prost::Message;
+use tokio::time::timeout;
+
+use self::close::Close;
+use self::delivery::Delivery;
+use self::greeting::{Connected, Outcome};
+use self::reader::{ReadError, Reader};
+use self::writer::{Outbox, Pending, Writer};
+use crate::command::refusal::Code;
+use crate::command::{self, Caller, Refusal};
+use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS};
+use crate::observe::{ConnectionNumber, Event};
+use crate::service::Service;
+
+/// How long the relay tries to hand a last word to a client whose queue is full.
+const LAST_WORD: Duration = Duration::from_secs(3);
+
+/// A wait for the request limit is looked at again after this long at most, so that a shutdown does not have to wait.
+const LIMIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request that are not counted in [`crate::limits::MAX_BYTES_IN_FLIGHT`]: even 64 of them are little.
+const SMALL_REQUEST: usize = 1024;
+
+/// As the semaphore of bytes counts.
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes.min(MAX_BYTES_IN_FLIGHT)).unwrap_or(u32::MAX)
+}
+
+/// Something after which a connection is of no use: a last answer, and a code to close with.
+#[derive(Debug)]
+pub struct Fatal {
+    request: u64,
+    refusal: Refusal,
+    close: Close,
+}
+
+impl Fatal {
+    /// The client broke the protocol.
+    pub fn protocol(request: u64, refusal: Refusal) -> Self {
+        Self { request, refusal, close: Close::PROTOCOL }
+    }
+
+    fn too_slow(message: &'static str) -> Self {
+        Self { request: 0, refusal: Refusal::new(Code::Limited, message), close: Close::TOO_SLOW }
+    }
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum Ending {
+    ClientLeft,
+    GoingAway,
+    Fatal(Fatal),
+}
+
+impl From<Fatal> for Ending {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+impl From<ReadError> for Ending {
+    fn from(error: ReadError) -> Self {
+        Self::Fatal(match error {
+            ReadError::Ended => return Self::ClientLeft,
+            ReadError::TooSlow => Fatal::too_slow("a frame took too long to arrive"),
+            ReadError::Frame(error @ FrameError::TooLarge) => {
+                Fatal::protocol(0, Refusal::new(Code::TooLarge, format!("{error}; before authentication much less")))
+            }
+            // The decoder's words can hold what was sent.
+            ReadError::Frame(FrameError::Malformed(_)) => {
+                Fatal::protocol(0, Refusal::new(Code::Malformed, "what was sent is no frame of this protocol"))
+            }
+        })
+    }
+}
+
+/// Serves a connection whose handshake is done, until it ends.
+pub async fn serve(service: Arc<Service>, connection: quinn::Connection) {
+    let number = ConnectionNumber::random();
+    service.observe(Event::Connected { connection: number, from: connection.remote_address() });
+    tracing::debug!(connection = %number, "connected");
+    let close = serve_stream(&service, &connection, number).await;
+    close.close(&connection);
+    tracing::debug!(connection = %number, reason = close.reason, "disconnected");
+    service.observe(Event::Disconnected { connection: number });
+}
+
+async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, number: ConnectionNumber) -> Close {
+    let (stream, incoming) = match timeout(AUTHENTICATION_DEADLINE, connection.accept_bi()).await {
+        Ok(Ok(streams)) => streams,
+        Ok(Err(_)) => return Close::DONE,
+        Err(_) => return Close::TOO_SLOW,
+    };
+    let (outbox, writer) = Writer::new(connection.clone(), stream);
+    let writing = tokio::spawn(writer.run());
+    let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
+    let ending = match client.greet().await {
+        Ok(device) => client.serve(device).await,
+        Err(ending) => ending,
+    };
+    let (last_word, close) = match ending {
+        Ending::ClientLeft => (None, Close::DONE),
+        Ending::GoingAway => (Some(Pending::ready(0, Ok(Response::GoingAway(GoingAway {})))), Close::GOING_AWAY),
+        Ending::Fatal(fatal) => {
+            tracing::debug!(connection = %number, code = fatal.refusal.code.as_str_name(), "closing");
+            (Some(Pending::ready(fatal.request, Err(fatal.refusal))), fatal.close)
+        }
+    };
+    if let Some(last_word) = last_word {
+        // A client that does not read misses it.
+        let _ = timeout(LAST_WORD, client.outbox.answers.send(last_word)).await;
+    }
+    // With the outbox gone, the writer finishes.
+    drop(client);
+    // A panic in the writer has been printed; the connection ends here anyway.
+    let _ = writing.await;
+    close
+}
+
+/// The reading side of a connection.
+struct Client<'a> {
+    service: &'a Arc<Service>,
+    connection: &'a quinn::Connection,
+    number: ConnectionNumber,
+    reader: Reader,
+    outbox: Outbox,
+    refused_streams: u32,
+}
+
+impl Client<'_> {
+    /// Until a device is authenticated.
+    async fn greet(&mut self) -> Result<Address, Ending> {
+        let greeted = timeout(AUTHENTICATION_DEADLINE, async {
+            let hello = self.frame().await?;
+            let request = hello.request;
+            let (mut challenged, challenge) = Connected.handle(hello, self.connection)?;
+            self.answer(request, Ok(challenge)).await?;
+            loop {
+                let frame = self.frame().await?;
+                let request = frame.request;
+                match challenged.handle(frame, self.service, self.connection, self.number).await? {
+                    Outcome::Authenticated(device, response) => {
+                        self.reader.trust();
+                        self.answer(request, Ok(response)).await?;
+                        return Ok(device);
+                    }
+                    Outcome::Refused(again, refusal) => {
+                        challenged = again;
+                        self.answer(request, Err(refusal)).await?;
+                    }
+                }
+            }
+        });
+        greeted.await.unwrap_or_else(|_| Err(Fatal::too_slow("authentication took too long").into()))
+    }
+
+    /// Until the connection ends.
+    async fn serve(&mut self, device: Address) -> Ending {
+        let caller = Caller { service: Arc::clone(self.service), device, connection: self.number };
+        // Its sender is the only one: when this ends, so do the deliveries.
+        let mut delivery = Delivery::new(self.outbox.deliveries.clone());
+        loop {
+            match self.serve_one(&caller, &mut delivery).await {
+                Ok(()) => {}
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    async fn serve_one(&mut self, caller: &Caller, delivery: &mut Delivery) -> Result<(), Ending> {
+        let frame = self.frame().await?;
+        self.respect_limit(&caller.device).await?;
+        // A place for the answer comes first: without one, nothing more is started.
+        let room = async {
+            let bytes = match frame.encoded_len() {
+                0..=SMALL_REQUEST => None,
+                // The largest frame fits, so this ends once enough answers are on their way.
+                large => Some(Arc::clone(&self.outbox.bytes).acquire_many_owned(permits(large)).await.ok()?),
+            };
+            Some((self.outbox.answers.reserve().await.ok()?, bytes))
+        };
+        let (place, bytes) = tokio::select! {
+            room = room => room.ok_or(Ending::ClientLeft)?,
+            _ = self.connection.closed() => return Err(Ending::ClientLeft),
+        };
+        let request = frame.request;
+        let pending = match frame.body {
+            Some(body) => Pending { request, answer: command::run(caller, delivery, body), bytes },
+            None => {
+                Pending::ready(request, Err(Refusal::new(Code::Malformed, "a command that this relay does not know")))
+            }
+        };
+        place.send(pending);
+        Ok(())
+    }
+
+    /// The next frame; other streams are turned away meanwhile.
+    async fn frame(&mut self) -> Result<ClientFrame, Ending> {
+        if *self.service.stopping.borrow() {
+            return Err(Ending::GoingAway);
+        }
+        if let Some(frame) = self.reader.buffered()? {
+            return Ok(frame);
+        }
+        let stopped = self.service.stopped();
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => return Err(Ending::GoingAway),
+                frame = self.reader.next() => return Ok(frame?),
+                stream = self.connection.accept_bi() => match stream {
+                    Ok((mut send, mut receive)) => {
+                        self.refused_streams += 1;
+                        // An error means that the client has closed the stream already.
+                        let _ = (send.reset(Close::ONE_STREAM.code()), receive.stop(Close::ONE_STREAM.code()));
+                    }
+                    Err(_) => return Err(Ending::ClientLeft),
+                },
+            }
+            if self.refused_streams > MAX_REFUSED_STREAMS {
+                let refusal =
+                    Refusal::new(Code::Malformed, "one stream per connection: send all commands on the first");
+                return Err(Fatal { request: 0, refusal, close: Close::ONE_STREAM }.into());
+            }
+        }
+    }
+
+    /// Waits while the device is over its request limit. Not an error: refusing one of several requests that were sent
+    /// without waiting would change their order.
+    async fn respect_limit(&self, device: &Address) -> Result<(), Ending> {
+        while let Err(wait) = self.service.limiter.request(device) {
+            tokio::select! {
+                () = self.service.stopped() => return Err(Ending::GoingAway),
+                _ = self.connection.closed() => return Err(Ending::ClientLeft),
+                () = tokio::time::sleep(wait.min(LIMIT_PAUSE)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, request: u64, body: Result<Response, Refusal>) -> Result<(), Ending> {
+        self.outbox.answers.send(Pending::ready(request, body)).await.map_err(|_| Ending::ClientLeft)
+    }
+}

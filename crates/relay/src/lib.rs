@@ -1,0 +1,44 @@
+//! The Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most. It cannot open them: no
+//! code that could is part of it.
+//!
+//! In the order in which an envelope passes through:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`program`] | the program `kuvert-relay`: `serve`, `inspect`, `config` |
+//! | [`config`] | what an operator may set |
+//! | [`relay`] | [`start`] to [`RunningRelay::shutdown`] |
+//! | [`tls`] | certificate, fingerprint, post-quantum key exchange |
+//! | [`endpoint`] | the QUIC endpoint: who gets a connection |
+//! | [`connection`] | one client: greeting, reading, writing, delivery |
+//! | [`command`] | what a client can ask for, a file per command |
+//! | [`limits`] | how much of it |
+//! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
+//! | [`store`] | what is kept, behind a trait; SQLite behind it |
+//! | [`wakeup`] | who is told that mail has come |
+//! | [`retention`] | deleting what nobody fetched in time |
+//! | [`observe`] | what the relay learns, for those who want to see it |
+//! | [`logging`] | logs without names, numbers, addresses and keys |
+//! | [`clock`] | what time it is |
+//! | [`service`] | what every connection shares |
+
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod connection;
+pub mod endpoint;
+pub mod limits;
+pub mod logging;
+pub mod mailbox;
+pub mod observe;
+pub mod program;
+pub mod relay;
+pub mod retention;
+pub mod service;
+pub mod store;
+pub mod tls;
+pub mod wakeup;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::Config;
+pub use relay::{RunningRelay, StartError, start, start_on};

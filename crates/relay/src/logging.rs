@@ -1,0 +1,49 @@
+//! Logs: counts, codes and random connection numbers. Never a name, a number, an address (IP or account) or a key.
+//!
+//! Only this crate's own statements are written, whatever the level: what libraries log may hold IP addresses.
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{Log, LogLevel};
+use crate::store::{StoreError, Unavailable};
+
+/// Starts to write logs to stderr. A process that logs already goes on as it did.
+pub fn start(log: Log) {
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = if log.json {
+        fmt::layer().json().with_current_span(false).with_span_list(false).with_writer(io::stderr).boxed()
+    } else {
+        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
+    };
+    // The only error is that a program which embeds the relay has set up its own logs: they win.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).try_init();
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    Targets::new().with_target("kuvert_relay", level)
+}
+
+/// A store's error as logs may hold it: its kind. Its words can hold paths.
+pub fn kind(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(Unavailable::DiskFull) => "disk full",
+        StoreError::Unavailable(Unavailable::Io(_)) => "input/output",
+        StoreError::Unavailable(Unavailable::Overloaded) => "overloaded",
+        StoreError::Unavailable(Unavailable::Stopped) => "closed",
+        StoreError::Unknown(_) => "unknown whether written",
+        StoreError::Corrupt(_) => "damaged files",
+    }
+}

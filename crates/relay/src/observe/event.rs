@@ -1,0 +1,195 @@
+//! The events: exactly what the relay learns, when it learns it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use kuvert_types::{AccountId, Address, EnvelopeId};
+
+/// Names a connection in logs and events. Random, so that it says nothing about when or who.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionNumber(u32);
+
+impl ConnectionNumber {
+    /// A new one.
+    pub fn random() -> Self {
+        // Without randomness TLS would not work either; a fixed number only makes the logs harder to read.
+        Self(getrandom::u32().unwrap_or_default())
+    }
+
+    /// As a number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Something that the relay learned. `connection` ties what one device does to where it does it from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A connection was made from this IP address and port.
+    Connected {
+        /// The connection.
+        connection: ConnectionNumber,
+        /// From where.
+        from: SocketAddr,
+    },
+    /// It ended.
+    Disconnected {
+        /// The connection.
+        connection: ConnectionNumber,
+    },
+    /// A new account with its first device.
+    Registered {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+        /// The name that it took.
+        name: Option<String>,
+        /// The phone number that it gave.
+        phone: Option<String>,
+    },
+    /// A device proved itself.
+    Authenticated {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+    },
+    /// Somebody claimed to be a device and could not prove it.
+    AuthenticationFailed {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Whom it claimed to be.
+        claimed: Address,
+    },
+    /// An envelope was stored.
+    Submitted {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Who was authenticated on it.
+        by: Address,
+        /// Whom the envelope names as its source, if anybody.
+        source: Option<Address>,
+        /// Whom it is for.
+        recipient: Address,
+        /// Its identifier.
+        id: EnvelopeId,
+        /// Bytes of ciphertext.
+        size: usize,
+        /// It waited already: a repetition.
+        repeated: bool,
+    },
+    /// A device asked for its mail: somebody sits there now.
+    Attached {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+    },
+    /// Another connection of the same device took over.
+    Displaced {
+        /// The connection that was displaced.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+    },
+    /// An envelope was sent to its device.
+    Delivered {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+        /// The envelope.
+        id: EnvelopeId,
+        /// Its place in the mailbox.
+        cursor: u64,
+        /// Bytes of ciphertext.
+        size: usize,
+    },
+    /// A device has taken in its mail up to a place in its mailbox.
+    Acknowledged {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+        /// Up to there.
+        up_to: u64,
+        /// So many envelopes were deleted.
+        count: u64,
+    },
+    /// A device has told its user that so many envelopes expired.
+    ExpiryAcknowledged {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+        /// So many.
+        count: u64,
+    },
+    /// Somebody looked somebody up.
+    LookedUp {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Who.
+        by: Address,
+        /// The name, if it was by name.
+        name: Option<String>,
+        /// The account asked for, or found.
+        account: Option<AccountId>,
+        /// Whether it exists.
+        found: bool,
+    },
+    /// Somebody is about to write to an account for the first time.
+    BundleTaken {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Who.
+        by: Address,
+        /// Whose bundle.
+        device: Address,
+        /// Whether one-time prekeys were in it.
+        one_time: bool,
+    },
+    /// A device published prekeys.
+    PrekeysPublished {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+        /// One-time prekeys of both kinds.
+        one_time: usize,
+    },
+    /// A device asked how many of its one-time prekeys are left.
+    PrekeysCounted {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+    },
+    /// An account changed its device list.
+    DeviceListPublished {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// The new list's number.
+        number: u64,
+    },
+    /// Envelopes were deleted because nobody fetched them in time.
+    Expired {
+        /// So many.
+        count: u64,
+    },
+}

@@ -1,0 +1,126 @@
+//! What went wrong: a code for programs, and a message that says what to do next.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::ConfigError;
+use crate::endpoint::ListenError;
+use crate::relay::StartError;
+use crate::store::sqlite::OpenError;
+use crate::store::{StoreError, Unavailable};
+use crate::tls::TlsError;
+
+/// Why the program ends with 1 or 2.
+#[derive(Debug)]
+pub struct Failure {
+    /// Stable.
+    code: &'static str,
+    message: String,
+    usage: bool,
+}
+
+impl Failure {
+    /// Something failed.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), usage: false }
+    }
+
+    /// Stdout cannot be written.
+    pub fn output(error: &io::Error) -> Self {
+        Self::new("output", format!("cannot write the output: {error}"))
+    }
+
+    /// A file cannot be written.
+    pub fn write(path: &Path, error: &io::Error) -> Self {
+        Self::new(
+            "io",
+            format!("cannot write {}: {error}. Check that its directory exists and may be written.", path.display()),
+        )
+    }
+
+    /// Nobody said where the data are, and there is no home directory to guess from.
+    pub fn no_data_directory() -> Self {
+        Self::new("no-data-directory", "there is no home directory to keep data in: name a directory with --data")
+    }
+
+    /// Whether the command line, the environment or the configuration is to blame.
+    pub const fn is_usage(&self) -> bool {
+        self.usage
+    }
+
+    /// Tells.
+    pub fn report(&self, json: bool) {
+        if json {
+            println!("{}", json!({"type": "error", "code": self.code, "message": self.message}));
+        }
+        eprintln!("error: {}", self.message);
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let code = match error {
+            ConfigError::Read { .. } => "config-file",
+            ConfigError::Syntax { .. } => "config-syntax",
+            ConfigError::UnknownKey { .. } => "config-unknown-key",
+            ConfigError::Retention(_) => "retention-too-long",
+            ConfigError::Rate(_) | ConfigError::Zero(_) => "config-value",
+        };
+        Self { code, message: error.to_string(), usage: true }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Locked(_) => "data-locked",
+            OpenError::Foreign(_) => "data-foreign",
+            OpenError::Newer { .. } => "data-newer",
+            OpenError::Permissions { .. } => "data-permissions",
+            OpenError::Missing(_) => "data-missing",
+            OpenError::Io { .. } => "data-io",
+            OpenError::Store(error) => return error.clone().into(),
+        };
+        let hint = match &error {
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                ": run the relay as the user who owns the directory, or choose another one with --data"
+            }
+            OpenError::Io { .. } => ": check the directory, or choose another one with --data",
+            _ => "",
+        };
+        Self::new(code, format!("{error}{hint}"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (code, hint) = match &error {
+            StoreError::Unavailable(Unavailable::DiskFull) => ("disk-full", ": make room and start again"),
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => ("data-io", ": check the disk and start again"),
+            StoreError::Corrupt(_) => (
+                "data-corrupt",
+                ": restore the directory from a backup, or start with an empty one; keep this one for a look",
+            ),
+        };
+        Self::new(code, format!("{error}{hint}"))
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::Config(error) => return error.into(),
+            StartError::Open(error) => return error.into(),
+            StartError::Store(error) => return error.into(),
+            StartError::Tls(TlsError::Permissions { .. }) => "tls-permissions",
+            StartError::Tls(_) => "tls",
+            StartError::Listen(ListenError::InUse(_)) => "port-in-use",
+            StartError::Listen(_) => "listen",
+            StartError::Observe(_) => "observe",
+            StartError::PublicHost(_) => return Self { code: "public-host", message: error.to_string(), usage: true },
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,176 @@
+//! `inspect`: everything that a relay holds, read from its files, also while it runs.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `accounts` | accounts, devices and their public keys, as stored |
+//! | `time` | times as people read them |
+
+mod accounts;
+mod time;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use kuvert_types::limits::MAX_RETENTION_DAYS;
+use serde_json::json;
+
+use self::accounts::{Account, Device};
+use self::time::utc;
+use super::args::Inspect;
+use super::failure::Failure;
+use super::serve::{default_data, last_retention};
+use crate::mailbox::expires_at;
+use crate::relay::OBSERVE_FILE;
+use crate::store::Cursor;
+use crate::store::sqlite::Inspector;
+use crate::store::sqlite::inspect::WaitingEnvelope;
+
+/// Envelopes read at once: the relay's files are not kept open for longer than that takes.
+const PAGE: usize = 1_000;
+
+/// Runs `inspect`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => default_data()?,
+    };
+    let inspector = Inspector::open(&data)?;
+    let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = if json {
+        print_json(&inspector, &data, retention_days, &mut out)
+    } else {
+        print_text(&inspector, &data, retention_days, &mut out)
+    };
+    match printed {
+        // Whoever closed the pipe has seen enough.
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Stop::Output(error)) => Err(Failure::output(&error)),
+        Err(Stop::Store(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+enum Stop {
+    Output(io::Error),
+    Store(Failure),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
+    result.map_err(|error| Stop::Store(error.into()))
+}
+
+fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let totals = store(inspector.totals())?;
+    let relay = json!({
+        "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
+        "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
+        "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
+    });
+    writeln!(out, "{relay}")?;
+    each_waiting(inspector, |envelope| {
+        let line = json!({
+            "type": "waiting", "id": envelope.id.to_string(), "recipient": envelope.recipient.to_string(),
+            "sender": envelope.sender.map(|sender| sender.to_string()), "size": envelope.size,
+            "accepted_at": envelope.accepted_at, "expires_at": expires_at(envelope.accepted_at, retention_days),
+        });
+        Ok(writeln!(out, "{line}")?)
+    })?;
+    for account in store(accounts::read(data))? {
+        writeln!(out, "{}", account_json(&account))?;
+        for device in &account.devices {
+            writeln!(out, "{}", device_json(&account, device))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn account_json(account: &Account) -> serde_json::Value {
+    let Account { account, account_key, device_list_number, name, phone, registered_at, devices: _ } = account;
+    json!({
+        "type": "account", "account": account.to_string(), "account_key": account_key, "name": name, "phone": phone,
+        "registered_at": registered_at, "device_list_number": device_list_number,
+    })
+}
+
+fn device_json(account: &Account, device: &Device) -> serde_json::Value {
+    let Device { device, signing_key, identity_key, one_time, one_time_kem, expired } = device;
+    json!({
+        "type": "device", "account": account.account.to_string(), "device": device, "signing_key": signing_key,
+        "identity_key": identity_key, "one_time_prekeys": one_time, "one_time_kem_prekeys": one_time_kem,
+        "expired": expired,
+    })
+}
+
+fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let totals = store(inspector.totals())?;
+    writeln!(out, "What the relay in {} holds", data.display())?;
+    writeln!(out, "  accounts          {}", totals.accounts)?;
+    writeln!(out, "  devices           {}", totals.devices)?;
+    writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;
+    writeln!(out, "  one-time prekeys  {}", totals.one_time_prekeys)?;
+    writeln!(out, "  retention         {retention_days} days")?;
+    if data.join(OBSERVE_FILE).exists() {
+        writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
+    }
+    for account in store(accounts::read(data))? {
+        print_account(&account, out)?;
+    }
+    let mut first = true;
+    each_waiting(inspector, |envelope| {
+        if std::mem::take(&mut first) {
+            writeln!(out, "\nWaiting, in the order of arrival")?;
+        }
+        Ok(print_waiting(envelope, retention_days, out)?)
+    })?;
+    Ok(out.flush()?)
+}
+
+fn print_account(account: &Account, out: &mut impl Write) -> io::Result<()> {
+    let Account { account, account_key, device_list_number, name, phone, registered_at, devices } = account;
+    writeln!(out, "\nAccount {account}")?;
+    writeln!(out, "  name              {}", name.as_deref().unwrap_or("not given"))?;
+    writeln!(out, "  phone             {}", phone.as_deref().unwrap_or("not given"))?;
+    writeln!(out, "  registered        {}", utc(*registered_at))?;
+    writeln!(out, "  account key       {account_key}")?;
+    writeln!(out, "  device list       number {device_list_number}")?;
+    for Device { device, signing_key, identity_key, one_time, one_time_kem, expired } in devices {
+        writeln!(out, "  Device {device}")?;
+        writeln!(out, "    signing key     {signing_key}")?;
+        writeln!(out, "    identity key    {identity_key}")?;
+        writeln!(out, "    prekeys         {one_time} one-time, {one_time_kem} one-time KEM")?;
+        if *expired > 0 {
+            writeln!(out, "    expired         {expired} envelopes, not yet told to the device")?;
+        }
+    }
+    Ok(())
+}
+
+fn print_waiting(envelope: &WaitingEnvelope, retention_days: u32, out: &mut impl Write) -> io::Result<()> {
+    let sender = envelope.sender.map_or_else(|| "unknown".to_owned(), |sender| sender.to_string());
+    writeln!(out, "  Envelope {}", envelope.id)?;
+    writeln!(out, "    from            {sender}")?;
+    writeln!(out, "    to              {}", envelope.recipient)?;
+    writeln!(out, "    size            {} bytes of ciphertext", envelope.size)?;
+    writeln!(out, "    accepted        {}", utc(envelope.accepted_at))?;
+    writeln!(out, "    deleted unread  {}", utc(expires_at(envelope.accepted_at, retention_days)))
+}
+
+fn each_waiting(inspector: &Inspector, mut show: impl FnMut(&WaitingEnvelope) -> Result<(), Stop>) -> Result<(), Stop> {
+    let mut after = Cursor::START;
+    loop {
+        let page = store(inspector.waiting(after, PAGE))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.cursor;
+        page.iter().try_for_each(&mut show)?;
+    }
+}

@@ -1,0 +1,94 @@
+//! The program `kuvert-relay`. Another program can offer it as a subcommand of its own: [`run`] takes the name that usage
+//! lines show from its first argument.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`] | flags, as given |
+//! | [`serve`] | `serve` |
+//! | [`inspect`] | `inspect` |
+//! | [`failure`] | what went wrong, for people and for programs |
+
+pub mod args;
+pub mod failure;
+pub mod inspect;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use self::args::{Args, Command};
+use self::failure::Failure;
+use crate::config::DEFAULT_FILE;
+
+/// Everything went well.
+const DONE: u8 = 0;
+/// It did not; the message says what to do.
+const FAILED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// The command line, for completions and man pages.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+/// Runs the program. The first argument is its name: a path, or words such as `kuvert relay`.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
+    let parsed =
+        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { DONE.into() };
+        }
+    };
+    let json = args.json;
+    let result = match args.command {
+        Command::Serve(serve) => serve::run(serve, args.verbose, json),
+        Command::Inspect(inspect) => inspect::run(&inspect, json),
+        Command::Config => print_default_config(),
+    };
+    match result {
+        Ok(()) => DONE.into(),
+        Err(failure) => {
+            failure.report(json);
+            if failure.is_usage() { USAGE.into() } else { FAILED.into() }
+        }
+    }
+}
+
+fn program_name(argument: &OsString) -> String {
+    let text = argument.to_string_lossy();
+    if text.contains('/') {
+        Path::new(argument).file_name().unwrap_or(argument).to_string_lossy().into_owned()
+    } else {
+        text.into_owned()
+    }
+}
+
+fn print_default_config() -> Result<(), Failure> {
+    io::stdout().write_all(DEFAULT_FILE.as_bytes()).map_err(|error| Failure::output(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_shows_the_name_that_the_program_was_called_by() {
+        for (name, shown) in [("/usr/bin/kuvert-relay", "Usage: kuvert-relay"), ("kuvert relay", "Usage: kuvert relay")]
+        {
+            let name = program_name(&name.into());
+            assert!(command().bin_name(name).render_usage().to_string().starts_with(shown));
+        }
+        command().debug_assert();
+    }
+}

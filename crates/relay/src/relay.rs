@@ -1,0 +1,270 @@
+//! A relay from start to stop. The program does this; tests and other programs can, too.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kuvert_types::RelayUrl;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::endpoint::{self, ListenError};
+use crate::limits::{ConnectionCount, Limiter};
+use crate::observe::database::{Database, ObserveError};
+use crate::observe::{Blind, Observer};
+use crate::retention;
+use crate::service::Service;
+use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::{Store, StoreError};
+use crate::tls::{Identity, TlsError};
+use crate::wakeup::LocalWakeUps;
+
+/// Name of the observation database within the data directory.
+pub const OBSERVE_FILE: &str = "observe.db";
+
+/// How long a stopping relay waits for its last tasks.
+const LAST_TASKS: Duration = Duration::from_secs(5);
+
+/// Why a relay cannot start. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration breaks a rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No observation database.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The host for clients is none.
+    #[error("`{0}` cannot stand in a relay's address: give a host name or an IP address with --public-host")]
+    PublicHost(String),
+}
+
+/// Starts a relay on the embedded store in `config.data`. It serves when this returns.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
+    config.check()?;
+    // The store first: it makes the directory, checks who may read it, and keeps a second relay out.
+    let store = open_store(&config).await?;
+    match start_on(config, clock, Arc::clone(&store)).await {
+        Ok(relay) => Ok(relay),
+        Err(error) => {
+            close_store(store).await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let directory = config.data.clone();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&directory)).await;
+    // The other error is that opening panicked.
+    let store = opened.map_err(|error| StoreError::Corrupt(error.to_string()))??;
+    Ok(Arc::new(store))
+}
+
+/// Starts a relay on another store.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start_on(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+) -> Result<RunningRelay, StartError> {
+    config.check()?;
+    let identity = match &config.tls {
+        Some(files) => Identity::from_files(&files.certificate, &files.key)?,
+        None => Identity::load_or_make(&config.data)?,
+    };
+    let observer: Arc<dyn Observer> =
+        if config.observe { Arc::new(Database::open(&config.data.join(OBSERVE_FILE))?) } else { Arc::new(Blind) };
+    let (stop, stopping) = watch::channel(false);
+    let (alive, ended) = mpsc::channel(1);
+    let service = Arc::new(Service {
+        store: Arc::clone(&store),
+        wakeups: Arc::new(LocalWakeUps::default()),
+        observer: Arc::clone(&observer),
+        limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
+        clock,
+        registration: config.registration,
+        stopping,
+        alive,
+    });
+    // Before anybody can fetch: what is too old is never delivered.
+    retention::expire(&service, config.retention_days).await?;
+
+    let endpoint = endpoint::listen(config.listen, identity.server_config()?)?;
+    let local = endpoint.local_addr().map_err(|error| ListenError::Io { address: config.listen, error })?;
+    let address = address(&config, local, identity.fingerprint())?;
+    let count = ConnectionCount::new(&config.limits);
+    let drain = Duration::from_secs(config.drain_seconds.into());
+    let accepting = tokio::spawn(endpoint::accept(endpoint, Arc::clone(&service), Arc::clone(&count), drain));
+    let expiring = tokio::spawn(retention::run(Arc::clone(&service), config.retention_days));
+    tracing::info!(retention_days = config.retention_days, observe = config.observe, "serving");
+    let tasks = [accepting, expiring];
+    Ok(RunningRelay {
+        address,
+        local,
+        retention_days: config.retention_days,
+        service,
+        store,
+        observer,
+        count,
+        stop,
+        ended,
+        tasks,
+    })
+}
+
+/// Where clients find the relay.
+fn address(config: &Config, local: SocketAddr, fingerprint: [u8; 32]) -> Result<RelayUrl, StartError> {
+    let host = match &config.public_host {
+        Some(host) => host.trim_matches(['[', ']']).to_owned(),
+        None => usable(local.ip()).to_string(),
+    };
+    let address = RelayUrl { host, port: local.port(), fingerprint };
+    // What clients cannot read back is no address.
+    match address.to_string().parse::<RelayUrl>() {
+        Ok(read) if read == address => Ok(address),
+        _ => Err(StartError::PublicHost(address.host)),
+    }
+}
+
+/// An address that others can connect to, where the relay listens on all of them.
+fn usable(listening: IpAddr) -> IpAddr {
+    if !listening.is_unspecified() {
+        return listening;
+    }
+    // Asks the routing table which address this machine would use to reach others. Connecting a UDP socket sends nothing;
+    // the destinations are for documentation (RFC 5737, RFC 3849).
+    let candidates = [
+        (IpAddr::from(Ipv4Addr::UNSPECIFIED), "192.0.2.1:9"),
+        (IpAddr::from(Ipv6Addr::UNSPECIFIED), "[2001:db8::1]:9"),
+    ];
+    let towards = |(from, to): (IpAddr, &str)| {
+        let socket = UdpSocket::bind((from, 0)).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+    };
+    let reachable = |candidate: &(IpAddr, &str)| listening.is_ipv6() || candidate.0.is_ipv4();
+    let found = candidates.into_iter().filter(reachable).find_map(towards);
+    found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// A relay that serves. Dropping it without [`shutdown`](Self::shutdown) stops it too, without waiting.
+pub struct RunningRelay {
+    address: RelayUrl,
+    local: SocketAddr,
+    retention_days: u32,
+    service: Arc<Service>,
+    store: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
+    count: Arc<ConnectionCount>,
+    stop: watch::Sender<bool>,
+    ended: mpsc::Receiver<()>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl fmt::Debug for RunningRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningRelay").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl RunningRelay {
+    /// What clients are given.
+    pub const fn address(&self) -> &RelayUrl {
+        &self.address
+    }
+
+    /// Where it listens.
+    pub const fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.count.open()
+    }
+
+    /// What it keeps.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Deletes what is too old by the relay's clock now, instead of within a minute. Says how many envelopes that were.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn expire(&self) -> Result<u64, StoreError> {
+        retention::expire(&self.service, self.retention_days).await
+    }
+
+    /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.
+    pub async fn shutdown(self) {
+        let Self { service, store, observer, stop, mut ended, tasks, .. } = self;
+        // An error means that nobody listens any more.
+        let _ = stop.send(true);
+        for task in tasks {
+            if task.await.is_err() {
+                tracing::error!("a task of the relay failed");
+            }
+        }
+        drop(service);
+        if timeout(LAST_TASKS, ended.recv()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        close_store(store).await;
+        observer.close();
+        tracing::info!("stopped");
+    }
+}
+
+/// Closes the store, and if nobody else has it, waits until its files are released.
+async fn close_store(store: Arc<dyn Store>) {
+    if let Err(error) = store.close().await {
+        tracing::error!(error = crate::logging::kind(&error), "the store could not be closed cleanly");
+    }
+    // Joins the store's threads, which blocks. An error there is a panic that has been printed.
+    let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_has_a_host_that_others_can_use() {
+        let shown = |host: Option<&str>, local: &str| {
+            let config = Config { public_host: host.map(str::to_owned), ..Config::new("data") };
+            address(&config, local.parse().unwrap(), [7; 32]).map(|url| url.host_port())
+        };
+        assert_eq!(shown(None, "127.0.0.1:7").unwrap(), "127.0.0.1:7");
+        assert_eq!(shown(None, "[::1]:7").unwrap(), "[::1]:7");
+        assert_eq!(shown(Some("relay.example"), "0.0.0.0:7").unwrap(), "relay.example:7");
+        assert_eq!(shown(Some("[2001:db8::5]"), "[::]:7").unwrap(), "[2001:db8::5]:7");
+        for wildcard in ["0.0.0.0:7", "[::]:7"] {
+            let host = shown(None, wildcard).unwrap();
+            assert!(!host.contains("0.0.0.0") && !host.contains("[::]"), "{host}");
+        }
+        assert!(matches!(shown(Some("relay example"), "0.0.0.0:7"), Err(StartError::PublicHost(_))));
+    }
+}

@@ -1,0 +1,53 @@
+//! What every connection shares.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::config::Registration;
+use crate::limits::Limiter;
+use crate::observe::{Event, Observer};
+use crate::store::Store;
+use crate::wakeup::WakeUps;
+
+/// The relay's parts, as connections and retention use them.
+pub struct Service {
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Who listens.
+    pub wakeups: Arc<dyn WakeUps>,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who asks for too much.
+    pub limiter: Limiter,
+    /// Who may register.
+    pub registration: Registration,
+    /// Becomes true once, when the relay shuts down.
+    pub stopping: watch::Receiver<bool>,
+    /// Dropped with the last user of this, so that a stopping relay knows when that is. Nothing is sent.
+    pub alive: mpsc::Sender<()>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Tells the observer.
+    pub fn observe(&self, event: Event) {
+        self.observer.see(self.clock.now_ms(), event);
+    }
+
+    /// Waits until the relay shuts down.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that the sender is gone: the relay has ended.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

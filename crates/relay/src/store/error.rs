@@ -1,0 +1,135 @@
+//! Errors of the store: one enum per operation that has rules of its own, and [`StoreError`] for what can go wrong with
+//! any of them. Rule errors are the caller's to report; a [`StoreError`] is the relay's own trouble.
+
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+
+use super::PrekeyKind;
+
+/// The store failed, whatever was asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing happened. Try again later.
+    #[error("the store cannot do this now: {0}")]
+    Unavailable(#[from] Unavailable),
+    /// It may or may not have happened. Try again: every operation stands being repeated.
+    #[error("the store does not know whether this was written: {0}")]
+    Unknown(String),
+    /// The files do not hold what they should.
+    #[error("the store's files are damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Why nothing happened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// No room for more. Reading and deleting go on; writing resumes by itself once there is room.
+    #[error("no space left on the disk of the data directory")]
+    DiskFull,
+    /// The operating system refused.
+    #[error("input/output error: {0}")]
+    Io(String),
+    /// More work is queued than the store accepts.
+    #[error("too much is queued")]
+    Overloaded,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Stopped,
+}
+
+/// Which quota a mailbox has reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MailboxFull {
+    /// [`MAX_MAILBOX_ENVELOPES`] wait.
+    #[error("{MAX_MAILBOX_ENVELOPES} envelopes wait in this mailbox already")]
+    Envelopes,
+    /// With this envelope more than [`MAX_MAILBOX_BYTES`] would wait.
+    #[error("more than {MAX_MAILBOX_BYTES} bytes would wait in this mailbox")]
+    Bytes,
+}
+
+/// Why an envelope was not stored.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// No such device.
+    #[error("no device has this address")]
+    UnknownMailbox,
+    /// The recipient must fetch first.
+    #[error(transparent)]
+    Full(#[from] MailboxFull),
+    /// Over [`MAX_CIPHERTEXT_BYTES`].
+    #[error("the ciphertext is longer than {MAX_CIPHERTEXT_BYTES} bytes")]
+    TooLarge,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an account was not created.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// An account with this id exists.
+    #[error("the account is registered already")]
+    AccountExists,
+    /// Another account has this name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a device list was not replaced.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReplaceDeviceListError {
+    /// No account has this id.
+    #[error("no account has this id")]
+    UnknownAccount,
+    /// The stored list is not the one that the caller saw.
+    #[error("the stored device list has number {stored} by now")]
+    Conflict {
+        /// Its number.
+        stored: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why prekeys were not published.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishPrekeysError {
+    /// No such device.
+    #[error("no device has this address")]
+    UnknownDevice,
+    /// An id that is not higher than all ids of its kind before.
+    #[error("prekey id {id} was used before ({kind:?}): ids of a kind must rise")]
+    Reused {
+        /// The kind.
+        kind: PrekeyKind,
+        /// The id.
+        id: u32,
+    },
+    /// More than [`MAX_ONE_TIME_PREKEYS`] of a kind.
+    #[error("a device may have {MAX_ONE_TIME_PREKEYS} one-time prekeys of a kind")]
+    TooMany {
+        /// The kind.
+        kind: PrekeyKind,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why no bundle was taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TakeBundleError {
+    /// No such device.
+    #[error("no device has this address")]
+    UnknownDevice,
+    /// The device has not published what a session needs.
+    #[error("the device has published no prekeys yet")]
+    NoPrekeys,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

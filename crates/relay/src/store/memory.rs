@@ -1,0 +1,329 @@
+//! A model of a store: everything in memory, nothing durable, every rule written down once more in the plainest way.
+//! Tests run the same operations on a backend and on this and compare the answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::{AccountId, Address, DeviceId};
+
+use super::error::MailboxFull;
+use super::{
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
+    Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, SignedKey,
+    Store, StoreError, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UnsignedKey,
+    Waiting,
+};
+
+/// The model. What it holds is gone with it.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Content>);
+
+#[derive(Debug, Default)]
+struct Content {
+    accounts: HashMap<AccountId, (NewAccount, NumberedDeviceList)>,
+    devices: BTreeMap<(AccountId, DeviceId), Device>,
+    /// All envelopes that wait, in the order of arrival.
+    envelopes: Vec<(Address, StoredEnvelope)>,
+    last_cursor: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Device {
+    record: DeviceRecord,
+    expired: u64,
+    signed: Option<SignedKey>,
+    last_resort: Option<SignedKey>,
+    one_time: BTreeMap<u32, UnsignedKey>,
+    one_time_kem: BTreeMap<u32, SignedKey>,
+    /// The highest id of each kind so far.
+    highest: HashMap<PrekeyKind, u32>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T, E: From<StoreError>>(&self, operation: impl FnOnce(&mut Content) -> Result<T, E>) -> Pending<T, E> {
+        let mut content: MutexGuard<'_, Content> = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if content.closed {
+            return Pending::ready(Err(StoreError::from(Unavailable::Stopped).into()));
+        }
+        Pending::ready(operation(&mut content))
+    }
+}
+
+impl Content {
+    fn device(&mut self, address: Address) -> Option<&mut Device> {
+        self.devices.get_mut(&(address.account, address.device))
+    }
+
+    fn mailbox(&self, mailbox: Address) -> impl Iterator<Item = &StoredEnvelope> {
+        self.envelopes.iter().filter(move |(address, _)| *address == mailbox).map(|(_, envelope)| envelope)
+    }
+
+    fn submit(&mut self, mailbox: Address, new: NewEnvelope, accepted_at: u64) -> Result<Submitted, SubmitError> {
+        if new.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
+            return Err(SubmitError::TooLarge);
+        }
+        if self.device(mailbox).is_none() {
+            return Err(SubmitError::UnknownMailbox);
+        }
+        if let Some(stored) = self.mailbox(mailbox).find(|envelope| envelope.id == new.id) {
+            return Ok(Submitted::AlreadyStored { cursor: stored.cursor });
+        }
+        let bytes: usize = self.mailbox(mailbox).map(|envelope| envelope.ciphertext.len()).sum();
+        if self.mailbox(mailbox).count() as u64 >= MAX_MAILBOX_ENVELOPES {
+            return Err(MailboxFull::Envelopes.into());
+        }
+        if (bytes + new.ciphertext.len()) as u64 > MAX_MAILBOX_BYTES {
+            return Err(MailboxFull::Bytes.into());
+        }
+        self.last_cursor += 1;
+        let cursor = Cursor::new(self.last_cursor);
+        let NewEnvelope { id, source, ciphertext } = new;
+        self.envelopes.push((mailbox, StoredEnvelope { cursor, id, source, accepted_at, ciphertext }));
+        Ok(Submitted::Stored { cursor })
+    }
+
+    fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Page {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for envelope in self.mailbox(mailbox).filter(|envelope| envelope.cursor > after) {
+            bytes += envelope.ciphertext.len();
+            if page.envelopes.len() == limit || (!page.envelopes.is_empty() && bytes > max_bytes) {
+                page.more = true;
+                break;
+            }
+            page.envelopes.push(envelope.clone());
+        }
+        page
+    }
+
+    fn acknowledge(&mut self, mailbox: Address, up_to: Cursor) -> u64 {
+        let before = self.envelopes.len();
+        self.envelopes.retain(|(address, envelope)| *address != mailbox || envelope.cursor > up_to);
+        (before - self.envelopes.len()) as u64
+    }
+
+    fn expire(&mut self, older_than: u64, budget: usize) -> u64 {
+        let mut expired = Vec::new();
+        self.envelopes.retain(|(address, envelope)| {
+            let due = envelope.accepted_at < older_than && expired.len() < budget;
+            if due {
+                expired.push(*address);
+            }
+            !due
+        });
+        for address in &expired {
+            if let Some(device) = self.device(*address) {
+                device.expired += 1;
+            }
+        }
+        expired.len() as u64
+    }
+
+    fn register(&mut self, new: NewAccount) -> Result<(), RegisterError> {
+        if self.accounts.contains_key(&new.account) {
+            return Err(RegisterError::AccountExists);
+        }
+        if new.name.is_some() && self.accounts.values().any(|(account, _)| account.name == new.name) {
+            return Err(RegisterError::NameTaken);
+        }
+        let address = Address { account: new.account, device: new.device.device };
+        let record =
+            DeviceRecord { address, signing_key: new.device.signing_key, certificate: new.device.certificate.clone() };
+        self.devices.insert(
+            (address.account, address.device),
+            Device {
+                record,
+                expired: 0,
+                signed: None,
+                last_resort: None,
+                one_time: BTreeMap::new(),
+                one_time_kem: BTreeMap::new(),
+                highest: HashMap::new(),
+            },
+        );
+        self.accounts.insert(new.account, (new.clone(), new.device_list));
+        Ok(())
+    }
+
+    fn account(&self, by: &AccountBy) -> Option<AccountRecord> {
+        let (new, device_list) = match by {
+            AccountBy::Id(id) => self.accounts.get(id)?,
+            AccountBy::Name(name) => self.accounts.values().find(|(account, _)| account.name.as_ref() == Some(name))?,
+        };
+        let of_account = self.devices.values().filter(|device| device.record.address.account == new.account);
+        Some(AccountRecord {
+            account: new.account,
+            account_key: new.account_key,
+            device_list: device_list.clone(),
+            devices: of_account.map(|device| device.record.clone()).collect(),
+            name: new.name.clone(),
+            phone: new.phone.clone(),
+            registered_at: new.registered_at,
+        })
+    }
+
+    fn replace_device_list(
+        &mut self,
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+    ) -> Result<(), ReplaceDeviceListError> {
+        let (_, stored) = self.accounts.get_mut(&account).ok_or(ReplaceDeviceListError::UnknownAccount)?;
+        if stored.number != expected {
+            return Err(ReplaceDeviceListError::Conflict { stored: stored.number });
+        }
+        *stored = list;
+        Ok(())
+    }
+
+    fn publish_prekeys(&mut self, address: Address, new: NewPrekeys) -> Result<(), PublishPrekeysError> {
+        let device = self.device(address).ok_or(PublishPrekeysError::UnknownDevice)?;
+        let mut highest = device.highest.clone();
+        let ids = (new.signed.iter().map(|key| (PrekeyKind::Signed, key.id)))
+            .chain(new.last_resort_kem.iter().map(|key| (PrekeyKind::LastResortKem, key.id)))
+            .chain(new.one_time.iter().map(|key| (PrekeyKind::OneTime, key.id)))
+            .chain(new.one_time_kem.iter().map(|key| (PrekeyKind::OneTimeKem, key.id)));
+        for (kind, id) in ids {
+            if highest.get(&kind).is_some_and(|highest| id <= *highest) {
+                return Err(PublishPrekeysError::Reused { kind, id });
+            }
+            highest.insert(kind, id);
+        }
+        if device.one_time.len() + new.one_time.len() > MAX_ONE_TIME_PREKEYS {
+            return Err(PublishPrekeysError::TooMany { kind: PrekeyKind::OneTime });
+        }
+        if device.one_time_kem.len() + new.one_time_kem.len() > MAX_ONE_TIME_PREKEYS {
+            return Err(PublishPrekeysError::TooMany { kind: PrekeyKind::OneTimeKem });
+        }
+        device.highest = highest;
+        device.signed = new.signed.or(device.signed.take());
+        device.last_resort = new.last_resort_kem.or(device.last_resort.take());
+        device.one_time.extend(new.one_time.into_iter().map(|key| (key.id, key)));
+        device.one_time_kem.extend(new.one_time_kem.into_iter().map(|key| (key.id, key)));
+        Ok(())
+    }
+
+    fn take_bundle(&mut self, address: Address) -> Result<Bundle, TakeBundleError> {
+        let device = self.device(address).ok_or(TakeBundleError::UnknownDevice)?;
+        let signed = device.signed.clone().ok_or(TakeBundleError::NoPrekeys)?;
+        let last_resort = device.last_resort.clone().ok_or(TakeBundleError::NoPrekeys)?;
+        let one_time_kem = device.one_time_kem.pop_first();
+        Ok(Bundle {
+            certificate: device.record.certificate.clone(),
+            signed,
+            kem_is_last_resort: one_time_kem.is_none(),
+            kem: one_time_kem.map_or(last_resort, |(_, key)| key),
+            one_time: device.one_time.pop_first().map(|(_, key)| key),
+        })
+    }
+}
+
+impl Store for MemoryStore {
+    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+        self.with(|content| content.submit(mailbox, envelope, accepted_at))
+    }
+
+    fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
+        self.with(|content| Ok(content.read(mailbox, after, limit, max_bytes)))
+    }
+
+    fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
+        self.with(|content| Ok(content.acknowledge(mailbox, up_to)))
+    }
+
+    fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
+        self.with(|content| {
+            Ok(Waiting {
+                count: content.mailbox(mailbox).count() as u64,
+                bytes: content.mailbox(mailbox).map(|envelope| envelope.ciphertext.len() as u64).sum(),
+                expired: content.device(mailbox).map_or(0, |device| device.expired),
+            })
+        })
+    }
+
+    fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
+        self.with(|content| Ok(content.expire(older_than, budget)))
+    }
+
+    fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError> {
+        self.with(|content| {
+            if let Some(device) = content.device(mailbox) {
+                device.expired = device.expired.saturating_sub(count);
+            }
+            Ok(())
+        })
+    }
+
+    fn register(&self, account: NewAccount) -> Pending<(), RegisterError> {
+        self.with(|content| content.register(account))
+    }
+
+    fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
+        self.with(|content| Ok(content.account(&by)))
+    }
+
+    fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
+        self.with(|content| Ok(content.device(address).map(|device| device.record.clone())))
+    }
+
+    fn replace_device_list(
+        &self,
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+    ) -> Pending<(), ReplaceDeviceListError> {
+        self.with(|content| content.replace_device_list(account, expected, list))
+    }
+
+    fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {
+        self.with(|content| content.publish_prekeys(device, prekeys))
+    }
+
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.with(|content| content.take_bundle(device))
+    }
+
+    fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
+        self.with(|content| {
+            let device = content.device(device);
+            Ok(device.map_or(PrekeyCounts::default(), |device| PrekeyCounts {
+                one_time: device.one_time.len() as u64,
+                one_time_kem: device.one_time_kem.len() as u64,
+            }))
+        })
+    }
+
+    fn totals(&self) -> Pending<Totals, StoreError> {
+        self.with(|content| {
+            Ok(Totals {
+                accounts: content.accounts.len() as u64,
+                devices: content.devices.len() as u64,
+                waiting: content.envelopes.len() as u64,
+                waiting_bytes: content.envelopes.iter().map(|(_, envelope)| envelope.ciphertext.len() as u64).sum(),
+                one_time_prekeys: content
+                    .devices
+                    .values()
+                    .map(|device| (device.one_time.len() + device.one_time_kem.len()) as u64)
+                    .sum(),
+            })
+        })
+    }
+
+    fn checkpoint(&self) -> Pending<(), StoreError> {
+        self.with(|_| Ok(()))
+    }
+
+    fn close(&self) -> Pending<(), StoreError> {
+        self.with(|content| {
+            content.closed = true;
+            Ok(())
+        })
+    }
+}

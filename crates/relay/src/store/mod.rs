@@ -1,0 +1,394 @@
+//! What the relay keeps, behind one trait.
+//!
+//! [`Store`] is everything that commands ask of storage; it fits an embedded database and a distributed one alike: no
+//! operation spans two mailboxes, cursors rise within one mailbox only, and every write says whether it surely did not
+//! happen ([`StoreError::Unavailable`]) or may have happened ([`StoreError::Unknown`]).
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`sqlite`] | the embedded backend: one directory, one process |
+//! | [`memory`] | a model that keeps everything in memory; tests compare other backends with it |
+//! | [`error`] | errors, one enum per operation |
+//! | [`pending`] | [`Pending`]: the future that every operation returns |
+//!
+//! Not its concern: who may do what (commands), signatures and formats (`kuvert_types`), waking up recipients
+//! (connections), when mail expires (`mailbox`), limits on requests.
+//!
+//! # Time and order
+//! The store reads no clock: every time is an argument in Unix milliseconds. A method enqueues its work **when it is
+//! called**, not when the returned [`Pending`] is first polled, and dropping a [`Pending`] cancels nothing. Writes of one
+//! caller take effect in the order of its calls, so a connection may submit many envelopes without waiting between.
+
+pub mod error;
+pub mod memory;
+pub mod pending;
+pub mod sqlite;
+
+use std::fmt;
+
+use bytes::Bytes;
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+
+pub use error::{
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, TakeBundleError, Unavailable,
+};
+pub use pending::Pending;
+
+/// Storage of a relay. See the module's head for what holds for all methods.
+pub trait Store: Send + Sync + 'static {
+    // ---- mailboxes
+
+    /// Puts an envelope at the end of a mailbox. `Ok` means that it is durable: it survives the process and the machine's
+    /// power supply.
+    ///
+    /// While an envelope with the same id waits in that mailbox, nothing changes and the answer is
+    /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`].
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownMailbox`], [`SubmitError::Full`] (a quota of `kuvert_types::limits`; what was accepted
+    /// before stays), [`SubmitError::TooLarge`].
+    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError>;
+
+    /// The envelopes that wait behind `after`, in the order of arrival and without holes: an envelope that is left out was
+    /// acknowledged or has expired. Ends at `limit` envelopes or `max_bytes` of ciphertext, whichever comes first, but
+    /// holds at least one envelope if one waits and `limit` is not 0. It may lag behind concurrent submits.
+    /// A mailbox that does not exist is empty.
+    fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError>;
+
+    /// Deletes the envelopes up to and including `up_to` and says how many that were. Later ones are untouched. `Ok` is
+    /// durable; a cursor beyond the end means "all". Callers pass only cursors that they delivered.
+    fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError>;
+
+    /// How much waits in a mailbox, and how many envelopes expired since [`Store::acknowledge_expired`]. A mailbox that
+    /// does not exist is empty.
+    fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError>;
+
+    /// Deletes at most `budget` envelopes accepted before `older_than` (Unix milliseconds), oldest arrival first, counts
+    /// each for its mailbox and says how many there were. Fewer than `budget` means that no more are left. Meant to be
+    /// called in slices, so that submits get their turn between them.
+    fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError>;
+
+    /// Takes `count` off the number of expired envelopes that [`Store::waiting`] reports, down to 0 at most.
+    fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError>;
+
+    // ---- accounts and devices
+
+    /// Creates an account with its first device and the device's empty mailbox, all or nothing.
+    ///
+    /// # Errors
+    /// [`RegisterError::AccountExists`], [`RegisterError::NameTaken`].
+    fn register(&self, account: NewAccount) -> Pending<(), RegisterError>;
+
+    /// Looks an account up.
+    fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError>;
+
+    /// Looks a device up: the key with which it authenticates.
+    fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError>;
+
+    /// Replaces an account's device list if its number is still `expected`. The caller has checked the new list's
+    /// signature and that its number is higher.
+    ///
+    /// # Errors
+    /// [`ReplaceDeviceListError::UnknownAccount`]; [`ReplaceDeviceListError::Conflict`] with the number that is stored.
+    fn replace_device_list(
+        &self,
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+    ) -> Pending<(), ReplaceDeviceListError>;
+
+    // ---- prekeys
+
+    /// Adds one-time prekeys and replaces the signed and the last-resort prekey where given; all or nothing.
+    ///
+    /// Within each kind ids must be higher than every id of that kind that the device ever published, so that an id never
+    /// comes back. After [`StoreError::Unknown`] a retry that fails with [`PublishPrekeysError::Reused`] tells that
+    /// the first try was stored.
+    ///
+    /// # Errors
+    /// [`PublishPrekeysError::UnknownDevice`], [`PublishPrekeysError::Reused`], [`PublishPrekeysError::TooMany`].
+    fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError>;
+
+    /// Takes what an initiator needs to write to a device. Each one-time prekey is handed out at most once: it is deleted
+    /// durably before `Ok`. Without one-time KEM prekeys the last-resort one is given, without one-time curve prekeys
+    /// none. Lower ids go first.
+    ///
+    /// # Errors
+    /// [`TakeBundleError::UnknownDevice`]; [`TakeBundleError::NoPrekeys`] while a device has not published a signed and a
+    /// last-resort prekey.
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+
+    /// How many one-time prekeys are left for a device. A device that does not exist has none.
+    fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError>;
+
+    // ---- the whole
+
+    /// What the relay holds in sum.
+    fn totals(&self) -> Pending<Totals, StoreError>;
+
+    /// Brings the files to rest: when it is done, the bytes of envelopes that were deleted before the call are in none of
+    /// the backend's files any more.
+    fn checkpoint(&self) -> Pending<(), StoreError>;
+
+    /// Finishes what was asked before, checkpoints, and refuses everything after with [`Unavailable::Stopped`].
+    fn close(&self) -> Pending<(), StoreError>;
+}
+
+/// A place in one mailbox. Rises with every envelope; gaps are allowed; a value is never given to a second envelope, not
+/// even after the mailbox was emptied and the relay restarted. Cursors of different mailboxes must not be compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Cursor(u64);
+
+impl Cursor {
+    /// Before the first envelope.
+    pub const START: Self = Self(0);
+
+    /// Takes a cursor as it travels.
+    pub const fn new(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// The number as it travels.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An envelope on its way into a mailbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEnvelope {
+    /// Drawn by the sender.
+    pub id: EnvelopeId,
+    /// Where it comes from, when the sender tells.
+    pub source: Option<Address>,
+    /// The sealed bytes.
+    pub ciphertext: Bytes,
+}
+
+/// Where an envelope is after [`Store::submit`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Submitted {
+    /// It was stored by this call.
+    Stored {
+        /// Its place in the mailbox.
+        cursor: Cursor,
+    },
+    /// It was waiting already.
+    AlreadyStored {
+        /// Its place in the mailbox.
+        cursor: Cursor,
+    },
+}
+
+impl Submitted {
+    /// The envelope's place, stored now or before.
+    pub const fn cursor(self) -> Cursor {
+        match self {
+            Self::Stored { cursor } | Self::AlreadyStored { cursor } => cursor,
+        }
+    }
+}
+
+/// An envelope that waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEnvelope {
+    /// Its place in the mailbox.
+    pub cursor: Cursor,
+    /// Drawn by the sender.
+    pub id: EnvelopeId,
+    /// Where it comes from, when the sender told.
+    pub source: Option<Address>,
+    /// When the relay accepted it, Unix milliseconds.
+    pub accepted_at: u64,
+    /// The sealed bytes.
+    pub ciphertext: Bytes,
+}
+
+/// A piece of a mailbox.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// In the order of arrival.
+    pub envelopes: Vec<StoredEnvelope>,
+    /// Whether more waited behind the last one.
+    pub more: bool,
+}
+
+/// How much waits in a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Waiting {
+    /// Envelopes.
+    pub count: u64,
+    /// Bytes of ciphertext.
+    pub bytes: u64,
+    /// Envelopes deleted unread because they were too old, and not yet reported to the device.
+    pub expired: u64,
+}
+
+/// An account with its first device, on its way in. The caller has verified the certificate and the list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewAccount {
+    /// The account.
+    pub account: AccountId,
+    /// Its key.
+    pub account_key: AccountKey,
+    /// The signed list of its devices.
+    pub device_list: NumberedDeviceList,
+    /// A name by which others find it; no other account has the same.
+    pub name: Option<String>,
+    /// E.164; not unique.
+    pub phone: Option<String>,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+    /// Its first device.
+    pub device: NewDevice,
+}
+
+/// A device on its way in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewDevice {
+    /// Its number within the account.
+    pub device: DeviceId,
+    /// The key with which it authenticates.
+    pub signing_key: DeviceSigningKey,
+    /// Its `DeviceCertificate`, encoded.
+    pub certificate: Bytes,
+}
+
+/// A device list as bytes, with the number that it carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NumberedDeviceList {
+    /// `DeviceListBody::number`; at most `i64::MAX`.
+    pub number: u64,
+    /// The `DeviceList`, encoded.
+    pub bytes: Bytes,
+}
+
+/// What [`Store::account`] looks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccountBy {
+    /// The account with this id.
+    Id(AccountId),
+    /// The account with exactly this name.
+    Name(String),
+}
+
+/// An account as stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountRecord {
+    /// The account.
+    pub account: AccountId,
+    /// Its key.
+    pub account_key: AccountKey,
+    /// The signed list of its devices.
+    pub device_list: NumberedDeviceList,
+    /// Its devices, ascending by number.
+    pub devices: Vec<DeviceRecord>,
+    /// The name by which others find it.
+    pub name: Option<String>,
+    /// E.164.
+    pub phone: Option<String>,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+}
+
+/// A device as stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceRecord {
+    /// The device.
+    pub address: Address,
+    /// The key with which it authenticates.
+    pub signing_key: DeviceSigningKey,
+    /// Its `DeviceCertificate`, encoded.
+    pub certificate: Bytes,
+}
+
+/// A public prekey with the device's signature: the signed prekey and both kinds of KEM prekey.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedKey {
+    /// Chosen by the device, rising.
+    pub id: u32,
+    /// The public key.
+    pub public_key: Bytes,
+    /// By the device's signing key.
+    pub signature: Bytes,
+}
+
+/// A one-time curve prekey, unsigned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnsignedKey {
+    /// Chosen by the device, rising.
+    pub id: u32,
+    /// The public key.
+    pub public_key: Bytes,
+}
+
+/// Prekeys on their way in. Ids rise within each list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NewPrekeys {
+    /// Takes the place of the signed prekey.
+    pub signed: Option<SignedKey>,
+    /// Takes the place of the last-resort KEM prekey.
+    pub last_resort_kem: Option<SignedKey>,
+    /// To be added.
+    pub one_time: Vec<UnsignedKey>,
+    /// To be added.
+    pub one_time_kem: Vec<SignedKey>,
+}
+
+/// The kinds of prekey, each with ids of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PrekeyKind {
+    /// The signed curve prekey, one at a time.
+    Signed,
+    /// The last-resort KEM prekey, one at a time.
+    LastResortKem,
+    /// One-time curve prekeys.
+    OneTime,
+    /// One-time KEM prekeys.
+    OneTimeKem,
+}
+
+/// What an initiator needs of one device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bundle {
+    /// The `DeviceCertificate`, encoded.
+    pub certificate: Bytes,
+    /// The signed prekey.
+    pub signed: SignedKey,
+    /// A KEM prekey, handed out to nobody else unless it is the last-resort one.
+    pub kem: SignedKey,
+    /// Whether `kem` is the last-resort prekey.
+    pub kem_is_last_resort: bool,
+    /// A one-time curve prekey, handed out to nobody else.
+    pub one_time: Option<UnsignedKey>,
+}
+
+/// One-time prekeys that are left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PrekeyCounts {
+    /// Curve prekeys.
+    pub one_time: u64,
+    /// KEM prekeys.
+    pub one_time_kem: u64,
+}
+
+/// What a relay holds in sum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Accounts.
+    pub accounts: u64,
+    /// Devices.
+    pub devices: u64,
+    /// Envelopes that wait.
+    pub waiting: u64,
+    /// Their bytes of ciphertext.
+    pub waiting_bytes: u64,
+    /// One-time prekeys of both kinds.
+    pub one_time_prekeys: u64,
+}

@@ -1,0 +1,138 @@
+//! Accounts and devices.
+
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::column::{bytes, signed, unsigned};
+use super::index::Undo;
+use super::writer::Work;
+use crate::store::{
+    AccountBy, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError, ReplaceDeviceListError,
+};
+
+/// Runs within the writer's transaction. A rule error changes nothing.
+pub fn register(work: &mut Work<'_>, new: &NewAccount) -> rusqlite::Result<Result<(), RegisterError>> {
+    let connection = work.connection;
+    if connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([new.account.as_bytes()])? {
+        return Ok(Err(RegisterError::AccountExists));
+    }
+    if connection.prepare_cached("SELECT 1 FROM account WHERE name = ?1")?.exists([&new.name])? {
+        return Ok(Err(RegisterError::NameTaken));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO account(id, account_key, device_list_number, device_list, name, phone, registered_at)
+                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            new.account.as_bytes(),
+            new.account_key.as_bytes(),
+            signed(new.device_list.number),
+            &new.device_list.bytes[..],
+            &new.name,
+            &new.phone,
+            signed(new.registered_at),
+        ))?;
+    let number = connection
+        .prepare_cached(
+            "INSERT INTO device(account, number, signing_key, certificate) VALUES(?1, ?2, ?3, ?4) RETURNING mailbox",
+        )?
+        .query_row(
+            (
+                new.account.as_bytes(),
+                new.device.device.get(),
+                new.device.signing_key.as_bytes(),
+                &new.device.certificate[..],
+            ),
+            |row| row.get(0),
+        )?;
+    let address = Address { account: new.account, device: new.device.device };
+    work.index.lock().register(address, number);
+    work.undo.push(Undo::Registered(address));
+    Ok(Ok(()))
+}
+
+/// Runs within the writer's transaction. A rule error changes nothing.
+pub fn replace_device_list(
+    work: &mut Work<'_>,
+    account: &AccountId,
+    expected: u64,
+    list: &NumberedDeviceList,
+) -> rusqlite::Result<Result<(), ReplaceDeviceListError>> {
+    let stored = work
+        .connection
+        .prepare_cached("SELECT device_list_number FROM account WHERE id = ?1")?
+        .query_row([account.as_bytes()], |row| unsigned(row, 0))
+        .optional()?;
+    match stored {
+        None => Ok(Err(ReplaceDeviceListError::UnknownAccount)),
+        Some(stored) if stored != expected => Ok(Err(ReplaceDeviceListError::Conflict { stored })),
+        Some(_) => {
+            let mut update = work
+                .connection
+                .prepare_cached("UPDATE account SET device_list_number = ?2, device_list = ?3 WHERE id = ?1")?;
+            update.execute((account.as_bytes(), signed(list.number), &list.bytes[..]))?;
+            Ok(Ok(()))
+        }
+    }
+}
+
+pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<AccountRecord>> {
+    const COLUMNS: &str =
+        "SELECT id, account_key, device_list_number, device_list, name, phone, registered_at FROM account";
+    // One snapshot for the account and its devices.
+    let snapshot = connection.unchecked_transaction()?;
+    let found = match by {
+        AccountBy::Id(id) => {
+            let mut select = snapshot.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?;
+            select.query_row([id.as_bytes()], account).optional()?
+        }
+        AccountBy::Name(name) => {
+            let mut select = snapshot.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))?;
+            select.query_row([name], account).optional()?
+        }
+    };
+    let Some(mut record) = found else { return Ok(None) };
+    record.devices = {
+        let mut select = snapshot.prepare_cached(
+            "SELECT account, number, signing_key, certificate FROM device WHERE account = ?1 ORDER BY number",
+        )?;
+        select.query_map([record.account.as_bytes()], device)?.collect::<Result<_, _>>()?
+    };
+    snapshot.finish()?;
+    Ok(Some(record))
+}
+
+pub fn find_device(connection: &Connection, address: Address) -> rusqlite::Result<Option<DeviceRecord>> {
+    let mut select = connection.prepare_cached(
+        "SELECT account, number, signing_key, certificate FROM device WHERE account = ?1 AND number = ?2",
+    )?;
+    select.query_row((address.account.as_bytes(), address.device.get()), device).optional()
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
+    Ok(AccountRecord {
+        account: AccountId::from_bytes(row.get(0)?),
+        account_key: AccountKey::from_bytes(row.get(1)?),
+        device_list: NumberedDeviceList { number: unsigned(row, 2)?, bytes: bytes(row, 3)? },
+        devices: Vec::new(),
+        name: row.get(4)?,
+        phone: row.get(5)?,
+        registered_at: unsigned(row, 6)?,
+    })
+}
+
+fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+    Ok(DeviceRecord {
+        address: Address { account: AccountId::from_bytes(row.get(0)?), device: device_number(row, 1)? },
+        signing_key: DeviceSigningKey::from_bytes(row.get(2)?),
+        certificate: bytes(row, 3)?,
+    })
+}
+
+/// `device.number`.
+pub fn device_number(row: &Row<'_>, column: usize) -> rusqlite::Result<DeviceId> {
+    DeviceId::new(row.get(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}

@@ -1,0 +1,134 @@
+//! Everything that can be asked of the writer, each with the place for its answer.
+
+use kuvert_types::{AccountId, Address};
+
+use super::residue::Suspects;
+use crate::store::pending::Reply;
+use crate::store::{
+    Bundle, Cursor, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList, PublishPrekeysError, RegisterError,
+    ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
+};
+
+/// Holds an answer back until its transaction is durable.
+pub struct Slot<T, E> {
+    reply: Reply<T, E>,
+    answer: Option<Result<T, E>>,
+}
+
+impl<T, E: From<StoreError>> Slot<T, E> {
+    pub fn new(reply: Reply<T, E>) -> Self {
+        Self { reply, answer: None }
+    }
+
+    pub fn set(&mut self, answer: Result<T, E>) {
+        self.answer = Some(answer);
+    }
+
+    /// Sends what was set. Nobody may be waiting any more.
+    pub fn send(self) {
+        if let Some(answer) = self.answer {
+            let _ = self.reply.send(answer);
+        }
+    }
+
+    pub fn fail(self, error: &StoreError) {
+        let _ = self.reply.send(Err(error.clone().into()));
+    }
+}
+
+/// Work for the writer.
+pub enum Command {
+    Submit {
+        mailbox: Address,
+        envelope: NewEnvelope,
+        accepted_at: u64,
+        slot: Slot<Submitted, SubmitError>,
+    },
+    Acknowledge {
+        mailbox: Address,
+        up_to: Cursor,
+        slot: Slot<u64, StoreError>,
+    },
+    Expire {
+        older_than: u64,
+        budget: usize,
+        slot: Slot<u64, StoreError>,
+    },
+    AcknowledgeExpired {
+        mailbox: Address,
+        count: u64,
+        slot: Slot<(), StoreError>,
+    },
+    Register {
+        account: Box<NewAccount>,
+        slot: Slot<(), RegisterError>,
+    },
+    ReplaceDeviceList {
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+        slot: Slot<(), ReplaceDeviceListError>,
+    },
+    PublishPrekeys {
+        device: Address,
+        prekeys: Box<NewPrekeys>,
+        slot: Slot<(), PublishPrekeysError>,
+    },
+    TakeBundle {
+        device: Address,
+        slot: Slot<Bundle, TakeBundleError>,
+    },
+    Checkpoint {
+        slot: Slot<(), StoreError>,
+    },
+    Close {
+        slot: Slot<(), StoreError>,
+    },
+    /// The checkpoint thread has done what it was asked, but for wiping these.
+    PassDone { failed: Option<Suspects> },
+}
+
+impl Command {
+    /// Whether it needs room on the disk.
+    pub fn grows(&self) -> bool {
+        matches!(
+            self,
+            Self::Submit { .. } | Self::Register { .. } | Self::ReplaceDeviceList { .. } | Self::PublishPrekeys { .. }
+        )
+    }
+
+    /// Whether it runs between transactions rather than within one.
+    pub fn stands_alone(&self) -> bool {
+        matches!(self, Self::Checkpoint { .. } | Self::Close { .. } | Self::PassDone { .. })
+    }
+
+    /// Sends the answer that was set.
+    pub fn send(self) {
+        match self {
+            Self::Submit { slot, .. } => slot.send(),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
+            Self::AcknowledgeExpired { slot, .. } | Self::Checkpoint { slot } | Self::Close { slot } => slot.send(),
+            Self::Register { slot, .. } => slot.send(),
+            Self::ReplaceDeviceList { slot, .. } => slot.send(),
+            Self::PublishPrekeys { slot, .. } => slot.send(),
+            Self::TakeBundle { slot, .. } => slot.send(),
+            Self::PassDone { .. } => {}
+        }
+    }
+
+    /// Answers with an error instead.
+    pub fn fail(self, error: &StoreError) {
+        match self {
+            Self::Submit { slot, .. } => slot.fail(error),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
+            Self::AcknowledgeExpired { slot, .. } | Self::Checkpoint { slot } | Self::Close { slot } => {
+                slot.fail(error)
+            }
+            Self::Register { slot, .. } => slot.fail(error),
+            Self::ReplaceDeviceList { slot, .. } => slot.fail(error),
+            Self::PublishPrekeys { slot, .. } => slot.fail(error),
+            Self::TakeBundle { slot, .. } => slot.fail(error),
+            Self::PassDone { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Envelopes: submit, acknowledge, expire, read.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kuvert_types::{Address, EnvelopeId};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::column::{address, bytes, signed, unsigned};
+use super::index::{MailboxNumber, Undo};
+use super::writer::Work;
+use crate::mailbox::Entry;
+use crate::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
+
+/// Runs within the writer's transaction. A rule error changes nothing.
+pub fn submit(
+    work: &mut Work<'_>,
+    mailbox: &Address,
+    envelope: &NewEnvelope,
+    accepted_at: u64,
+) -> rusqlite::Result<Result<Submitted, SubmitError>> {
+    let Ok(size) = u32::try_from(envelope.ciphertext.len()) else { return Ok(Err(SubmitError::TooLarge)) };
+    let (number, tag, same_tag, admitted) = {
+        let index = work.index.lock();
+        let Some(number) = index.number(mailbox) else { return Ok(Err(SubmitError::UnknownMailbox)) };
+        let tag = index.tag(&envelope.id);
+        match index.mailbox(number) {
+            Some(mailbox) => (number, tag, mailbox.candidates(tag).collect(), mailbox.admit(size)),
+            None => (number, tag, Vec::new(), Ok(())),
+        }
+    };
+    // Before the quota: whoever retries must not be told that a stored envelope does not fit.
+    for entry in same_tag {
+        if stored_id(work.connection, entry.cursor)? == Some(envelope.id) {
+            return Ok(Ok(Submitted::AlreadyStored { cursor: Cursor::new(entry.cursor) }));
+        }
+    }
+    if let Err(full) = admitted {
+        return Ok(Err(full.into()));
+    }
+    let cursor = *work.next_cursor;
+    let mut insert = work.connection.prepare_cached(
+        "INSERT INTO envelope(cursor, mailbox, id, source, accepted_at, ciphertext) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let source = envelope.source.map(|source| source.to_bytes());
+    insert.execute((
+        signed(cursor),
+        number,
+        envelope.id.as_bytes(),
+        source,
+        signed(accepted_at),
+        &envelope.ciphertext[..],
+    ))?;
+    *work.next_cursor += 1;
+    work.eras.push(cursor, accepted_at);
+    work.index.lock().mailbox_mut(number).push(Entry { cursor, size, tag });
+    work.undo.push(Undo::Pushed(number));
+    Ok(Ok(Submitted::Stored { cursor: Cursor::new(cursor) }))
+}
+
+fn stored_id(connection: &Connection, cursor: u64) -> rusqlite::Result<Option<EnvelopeId>> {
+    let mut select = connection.prepare_cached("SELECT id FROM envelope WHERE cursor = ?1")?;
+    select.query_row([signed(cursor)], |row| row.get(0).map(EnvelopeId::from_bytes)).optional()
+}
+
+/// Runs within the writer's transaction.
+pub fn acknowledge(work: &mut Work<'_>, mailbox: &Address, up_to: Cursor) -> rusqlite::Result<u64> {
+    let (number, taken) = {
+        let mut index = work.index.lock();
+        match index.number(mailbox) {
+            Some(number) if index.mailbox(number).is_some() => {
+                (number, index.mailbox_mut(number).acknowledge(up_to.get()))
+            }
+            _ => return Ok(0),
+        }
+    };
+    // First the notes: a statement that fails must find all of them.
+    work.undo.extend(taken.iter().map(|entry| Undo::Removed(number, *entry)));
+    *work.deleted |= !taken.is_empty();
+    let mut delete = work.connection.prepare_cached("DELETE FROM envelope WHERE cursor = ?1")?;
+    for entry in &taken {
+        delete.execute([signed(entry.cursor)])?;
+    }
+    Ok(taken.len() as u64)
+}
+
+/// Runs within the writer's transaction.
+pub fn expire(work: &mut Work<'_>, older_than: u64, budget: usize) -> rusqlite::Result<u64> {
+    let due = work.eras.due(work.connection, older_than, budget)?;
+    let mut told: BTreeMap<MailboxNumber, u64> = BTreeMap::new();
+    {
+        let mut index = work.index.lock();
+        for (cursor, number) in &due {
+            let mailbox = index.mailbox_mut(*number);
+            if let Some(entry) = mailbox.expire(*cursor) {
+                told.insert(*number, mailbox.expired());
+                work.undo.push(Undo::Expired(*number, entry));
+            }
+        }
+    }
+    *work.deleted |= !due.is_empty();
+    let mut delete = work.connection.prepare_cached("DELETE FROM envelope WHERE cursor = ?1")?;
+    for (cursor, _) in &due {
+        delete.execute([signed(*cursor)])?;
+    }
+    // Ascending by mailbox: neighbours share pages.
+    let mut count = work.connection.prepare_cached("INSERT OR REPLACE INTO expired(mailbox, count) VALUES(?1, ?2)")?;
+    for (number, expired) in told {
+        count.execute((number, signed(expired)))?;
+    }
+    Ok(due.len() as u64)
+}
+
+/// Runs within the writer's transaction.
+pub fn acknowledge_expired(work: &mut Work<'_>, mailbox: &Address, count: u64) -> rusqlite::Result<()> {
+    let (number, left) = {
+        let mut index = work.index.lock();
+        let Some(number) = index.number(mailbox) else { return Ok(()) };
+        let before = index.mailbox(number).map_or(0, |mailbox| mailbox.expired());
+        if before == 0 || count == 0 {
+            return Ok(());
+        }
+        work.undo.push(Undo::ExpiredSet(number, before));
+        (number, index.mailbox_mut(number).acknowledge_expired(count))
+    };
+    if left == 0 {
+        work.connection.prepare_cached("DELETE FROM expired WHERE mailbox = ?1")?.execute([number])?;
+    } else {
+        let mut update = work.connection.prepare_cached("UPDATE expired SET count = ?2 WHERE mailbox = ?1")?;
+        update.execute((number, signed(left)))?;
+    }
+    Ok(())
+}
+
+/// The envelopes at these cursors in one snapshot. One that is gone by now was acknowledged or has expired.
+pub fn read(connection: &Connection, cursors: &[u64]) -> rusqlite::Result<Vec<StoredEnvelope>> {
+    // One transaction: locks are taken once rather than once per row.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut envelopes = Vec::with_capacity(cursors.len());
+    {
+        let mut select =
+            snapshot.prepare_cached("SELECT id, source, accepted_at, ciphertext FROM envelope WHERE cursor = ?1")?;
+        for cursor in cursors {
+            envelopes.extend(select.query_row([signed(*cursor)], |row| stored(*cursor, row)).optional()?);
+        }
+    }
+    snapshot.finish()?;
+    Ok(envelopes)
+}
+
+fn stored(cursor: u64, row: &Row<'_>) -> rusqlite::Result<StoredEnvelope> {
+    Ok(StoredEnvelope {
+        cursor: Cursor::new(cursor),
+        id: EnvelopeId::from_bytes(row.get(0)?),
+        source: address(row, 1)?,
+        accepted_at: unsigned(row, 2)?,
+        ciphertext: bytes(row, 3)?,
+    })
+}
+
+/// Which cursors were given out when. Cursors rise and so does time, hence old envelopes are a prefix, unless the relay's
+/// clock was set back: then a new era begins, and each era has a prefix of its own.
+#[derive(Default)]
+pub struct Eras {
+    eras: VecDeque<Era>,
+    /// First cursors of eras that the open transaction found empty.
+    empty: Vec<u64>,
+}
+
+struct Era {
+    first: u64,
+    last: u64,
+    newest: u64,
+}
+
+/// Concurrent connections may hand in their envelopes a little out of order: milliseconds that do not begin an era.
+const DISORDER_MS: u64 = 2_000;
+
+/// A clock that was set back this often is broken. From then on expiring looks at every envelope of the last era.
+const MAX_ERAS: usize = 1_000;
+
+impl Eras {
+    /// Notes that `cursor`, the highest so far, belongs to `accepted_at`.
+    pub fn push(&mut self, cursor: u64, accepted_at: u64) {
+        let full = self.eras.len() >= MAX_ERAS;
+        match self.eras.back_mut() {
+            Some(era) if full || accepted_at.saturating_add(DISORDER_MS) >= era.newest => {
+                era.last = cursor;
+                era.newest = era.newest.max(accepted_at);
+            }
+            _ => self.eras.push_back(Era { first: cursor, last: cursor, newest: accepted_at }),
+        }
+    }
+
+    /// The transaction that looked for due envelopes was committed, so what it found empty is.
+    pub fn commit(&mut self) {
+        let empty = std::mem::take(&mut self.empty);
+        if !empty.is_empty() {
+            self.eras.retain(|era| !empty.contains(&era.first));
+        }
+    }
+
+    /// It was not. Notes about cursors that were not used after all do no harm.
+    pub fn undo(&mut self) {
+        self.empty.clear();
+    }
+
+    /// At most `budget` envelopes accepted before `older_than`, in the order of arrival: cursor and mailbox.
+    fn due(
+        &mut self,
+        connection: &Connection,
+        older_than: u64,
+        budget: usize,
+    ) -> rusqlite::Result<Vec<(u64, MailboxNumber)>> {
+        let mut scan = connection.prepare_cached(
+            "SELECT cursor, mailbox, accepted_at FROM envelope WHERE cursor BETWEEN ?1 AND ?2 ORDER BY cursor",
+        )?;
+        let mut due = Vec::new();
+        let count = self.eras.len();
+        for (i, era) in self.eras.iter().enumerate() {
+            let current = i + 1 == count;
+            let ordered = !(current && count >= MAX_ERAS);
+            let stop_at = if ordered { older_than.saturating_add(DISORDER_MS) } else { u64::MAX };
+            let mut rows = scan.query((signed(era.first), signed(era.last)))?;
+            let mut found = false;
+            while due.len() < budget {
+                let Some(row) = rows.next()? else {
+                    if !found && !current {
+                        self.empty.push(era.first);
+                    }
+                    break;
+                };
+                found = true;
+                let accepted_at = unsigned(row, 2)?;
+                if accepted_at >= stop_at {
+                    break;
+                }
+                if accepted_at < older_than {
+                    due.push((unsigned(row, 0)?, row.get(1)?));
+                }
+            }
+        }
+        Ok(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eras(times: impl IntoIterator<Item = u64>) -> Vec<(u64, u64, u64)> {
+        let mut eras = Eras::default();
+        for (cursor, time) in (1..).zip(times) {
+            eras.push(cursor, time);
+        }
+        eras.eras.iter().map(|era| (era.first, era.last, era.newest)).collect()
+    }
+
+    #[test]
+    fn a_clock_set_back_begins_an_era() {
+        assert_eq!(eras([10_000, 10_005, 9_990, 50_000]), [(1, 4, 50_000)], "a little disorder does not");
+        assert_eq!(eras([50_000, 47_999, 50_000]), [(1, 1, 50_000), (2, 3, 50_000)]);
+    }
+
+    #[test]
+    fn a_broken_clock_does_not_fill_the_memory() {
+        assert_eq!(eras((0..2_000).map(|i| 10_000_000 - i * 5_000)).len(), MAX_ERAS);
+    }
+}

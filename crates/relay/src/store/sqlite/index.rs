@@ -1,0 +1,171 @@
+//! What the store keeps in memory: a number for each address, and the [`Mailbox`] of each device for which something
+//! waits. The writer changes it while a transaction is open and undoes that when the transaction fails; readers see only
+//! cursors that were committed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kuvert_types::{AccountId, Address, EnvelopeId};
+use rusqlite::Connection;
+
+use super::OpenError;
+use super::accounts::device_number;
+use super::column::unsigned;
+use super::envelopes::Eras;
+use super::schema::store_error;
+use crate::mailbox::{Entry, Mailbox};
+use crate::store::Waiting;
+
+/// `device.mailbox`: a short name for an address.
+pub type MailboxNumber = u32;
+
+/// The index, shared by all threads of a store.
+#[derive(Clone)]
+pub struct SharedIndex(Arc<Mutex<Index>>);
+
+impl SharedIndex {
+    pub fn lock(&self) -> MutexGuard<'_, Index> {
+        // No method of Index leaves it half changed: a panic elsewhere is no reason to stop serving.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module's head.
+pub struct Index {
+    addresses: HashMap<Address, MailboxNumber>,
+    /// Without the ones that have nothing to remember, except within a transaction.
+    mailboxes: HashMap<MailboxNumber, Mailbox>,
+    /// The highest cursor that was committed.
+    visible: u64,
+    /// Keys the tags, so that nobody can make ids whose tags collide.
+    tags: RandomState,
+}
+
+/// How to take back one change.
+pub enum Undo {
+    Pushed(MailboxNumber),
+    Removed(MailboxNumber, Entry),
+    Expired(MailboxNumber, Entry),
+    ExpiredSet(MailboxNumber, u64),
+    Registered(Address),
+}
+
+impl Index {
+    pub fn number(&self, address: &Address) -> Option<MailboxNumber> {
+        self.addresses.get(address).copied()
+    }
+
+    pub fn mailbox(&self, number: MailboxNumber) -> Option<&Mailbox> {
+        self.mailboxes.get(&number)
+    }
+
+    /// The mailbox, to be changed. Whoever changes it notes how to undo that.
+    pub fn mailbox_mut(&mut self, number: MailboxNumber) -> &mut Mailbox {
+        self.mailboxes.entry(number).or_default()
+    }
+
+    pub fn register(&mut self, address: Address, number: MailboxNumber) {
+        self.addresses.insert(address, number);
+    }
+
+    pub fn tag(&self, id: &EnvelopeId) -> u32 {
+        // Any 32 of the 64 bits are as good as any other.
+        self.tags.hash_one(id) as u32
+    }
+
+    /// Up to which cursor readers may look.
+    pub fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    pub fn waiting(&self, address: &Address) -> Waiting {
+        let Some(mailbox) = self.number(address).and_then(|number| self.mailbox(number)) else {
+            return Waiting::default();
+        };
+        let (count, bytes) = mailbox.waiting(self.visible);
+        Waiting { count, bytes, expired: mailbox.expired() }
+    }
+
+    /// Envelopes and bytes that wait in all mailboxes.
+    pub fn waiting_in_all(&self) -> (u64, u64) {
+        self.mailboxes
+            .values()
+            .map(|mailbox| mailbox.waiting(self.visible))
+            .fold((0, 0), |(count, bytes), one| (count + one.0, bytes + one.1))
+    }
+
+    /// The changes were committed: everything up to `visible` may be read.
+    pub fn commit(&mut self, changes: impl Iterator<Item = Undo>, visible: u64) {
+        self.visible = visible;
+        for change in changes {
+            if let Undo::Removed(number, _) | Undo::Expired(number, _) | Undo::ExpiredSet(number, _) = change
+                && self.mailbox(number).is_some_and(Mailbox::is_empty)
+            {
+                self.mailboxes.remove(&number);
+            }
+        }
+    }
+
+    /// The changes did not happen. Takes the latest first.
+    pub fn undo(&mut self, changes: impl Iterator<Item = Undo>) {
+        for change in changes {
+            match change {
+                Undo::Pushed(number) => self.mailbox_mut(number).undo_push(),
+                Undo::Removed(number, entry) => self.mailbox_mut(number).undo_removal(entry),
+                Undo::Expired(number, entry) => {
+                    let mailbox = self.mailbox_mut(number);
+                    mailbox.undo_removal(entry);
+                    mailbox.acknowledge_expired(1);
+                }
+                Undo::ExpiredSet(number, before) => self.mailbox_mut(number).set_expired(before),
+                Undo::Registered(address) => {
+                    self.addresses.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+/// What is known of a store's content after opening it.
+pub struct Loaded {
+    pub index: SharedIndex,
+    pub eras: Eras,
+    /// No cursor from here on was ever given out.
+    pub next_cursor: u64,
+}
+
+/// Rebuilds the index by one scan. Bodies are stepped over, not read into memory.
+pub fn load(connection: &Connection) -> Result<Loaded, OpenError> {
+    let mut index =
+        Index { addresses: HashMap::new(), mailboxes: HashMap::new(), visible: 0, tags: RandomState::new() };
+    let mut eras = Eras::default();
+    let next_cursor = scan(connection, &mut index, &mut eras).map_err(|error| store_error(&error))?;
+    index.visible = next_cursor.saturating_sub(1);
+    Ok(Loaded { index: SharedIndex(Arc::new(Mutex::new(index))), eras, next_cursor })
+}
+
+fn scan(connection: &Connection, index: &mut Index, eras: &mut Eras) -> rusqlite::Result<u64> {
+    let mut devices = connection.prepare("SELECT mailbox, account, number FROM device")?;
+    let mut rows = devices.query([])?;
+    while let Some(row) = rows.next()? {
+        let address = Address { account: AccountId::from_bytes(row.get(1)?), device: device_number(row, 2)? };
+        index.register(address, row.get(0)?);
+    }
+    let mut envelopes = connection
+        .prepare("SELECT cursor, mailbox, id, accepted_at, length(ciphertext) FROM envelope ORDER BY cursor")?;
+    let mut rows = envelopes.query([])?;
+    while let Some(row) = rows.next()? {
+        let (cursor, id) = (unsigned(row, 0)?, EnvelopeId::from_bytes(row.get(2)?));
+        let entry = Entry { cursor, size: row.get(4)?, tag: index.tag(&id) };
+        index.mailbox_mut(row.get(1)?).push(entry);
+        eras.push(cursor, unsigned(row, 3)?);
+    }
+    let mut expired = connection.prepare("SELECT mailbox, count FROM expired")?;
+    let mut rows = expired.query([])?;
+    while let Some(row) = rows.next()? {
+        index.mailbox_mut(row.get(0)?).set_expired(unsigned(row, 1)?);
+    }
+    connection.query_row("SELECT value FROM counter WHERE name = 'next_cursor'", [], |row| unsigned(row, 0))
+}

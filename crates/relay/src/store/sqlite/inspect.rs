@@ -1,0 +1,92 @@
+//! Looking at a store from outside, also while a relay uses it: read-only, without the relay's lock.
+
+use std::path::Path;
+
+use kuvert_types::{AccountId, Address, EnvelopeId};
+use rusqlite::{Connection, Row};
+
+use super::accounts::device_number;
+use super::column::{address, signed, unsigned};
+use super::schema::store_error;
+use super::{DATABASE_FILE, OpenError, schema};
+use crate::store::{Cursor, StoreError, Totals};
+
+/// A read-only view of a store. Every call sees the state of its moment and holds nothing open afterwards: a slow reader
+/// must not keep the relay from emptying its log.
+pub struct Inspector(Connection);
+
+/// Everything that a relay knows of one waiting envelope, but for the sealed bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitingEnvelope {
+    /// Place in the order of arrival.
+    pub cursor: Cursor,
+    /// Drawn by the sender.
+    pub id: EnvelopeId,
+    /// Where it goes.
+    pub recipient: Address,
+    /// Where it comes from, when the sender told.
+    pub sender: Option<Address>,
+    /// Bytes of ciphertext.
+    pub size: u64,
+    /// Unix milliseconds.
+    pub accepted_at: u64,
+}
+
+impl Inspector {
+    /// Opens the store in `directory`.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`], [`OpenError::Foreign`], [`OpenError::Newer`], and what the operating system says.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        schema::open_reader(&directory.join(DATABASE_FILE)).map(Self)
+    }
+
+    /// What the relay holds in sum.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn totals(&self) -> Result<Totals, StoreError> {
+        let totals = self.0.query_row(
+            "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM device),
+                (SELECT count(*) FROM one_time_prekey), count(*), ifnull(sum(length(ciphertext)), 0) FROM envelope",
+            [],
+            |row| {
+                Ok(Totals {
+                    accounts: unsigned(row, 0)?,
+                    devices: unsigned(row, 1)?,
+                    one_time_prekeys: unsigned(row, 2)?,
+                    waiting: unsigned(row, 3)?,
+                    waiting_bytes: unsigned(row, 4)?,
+                })
+            },
+        );
+        totals.map_err(|error| store_error(&error))
+    }
+
+    /// At most `limit` waiting envelopes of all mailboxes that arrived after `after`.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn waiting(&self, after: Cursor, limit: usize) -> Result<Vec<WaitingEnvelope>, StoreError> {
+        let read = || {
+            let mut select = self.0.prepare_cached(
+                "SELECT cursor, id, account, number, source, length(ciphertext), accepted_at
+                    FROM envelope JOIN device USING(mailbox) WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            select.query_map((signed(after.get()), limit), waiting)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| store_error(&error))
+    }
+}
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<WaitingEnvelope> {
+    Ok(WaitingEnvelope {
+        cursor: Cursor::new(unsigned(row, 0)?),
+        id: EnvelopeId::from_bytes(row.get(1)?),
+        recipient: Address { account: AccountId::from_bytes(row.get(2)?), device: device_number(row, 3)? },
+        sender: address(row, 4)?,
+        size: unsigned(row, 5)?,
+        accepted_at: unsigned(row, 6)?,
+    })
+}

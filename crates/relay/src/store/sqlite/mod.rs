@@ -1,0 +1,341 @@
+//! The embedded store: SQLite in one directory, used by one process.
+//!
+//! ```text
+//! callers ──► queue ──► writer thread: drains the queue into ONE transaction, COMMIT (fsync), answers  (group commit)
+//!    │                      │ writes                             ▲ how far a pass came
+//!    │                 relay.db + relay.db-wal ◄── checkpoint thread: copies the log into the file beside the writer
+//!    └──► queue ──► reader threads (index lock → which rows; snapshot → the rows)
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`writer`] | the one writer: batches, commit, undo, what to do when the disk is full |
+//! | [`command`] | everything that can be asked of the writer |
+//! | [`envelopes`], [`accounts`], [`prekeys`] | the statements, by what they are about |
+//! | [`index`] | in memory: addresses and, of each waiting envelope, 16 bytes |
+//! | [`reader`] | reader threads |
+//! | [`checkpoint`] | when and how the write-ahead log is emptied |
+//! | [`residue`] | wiping what deletions leave within pages |
+//! | [`schema`] | tables, versions, connection settings |
+//! | [`files`] | the directory, its permissions, the lock, the reserve for a full disk |
+//! | [`inspect`] | looking at a store from another process |
+//!
+//! # Layout
+//! Envelopes lie in the order of arrival, whatever their mailbox: inserting appends, expiring deletes from the front, and
+//! there is no index on disk to maintain. Which rows belong to which mailbox is kept in memory ([`index`]) and rebuilt by
+//! one scan at start. Per waiting envelope that is 16 bytes (up to 32 while a mailbox grows), per non-empty mailbox about
+//! 120, per registered device about 60; bodies are never cached beyond SQLite's fixed page caches.
+//!
+//! # Erasure
+//! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
+//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped ([`residue`]). What a file system or a disk keeps of freed blocks is beyond a program's reach.
+
+mod accounts;
+mod checkpoint;
+mod column;
+mod command;
+mod envelopes;
+mod files;
+mod index;
+pub mod inspect;
+mod prekeys;
+mod reader;
+mod residue;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
+use kuvert_types::{AccountId, Address};
+
+use super::{
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
+    Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
+    SubmitError, Submitted, TakeBundleError, Totals, Unavailable, Waiting,
+};
+use command::{Command, Slot};
+use index::SharedIndex;
+
+pub use inspect::Inspector;
+
+/// Name of the database within the data directory.
+pub const DATABASE_FILE: &str = "relay.db";
+
+/// SQLite's write-ahead log.
+const LOG_FILE: &str = "relay.db-wal";
+
+/// Bytes of ciphertext and overhead that may wait for the writer. Beyond, submits are refused as
+/// [`Unavailable::Overloaded`]: memory stays bounded whatever arrives.
+const MAX_QUEUED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What an envelope in the queue costs beside its ciphertext.
+const QUEUED_OVERHEAD: u64 = 256;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the data directory.
+    #[error("another relay is running on {}: stop it first", .0.display())]
+    Locked(PathBuf),
+    /// Not a relay's database.
+    #[error("{} is not a Kuvert relay's database: choose another data directory", .0.display())]
+    Foreign(PathBuf),
+    /// Written by a later version of this program.
+    #[error("{} has format {found}, this program knows up to {known}: use a newer program", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        known: i64,
+    },
+    /// Others could read or change the files.
+    #[error("{} is open to other users (mode {mode:04o}): run chmod {wanted:04o} on it", path.display())]
+    Permissions {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// A mode that is good.
+        wanted: u32,
+    },
+    /// There is no database to look at.
+    #[error("{} does not exist: is this the data directory of a relay?", .0.display())]
+    Missing(PathBuf),
+    /// The operating system refused.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Settings with good defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Reader threads.
+    pub readers: usize,
+    /// Commands in one transaction, at most.
+    pub max_batch: usize,
+    /// Pages in the log beyond which it is emptied under load: 4,096 pages are 16 MiB.
+    pub log_pages: u64,
+    /// After this time without work the log is truncated.
+    pub quiet: Duration,
+    /// Under load the log is truncated this often at least: how long deleted bytes can stay in it.
+    pub log_age: Duration,
+    /// How often at most a store without space tries again.
+    pub probe_interval: Duration,
+    /// The database file does not grow beyond this.
+    pub max_database_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            readers: 2,
+            max_batch: 1024,
+            log_pages: 4096,
+            quiet: Duration::from_millis(200),
+            log_age: Duration::from_secs(5),
+            probe_interval: Duration::from_secs(1),
+            max_database_bytes: None,
+        }
+    }
+}
+
+/// The embedded store. Dropping it finishes what was asked and checkpoints, like [`Store::close`].
+pub struct SqliteStore {
+    /// `None` once closed.
+    queues: RwLock<Option<Queues>>,
+    queued_bytes: Arc<AtomicU64>,
+    index: SharedIndex,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Queues {
+    writer: mpsc::Sender<Command>,
+    readers: mpsc::Sender<reader::Job>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `directory`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_with(directory, Options::default())
+    }
+
+    /// Opens the store with other settings.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_with(directory: &Path, options: Options) -> Result<Self, OpenError> {
+        let files = files::Files::prepare(directory)?;
+        let connection = schema::open_writer(files.database(), &options)?;
+        let (writer, receiver) = mpsc::channel();
+        let queued_bytes = Arc::new(AtomicU64::new(0));
+        let state = index::load(&connection)?;
+        let index = state.index.clone();
+        let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
+        let residue = residue::Residue::new(files.database(), files.unclean())
+            .map_err(|error| OpenError::Io { path: files.database().to_owned(), error })?;
+        let checkpointer = checkpoint::start(files.database(), Arc::clone(residue.database()), writer.clone())?;
+        let policy = checkpoint::Policy::new(&options, checkpointer, residue);
+        let writer_thread = writer::start(writer::Setup {
+            connection,
+            files,
+            options,
+            state,
+            queued_bytes: Arc::clone(&queued_bytes),
+            receiver,
+            policy,
+            reader_threads,
+        })?;
+        Ok(Self {
+            queues: RwLock::new(Some(Queues { writer, readers })),
+            queued_bytes,
+            index,
+            writer: Mutex::new(Some(writer_thread)),
+        })
+    }
+
+    /// Hands a command to the writer.
+    fn write<T, E: From<StoreError>>(&self, command: impl FnOnce(Slot<T, E>) -> Command) -> Pending<T, E> {
+        let (reply, pending) = Pending::channel();
+        let command = command(Slot::new(reply));
+        match &*self.queues.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(queues) => {
+                if let Err(mpsc::SendError(command)) = queues.writer.send(command) {
+                    command.fail(&Unavailable::Stopped.into());
+                }
+            }
+            None => command.fail(&Unavailable::Stopped.into()),
+        }
+        pending
+    }
+
+    /// Hands a question to the readers.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut reader::Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Pending<T, StoreError> {
+        let (reply, pending) = Pending::channel();
+        let job: reader::Job = Box::new(move |reader| {
+            // Nobody waits for the answer any more: nothing to do.
+            let _ = reply.send(question(reader));
+        });
+        let sent = match &*self.queues.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(queues) => queues.readers.send(job).is_ok(),
+            None => false,
+        };
+        if sent { pending } else { Pending::ready(Err(Unavailable::Stopped.into())) }
+    }
+}
+
+impl Store for SqliteStore {
+    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+        if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
+            return Pending::ready(Err(SubmitError::TooLarge));
+        }
+        let cost = envelope.ciphertext.len() as u64 + QUEUED_OVERHEAD;
+        if self.queued_bytes.fetch_add(cost, Ordering::Relaxed) + cost > MAX_QUEUED_BYTES {
+            self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
+            return Pending::ready(Err(StoreError::from(Unavailable::Overloaded).into()));
+        }
+        self.write(|slot| Command::Submit { mailbox, envelope, accepted_at, slot })
+    }
+
+    fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
+        self.ask(move |reader| reader.read(mailbox, after, limit, max_bytes))
+    }
+
+    fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
+        self.write(|slot| Command::Acknowledge { mailbox, up_to, slot })
+    }
+
+    fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
+        // Known from memory: no need to queue up behind others.
+        let open = self.queues.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        Pending::ready(if open { Ok(self.index.lock().waiting(&mailbox)) } else { Err(Unavailable::Stopped.into()) })
+    }
+
+    fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
+        self.write(|slot| Command::Expire { older_than, budget, slot })
+    }
+
+    fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError> {
+        self.write(|slot| Command::AcknowledgeExpired { mailbox, count, slot })
+    }
+
+    fn register(&self, account: NewAccount) -> Pending<(), RegisterError> {
+        self.write(|slot| Command::Register { account: Box::new(account), slot })
+    }
+
+    fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
+        self.ask(move |reader| reader.account(&by))
+    }
+
+    fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
+        self.ask(move |reader| reader.device(address))
+    }
+
+    fn replace_device_list(
+        &self,
+        account: AccountId,
+        expected: u64,
+        list: NumberedDeviceList,
+    ) -> Pending<(), ReplaceDeviceListError> {
+        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, slot })
+    }
+
+    fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {
+        self.write(|slot| Command::PublishPrekeys { device, prekeys: Box::new(prekeys), slot })
+    }
+
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.write(|slot| Command::TakeBundle { device, slot })
+    }
+
+    fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
+        self.ask(move |reader| reader.count_prekeys(device))
+    }
+
+    fn totals(&self) -> Pending<Totals, StoreError> {
+        self.ask(reader::Reader::totals)
+    }
+
+    fn checkpoint(&self) -> Pending<(), StoreError> {
+        self.write(|slot| Command::Checkpoint { slot })
+    }
+
+    fn close(&self) -> Pending<(), StoreError> {
+        let pending = self.write(|slot| Command::Close { slot });
+        // Dropping the queues lets the reader threads finish.
+        drop(self.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        pending
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The answer comes with the thread's end.
+        drop(self.close());
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A writer that panicked has told callers already that their answers are unknown.
+            let _ = writer.join();
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Reader threads: each has a connection of its own, so that reading never waits for the writer.
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use kuvert_types::Address;
+use rusqlite::Connection;
+
+use super::column::unsigned;
+use super::index::SharedIndex;
+use super::schema::store_error;
+use super::{OpenError, accounts, envelopes, prekeys, schema};
+use crate::store::{AccountBy, AccountRecord, Cursor, DeviceRecord, Page, PrekeyCounts, StoreError, Totals};
+
+/// A question with the place for its answer inside.
+pub type Job = Box<dyn FnOnce(&mut Reader) + Send>;
+
+/// One connection.
+pub struct Reader {
+    connection: Connection,
+    index: SharedIndex,
+}
+
+/// Starts the threads. They end when the sender is dropped.
+pub fn start(
+    database: &Path,
+    count: usize,
+    index: &SharedIndex,
+) -> Result<(Sender<Job>, Vec<JoinHandle<()>>), OpenError> {
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let mut threads = Vec::new();
+    for _ in 0..count.max(1) {
+        let reader = Reader { connection: schema::open_reader(database)?, index: index.clone() };
+        let receiver = Arc::clone(&receiver);
+        let thread = thread::Builder::new().name("store-reader".into()).spawn(move || reader.run(&receiver));
+        threads.push(thread.map_err(|error| OpenError::Io { path: database.to_owned(), error })?);
+    }
+    Ok((sender, threads))
+}
+
+impl Reader {
+    fn run(mut self, receiver: &Mutex<Receiver<Job>>) {
+        loop {
+            let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            match job {
+                Ok(job) => job(&mut self),
+                Err(mpsc::RecvError) => return,
+            }
+        }
+    }
+
+    pub fn read(
+        &mut self,
+        mailbox: Address,
+        after: Cursor,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Page, StoreError> {
+        let (cursors, more) = self.choose(&mailbox, after, limit, max_bytes);
+        let envelopes = envelopes::read(&self.connection, &cursors).map_err(|error| store_error(&error))?;
+        Ok(Page { envelopes, more })
+    }
+
+    /// Which cursors make the page, and whether there are more.
+    fn choose(&self, mailbox: &Address, after: Cursor, limit: usize, max_bytes: usize) -> (Vec<u64>, bool) {
+        let index = self.index.lock();
+        let Some(mailbox) = index.number(mailbox).and_then(|number| index.mailbox(number)) else {
+            return (Vec::new(), false);
+        };
+        let mut cursors = Vec::new();
+        let mut bytes = 0;
+        for entry in mailbox.behind(after.get(), index.visible()) {
+            bytes += entry.size as usize;
+            if cursors.len() >= limit || (bytes > max_bytes && !cursors.is_empty()) {
+                return (cursors, true);
+            }
+            cursors.push(entry.cursor);
+        }
+        (cursors, false)
+    }
+
+    pub fn account(&mut self, by: &AccountBy) -> Result<Option<AccountRecord>, StoreError> {
+        accounts::find(&self.connection, by).map_err(|error| store_error(&error))
+    }
+
+    pub fn device(&mut self, address: Address) -> Result<Option<DeviceRecord>, StoreError> {
+        accounts::find_device(&self.connection, address).map_err(|error| store_error(&error))
+    }
+
+    pub fn count_prekeys(&mut self, device: Address) -> Result<PrekeyCounts, StoreError> {
+        let Some(number) = self.index.lock().number(&device) else { return Ok(PrekeyCounts::default()) };
+        prekeys::count(&self.connection, number).map_err(|error| store_error(&error))
+    }
+
+    pub fn totals(&mut self) -> Result<Totals, StoreError> {
+        let (waiting, waiting_bytes) = self.index.lock().waiting_in_all();
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            self.connection.query_row(&sql, [], |row| unsigned(row, 0)).map_err(|error| store_error(&error))
+        };
+        Ok(Totals {
+            accounts: count("account")?,
+            devices: count("device")?,
+            waiting,
+            waiting_bytes,
+            one_time_prekeys: count("one_time_prekey")?,
+        })
+    }
+}

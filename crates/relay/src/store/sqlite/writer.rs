@@ -1,0 +1,369 @@
+//! The one writer. It takes everything that is in its queue, does it in one transaction, and answers once that is on the
+//! disk: the longer a write to the disk takes, the more work shares the next one.
+//!
+//! When a transaction fails, none of its commands happened. They are then tried one by one, so that one command's trouble
+//! is not everybody's. A full disk refuses what needs room and lets the rest go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::checkpoint::Policy;
+use super::column::signed;
+use super::command::{Command, Slot};
+use super::envelopes::Eras;
+use super::files::Files;
+use super::index::{Loaded, SharedIndex, Undo};
+use super::schema::{commit_error, store_error};
+use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, prekeys};
+use crate::store::{StoreError, Unavailable};
+
+/// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
+/// skips what is left of a block.
+const CURSOR_BLOCK: u64 = 1 << 16;
+
+/// Bytes of ciphertext in one transaction, about: bounds memory and the time that a transaction takes.
+const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Commands that may fail one after another before the trouble counts as everybody's.
+const MAX_SINGLE_FAILURES: u32 = 3;
+
+/// What the writer starts with.
+pub struct Setup {
+    pub connection: Connection,
+    pub files: Files,
+    pub options: Options,
+    pub state: Loaded,
+    pub queued_bytes: Arc<AtomicU64>,
+    pub receiver: Receiver<Command>,
+    pub policy: Policy,
+    pub reader_threads: Vec<JoinHandle<()>>,
+}
+
+/// What commands work on: an open transaction, and the memory that belongs to it.
+pub struct Work<'a> {
+    pub connection: &'a Connection,
+    pub index: &'a SharedIndex,
+    pub undo: &'a mut Vec<Undo>,
+    pub eras: &'a mut Eras,
+    pub next_cursor: &'a mut u64,
+    /// Set when envelopes are deleted.
+    pub deleted: &'a mut bool,
+}
+
+struct Writer {
+    connection: Connection,
+    files: Files,
+    max_batch: usize,
+    index: SharedIndex,
+    undo: Vec<Undo>,
+    eras: Eras,
+    next_cursor: u64,
+    /// Cursors below are reserved on disk.
+    reserved: u64,
+    queued_bytes: Arc<AtomicU64>,
+    receiver: Receiver<Command>,
+    policy: Policy,
+    /// Whether envelopes were deleted since the policy was last told.
+    deleted: bool,
+    /// Who asked for a checkpoint during a pass of the checkpoint thread.
+    checkpoints: Vec<Slot<(), StoreError>>,
+    probe_interval: Duration,
+    /// Set while there is no space: when to see again whether there is.
+    next_probe: Option<Instant>,
+}
+
+/// Starts the writer's thread. It ends with [`Command::Close`] or when all senders are gone.
+pub fn start(setup: Setup) -> Result<JoinHandle<()>, OpenError> {
+    let Setup { connection, files, options, state, queued_bytes, receiver, policy, reader_threads } = setup;
+    let path = files.database().to_owned();
+    let writer = Writer {
+        connection,
+        files,
+        max_batch: options.max_batch.clamp(1, CURSOR_BLOCK as usize),
+        index: state.index,
+        undo: Vec::new(),
+        eras: state.eras,
+        next_cursor: state.next_cursor,
+        reserved: state.next_cursor,
+        queued_bytes,
+        receiver,
+        policy,
+        deleted: false,
+        checkpoints: Vec::new(),
+        probe_interval: options.probe_interval,
+        next_probe: None,
+    };
+    let thread = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(reader_threads));
+    thread.map_err(|error| OpenError::Io { path, error })
+}
+
+impl Writer {
+    fn run(mut self, readers: Vec<JoinHandle<()>>) {
+        let mut batch = Vec::new();
+        let close = loop {
+            let alone = match self.gather(&mut batch) {
+                Ok(alone) => alone,
+                Err(RecvTimeoutError::Timeout) => {
+                    let quiet = self.policy.quiet(&self.connection);
+                    self.checkpointed(quiet);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break None,
+            };
+            if !batch.is_empty() {
+                self.run_batch(std::mem::take(&mut batch));
+                let deleted = std::mem::take(&mut self.deleted);
+                let committed = self.policy.committed(&self.connection, deleted);
+                self.checkpointed(committed);
+            }
+            match alone {
+                Some(Command::PassDone { failed }) => {
+                    let done = self.policy.pass_done(&self.connection, failed);
+                    self.checkpointed(done);
+                    self.checkpoint_on_request();
+                }
+                Some(Command::Checkpoint { slot }) => {
+                    self.checkpoints.push(slot);
+                    self.checkpoint_on_request();
+                }
+                Some(close) => break Some(close),
+                None => {}
+            }
+        };
+        self.stop(readers, close);
+    }
+
+    /// Waits for work, then takes all there is: into `batch` what belongs into one transaction. What runs between
+    /// transactions comes back and ends the batch.
+    fn gather(&mut self, batch: &mut Vec<Command>) -> Result<Option<Command>, RecvTimeoutError> {
+        let mut next = match self.policy.wait() {
+            Some(wait) => self.receiver.recv_timeout(wait)?,
+            None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
+        };
+        let mut bytes = 0;
+        loop {
+            if next.stands_alone() {
+                return Ok(Some(next));
+            }
+            if let Command::Submit { envelope, .. } = &next {
+                let cost = envelope.ciphertext.len() as u64 + QUEUED_OVERHEAD;
+                self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
+                bytes += cost;
+            }
+            batch.push(next);
+            if batch.len() >= self.max_batch || bytes >= MAX_BATCH_BYTES {
+                return Ok(None);
+            }
+            match self.receiver.try_recv() {
+                Ok(command) => next = command,
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn run_batch(&mut self, batch: Vec<Command>) {
+        let mut batch = self.refuse_without_space(batch);
+        if batch.is_empty() {
+            return;
+        }
+        match self.transact(&mut batch) {
+            Ok(()) => batch.into_iter().for_each(Command::send),
+            Err(error) => {
+                self.note(&error);
+                self.one_by_one(batch);
+            }
+        }
+    }
+
+    fn one_by_one(&mut self, batch: Vec<Command>) {
+        let mut failures = 0;
+        let mut last = StoreError::from(Unavailable::DiskFull);
+        for command in batch {
+            if failures >= MAX_SINGLE_FAILURES {
+                command.fail(&last);
+                continue;
+            }
+            let mut single = self.refuse_without_space(vec![command]);
+            match self.transact(&mut single) {
+                Ok(()) => single.into_iter().for_each(Command::send),
+                Err(error) => {
+                    self.note(&error);
+                    failures += 1;
+                    single.into_iter().for_each(|command| command.fail(&error));
+                    last = error;
+                }
+            }
+        }
+    }
+
+    /// Does all of it or nothing.
+    fn transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
+        let result = self.try_transact(batch);
+        let changes = self.undo.drain(..);
+        match result {
+            Ok(()) => {
+                self.index.lock().commit(changes, self.next_cursor.saturating_sub(1));
+                self.eras.commit();
+            }
+            Err(_) => {
+                self.index.lock().undo(changes.rev());
+                self.eras.undo();
+                // Some errors end the transaction by themselves.
+                if !self.connection.is_autocommit()
+                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(%error, "a transaction cannot be rolled back");
+                }
+            }
+        }
+        result
+    }
+
+    fn try_transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
+        self.execute("BEGIN IMMEDIATE").map_err(|error| store_error(&error))?;
+        let mut reserved = self.reserved;
+        let mut run = || -> rusqlite::Result<()> {
+            if self.next_cursor + batch.len() as u64 > reserved {
+                reserved = self.next_cursor + CURSOR_BLOCK;
+                let mut update =
+                    self.connection.prepare_cached("UPDATE counter SET value = ?1 WHERE name = 'next_cursor'")?;
+                update.execute([signed(reserved)])?;
+            }
+            let mut work = Work {
+                connection: &self.connection,
+                index: &self.index,
+                undo: &mut self.undo,
+                eras: &mut self.eras,
+                next_cursor: &mut self.next_cursor,
+                deleted: &mut self.deleted,
+            };
+            batch.iter_mut().try_for_each(|command| execute(&mut work, command))
+        };
+        run().map_err(|error| store_error(&error))?;
+        self.execute("COMMIT").map_err(|error| commit_error(&error))?;
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(statement)?.execute([]).map(drop)
+    }
+
+    // ---- space
+
+    /// While there is no space: refuses the commands that need some, and hands back the others.
+    fn refuse_without_space(&mut self, batch: Vec<Command>) -> Vec<Command> {
+        if !batch.iter().any(Command::grows) || self.has_space() {
+            return batch;
+        }
+        let (growing, others) = batch.into_iter().partition(Command::grows);
+        let refused: Vec<Command> = growing;
+        refused.into_iter().for_each(|command| command.fail(&Unavailable::DiskFull.into()));
+        others
+    }
+
+    fn has_space(&mut self) -> bool {
+        match self.next_probe {
+            None => true,
+            Some(at) if Instant::now() < at => false,
+            Some(_) => match self.files.fill_reserve() {
+                Ok(()) => {
+                    tracing::info!("there is space again: mail is accepted");
+                    self.next_probe = None;
+                    true
+                }
+                Err(_) => {
+                    self.next_probe = Some(Instant::now() + self.probe_interval);
+                    false
+                }
+            },
+        }
+    }
+
+    fn note(&mut self, error: &StoreError) {
+        match error {
+            StoreError::Unavailable(Unavailable::DiskFull) => {
+                if self.next_probe.is_none() {
+                    tracing::error!("no space left: new mail is refused until there is");
+                }
+                self.files.release_reserve();
+                self.next_probe = Some(Instant::now() + self.probe_interval);
+            }
+            error => tracing::error!(%error, "a transaction failed"),
+        }
+    }
+
+    // ---- checkpoints
+
+    /// For whoever asked, unless the checkpoint thread is at work: then when it is done.
+    fn checkpoint_on_request(&mut self) {
+        if self.checkpoints.is_empty() || self.policy.is_at_work() {
+            return;
+        }
+        let answer = self.policy.now(&self.connection);
+        if let Err(error) = &answer {
+            self.note(error);
+        }
+        for mut slot in self.checkpoints.drain(..) {
+            slot.set(answer.clone());
+            slot.send();
+        }
+    }
+
+    /// A checkpoint that failed lost nothing: everything is in the log.
+    fn checkpointed(&mut self, result: rusqlite::Result<()>) {
+        if let Err(error) = result {
+            self.note(&store_error(&error));
+        }
+    }
+
+    // ---- the end
+
+    fn stop(self, readers: Vec<JoinHandle<()>>, close: Option<Command>) {
+        for reader in readers {
+            // A panic there was reported when it happened.
+            let _ = reader.join();
+        }
+        let (checkpointed, database) = self.policy.stop(&self.connection);
+        let closed = self.connection.close().map_err(|(_, error)| store_error(&error));
+        // Before the answer, so that whoever hears it can open the store again.
+        drop((database, self.files));
+        let answer = checkpointed.and(closed);
+        let closing = close.and_then(|command| if let Command::Close { slot } = command { Some(slot) } else { None });
+        for mut slot in self.checkpoints.into_iter().chain(closing) {
+            slot.set(answer.clone());
+            slot.send();
+        }
+        for late in self.receiver.try_iter() {
+            late.fail(&Unavailable::Stopped.into());
+        }
+    }
+}
+
+fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
+    match command {
+        Command::Submit { mailbox, envelope, accepted_at, slot } => {
+            slot.set(envelopes::submit(work, mailbox, envelope, *accepted_at)?);
+        }
+        Command::Acknowledge { mailbox, up_to, slot } => slot.set(Ok(envelopes::acknowledge(work, mailbox, *up_to)?)),
+        Command::Expire { older_than, budget, slot } => slot.set(Ok(envelopes::expire(work, *older_than, *budget)?)),
+        Command::AcknowledgeExpired { mailbox, count, slot } => {
+            envelopes::acknowledge_expired(work, mailbox, *count)?;
+            slot.set(Ok(()));
+        }
+        Command::Register { account, slot } => slot.set(accounts::register(work, account)?),
+        Command::ReplaceDeviceList { account, expected, list, slot } => {
+            slot.set(accounts::replace_device_list(work, account, *expected, list)?);
+        }
+        Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
+        Command::TakeBundle { device, slot } => slot.set(prekeys::take(work, device)?),
+        // Never part of a batch: see `Command::stands_alone`.
+        Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
+    }
+    Ok(())
+}

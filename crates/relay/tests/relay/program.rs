@@ -1,0 +1,493 @@
+//! The program as an operator runs it: a process with files, signals and exit codes.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use kuvert_types::RelayUrl;
+use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::{self};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::common::*;
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+    command.kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+async fn run(args: &[&OsStr]) -> Output {
+    within(command().args(args).output()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A relay that runs as a process.
+struct Process {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    url: RelayUrl,
+    first_line: String,
+}
+
+impl Process {
+    async fn start(data: &Path, more: &[&str]) -> Self {
+        let mut child = command()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first_line = within(stdout.next_line()).await.unwrap();
+        let Some(first_line) = first_line else {
+            panic!("the relay did not start: {}", text(&child.wait_with_output().await.unwrap().stderr));
+        };
+        let address = match serde_json::from_str::<Value>(&first_line) {
+            Ok(ready) => ready["address"].as_str().unwrap().to_owned(),
+            Err(_) => first_line.clone(),
+        };
+        Self { child, stdout, url: address.parse().unwrap(), first_line }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it with a signal; its exit code, and all that it still wrote.
+    async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        let mut stderr = String::new();
+        let mut pipe = self.child.stderr.take().unwrap();
+        within(pipe.read_to_string(&mut stderr)).await.unwrap();
+        let status = within(self.child.wait()).await.unwrap();
+        assert_eq!(within(self.stdout.next_line()).await.unwrap(), None, "one line on stdout and no more");
+        (status.code(), stderr)
+    }
+}
+
+async fn inspect(data: &Path) -> Vec<Value> {
+    let output = run(&["inspect".as_ref(), "--json".as_ref(), "--data".as_ref(), data.as_ref()]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn it_says_where_it_is_and_stops_on_signals() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let ready = folder.path().join("ready");
+    let mut fingerprints = Vec::new();
+    for signal in ["-TERM", "-INT"] {
+        let relay = Process::start(&data, &["--ready-file", ready.to_str().unwrap()]).await;
+        assert!(relay.first_line.starts_with("kuvert://127.0.0.1:"));
+        fingerprints.push(relay.url.fingerprint);
+        // Somebody is connected when it stops, and is told.
+        let mut client = Client::register(&relay.url, &Device::new()).await;
+        client.attach().await;
+        client.caught_up().await;
+        // The ready file comes after the line.
+        within(async {
+            while !ready.exists() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await;
+        assert_eq!(std::fs::read_to_string(&ready).unwrap().trim(), relay.first_line);
+        std::fs::remove_file(&ready).unwrap();
+        let (code, stderr) = relay.stop(signal).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(matches!(client.unasked().await, v1::server_frame::Body::GoingAway(_)));
+    }
+    assert_eq!(fingerprints[0], fingerprints[1], "the identity stays");
+    assert_eq!(std::fs::metadata(data.join("tls/key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(!data.join("observe.db").exists());
+}
+
+/// A client that does not even confirm what it received keeps the relay waiting for a moment; a second signal does not.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (here, elsewhere) = (runtime(), runtime());
+    let mut relay = here.block_on(Process::start(data.path(), &[]));
+    // From here on nothing drives this client's connection.
+    let silent = elsewhere.block_on(Client::register(&relay.url, &Device::new()));
+    let code = here.block_on(async {
+        let mut log = BufReader::new(relay.child.stderr.take().unwrap()).lines();
+        relay.signal("-TERM");
+        while let Some(line) = within(log.next_line()).await.unwrap() {
+            if line.contains("stopping") {
+                relay.signal("-TERM");
+            }
+        }
+        within(relay.child.wait()).await.unwrap().code()
+    });
+    assert_eq!(code, Some(1));
+    drop(silent);
+    // What it had is whole.
+    let relay = here.block_on(Process::start(data.path(), &[]));
+    assert_eq!(here.block_on(relay.stop("-TERM")).0, Some(0));
+}
+
+#[tokio::test]
+async fn with_json_it_speaks_json() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Process::start(data.path(), &["--json"]).await;
+    let ready: Value = serde_json::from_str(&relay.first_line).unwrap();
+    assert_eq!(ready["type"], "ready");
+    assert_eq!(ready["address"], relay.url.to_string());
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn wrong_command_lines_end_with_2_and_say_what_is_wrong() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("relay.toml");
+    std::fs::write(&file, "retention_dayz = 3").unwrap();
+    let (data, file) = (data.path().to_str().unwrap(), file.to_str().unwrap());
+    for (args, code, says) in [
+        (vec!["serve", "--data", data, "--retention", "31"], "retention-too-long", "1 to 30 days"),
+        (vec!["serve", "--data", data, "--retention", "0"], "retention-too-long", "1 to 30 days"),
+        (vec!["serve", "--data", data, "--config", file], "config-unknown-key", "did you mean `retention_days`?"),
+        (vec!["serve", "--data", data, "--config", "/nowhere.toml"], "config-file", "/nowhere.toml"),
+        (
+            vec!["serve", "--data", data, "--listen", "127.0.0.1:0", "--public-host", "a b"],
+            "public-host",
+            "--public-host",
+        ),
+    ] {
+        let mut args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+        args.push("--json".as_ref());
+        let output = run(&args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let error: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+        assert_eq!((&error["type"], &error["code"]), (&"error".into(), &code.into()));
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+        assert!(text(&output.stderr).contains(says));
+    }
+    for args in [&["serve", "--listen", "nowhere"][..], &["serve", "--retention", "x"], &["dance"], &[]] {
+        let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+        assert_eq!(run(&args).await.status.code(), Some(2), "{args:?}");
+    }
+    assert_eq!(run(&["--version".as_ref()]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_relay_on_the_same_data_or_port_is_refused() {
+    let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let relay = Process::start(data.path(), &[]).await;
+    let port = format!("127.0.0.1:{}", relay.url.port);
+    for (data, listen, code, says) in [
+        (data.path(), "127.0.0.1:0", "data-locked", "another relay"),
+        (other.path(), port.as_str(), "port-in-use", "--listen"),
+    ] {
+        let args: [&OsStr; 6] = [
+            "--json".as_ref(),
+            "serve".as_ref(),
+            "--data".as_ref(),
+            data.as_ref(),
+            "--listen".as_ref(),
+            listen.as_ref(),
+        ];
+        let output = run(&args).await;
+        assert_eq!(output.status.code(), Some(1));
+        let error: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+        assert_eq!(error["code"], code);
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+    }
+    drop(Client::register(&relay.url, &Device::new()).await);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn data_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = async |data: &Path| {
+        let args: [&OsStr; 6] = [
+            "--json".as_ref(),
+            "serve".as_ref(),
+            "--listen".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--data".as_ref(),
+            data.as_ref(),
+        ];
+        let output = run(&args).await;
+        assert_eq!(output.status.code(), Some(1));
+        let error: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+        error["code"].as_str().unwrap().to_owned()
+    };
+    let private = |name: &str| {
+        let data = folder.path().join(name);
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+        data
+    };
+    let write = |path: &Path, content: &[u8]| {
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    // Somebody else's database; no database at all.
+    let data = private("foreign");
+    rusqlite::Connection::open(data.join("relay.db")).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    std::fs::set_permissions(data.join("relay.db"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(serve(&data).await, "data-foreign");
+    let data = private("garbage");
+    write(&data.join("relay.db"), &[0x5A; 10_000]);
+    let code = serve(&data).await;
+    assert!(["data-foreign", "data-corrupt"].contains(&code.as_str()), "{code}");
+    // Others could write here; the TLS key is open to others.
+    let data = private("open");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(serve(&data).await, "data-permissions");
+    let data = private("key");
+    assert_eq!(Process::start(&data, &[]).await.stop("-TERM").await.0, Some(0));
+    std::fs::set_permissions(data.join("tls/key.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(serve(&data).await, "tls-permissions");
+    // A file where the directory should be.
+    let data = folder.path().join("file");
+    write(&data, b"");
+    assert_eq!(serve(&data).await, "data-io");
+    let args: [&OsStr; 4] = ["--json".as_ref(), "inspect".as_ref(), "--data".as_ref(), folder.path().as_ref()];
+    let output = run(&args).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("data-missing"));
+}
+
+#[tokio::test]
+async fn inspect_prints_everything_that_a_running_relay_holds() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Process::start(data.path(), &["--retention", "7"]).await;
+    let alice = Device { phone: Some("+491701234567".into()), ..Device::named("alice") };
+    let bob = Device::named("bob");
+    let mut alice_there = Client::register(&relay.url, &alice).await;
+    let mut bob_there = Client::register(&relay.url, &bob).await;
+    bob_there.ask(Request::PublishPrekeys(prekeys(1, 7, true))).await;
+    let told = envelope_from(&alice, &bob, vec![0xAB; 300]);
+    alice_there.submit(told.clone()).await;
+    alice_there.submit(envelope(&bob, vec![0xCD; 40])).await;
+
+    let lines = inspect(data.path()).await;
+    let summary = &lines[0];
+    assert_eq!(summary["type"], "relay");
+    for (field, value) in
+        [("accounts", 2), ("devices", 2), ("waiting", 2), ("waiting_bytes", 340), ("one_time_prekeys", 14)]
+    {
+        assert_eq!(summary[field], value, "{field}");
+    }
+    let waiting: Vec<_> = lines.iter().filter(|line| line["type"] == "waiting").collect();
+    assert_eq!(waiting.len(), 2);
+    let id = kuvert_types::EnvelopeId::try_from(told.id.as_ref()).unwrap();
+    assert_eq!(waiting[0]["id"], id.to_string());
+    assert_eq!(waiting[0]["recipient"], bob.address.to_string());
+    assert_eq!(waiting[0]["sender"], alice.address.to_string());
+    assert_eq!(waiting[0]["size"], 300);
+    let accepted = waiting[0]["accepted_at"].as_u64().unwrap();
+    assert_eq!(waiting[0]["expires_at"].as_u64().unwrap() - accepted, 7 * 86_400_000);
+    assert_eq!((&waiting[1]["sender"], &waiting[1]["size"]), (&Value::Null, &40.into()));
+
+    let output = run(&["inspect".as_ref(), "--data".as_ref(), data.path().as_ref()]).await;
+    let printed = text(&output.stdout);
+    let identity_key = "09".repeat(32);
+    for held in [
+        "alice",
+        "+491701234567",
+        "bob",
+        &alice.address.account.to_string(),
+        &bob.address.to_string(),
+        &id.to_string(),
+        &identity_key,
+        "7 one-time, 7 one-time KEM",
+        "unknown",
+        "7 days",
+    ] {
+        assert!(printed.contains(held), "{held} is missing in {printed}");
+    }
+    // It only looked: all is still there, and the relay goes on.
+    bob_there.attach().await;
+    bob_there.delivery().await;
+    let cursor = bob_there.delivery().await.cursor;
+    bob_there.acknowledge(cursor).await;
+    assert_eq!(inspect(data.path()).await[0]["waiting"], 0);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    assert_eq!(inspect(data.path()).await[0]["accounts"], 2, "also when it does not run");
+}
+
+#[tokio::test]
+async fn what_was_accepted_survives_sigkill() {
+    let data = tempfile::tempdir().unwrap();
+    let (alice, bob) = (Device::new(), Device::new());
+    let mut relay = Process::start(data.path(), &[]).await;
+    drop(Client::register(&relay.url, &bob).await);
+    let mut alice_there = Client::register(&relay.url, &alice).await;
+    let mut accepted = Vec::new();
+    for round in 0..3u8 {
+        for number in 0..20u8 {
+            let letter = envelope(&bob, vec![round, number]);
+            alice_there.submit(letter.clone()).await;
+            accepted.push(letter);
+        }
+        relay.child.kill().await.unwrap();
+        relay = Process::start(data.path(), &[]).await;
+        alice_there = Client::authenticate(&relay.url, &alice).await.0;
+    }
+    let (mut bob_there, greeting) = Client::authenticate(&relay.url, &bob).await;
+    assert_eq!(greeting.waiting, accepted.len() as u64);
+    bob_there.attach().await;
+    for letter in accepted {
+        assert_eq!(bob_there.delivery().await.envelope, Some(letter));
+    }
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn day_31_by_the_clock_offset() {
+    let data = tempfile::tempdir().unwrap();
+    let (alice, bob) = (Device::new(), Device::new());
+    let relay = Process::start(data.path(), &[]).await;
+    drop(Client::register(&relay.url, &bob).await);
+    Client::register(&relay.url, &alice).await.submit(envelope(&bob, "sealed")).await;
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    let relay = Process::start(data.path(), &["--clock-offset", "2678400"]).await;
+    let (_, greeting) = Client::authenticate(&relay.url, &bob).await;
+    assert_eq!((greeting.waiting, greeting.expired), (0, 1));
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    assert_eq!(inspect(data.path()).await[0]["waiting"], 0);
+}
+
+#[tokio::test]
+async fn logs_hold_no_name_number_address_or_key() {
+    for more in [&["-vv"][..], &["-vv", "--config"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("relay.toml");
+        std::fs::write(&config, "[log]\njson = true\nlevel = \"trace\"").unwrap();
+        let mut args = more.to_vec();
+        if more.len() > 1 {
+            args.push(config.to_str().unwrap());
+        }
+        let relay = Process::start(&folder.path().join("data"), &args).await;
+        let alice = Device { phone: Some("+4917099887766".into()), ..Device::named("canaryname") };
+        let bob = Device::named("othercanary");
+        let mut alice_there = Client::register(&relay.url, &alice).await;
+        let mut bob_there = Client::register(&relay.url, &bob).await;
+        bob_there.ask(Request::PublishPrekeys(prekeys(1, 3, true))).await;
+        alice_there.ask(take_bundles(&bob)).await;
+        let by = Some(v1::get_account::By::Name("othercanary".into()));
+        alice_there.ask(Request::GetAccount(v1::GetAccount { by })).await;
+        let letter = envelope_from(&alice, &bob, "canary in the ciphertext");
+        alice_there.submit(letter.clone()).await;
+        alice_there.refused(submit(envelope_from(&bob, &alice, "forbidden"))).await;
+        bob_there.attach().await;
+        let cursor = bob_there.delivery().await.cursor;
+        bob_there.acknowledge(cursor).await;
+        let (second, _) = Client::authenticate(&relay.url, &bob).await;
+        let mut broken = Client::connect(&relay.url).await;
+        broken.send.write_all(&[0xFF; 64]).await.unwrap();
+        broken.closed().await;
+        let port = alice_there._endpoint.local_addr().unwrap().port().to_string();
+        drop(second);
+        let (code, log) = relay.stop("-TERM").await;
+        assert_eq!(code, Some(0));
+        assert!(
+            log.contains("serving") && log.contains("connected") && log.contains("TOO_LARGE"),
+            "logs are on: {log}"
+        );
+
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = kuvert_types::EnvelopeId::try_from(letter.id.as_ref()).unwrap();
+        let lower = log.to_lowercase();
+        for device in [&alice, &bob] {
+            let key = device.signing_key.verifying_key().to_bytes();
+            for canary in [
+                device.address.account.to_string(),
+                hex(device.address.account.as_bytes()),
+                hex(&key[..8]),
+                hex(&device.account_public().as_bytes()[..8]),
+                device.name.clone().unwrap(),
+            ] {
+                assert!(!lower.contains(&canary), "{canary} is in the log: {log}");
+            }
+        }
+        for canary in ["canary", "17099887766", "127.0.0.1", &format!(":{port}"), &id.to_string(), &hex(id.as_bytes())]
+        {
+            assert!(!lower.contains(canary), "{canary} is in the log: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_printed_configuration_is_one_that_serve_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&["config".as_ref()]).await;
+    assert!(output.status.success());
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, output.stdout).unwrap();
+    let relay = Process::start(&folder.path().join("data"), &["--config", file.to_str().unwrap()]).await;
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+/// Many clients that take nothing and send what they can, 240 MiB in all: memory does not follow what they send. SQLite's
+/// page cache (16 MiB) is part of what is measured.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_whatever_arrives() {
+    const CLIENTS: usize = 60;
+    const MAX_GROWTH_KIB: u64 = 96 * 1024;
+    let data = tempfile::tempdir().unwrap();
+    let relay = Process::start(data.path(), &[]).await;
+    let status = format!("/proc/{}/status", relay.child.id().unwrap());
+    let peak = || -> u64 {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = peak();
+    let mut tasks = Vec::new();
+    for number in 0..CLIENTS {
+        let url = relay.url.clone();
+        tasks.push(tokio::spawn(async move {
+            let device = Device::new();
+            let mut client = Client::register(&url, &device).await;
+            client.attach().await;
+            // Half of them begin a large frame and stop; the others write themselves 8 MiB and read none of it.
+            if number % 2 == 0 {
+                client.send.write_all(&[0xFF, 0xFF, 0x07]).await.unwrap();
+                let _ = client.send.write_all(&vec![1; 120_000]).await;
+            } else {
+                let mut sent = 0;
+                let enough = async {
+                    while sent < 90 {
+                        client.send(submit(envelope(&device, vec![7; 90_000]))).await;
+                        sent += 1;
+                    }
+                };
+                // It gets as far as the relay lets it.
+                let _ = tokio::time::timeout(std::time::Duration::from_secs(5), enough).await;
+            }
+            client
+        }));
+    }
+    let mut clients = Vec::new();
+    for task in tasks {
+        clients.push(task.await.unwrap());
+    }
+    let grown = peak() - before;
+    println!("{CLIENTS} hostile clients: {grown} KiB more at the peak");
+    assert!(grown < MAX_GROWTH_KIB, "{grown} KiB more with {CLIENTS} clients");
+    // Nobody else is harmed.
+    let bob = Device::new();
+    drop(Client::register(&relay.url, &bob).await);
+    let mut alice_there = Client::register(&relay.url, &Device::new()).await;
+    alice_there.submit(envelope(&bob, "still here")).await;
+    drop(clients);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}

@@ -1,0 +1,110 @@
+//! What every backend of the store has to do. Each check runs on each backend; random sequences of operations run on a
+//! backend and on the model side by side.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod random;
+mod suite;
+mod world;
+
+use std::sync::Arc;
+
+use kuvert_relay::store::Store;
+use kuvert_relay::store::memory::MemoryStore;
+use kuvert_relay::store::sqlite::SqliteStore;
+
+/// Somewhere to open stores.
+pub trait Backend {
+    /// An empty one.
+    fn new() -> Self;
+    /// The store, with what earlier ones left there. They are closed.
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+struct Sqlite(tempfile::TempDir);
+
+impl Backend for Sqlite {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(self.0.path()).unwrap())
+    }
+}
+
+struct Memory;
+
+impl Backend for Memory {
+    fn new() -> Self {
+        Self
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new())
+    }
+}
+
+macro_rules! run {
+    ($backend:ident, $module:ident: $($check:ident)*) => {
+        mod $module {
+            $(
+                #[test]
+                fn $check() {
+                    super::suite::$check::<super::$backend>(&super::Backend::new());
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! every_backend {
+    ($($check:ident)*) => {
+        run!(Sqlite, sqlite: $($check)*);
+        run!(Memory, memory: $($check)*);
+    };
+}
+
+macro_rules! durable_backends {
+    ($($check:ident)*) => {
+        run!(Sqlite, sqlite_durable: $($check)*);
+    };
+}
+
+every_backend! {
+    envelopes_come_out_as_they_went_in
+    pages_end_at_their_limits_and_have_no_holes
+    mailboxes_are_separate
+    the_same_envelope_is_stored_once
+    an_id_may_come_again_once_it_was_delivered
+    unknown_mailboxes_take_nothing_and_are_empty
+    oversized_ciphertext_is_refused
+    the_quota_of_envelopes_holds
+    the_quota_of_bytes_holds
+    acknowledging_deletes_up_to_the_cursor_only
+    cursors_are_never_given_twice
+    expiry_takes_the_oldest_first_in_slices
+    expiry_finds_mail_whatever_the_clock_did
+    expired_mail_is_counted_until_told
+    accounts_are_found_by_id_and_name
+    names_and_ids_are_unique
+    device_lists_are_compared_and_set
+    bundles_give_each_one_time_key_once
+    bundles_fall_back_to_the_last_resort
+    bundles_need_a_signed_and_a_last_resort_key
+    prekey_ids_never_come_back
+    publishing_is_all_or_nothing
+    one_time_prekeys_are_bounded
+    concurrent_takers_never_share_a_key
+    a_caller_s_submits_keep_their_order
+    concurrent_submitters_and_a_reader_see_no_holes
+    totals_add_up
+    a_closed_store_refuses
+}
+
+durable_backends! {
+    everything_survives_closing
+    cursors_rise_over_restarts
+    deduplication_survives_closing
+    prekey_ids_survive_closing
+    dropping_finishes_what_was_asked
+}

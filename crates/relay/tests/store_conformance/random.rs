@@ -1,0 +1,202 @@
+//! Random sequences of operations, each on the SQLite store and on the model: every answer must be the same. Cursors may
+//! differ, so they are compared by which envelope they stand for.
+
+use std::collections::HashMap;
+
+use kuvert_relay::store::{AccountBy, Cursor, NewPrekeys, NumberedDeviceList, Store};
+use proptest::prelude::*;
+
+use crate::world::*;
+use crate::{Backend, Sqlite};
+use kuvert_relay::store::memory::MemoryStore;
+
+const ACCOUNTS: u8 = 4;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Register {
+        n: u8,
+        name: u8,
+    },
+    ReplaceDeviceList {
+        n: u8,
+        expected: u64,
+        number: u64,
+    },
+    Submit {
+        mailbox: u8,
+        id: u32,
+        size: usize,
+        accepted_at: u64,
+    },
+    /// Up to the envelope stored as the `nth` one in this run.
+    Acknowledge {
+        mailbox: u8,
+        nth: usize,
+    },
+    Read {
+        mailbox: u8,
+        after: usize,
+        limit: usize,
+        bytes: usize,
+    },
+    Expire {
+        older_than: u64,
+        budget: usize,
+    },
+    AcknowledgeExpired {
+        mailbox: u8,
+        count: u64,
+    },
+    Publish {
+        n: u8,
+        signed: Option<u32>,
+        last_resort: Option<u32>,
+        one_time: Vec<u32>,
+        kem: Vec<u32>,
+    },
+    Take {
+        n: u8,
+    },
+    Checkpoint,
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let n = || 1..=ACCOUNTS;
+    let time = || NOW..NOW + 20_000;
+    let ids = || proptest::collection::vec(0..40u32, 0..4);
+    prop_oneof![
+        4 => (n(), 0..4u8).prop_map(|(n, name)| Op::Register { n, name }),
+        1 => (n(), 0..4u64, 0..4u64).prop_map(|(n, expected, number)| Op::ReplaceDeviceList { n, expected, number }),
+        12 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize], time())
+            .prop_map(|(mailbox, id, size, accepted_at)| Op::Submit { mailbox, id, size, accepted_at }),
+        3 => (n(), any::<prop::sample::Index>())
+            .prop_map(|(mailbox, nth)| Op::Acknowledge { mailbox, nth: nth.index(64) }),
+        3 => (n(), any::<prop::sample::Index>(), 0..5usize, 0..100usize)
+            .prop_map(|(mailbox, after, limit, bytes)| Op::Read { mailbox, after: after.index(64), limit, bytes }),
+        2 => (time(), 0..6usize).prop_map(|(older_than, budget)| Op::Expire { older_than, budget }),
+        1 => (n(), 0..4u64).prop_map(|(mailbox, count)| Op::AcknowledgeExpired { mailbox, count }),
+        3 => (n(), any::<Option<u8>>(), any::<Option<u8>>(), ids(), ids()).prop_map(|(n, signed, last, one_time, kem)| {
+            Op::Publish { n, signed: signed.map(u32::from), last_resort: last.map(u32::from), one_time, kem }
+        }),
+        3 => n().prop_map(|n| Op::Take { n }),
+        1 => Just(Op::Checkpoint),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+/// One store, with the cursors that it gave out in the order in which it gave them.
+struct Side<'a> {
+    store: &'a dyn Store,
+    cursors: &'a mut Vec<Cursor>,
+}
+
+impl Side<'_> {
+    fn cursor(&self, nth: usize) -> Cursor {
+        self.cursors.get(nth).copied().unwrap_or_default()
+    }
+
+    fn nth(&self, cursor: Cursor) -> usize {
+        self.cursors.iter().position(|known| *known == cursor).expect("a cursor that was given out")
+    }
+
+    /// Does it and describes the answer without cursors.
+    fn run(&mut self, op: &Op) -> String {
+        let store = self.store;
+        match op.clone() {
+            Op::Register { n, name } => {
+                let name = format!("name{name}");
+                let result = store.register(new_account(n, (name != "name0").then_some(&name))).wait();
+                format!("{result:?} {:?}", store.account(AccountBy::Name(name)).wait())
+            }
+            Op::ReplaceDeviceList { n, expected, number } => {
+                let list = NumberedDeviceList { number, bytes: vec![number as u8; 9].into() };
+                let result = store.replace_device_list(account(n), expected, list).wait();
+                format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
+            }
+            Op::Submit { mailbox, id, size, accepted_at } => {
+                let result = store.submit(address(mailbox), envelope(id, size), accepted_at).wait();
+                let nth = result.as_ref().ok().map(|submitted| {
+                    if matches!(submitted, kuvert_relay::store::Submitted::Stored { .. }) {
+                        self.cursors.push(submitted.cursor());
+                    }
+                    self.nth(submitted.cursor())
+                });
+                let stored = result.map(|submitted| matches!(submitted, kuvert_relay::store::Submitted::Stored { .. }));
+                format!("{stored:?} {nth:?}")
+            }
+            Op::Acknowledge { mailbox, nth } => {
+                format!("{:?}", store.acknowledge(address(mailbox), self.cursor(nth)).wait())
+            }
+            Op::Read { mailbox, after, limit, bytes } => {
+                let page = store.read(address(mailbox), self.cursor(after), limit, bytes).wait().unwrap();
+                let envelopes: Vec<_> = page.envelopes.iter().map(|e| (self.nth(e.cursor), number(e))).collect();
+                format!("{envelopes:?} {}", page.more)
+            }
+            Op::Expire { older_than, budget } => format!("{:?}", store.expire(older_than, budget).wait()),
+            Op::AcknowledgeExpired { mailbox, count } => {
+                format!("{:?}", store.acknowledge_expired(address(mailbox), count).wait())
+            }
+            Op::Publish { n, signed, last_resort, one_time, kem } => {
+                let prekeys = NewPrekeys {
+                    signed: signed.map(signed_key),
+                    last_resort_kem: last_resort.map(signed_key),
+                    one_time: one_time.into_iter().map(unsigned_key).collect(),
+                    one_time_kem: kem.into_iter().map(signed_key).collect(),
+                };
+                format!("{:?}", store.publish_prekeys(address(n), prekeys).wait())
+            }
+            Op::Take { n } => format!("{:?}", store.take_bundle(address(n)).wait()),
+            Op::Checkpoint => format!("{:?}", store.checkpoint().wait()),
+            Op::Reopen => String::new(),
+        }
+    }
+
+    /// Everything that can be seen.
+    fn look(&self) -> String {
+        let mut seen = format!("{:?}", self.store.totals().wait());
+        for n in 1..=ACCOUNTS {
+            let page = self.store.read(address(n), Cursor::START, usize::MAX, usize::MAX).wait().unwrap();
+            let envelopes: Vec<_> = page
+                .envelopes
+                .iter()
+                .map(|e| (self.nth(e.cursor), number(e), e.accepted_at, e.ciphertext.len()))
+                .collect();
+            let waiting = self.store.waiting(address(n)).wait().unwrap();
+            let prekeys = self.store.count_prekeys(address(n)).wait().unwrap();
+            seen += &format!("\n{n}: {envelopes:?} {waiting:?} {prekeys:?}");
+        }
+        seen
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_model_and_sqlite_agree(ops in proptest::collection::vec(op(), 1..80)) {
+        let backend = Sqlite::new();
+        let model = MemoryStore::new();
+        let mut store = backend.open();
+        let mut cursors: HashMap<&str, Vec<Cursor>> = HashMap::from([("sqlite", Vec::new()), ("model", Vec::new())]);
+        for op in &ops {
+            if matches!(op, Op::Reopen) {
+                drop(store);
+                store = backend.open();
+            }
+            let [ours, theirs] = cursors.get_disjoint_mut(["sqlite", "model"]).map(Option::unwrap);
+            let mut ours = Side { store: &*store, cursors: ours };
+            let mut theirs = Side { store: &model, cursors: theirs };
+            prop_assert_eq!(ours.run(op), theirs.run(op), "{:?}", op);
+            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. }) {
+                prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);
+            }
+        }
+        let [ours, theirs] = cursors.get_disjoint_mut(["sqlite", "model"]).map(Option::unwrap);
+        prop_assert_eq!(
+            Side { store: &*store, cursors: ours }.look(),
+            Side { store: &model, cursors: theirs }.look()
+        );
+    }
+}

@@ -1,0 +1,594 @@
+//! The checks.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use kuvert_relay::store::error::MailboxFull;
+use kuvert_relay::store::{
+    AccountBy, Cursor, NewEnvelope, NewPrekeys, NumberedDeviceList, Page, PrekeyCounts, PrekeyKind,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
+    Totals, Unavailable, Waiting,
+};
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+
+use crate::Backend;
+use crate::world::*;
+
+const ALL: (usize, usize) = (usize::MAX, usize::MAX);
+
+// ---- mailboxes
+
+pub fn envelopes_come_out_as_they_went_in<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let with_source = envelope(1, MAX_CIPHERTEXT_BYTES);
+    let without = NewEnvelope { source: None, ..envelope(2, 1) };
+    for (envelope, accepted_at) in [(&with_source, NOW), (&without, NOW + 7)] {
+        let submitted = store.submit(address(1), envelope.clone(), accepted_at).wait().unwrap();
+        assert!(matches!(submitted, Submitted::Stored { .. }));
+    }
+    let page = store.read(address(1), Cursor::START, ALL.0, ALL.1).wait().unwrap();
+    let got: Vec<_> = page.envelopes.iter().map(|e| (e.id, e.source, e.ciphertext.clone(), e.accepted_at)).collect();
+    let want = [(with_source, NOW), (without, NOW + 7)].map(|(e, at)| (e.id, e.source, e.ciphertext, at));
+    assert_eq!(got, want);
+}
+
+pub fn pages_end_at_their_limits_and_have_no_holes<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let cursors: Vec<_> = (0..10)
+        .map(|n| {
+            submit(&*store, 2, 100 + n, NOW);
+            submit(&*store, 1, n, NOW)
+        })
+        .collect();
+    assert!(cursors.is_sorted_by(|a, b| a < b) && cursors[0] > Cursor::START);
+    let read = |after, limit, bytes| {
+        let page = store.read(address(1), after, limit, bytes).wait().unwrap();
+        let cursors: Vec<_> = page.envelopes.iter().map(|envelope| envelope.cursor).collect();
+        (cursors, page.more)
+    };
+    assert_eq!(read(Cursor::START, 4, ALL.1), (cursors[..4].to_vec(), true));
+    assert_eq!(read(cursors[3], 6, ALL.1), (cursors[4..].to_vec(), false));
+    assert_eq!(read(cursors[3], 5, ALL.1), (cursors[4..9].to_vec(), true));
+    assert_eq!(read(cursors[9], 5, ALL.1), (vec![], false));
+    assert_eq!(read(Cursor::START, ALL.0, 30), (cursors[..3].to_vec(), true));
+    assert_eq!(read(Cursor::START, ALL.0, 39), (cursors[..3].to_vec(), true));
+    assert_eq!(read(Cursor::START, ALL.0, 1), (cursors[..1].to_vec(), true), "one that is too large still comes");
+    assert_eq!(read(Cursor::START, ALL.0, 100), (cursors.clone(), false));
+    assert_eq!(read(Cursor::START, 0, ALL.1), (vec![], true));
+    assert_eq!(read(Cursor::new(u64::MAX), 5, ALL.1), (vec![], false));
+}
+
+pub fn mailboxes_are_separate<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    for n in 0..3 {
+        submit(&*store, 1, n, NOW);
+        submit(&*store, 2, 10 + n, NOW);
+    }
+    assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(3));
+    assert_eq!((waiting(&*store, 1), waiting(&*store, 2)), (vec![], vec![10, 11, 12]));
+}
+
+pub fn the_same_envelope_is_stored_once<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let first = submit(&*store, 1, 1, NOW);
+    submit(&*store, 1, 2, NOW);
+    let again = store.submit(address(1), envelope(1, 10), NOW + 1).wait();
+    assert_eq!(again, Ok(Submitted::AlreadyStored { cursor: first }));
+    let elsewhere = store.submit(address(2), envelope(1, 10), NOW).wait().unwrap();
+    assert!(matches!(elsewhere, Submitted::Stored { .. }), "another mailbox is another matter");
+    // In one go, so that both may share a transaction.
+    let twice = [3, 3].map(|n| store.submit(address(1), envelope(n, 10), NOW)).map(|pending| pending.wait().unwrap());
+    assert_eq!(twice[1], Submitted::AlreadyStored { cursor: twice[0].cursor() });
+    assert_eq!((waiting(&*store, 1), waiting(&*store, 2)), (vec![1, 2, 3], vec![1]));
+}
+
+pub fn an_id_may_come_again_once_it_was_delivered<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let first = submit(&*store, 1, 1, NOW);
+    assert_eq!(store.acknowledge(address(1), first).wait(), Ok(1));
+    let again = store.submit(address(1), envelope(1, 10), NOW).wait().unwrap();
+    assert!(matches!(again, Submitted::Stored { cursor } if cursor > first));
+}
+
+pub fn unknown_mailboxes_take_nothing_and_are_empty<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let unknown = address(9);
+    assert_eq!(store.submit(unknown, envelope(1, 10), NOW).wait(), Err(SubmitError::UnknownMailbox));
+    assert_eq!(store.read(unknown, Cursor::START, ALL.0, ALL.1).wait(), Ok(Page::default()));
+    assert_eq!(store.acknowledge(unknown, Cursor::new(u64::MAX)).wait(), Ok(0));
+    assert_eq!(store.waiting(unknown).wait(), Ok(Waiting::default()));
+    assert_eq!(store.acknowledge_expired(unknown, 1).wait(), Ok(()));
+    assert_eq!(store.device(unknown).wait(), Ok(None));
+    assert_eq!(store.count_prekeys(unknown).wait(), Ok(PrekeyCounts::default()));
+    assert_eq!(store.take_bundle(unknown).wait(), Err(TakeBundleError::UnknownDevice));
+    assert_eq!(store.publish_prekeys(unknown, kept_prekeys(1)).wait(), Err(PublishPrekeysError::UnknownDevice));
+}
+
+pub fn oversized_ciphertext_is_refused<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let result = store.submit(address(1), envelope(1, MAX_CIPHERTEXT_BYTES + 1), NOW).wait();
+    assert_eq!(result, Err(SubmitError::TooLarge));
+    assert_eq!(waiting(&*store, 1), []);
+}
+
+pub fn the_quota_of_envelopes_holds<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let max = u32::try_from(MAX_MAILBOX_ENVELOPES).unwrap();
+    let pending: Vec<_> = (0..max).map(|n| store.submit(address(1), envelope(n, 1), NOW)).collect();
+    let cursors: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap().cursor()).collect();
+    let full = || Err(SubmitError::Full(MailboxFull::Envelopes));
+    assert_eq!(store.submit(address(1), envelope(max, 1), NOW).wait(), full());
+    let retried = store.submit(address(1), envelope(0, 1), NOW).wait();
+    assert_eq!(retried, Ok(Submitted::AlreadyStored { cursor: cursors[0] }), "a retry is not told that it is full");
+    submit(&*store, 2, 1, NOW);
+    assert_eq!(store.acknowledge(address(1), cursors[0]).wait(), Ok(1));
+    submit(&*store, 1, max, NOW);
+    assert_eq!(store.submit(address(1), envelope(max + 1, 1), NOW).wait(), full());
+    assert_eq!(store.waiting(address(1)).wait().unwrap().count, MAX_MAILBOX_ENVELOPES);
+}
+
+pub fn the_quota_of_bytes_holds<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let whole = u32::try_from(MAX_MAILBOX_BYTES / MAX_CIPHERTEXT_BYTES as u64).unwrap();
+    for n in 0..whole {
+        store.submit(address(1), envelope(n, MAX_CIPHERTEXT_BYTES), NOW).wait().unwrap();
+    }
+    let left = usize::try_from(MAX_MAILBOX_BYTES).unwrap() - whole as usize * MAX_CIPHERTEXT_BYTES;
+    let full = || Err(SubmitError::Full(MailboxFull::Bytes));
+    assert_eq!(store.submit(address(1), envelope(1000, left + 1), NOW).wait(), full());
+    assert!(store.submit(address(1), envelope(1000, left), NOW).wait().is_ok(), "to the last byte");
+    assert_eq!(store.submit(address(1), envelope(1001, 1), NOW).wait(), full());
+    assert_eq!(store.waiting(address(1)).wait().unwrap().bytes, MAX_MAILBOX_BYTES);
+    assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(u64::from(whole) + 1));
+    submit(&*store, 1, 1001, NOW);
+}
+
+pub fn acknowledging_deletes_up_to_the_cursor_only<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let cursors: Vec<_> = (0..5).map(|n| submit(&*store, 1, n, NOW)).collect();
+    assert_eq!(store.acknowledge(address(1), Cursor::START).wait(), Ok(0));
+    assert_eq!(store.acknowledge(address(1), cursors[1]).wait(), Ok(2));
+    assert_eq!(store.acknowledge(address(1), cursors[1]).wait(), Ok(0), "twice is once");
+    assert_eq!(waiting(&*store, 1), [2, 3, 4]);
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting { count: 3, bytes: 30, expired: 0 }));
+    assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(3));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+}
+
+pub fn cursors_are_never_given_twice<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let mut highest = Cursor::START;
+    for n in 0..20 {
+        let cursor = submit(&*store, 1, n, NOW);
+        assert!(cursor > highest);
+        highest = cursor;
+        assert_eq!(store.acknowledge(address(1), cursor).wait(), Ok(1));
+    }
+}
+
+// ---- expiry
+
+pub fn expiry_takes_the_oldest_first_in_slices<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    for n in 0..10 {
+        submit(&*store, 1 + (n % 2) as u8, n, NOW + u64::from(n) * 10_000);
+    }
+    assert_eq!(store.expire(NOW, 100).wait(), Ok(0), "not a millisecond early");
+    assert_eq!(store.expire(NOW + 50_001, 0).wait(), Ok(0));
+    assert_eq!(store.expire(NOW + 50_001, 4).wait(), Ok(4));
+    assert_eq!((waiting(&*store, 1), waiting(&*store, 2)), (vec![4, 6, 8], vec![5, 7, 9]));
+    assert_eq!(store.expire(NOW + 50_001, 4).wait(), Ok(2));
+    assert_eq!(store.expire(NOW + 50_001, 4).wait(), Ok(0));
+    assert_eq!((waiting(&*store, 1), waiting(&*store, 2)), (vec![6, 8], vec![7, 9]));
+    assert_eq!(store.expire(u64::MAX, 4).wait(), Ok(4));
+    assert_eq!(store.totals().wait().unwrap().waiting, 0);
+}
+
+pub fn expiry_finds_mail_whatever_the_clock_did<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    const HOUR: u64 = 3_600_000;
+    // Ahead, back, a little disorder, far back.
+    let times = [NOW, NOW + 100 * HOUR, NOW + HOUR, NOW + HOUR - 3, NOW + 2 * HOUR, 5, NOW + 3 * HOUR];
+    for (n, accepted_at) in (0..).zip(times) {
+        submit(&*store, 1, n, accepted_at);
+    }
+    assert_eq!(store.expire(NOW + 1, 1).wait(), Ok(1));
+    assert_eq!(store.expire(NOW + 1, 9).wait(), Ok(1));
+    assert_eq!(waiting(&*store, 1), [1, 2, 3, 4, 6]);
+    assert_eq!(store.expire(NOW + HOUR, 9).wait(), Ok(1));
+    assert_eq!(waiting(&*store, 1), [1, 2, 4, 6]);
+    assert_eq!(store.expire(NOW + 4 * HOUR, 9).wait(), Ok(3));
+    assert_eq!(waiting(&*store, 1), [1]);
+    submit(&*store, 1, 10, NOW + 4 * HOUR);
+    assert_eq!(store.expire(NOW + 5 * HOUR, 9).wait(), Ok(1), "mail behind a newer one in an older era");
+    assert_eq!(waiting(&*store, 1), [1]);
+    submit(&*store, 1, u32::MAX, u64::MAX);
+    assert_eq!(store.expire(NOW + 101 * HOUR, 9).wait(), Ok(1));
+    assert_eq!(waiting(&*store, 1), [u32::MAX]);
+}
+
+pub fn expired_mail_is_counted_until_told<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    for n in 0..3 {
+        submit(&*store, 1, n, NOW);
+    }
+    submit(&*store, 1, 3, NOW + 10_000);
+    assert_eq!(store.expire(NOW + 1, 100).wait(), Ok(3));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting { count: 1, bytes: 10, expired: 3 }));
+    assert_eq!(store.waiting(address(2)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(1));
+    assert_eq!(store.acknowledge_expired(address(1), 0).wait(), Ok(()));
+    assert_eq!(store.acknowledge_expired(address(1), 2).wait(), Ok(()));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting { count: 0, bytes: 0, expired: 1 }));
+    submit(&*store, 1, 4, NOW);
+    assert_eq!(store.expire(NOW + 1, 100).wait(), Ok(1));
+    assert_eq!(store.acknowledge_expired(address(1), u64::MAX).wait(), Ok(()));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.acknowledge_expired(address(1), 1).wait(), Ok(()));
+}
+
+// ---- accounts and devices
+
+pub fn accounts_are_found_by_id_and_name<B: Backend>(backend: &B) {
+    let store = backend.open();
+    let mut new = new_account(1, Some("alice"));
+    new.phone = Some("+4930123456".into());
+    store.register(new.clone()).wait().unwrap();
+    store.register(new_account(2, None)).wait().unwrap();
+    let record = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap();
+    assert_eq!(
+        (record.account, record.account_key, &record.device_list, &record.name, &record.phone, record.registered_at),
+        (new.account, new.account_key, &new.device_list, &new.name, &new.phone, new.registered_at)
+    );
+    assert_eq!(record.devices.len(), 1);
+    assert_eq!(record.devices[0].address, address(1));
+    assert_eq!(record.devices[0].signing_key, new.device.signing_key);
+    assert_eq!(record.devices[0].certificate, new.device.certificate);
+    assert_eq!(store.device(address(1)).wait(), Ok(Some(record.devices[0].clone())));
+    assert_eq!(store.account(AccountBy::Name("alice".into())).wait(), Ok(Some(record)));
+    for name in ["Alice", "alic", "alice ", ""] {
+        assert_eq!(store.account(AccountBy::Name(name.into())).wait(), Ok(None), "{name:?}");
+    }
+    assert_eq!(store.account(AccountBy::Id(account(3))).wait(), Ok(None));
+    assert_eq!(store.account(AccountBy::Id(account(2))).wait().unwrap().unwrap().name, None);
+}
+
+pub fn names_and_ids_are_unique<B: Backend>(backend: &B) {
+    let store = backend.open();
+    store.register(new_account(1, Some("alice"))).wait().unwrap();
+    assert_eq!(store.register(new_account(1, Some("other"))).wait(), Err(RegisterError::AccountExists));
+    assert_eq!(store.register(new_account(2, Some("alice"))).wait(), Err(RegisterError::NameTaken));
+    assert_eq!(store.device(address(2)).wait(), Ok(None), "nothing of a refused account is left");
+    assert_eq!(store.account(AccountBy::Name("other".into())).wait(), Ok(None));
+    store.register(new_account(2, Some("bob"))).wait().unwrap();
+    // At the same moment: one of them.
+    let rivals = [3, 4, 5].map(|n| store.register(new_account(n, Some("carol")))).map(|pending| pending.wait());
+    assert_eq!(rivals.iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(store.totals().wait().unwrap().accounts, 3);
+}
+
+pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let list = |number| NumberedDeviceList { number, bytes: vec![number as u8; 200].into() };
+    let replace = |expected, number| store.replace_device_list(account(1), expected, list(number)).wait();
+    assert_eq!(replace(0, 2), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
+    assert_eq!(replace(1, 5), Ok(()));
+    assert_eq!(replace(1, 6), Err(ReplaceDeviceListError::Conflict { stored: 5 }));
+    let stored = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().device_list;
+    assert_eq!(stored, list(5));
+    let unknown = store.replace_device_list(account(9), 1, list(2)).wait();
+    assert_eq!(unknown, Err(ReplaceDeviceListError::UnknownAccount));
+}
+
+// ---- prekeys
+
+pub fn bundles_give_each_one_time_key_once<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys(0..3)).wait().unwrap();
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 3, one_time_kem: 3 }));
+    for id in 0..3 {
+        let bundle = store.take_bundle(address(1)).wait().unwrap();
+        assert_eq!(bundle.certificate, new_account(1, None).device.certificate);
+        assert_eq!(bundle.signed, signed_key(1));
+        assert_eq!((bundle.kem, bundle.kem_is_last_resort), (signed_key(id), false));
+        assert_eq!(bundle.one_time, Some(unsigned_key(id)));
+    }
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts::default()));
+}
+
+pub fn bundles_fall_back_to_the_last_resort<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let mut prekeys = kept_prekeys(1);
+    prekeys.one_time = vec![unsigned_key(7)];
+    store.publish_prekeys(address(1), prekeys).wait().unwrap();
+    let bundle = store.take_bundle(address(1)).wait().unwrap();
+    assert_eq!((bundle.kem, bundle.kem_is_last_resort, bundle.one_time), (signed_key(1), true, Some(unsigned_key(7))));
+    store.publish_prekeys(address(1), kept_prekeys(2)).wait().unwrap();
+    for _ in 0..2 {
+        let bundle = store.take_bundle(address(1)).wait().unwrap();
+        assert_eq!((bundle.kem, bundle.kem_is_last_resort, bundle.one_time), (signed_key(2), true, None));
+        assert_eq!(bundle.signed, signed_key(2));
+    }
+}
+
+pub fn bundles_need_a_signed_and_a_last_resort_key<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    store.publish_prekeys(address(1), one_time_prekeys(0..3)).wait().unwrap();
+    assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::NoPrekeys));
+    let signed_only = NewPrekeys { signed: Some(signed_key(1)), ..NewPrekeys::default() };
+    store.publish_prekeys(address(1), signed_only).wait().unwrap();
+    assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::NoPrekeys));
+    assert_eq!(store.take_bundle(address(2)).wait(), Err(TakeBundleError::NoPrekeys));
+    let counts = store.count_prekeys(address(1)).wait().unwrap();
+    assert_eq!(counts, PrekeyCounts { one_time: 3, one_time_kem: 3 }, "a refusal takes nothing");
+}
+
+pub fn prekey_ids_never_come_back<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    store.publish_prekeys(address(1), kept_prekeys(5)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys([3, 8])).wait().unwrap();
+    for _ in 0..2 {
+        store.take_bundle(address(1)).wait().unwrap();
+    }
+    let publish = |prekeys| store.publish_prekeys(address(1), prekeys).wait();
+    let reused = |kind, id| Err(PublishPrekeysError::Reused { kind, id });
+    for id in [0, 3, 7, 8] {
+        assert_eq!(publish(one_time_prekeys([id])), reused(PrekeyKind::OneTime, id));
+        let kem = NewPrekeys { one_time_kem: vec![signed_key(id)], ..NewPrekeys::default() };
+        assert_eq!(publish(kem), reused(PrekeyKind::OneTimeKem, id));
+    }
+    for id in [4, 5] {
+        assert_eq!(publish(kept_prekeys(id)), reused(PrekeyKind::Signed, id));
+        let last_resort = NewPrekeys { last_resort_kem: Some(signed_key(id)), ..NewPrekeys::default() };
+        assert_eq!(publish(last_resort), reused(PrekeyKind::LastResortKem, id));
+    }
+    assert_eq!(publish(one_time_prekeys([9, 9])), reused(PrekeyKind::OneTime, 9));
+    assert_eq!(publish(one_time_prekeys([10, 9])), reused(PrekeyKind::OneTime, 9));
+    assert_eq!(publish(one_time_prekeys([9, u32::MAX])), Ok(()));
+    assert_eq!(store.publish_prekeys(address(2), one_time_prekeys([3])).wait(), Ok(()), "ids are the device's own");
+}
+
+pub fn publishing_is_all_or_nothing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys([5])).wait().unwrap();
+    let mut prekeys = one_time_prekeys([6]);
+    prekeys.signed = Some(signed_key(2));
+    prekeys.one_time_kem = vec![signed_key(6), signed_key(5)];
+    assert!(store.publish_prekeys(address(1), prekeys).wait().is_err());
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 1, one_time_kem: 1 }));
+    assert_eq!(store.take_bundle(address(1)).wait().unwrap().signed, signed_key(1));
+    assert_eq!(store.publish_prekeys(address(1), one_time_prekeys([6])).wait(), Ok(()));
+}
+
+pub fn one_time_prekeys_are_bounded<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let max = MAX_ONE_TIME_PREKEYS as u32;
+    let publish = |ids| store.publish_prekeys(address(1), ids).wait();
+    let too_many = Err(PublishPrekeysError::TooMany { kind: PrekeyKind::OneTime });
+    assert_eq!(publish(one_time_prekeys(0..max + 1)), too_many);
+    assert_eq!(publish(one_time_prekeys(0..max)), Ok(()));
+    assert_eq!(publish(one_time_prekeys([max])), too_many);
+    assert_eq!(publish(kept_prekeys(1)), Ok(()));
+    store.take_bundle(address(1)).wait().unwrap();
+    assert_eq!(publish(one_time_prekeys([max])), Ok(()));
+}
+
+pub fn concurrent_takers_never_share_a_key<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    let max = MAX_ONE_TIME_PREKEYS as u32;
+    store.publish_prekeys(address(1), one_time_prekeys(10..10 + max)).wait().unwrap();
+    let taken: Vec<_> = thread::scope(|scope| {
+        let takers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| (0..20).map(|_| store.take_bundle(address(1)).wait().unwrap()).collect::<Vec<_>>()))
+            .collect();
+        takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect()
+    });
+    let one_time: Vec<_> = taken.iter().filter_map(|bundle| bundle.one_time.as_ref()).map(|key| key.id).collect();
+    let kem: Vec<_> = taken.iter().filter(|bundle| !bundle.kem_is_last_resort).map(|bundle| bundle.kem.id).collect();
+    for ids in [one_time, kem] {
+        assert_eq!(ids.len() as u32, max);
+        assert_eq!(ids.into_iter().collect::<HashSet<_>>(), (10..10 + max).collect());
+    }
+}
+
+// ---- many at once
+
+pub fn a_caller_s_submits_keep_their_order<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let pending: Vec<_> = (0..3_000).map(|n| store.submit(address(1), envelope(n, 10), NOW)).collect();
+    let cursors: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap().cursor()).collect();
+    assert!(cursors.is_sorted_by(|a, b| a < b));
+    assert_eq!(waiting(&*store, 1), (0..3_000).collect::<Vec<_>>());
+}
+
+pub fn concurrent_submitters_and_a_reader_see_no_holes<B: Backend>(backend: &B) {
+    const SENDERS: u32 = 4;
+    const EACH: u32 = 300;
+    let store = backend.open();
+    register(&*store, 1);
+    let done = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut seen, mut after) = (Vec::new(), Cursor::START);
+            loop {
+                let last = done.load(Ordering::SeqCst);
+                let page = store.read(address(1), after, 7, usize::MAX).wait().unwrap();
+                after = page.envelopes.last().map_or(after, |envelope| envelope.cursor);
+                let empty = page.envelopes.is_empty();
+                seen.extend(page.envelopes);
+                if seen.len() % 3 == 0 {
+                    store.acknowledge(address(1), after).wait().unwrap();
+                }
+                if last && empty {
+                    return seen;
+                }
+            }
+        });
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let store = &store;
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        submit(&**store, 1, sender * 10_000 + n, NOW);
+                    }
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap()
+    });
+    assert!(seen.is_sorted_by(|a, b| a.cursor < b.cursor));
+    for sender in 0..SENDERS {
+        let of_sender: Vec<_> = seen.iter().map(number).filter(|n| n / 10_000 == sender).collect();
+        assert_eq!(of_sender, (0..EACH).map(|n| sender * 10_000 + n).collect::<Vec<_>>());
+    }
+}
+
+// ---- the whole
+
+pub fn totals_add_up<B: Backend>(backend: &B) {
+    let store = backend.open();
+    assert_eq!(store.totals().wait(), Ok(Totals::default()));
+    register(&*store, 3);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys(0..4)).wait().unwrap();
+    store.take_bundle(address(1)).wait().unwrap();
+    for n in 0..3 {
+        submit(&*store, 2, n, NOW);
+    }
+    store.submit(address(3), envelope(9, 5), NOW).wait().unwrap();
+    let want = Totals { accounts: 3, devices: 3, waiting: 4, waiting_bytes: 35, one_time_prekeys: 6 };
+    assert_eq!(store.totals().wait(), Ok(want));
+    store.checkpoint().wait().unwrap();
+    assert_eq!(store.totals().wait(), Ok(want));
+}
+
+pub fn a_closed_store_refuses<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let before = store.submit(address(1), envelope(1, 10), NOW);
+    let close = store.close();
+    assert!(before.wait().is_ok(), "what was asked before is done");
+    assert_eq!(close.wait(), Ok(()));
+    let stopped = || StoreError::Unavailable(Unavailable::Stopped);
+    assert_eq!(store.submit(address(1), envelope(2, 10), NOW).wait(), Err(stopped().into()));
+    assert_eq!(store.read(address(1), Cursor::START, 1, 1).wait(), Err(stopped()));
+    assert_eq!(store.waiting(address(1)).wait(), Err(stopped()));
+    assert_eq!(store.close().wait(), Err(stopped()));
+}
+
+// ---- durable backends
+
+pub fn everything_survives_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    store.register(new_account(1, Some("alice"))).wait().unwrap();
+    store.register(new_account(2, None)).wait().unwrap();
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys(0..4)).wait().unwrap();
+    store.take_bundle(address(1)).wait().unwrap();
+    for n in 0..5 {
+        submit(&*store, 1, n, NOW + u64::from(n) * 10_000);
+    }
+    store.expire(NOW + 10_001, 10).wait().unwrap();
+    let cursor = store.read(address(1), Cursor::START, 1, 1).wait().unwrap().envelopes[0].cursor;
+    store.acknowledge(address(1), cursor).wait().unwrap();
+    let look = |store: &dyn kuvert_relay::store::Store| {
+        (
+            store.totals().wait().unwrap(),
+            store.account(AccountBy::Name("alice".into())).wait().unwrap(),
+            store.read(address(1), Cursor::START, ALL.0, ALL.1).wait().unwrap(),
+            store.waiting(address(1)).wait().unwrap(),
+            store.count_prekeys(address(1)).wait().unwrap(),
+        )
+    };
+    let before = look(&*store);
+    assert_eq!(before.3, Waiting { count: 2, bytes: 20, expired: 2 });
+    store.close().wait().unwrap();
+    drop(store);
+    let store = backend.open();
+    assert_eq!(look(&*store), before);
+    store.acknowledge_expired(address(1), 1).wait().unwrap();
+    drop(store);
+    assert_eq!(backend.open().waiting(address(1)).wait().unwrap().expired, 1);
+}
+
+pub fn cursors_rise_over_restarts<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let mut highest = submit(&*store, 1, 0, NOW);
+    drop(store);
+    for n in 1..5 {
+        let store = backend.open();
+        store.acknowledge(address(1), highest).wait().unwrap();
+        let cursor = submit(&*store, 1, n, NOW);
+        assert!(cursor > highest);
+        highest = cursor;
+        drop(store);
+        // Without writing anything.
+        drop(backend.open());
+    }
+}
+
+pub fn deduplication_survives_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let cursor = submit(&*store, 1, 1, NOW);
+    drop(store);
+    let again = backend.open().submit(address(1), envelope(1, 10), NOW).wait();
+    assert_eq!(again, Ok(Submitted::AlreadyStored { cursor }));
+}
+
+pub fn prekey_ids_survive_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys([4])).wait().unwrap();
+    store.take_bundle(address(1)).wait().unwrap();
+    drop(store);
+    let store = backend.open();
+    assert!(store.take_bundle(address(1)).wait().unwrap().kem_is_last_resort);
+    let again = store.publish_prekeys(address(1), one_time_prekeys([4])).wait();
+    assert_eq!(again, Err(PublishPrekeysError::Reused { kind: PrekeyKind::OneTime, id: 4 }));
+    assert!(store.publish_prekeys(address(1), kept_prekeys(1)).wait().is_err());
+    assert_eq!(store.publish_prekeys(address(1), one_time_prekeys([5])).wait(), Ok(()));
+}
+
+pub fn dropping_finishes_what_was_asked<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    for n in 0..500 {
+        drop(store.submit(address(1), envelope(n, 10), NOW));
+    }
+    drop(store);
+    assert_eq!(waiting(&*backend.open(), 1), (0..500).collect::<Vec<_>>());
+}

@@ -1,0 +1,1 @@
+//! Seeded worlds, faulty links and malicious relays for the tests of Kuvert.

@@ -1,0 +1,210 @@
+//! A thousand messages each way between two client processes, while clients and relay are killed at random. Each message is
+//! shown exactly once and in order.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Home, Random, Relay, alice_and_bob, find, texts};
+
+const MESSAGES: usize = 1000;
+
+/// The whole test has to be done by then.
+const LIMIT: Duration = Duration::from_secs(420);
+
+/// Texts that name their number.
+fn text(number: usize) -> String {
+    format!("message {number:04}")
+}
+
+struct World {
+    relay: Mutex<Relay>,
+    done: AtomicBool,
+    failed: AtomicBool,
+    kills: AtomicUsize,
+    relay_kills: AtomicUsize,
+    begun: Instant,
+}
+
+impl World {
+    /// Whether everything has been received. Ends the thread when another one failed.
+    fn is_done(&self) -> bool {
+        assert!(self.begun.elapsed() < LIMIT, "not done after {LIMIT:?}");
+        assert!(!self.failed.load(Ordering::SeqCst), "another thread failed");
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+/// Tells the other threads when the one that holds it panics.
+struct Alarm<'a>(&'a World);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Sends all texts through `send --lines`, killed again and again, and begun anew behind the last text that is in the store.
+fn send_all(world: &World, home: &Home, to: &str, mut random: Random) {
+    let _alarm = Alarm(world);
+    loop {
+        assert!(!world.is_done(), "sending outlasted receiving");
+        let history = home.ok(&["history", to]);
+        let queued = history.iter().filter(|message| message["direction"] == "out").count();
+        if queued >= MESSAGES {
+            break;
+        }
+        let mut running = home.start(&["send", to, "--lines"]);
+        let life = random.millis(150, 1500);
+        let begun = Instant::now();
+        let lines: String = (queued..MESSAGES).map(|number| text(number) + "\n").collect();
+        // Written from a thread: a killed process must not block the test in a full pipe.
+        if !running.write(&lines) {
+            continue;
+        }
+        running.close_stdin();
+        while begun.elapsed() < life && !running.has_ended() {
+            let _ = running.next_within(Duration::from_millis(20));
+        }
+        if !running.has_ended() {
+            world.kills.fetch_add(1, Ordering::SeqCst);
+        }
+        running.kill();
+    }
+    // What was queued and not sent goes out with any command that reaches the relay.
+    while find(&home.ok(&["whoami"]), "whoami")["queued"] != 0 {
+        world.is_done();
+        home.run(&["receive", "--max", "0"]);
+    }
+}
+
+/// Receives through `receive --follow`, killed again and again. Returns what each process printed.
+fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String>> {
+    let _alarm = Alarm(world);
+    let mut printed: Vec<Vec<String>> = Vec::new();
+    let last = text(MESSAGES - 1);
+    loop {
+        world.is_done();
+        let mut running = home.start(&["receive", "--follow"]);
+        let life = random.millis(200, 2000);
+        let begun = Instant::now();
+        let mut finished = false;
+        while begun.elapsed() < life && !running.has_ended() {
+            if let Ok(object) = running.next_within(Duration::from_millis(20)) {
+                finished |= object["text"] == last.as_str();
+                if finished {
+                    break;
+                }
+            }
+        }
+        if !running.has_ended() {
+            world.kills.fetch_add(1, Ordering::SeqCst);
+        }
+        let seen: Vec<Value> = running.kill();
+        finished |= seen.iter().any(|object| object["text"] == last.as_str());
+        printed.push(texts(&seen));
+        if finished {
+            // Nothing may come after the last one.
+            printed.push(texts(&home.ok(&["receive"])));
+            return printed;
+        }
+    }
+}
+
+fn kill_relay(world: &World, mut random: Random) {
+    let _alarm = Alarm(world);
+    while !world.is_done() {
+        let until = Instant::now() + random.millis(1500, 4000);
+        while Instant::now() < until && !world.done.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mut relay = world.relay.lock().unwrap();
+        relay.kill();
+        relay.start_again(&[]);
+        world.relay_kills.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Each message once and in order. A process that was killed between printing and noting that it printed prints that one
+/// message again the next time: such repetitions are counted, and only allowed there.
+fn check(printed: &[Vec<String>]) -> usize {
+    let mut repeated = 0;
+    let mut all: Vec<&String> = Vec::new();
+    for of_process in printed {
+        for (place, text) in of_process.iter().enumerate() {
+            if place == 0 && all.last() == Some(&text) {
+                repeated += 1;
+            } else {
+                all.push(text);
+            }
+        }
+    }
+    let expected: Vec<String> = (0..MESSAGES).map(text).collect();
+    let wrong = all.iter().zip(&expected).position(|(shown, expected)| *shown != expected);
+    assert_eq!(
+        wrong,
+        None,
+        "at {wrong:?}: {:?}",
+        wrong.map(|wrong| &all[wrong.saturating_sub(2)..(wrong + 3).min(all.len())])
+    );
+    assert_eq!(all.len(), MESSAGES);
+    repeated
+}
+
+#[test]
+fn a_thousand_messages_each_way_survive_random_kills() {
+    let mut random = Random::seeded("a_thousand_messages");
+    let mut fork = || Random::from_seed(random.next());
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let world = World {
+        relay: Mutex::new(relay),
+        done: AtomicBool::new(false),
+        failed: AtomicBool::new(false),
+        kills: AtomicUsize::new(0),
+        relay_kills: AtomicUsize::new(0),
+        begun: Instant::now(),
+    };
+    let (seeds_alice, seeds_bob, seed_relay) = ((fork(), fork()), (fork(), fork()), fork());
+    let (to_alice, to_bob) = std::thread::scope(|scope| {
+        let senders = [
+            scope.spawn(|| send_all(&world, &alice, "bob", seeds_alice.0)),
+            scope.spawn(|| send_all(&world, &bob, "alice", seeds_bob.0)),
+        ];
+        let at_alice = scope.spawn(|| receive_all(&world, &alice, seeds_alice.1));
+        let at_bob = scope.spawn(|| receive_all(&world, &bob, seeds_bob.1));
+        let killer = scope.spawn(|| kill_relay(&world, seed_relay));
+        let received = (at_alice.join().unwrap(), at_bob.join().unwrap());
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        world.done.store(true, Ordering::SeqCst);
+        killer.join().unwrap();
+        received
+    });
+    let repeated = check(&to_alice) + check(&to_bob);
+    // The stores agree: each once, in order, on both sides.
+    for (home, who) in [(&alice, "bob"), (&bob, "alice")] {
+        let history = home.ok(&["history", who]);
+        for direction in ["in", "out"] {
+            let texts: Vec<&str> = history
+                .iter()
+                .filter(|message| message["direction"] == direction)
+                .map(|message| message["text"].as_str().unwrap())
+                .collect();
+            assert_eq!(texts, (0..MESSAGES).map(text).collect::<Vec<_>>(), "{who} {direction}");
+        }
+    }
+    let (kills, relay_kills) = (world.kills.load(Ordering::SeqCst), world.relay_kills.load(Ordering::SeqCst));
+    eprintln!(
+        "{} s, {kills} clients and {relay_kills} relays killed, {repeated} messages printed again after a kill",
+        world.begun.elapsed().as_secs()
+    );
+    assert!(kills >= 10 && relay_kills >= 2, "too few kills to mean anything");
+    assert!(repeated <= kills, "one for each kill at most");
+}

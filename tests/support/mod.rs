@@ -1,0 +1,526 @@
+//! Real programs for end-to-end tests: a relay, homes, commands. Everything that is started ends when its value is dropped.
+
+#![allow(dead_code)] // every test file uses its own part of this
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Nothing in these tests takes longer than this on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at something that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
+
+/// The program under test.
+pub fn kuvert() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_kuvert"))
+}
+
+/// `kuvert-relay` beside it, built if it is not there or older than its library.
+pub fn kuvert_relay() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let directory = kuvert().parent().unwrap();
+        let program = directory.join("kuvert-relay");
+        let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let (built, library) = (changed(&program), changed(&directory.join("libkuvert_relay.rlib")));
+        if built.is_none() || library > built {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--quiet", "-p", "kuvert-relay", "--bin", "kuvert-relay"]);
+            cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+            cargo.env("CARGO_TARGET_DIR", directory.parent().unwrap());
+            if directory.ends_with("release") {
+                cargo.arg("--release");
+            }
+            assert!(cargo.status().unwrap().success(), "kuvert-relay cannot be built");
+        }
+        program
+    })
+}
+
+/// A command without the settings of whoever runs the tests.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KUVERT_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A relay in a directory of its own.
+pub struct Relay {
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+    pub address: String,
+    starts: usize,
+}
+
+impl Relay {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let mut relay =
+            Self { directory: tempfile::tempdir().unwrap(), child: None, address: String::new(), starts: 0 };
+        relay.launch(0, arguments);
+        relay
+    }
+
+    /// Starts it again on the same port.
+    pub fn start_again(&mut self, arguments: &[&str]) {
+        let host = self.address.trim_start_matches("kuvert://").split('#').next().unwrap();
+        let port = host.rsplit(':').next().unwrap().parse().unwrap();
+        self.kill();
+        self.launch(port, arguments);
+    }
+
+    fn launch(&mut self, port: u16, arguments: &[&str]) {
+        let ready = self.directory.path().join("ready");
+        let _ = fs::remove_file(&ready);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let mut child = clean(kuvert_relay())
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--data")
+            .arg(self.data())
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        let address = loop {
+            if let Ok(address) = fs::read_to_string(&ready) {
+                break address.trim().to_owned();
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the relay ended with {status}: {}", self.log());
+            }
+            assert!(begun.elapsed() < PATIENCE, "the relay is not ready");
+            std::thread::sleep(LOOK_AGAIN);
+        };
+        assert!(self.address.is_empty() || self.address == address, "the relay's address changed");
+        self.address = address;
+        self.child = Some(child);
+        self.starts += 1;
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// Everything that it wrote to stderr, over all starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM; it has to end with 0.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        signal(&child, Signal::TERM);
+        let status = wait(&mut child);
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// What `kuvert-relay inspect --json` prints.
+    pub fn inspect(&self) -> Vec<Value> {
+        let output = clean(kuvert_relay()).args(["--json", "inspect", "--data"]).arg(self.data()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        objects(&output.stdout)
+    }
+
+    /// How many envelopes wait.
+    pub fn waiting(&self) -> u64 {
+        find(&self.inspect(), "relay")["waiting"].as_u64().unwrap()
+    }
+
+    /// The sealed bytes that wait, from the relay's own database.
+    pub fn ciphertexts(&self) -> Vec<Vec<u8>> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(self.data().join("relay.db"), flags).unwrap();
+        database.busy_timeout(PATIENCE).unwrap();
+        let mut statement = database.prepare("SELECT ciphertext FROM envelope").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// The bytes of all files in its directory.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        read_all(&self.data(), &mut files);
+        files
+    }
+
+    /// Whether any of its files holds these bytes.
+    pub fn holds(&self, needle: &[u8]) -> bool {
+        self.files().iter().any(|(_, bytes)| contains(bytes, needle))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the relay's log ({} starts):\n{}", self.starts, tail(&self.log(), 40));
+        }
+    }
+}
+
+fn read_all(directory: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if let Ok(bytes) = fs::read(&path) {
+            into.push((path, bytes));
+        }
+    }
+}
+
+/// Whether `needle` stands in `haystack`.
+pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    let Some(first) = needle.first() else { return true };
+    let mut rest = haystack;
+    while let Some(place) = rest.iter().position(|byte| byte == first) {
+        if rest[place..].starts_with(needle) {
+            return true;
+        }
+        rest = &rest[place + 1..];
+    }
+    false
+}
+
+/// A home directory with an account, or without one yet.
+pub struct Home {
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    pub fn empty() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A registered account.
+    pub fn registered(relay: &Relay, name: &str) -> Self {
+        let home = Self::empty();
+        home.ok(&["register", "--relay", &relay.address, "--name", name]);
+        home
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = clean(kuvert());
+        command.arg("--json").arg("--home").arg(self.path()).args(arguments);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        self.feed(arguments, b"")
+    }
+
+    /// Runs a command with something on stdin.
+    pub fn feed(&self, arguments: &[&str], stdin: &[u8]) -> Done {
+        Done::of(self.command(arguments), stdin, arguments)
+    }
+
+    /// Runs a command that has to succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Vec<Value> {
+        self.run(arguments).ok()
+    }
+
+    /// Starts a command and reads along.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
+    }
+
+    /// The texts of the messages that a `receive` prints now.
+    pub fn receive(&self) -> Vec<String> {
+        texts(&self.ok(&["receive"]))
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub objects: Vec<Value>,
+    pub stderr: String,
+    what: String,
+}
+
+impl Done {
+    fn of(mut command: Command, stdin: &[u8], arguments: &[&str]) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let input = stdin.to_vec();
+        // A command that fails before it reads closes the pipe.
+        let feeder = std::thread::spawn(move || drop(pipe.write_all(&input)));
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        Self {
+            code: status.code(),
+            objects: objects(&stdout),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            what: arguments.join(" "),
+        }
+    }
+
+    pub fn ok(self) -> Vec<Value> {
+        assert_eq!(self.code, Some(0), "{}: {:?} {}", self.what, self.objects, self.stderr);
+        self.objects
+    }
+
+    /// It has to fail with this code, and say what to do in some words.
+    pub fn fails_with(self, code: &str) -> Vec<Value> {
+        assert_eq!(self.code, Some(1), "{}: {:?} {}", self.what, self.objects, self.stderr);
+        let error = find(&self.objects, "error");
+        assert_eq!(error["code"], code, "{}: {error}", self.what);
+        assert!(error["message"].as_str().unwrap().split(' ').count() > 3, "{}: {error}", self.what);
+        self.objects
+    }
+}
+
+/// A command that is running.
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    pub seen: Vec<Value>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).split(b'\n') {
+                // A line that a kill cut off is no line.
+                let Some(value) = line.ok().and_then(|line| serde_json::from_slice(&line).ok()) else { return };
+                if send.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new() }
+    }
+
+    /// The next object; none at the end of the output or after `patience`.
+    pub fn next_within(&mut self, patience: Duration) -> Result<Value, RecvTimeoutError> {
+        let value = self.lines.recv_timeout(patience)?;
+        self.seen.push(value.clone());
+        Ok(value)
+    }
+
+    /// Reads until an object of this type comes.
+    pub fn until(&mut self, kind: &str) -> Value {
+        loop {
+            match self.next_within(PATIENCE) {
+                Ok(value) if value["type"] == kind => return value,
+                Ok(_) => {}
+                Err(error) => {
+                    let stderr = self.stderr();
+                    panic!("no {kind} ({error}): {:?} {stderr}", self.seen)
+                }
+            }
+        }
+    }
+
+    pub fn write(&mut self, text: &str) -> bool {
+        self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok())
+    }
+
+    /// End of stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        signal(&self.child, Signal::INT);
+    }
+
+    pub fn terminate(&self) {
+        signal(&self.child, Signal::TERM);
+    }
+
+    /// SIGKILL; returns what it had printed.
+    pub fn kill(mut self) -> Vec<Value> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.rest()
+    }
+
+    /// Waits for the end; the exit code and everything that was printed.
+    pub fn wait(mut self) -> (Option<i32>, Vec<Value>) {
+        let status = wait(&mut self.child);
+        (status.code(), self.rest())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    fn rest(&mut self) -> Vec<Value> {
+        // The reader ends with the pipe, and the pipe with the process.
+        while self.next_within(PATIENCE).is_ok() {}
+        std::mem::take(&mut self.seen)
+    }
+
+    fn stderr(&mut self) -> String {
+        let _ = self.child.kill();
+        let mut text = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    // A process that has just ended cannot be signalled: fine.
+    let _ = kill_process(pid, signal);
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("the process does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until something holds; panics with `what` if it never does.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "still not after {PATIENCE:?}: {what}");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// JSON lines.
+pub fn objects(stdout: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8(stdout.to_vec()).expect("stdout is UTF-8");
+    text.lines()
+        .map(|line| {
+            let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(object["type"].is_string(), "an object without a type: {line}");
+            object
+        })
+        .collect()
+}
+
+/// The first object of a type.
+pub fn find<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects.iter().find(|object| object["type"] == kind).unwrap_or_else(|| panic!("no {kind} in {objects:?}"))
+}
+
+/// All objects of a type.
+pub fn all<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["type"] == kind).collect()
+}
+
+/// The texts of all messages.
+pub fn texts(objects: &[Value]) -> Vec<String> {
+    all(objects, "message").iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect()
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// SplitMix64: numbers for tests that a seed repeats.
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded by `KUVERT_TEST_SEED`, else by the clock. Prints the seed.
+    pub fn seeded(test: &str) -> Self {
+        let seed = match std::env::var("KUVERT_TEST_SEED") {
+            Ok(seed) => seed.parse().expect("KUVERT_TEST_SEED is a number"),
+            Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into(),
+        };
+        eprintln!("{test}: KUVERT_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// For a thread of its own.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// From `low` to below `high` milliseconds.
+    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(low + self.next() % (high - low))
+    }
+}
+
+/// Alice and Bob at one relay, who know each other: Alice has Bob from his link, Bob has Alice by name.
+pub fn alice_and_bob(relay: &Relay) -> (Home, Home) {
+    let alice = Home::registered(relay, "alice");
+    let bob = Home::registered(relay, "bob");
+    let link = find(&bob.ok(&["invite"]), "invite")["link"].as_str().unwrap().to_owned();
+    let contact = find(&alice.ok(&["contact", "add", &link]), "contact").clone();
+    assert_eq!((&contact["alias"], &contact["verified"]), (&"bob".into(), &true.into()));
+    let contact = find(&bob.ok(&["contact", "add", "alice"]), "contact").clone();
+    assert_eq!((&contact["alias"], &contact["verified"]), (&"alice".into(), &false.into()));
+    (alice, bob)
+}
