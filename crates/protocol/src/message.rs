@@ -1,4 +1,4 @@
-//! Session messages as bytes: fixed layouts, one spelling each (PROTOCOL.md, Messages). Integers are big-endian.
+//! Session messages as bytes: fixed layouts, one spelling each (PROTOCOL.md, Session messages). Integers are big-endian.
 //!
 //! ```text
 //! RatchetMessage: version u8 = 1 ‖ kind u8 = 2 ‖ sealed header 232 ‖ ciphertext, a padded length ‖ tag 16

@@ -41,15 +41,16 @@ use crate::scka::{Epoch, OutputKey, SCKA_MESSAGE_LEN, Scka, SckaError, SckaFailu
 /// Bytes of the ratchet's part of a message header: `agreement message (139) ‖ n (4, big-endian)`.
 pub const PQ_HEADER_LEN: usize = SCKA_MESSAGE_LEN + 4;
 
-/// Message keys skipped by one message, at most. The curve ratchet lets one message skip 1,000 keys in the old chain and
-/// 1,000 in the new one, and both may lie in one epoch here.
+/// Message keys skipped by one message, at most. The curve ratchet bounds one jump to 1,000, but several of its chains may
+/// lie in one epoch here, each with keys that it left behind.
 pub const MAX_SKIP: u32 = 2_000;
 
 /// Skipped message keys kept in all; above that the oldest go. As many as the curve ratchet keeps.
 pub const MAX_SKIPPED_KEYS: usize = 2_000;
 
-/// Epochs kept besides the newest, with their receiving chains and skipped keys. An epoch takes at least two changes of
-/// direction each way and the curve ratchet keeps five header keys, so nothing older could be decrypted anyway.
+/// Epochs kept besides the newest, with their receiving chains and skipped keys. An epoch takes many changes of direction and
+/// the curve ratchet keeps five header keys, so older epochs matter only to a message that was held back while more than a
+/// hundred others passed: it is lost.
 pub const MAX_OLD_EPOCHS: u64 = 4;
 
 pub(crate) const START: Label = label("Kuvert/1 pq ratchet start");

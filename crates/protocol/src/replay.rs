@@ -1,7 +1,7 @@
 //! The memory of first messages that used a last-resort KEM prekey. A one-time prekey is deleted with its first message, so
 //! a replay of that message finds nothing; a last-resort key stays, so a replay would open once its session is forgotten.
 //!
-//! An entry is `HMAC(SK, label)`: it follows from what was agreed, not from the bytes that were sent. PROTOCOL.md, Replays.
+//! An entry is `HMAC(SK, label)`: it follows from what was agreed, not from the bytes that were sent. PROTOCOL.md, Sessions.
 
 use alloc::vec::Vec;
 

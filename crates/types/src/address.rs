@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, Reader, decimal};
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -157,8 +157,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, DecodeError> {
         let (account, device) = text.split_once('.').ok_or(DecodeError::Value)?;
-        let device = device.parse().map_err(|_| DecodeError::Value)?;
-        Ok(Self { account: account.parse()?, device: DeviceId::new(device)? })
+        let device = DeviceId::new(decimal(device).ok_or(DecodeError::Value)?)?;
+        Ok(Self { account: account.parse()?, device })
     }
 }
 
@@ -182,5 +182,9 @@ mod tests {
         bytes[19] = 0;
         assert_eq!(Address::try_from(bytes.as_slice()), Err(DecodeError::Value));
         assert!("abc.1".parse::<Address>().is_err());
+        let account = AccountId::from_bytes([1; 16]);
+        for device in ["", "0", "01", "+1", "1 "] {
+            assert!(alloc::format!("{account}.{device}").parse::<Address>().is_err(), "{device}");
+        }
     }
 }

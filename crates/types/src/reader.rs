@@ -14,6 +14,12 @@ pub enum DecodeError {
     Value,
 }
 
+/// A number above zero as people write it: digits only, no leading zero, no sign. One spelling for each.
+pub(crate) fn decimal(text: &str) -> Option<u32> {
+    let canonical = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    canonical.then(|| text.parse().ok()).flatten()
+}
+
 /// Takes fields from the front of a byte string. Never panics.
 #[derive(Clone, Debug)]
 pub struct Reader<'a>(&'a [u8]);

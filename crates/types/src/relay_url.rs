@@ -6,7 +6,7 @@ use core::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::reader::DecodeError;
+use crate::reader::{DecodeError, decimal};
 
 /// Where a relay listens and the SHA-256 of its TLS key (the certificate's SubjectPublicKeyInfo, DER).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -68,17 +68,16 @@ impl FromStr for RelayUrl {
         let rest = text.trim().strip_prefix("kuvert://").ok_or(RelayUrlError::Scheme)?;
         let (host_port, fingerprint) = rest.split_once('#').ok_or(RelayUrlError::Fingerprint)?;
         let (host, port) = host_port.rsplit_once(':').ok_or(RelayUrlError::HostPort)?;
-        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let host = match bracketed {
-            Some(inner) => inner,
-            None if host.contains(':') => return Err(RelayUrlError::HostPort),
-            None => host,
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(inner) if inner.contains(':') => inner,
+            None if !host.contains(':') => host,
+            _ => return Err(RelayUrlError::HostPort),
         };
         let plausible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '%' | '_');
         if host.is_empty() || !host.chars().all(plausible) {
             return Err(RelayUrlError::HostPort);
         }
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or(RelayUrlError::HostPort)?;
+        let port = decimal(port).and_then(|port| u16::try_from(port).ok()).ok_or(RelayUrlError::HostPort)?;
         let fingerprint = Self::parse_fingerprint(fingerprint).map_err(|_| RelayUrlError::Fingerprint)?;
         Ok(Self { host: host.to_string(), port, fingerprint })
     }
@@ -104,5 +103,9 @@ mod tests {
         assert_eq!(good[..good.len() - 1].parse::<RelayUrl>(), Err(RelayUrlError::Fingerprint));
         assert_eq!(good.replace(":1#", ":0#").parse::<RelayUrl>(), Err(RelayUrlError::HostPort));
         assert_eq!(good.replace("h:1", "::1:1").parse::<RelayUrl>(), Err(RelayUrlError::HostPort));
+        // One spelling each.
+        for other in ["h:+1", "h:01", "h:65537", "[h]:1"] {
+            assert_eq!(good.replace("h:1", other).parse::<RelayUrl>(), Err(RelayUrlError::HostPort), "{other}");
+        }
     }
 }

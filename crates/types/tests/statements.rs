@@ -1,5 +1,7 @@
 //! Signed statements: what is accepted, and that nothing else is.
 
+#![allow(clippy::unwrap_used)]
+
 use ed25519_dalek::{Signer, SigningKey};
 use kuvert_types::certificate::CertificateBody;
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody, DeviceListConflict};

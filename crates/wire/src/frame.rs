@@ -13,8 +13,8 @@ const _: () = assert!(MAX_FRAME_BYTES < 1 << (7 * MAX_LENGTH_BYTES));
 /// Why a stream cannot be cut into frames any further. The connection is of no use after that.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The announced length is over [`MAX_FRAME_BYTES`].
-    #[error("frame longer than {MAX_FRAME_BYTES} bytes")]
+    /// The announced length is over the limit, at most [`MAX_FRAME_BYTES`].
+    #[error("frame too long")]
     TooLarge,
     /// The body is not the message that belongs here.
     #[error("frame cannot be read: {0}")]
@@ -39,20 +39,28 @@ pub fn encode(message: &impl Message, out: &mut BytesMut) -> Result<(), FrameErr
 /// # Errors
 /// See [`FrameError`].
 pub fn decode<M: Message + Default>(input: &mut BytesMut) -> Result<Option<M>, FrameError> {
-    match take(input)? {
+    decode_within(MAX_FRAME_BYTES, input)
+}
+
+/// As [`decode`], for frames of at most `limit` bytes, itself at most [`MAX_FRAME_BYTES`].
+///
+/// # Errors
+/// See [`FrameError`].
+pub fn decode_within<M: Message + Default>(limit: usize, input: &mut BytesMut) -> Result<Option<M>, FrameError> {
+    match take(limit.min(MAX_FRAME_BYTES), input)? {
         Some(body) => Ok(Some(M::decode(body)?)),
         None => Ok(None),
     }
 }
 
-fn take(input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+fn take(limit: usize, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
     let mut length = 0;
     for (i, byte) in input.iter().take(MAX_LENGTH_BYTES).enumerate() {
         length |= usize::from(byte & 0x7F) << (7 * i);
         if byte & 0x80 != 0 {
             continue;
         }
-        if length > MAX_FRAME_BYTES {
+        if length > limit {
             return Err(FrameError::TooLarge);
         }
         let header = i + 1;
@@ -96,6 +104,9 @@ mod tests {
         for bytes in [&[0xFF, 0xFF, 0xFF][..], &[0xFF, 0xFF, 0x7F], &[0x81, 0x80, 0x08], &[0x80, 0x80, 0x80, 0x00]] {
             assert_eq!(decode::<ClientFrame>(&mut BytesMut::from(bytes)), Err(FrameError::TooLarge), "{bytes:x?}");
         }
+        let mut whole = BytesMut::new();
+        encode(&submit(5_000), &mut whole).unwrap();
+        assert_eq!(decode_within::<ClientFrame>(4_096, &mut whole), Err(FrameError::TooLarge));
         assert_eq!(encode(&submit(MAX_FRAME_BYTES), &mut BytesMut::new()), Err(FrameError::TooLarge));
     }
 

@@ -24,7 +24,7 @@
 //!   │        ▼                                           │        │ acknowledgement         │ acknowledg. │
 //!   │   EkSentCt1Received    Nothing                     │        ▼                         │             │
 //!   │        │ Ciphertext2, all                          │   Ct1Acknowledged      Nothing   │             │
-//!   │        ║ ══► output key e                          │        │ Vector, all             │             │
+//!   │        ║ ══► output key e                          │        │ the same, acknowledging │             │
 //!   │        ▼                                           │        ▼                         ▼             ▼
 //!   │   encapsulator, epoch e+1                          │   Ct2Sampled ◄───────────────────┴─────────────┘
 //!   │        : NoHeaderReceived                          │        │           sends Ciphertext2
@@ -36,7 +36,8 @@
 //!   any state ── a wrong MAC, or a vector that its header did not announce ──► Failed, for good
 //! ```
 //!
-//! A message that a state has no arrow for is ignored: one of an earlier epoch, a repeated chunk, a late acknowledgement.
+//! "The same, acknowledging" is what the holder sends by then: all of Vector as VectorAndAcknowledgement. A message that a
+//! state has no arrow for is ignored: one of an earlier epoch, a repeated chunk, a late acknowledgement.
 //! A side in epoch e sends under the keys of epoch e-1, which the other side is certain to have.
 
 mod authenticator;

@@ -22,7 +22,7 @@ const ROUNDS: usize = 5200;
 const GROUPS: usize = 6;
 
 /// 60 digits that are the same on both phones exactly if no one sits in between. Displayed as 12 groups of 5.
-/// PROTOCOL.md, Safety numbers.
+/// PROTOCOL.md, Safety number and fingerprint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SafetyNumber([u32; 2 * GROUPS]);
 
@@ -78,7 +78,7 @@ fn half((account, key): (&AccountId, &AccountKey)) -> [u32; GROUPS] {
 }
 
 /// `SHA-256(label "Kuvert/1 account fingerprint" ‖ account id 16 ‖ account key 32)`: pins an account key in an invite link.
-/// PROTOCOL.md, Invite links.
+/// PROTOCOL.md, Relay addresses and invite links.
 pub fn account_key_fingerprint(account: &AccountId, key: &AccountKey) -> [u8; 32] {
     let hash = Sha256::new().chain_update(ACCOUNT_FINGERPRINT).chain_update(account.as_bytes());
     hash.chain_update(key.as_bytes()).finalize().into()

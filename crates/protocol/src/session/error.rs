@@ -47,7 +47,8 @@ pub enum DecryptError {
     /// The bytes are no session message, or authenticated content breaks the rules. Drop it.
     #[error("malformed message")]
     Malformed,
-    /// The first message's certificate, ephemeral key or identity key is false. Drop it.
+    /// The first message's certificate or identity key is false, or its ephemeral key lies outside of the prime-order group
+    /// (other bad spellings of a key are [`Malformed`](Self::Malformed)). Drop it.
     #[error("the first message's keys or certificate are invalid")]
     InvalidHandshake,
     /// The first message used a prekey that is not there: used before, expired, or never made. A replay, or the sender had

@@ -1,4 +1,4 @@
-//! One test for every attack that the protocol claims to withstand, named by its number in docs/PROTOCOL.md, Attacks.
+//! One test for every attack that the protocol claims to withstand, named by its number in docs/ATTACKS.md.
 //! `Party::try_decrypt` checks after every refusal that record, replay record and prekeys are what they were, byte for byte.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

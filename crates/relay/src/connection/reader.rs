@@ -1,6 +1,7 @@
 //! Reading: cuts what a client sends into frames, and gives up on one that takes too long or too much.
 
 use bytes::BytesMut;
+use kuvert_types::limits::MAX_FRAME_BYTES;
 use kuvert_wire::frame::{self, FrameError};
 use kuvert_wire::v1::ClientFrame;
 use tokio::time::{Instant, timeout_at};
@@ -47,10 +48,8 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub fn buffered(&mut self) -> Result<Option<ClientFrame>, ReadError> {
-        let frame = frame::decode::<ClientFrame>(&mut self.buffer).map_err(ReadError::Frame)?;
-        if frame.is_none() && !self.trusted && self.buffer.len() > MAX_UNAUTHENTICATED_FRAME_BYTES {
-            return Err(ReadError::Frame(FrameError::TooLarge));
-        }
+        let limit = if self.trusted { MAX_FRAME_BYTES } else { MAX_UNAUTHENTICATED_FRAME_BYTES };
+        let frame = frame::decode_within::<ClientFrame>(limit, &mut self.buffer).map_err(ReadError::Frame)?;
         if frame.is_some() {
             self.deadline = None;
         }
