@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Relay, alice_and_bob, all, contains, eventually, find, texts};
+use support::{Relay, alice_and_bob, all, eventually, find, texts};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -12,19 +12,12 @@ const DAY: u64 = 24 * 60 * 60;
 fn on_day_31_undelivered_ciphertext_is_gone_and_the_recipient_is_told() {
     let mut relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
+    let before = relay.files();
     for text in ["one", "two", "three"] {
         alice.ok(&["send", "bob", text]);
     }
-    let pieces: Vec<Vec<u8>> = relay
-        .ciphertexts()
-        .iter()
-        .flat_map(|ciphertext| ciphertext.chunks_exact(16).map(<[u8]>::to_vec).collect::<Vec<_>>())
-        .collect();
-    let left = |relay: &Relay| {
-        let files = relay.files();
-        pieces.iter().filter(|piece| files.iter().any(|(_, bytes)| contains(bytes, piece))).count()
-    };
-    assert_eq!(left(&relay), pieces.len(), "the search finds what waits");
+    let pieces = relay.pieces(&before);
+    assert_eq!(relay.left(&pieces), pieces.len(), "the search finds what waits");
     relay.stop();
 
     // Day 29: everything is still there.
@@ -34,7 +27,7 @@ fn on_day_31_undelivered_ciphertext_is_gone_and_the_recipient_is_told() {
 
     relay.start_again(&["--clock-offset", &(31 * DAY).to_string()]);
     eventually("expired envelopes are deleted", || relay.waiting() == 0);
-    eventually("their bytes are gone from all files", || left(&relay) == 0);
+    eventually("their bytes are gone from all files", || relay.left(&pieces) == 0);
     let received = bob.ok(&["receive"]);
     assert_eq!(find(&received, "expired")["count"], 3);
     assert!(texts(&received).is_empty());

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // every test file uses its own part of this
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -171,6 +172,31 @@ impl Relay {
         database.busy_timeout(PATIENCE).unwrap();
         let mut statement = database.prepare("SELECT ciphertext FROM envelope").unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// The waiting ciphertext in pieces of 16 bytes, without those that stood in the relay's files before: the first message
+    /// of a session carries its sender's certificate, which the relay knows since the registration.
+    pub fn pieces(&self, before: &[(PathBuf, Vec<u8>)]) -> Vec<Vec<u8>> {
+        let ciphertexts = self.ciphertexts();
+        let pieces = ciphertexts.iter().flat_map(|ciphertext| ciphertext.chunks_exact(16));
+        let new = pieces.filter(|piece| !before.iter().any(|(_, bytes)| contains(bytes, piece)));
+        new.map(<[u8]>::to_vec).collect()
+    }
+
+    /// How many of these pieces stand in its files.
+    pub fn left(&self, pieces: &[Vec<u8>]) -> usize {
+        // One pass for all of them; a table of first bytes rules most places out.
+        let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
+        let mut begins = vec![false; 1 << 16];
+        pieces.iter().for_each(|piece| begins[pair(piece)] = true);
+        let wanted: HashSet<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        let mut found: HashSet<&[u8]> = HashSet::new();
+        for (_, bytes) in self.files() {
+            for window in bytes.windows(16).filter(|window| begins[pair(window)]) {
+                found.extend(wanted.get(window));
+            }
+        }
+        found.len()
     }
 
     /// The bytes of all files in its directory.

@@ -70,6 +70,10 @@ pub enum Command {
     Completions(Completions),
     /// Write the manual pages into a directory
     Man(Man),
+    /// Measure how fast this machine encrypts
+    #[cfg(feature = "bench")]
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// `kuvert register`
@@ -212,6 +216,21 @@ pub struct Man {
     /// Where to write the pages; made if it is not there
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+}
+
+/// `kuvert bench …`
+#[cfg(feature = "bench")]
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Encryption, beside its lower bound and beside vodozemac, in one run
+    Crypto {
+        /// How long to measure, about; longer is steadier
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+        /// Put the figures between the marks of this Markdown file, and a plot `crypto.svg` beside it
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
 }
 
 #[cfg(test)]

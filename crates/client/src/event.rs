@@ -2,7 +2,7 @@
 
 use kuvert_types::{AccountId, EnvelopeId};
 
-use crate::records::{ContactInfo, MessageRecord, MessageRef};
+use crate::records::{Accepted, ContactInfo, MessageRecord, MessageRef};
 
 /// Something that the person should see, in the order in which it happened.
 ///
@@ -25,6 +25,8 @@ pub enum Event {
         /// When the receipt was stored here, Unix milliseconds.
         at: u64,
     },
+    /// A text from the outbox is on the relay's disk: this call sent it along.
+    Accepted(Accepted),
     /// The relay deleted this many envelopes that had waited for too long. They cannot be had again.
     Expired {
         /// How many.

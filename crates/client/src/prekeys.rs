@@ -36,6 +36,9 @@ pub const ROTATION_MS: u64 = 7 * DAY_MS;
 /// sender that took it just before and was away when it sealed.
 pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
 
+/// Between two looks at how many one-time prekeys the relay has, where nothing says that some were used.
+const CHECK_MS: u64 = 60 * 60 * 1000;
+
 /// Numbers that are skipped when some were given twice: more than a home uses between two backups, and a hundred thousand
 /// such gaps fit.
 const GAP: u32 = 20_000;
@@ -192,6 +195,20 @@ pub fn replay_record(tx: &dyn Transaction) -> Result<ReplayRecord, Error> {
     ReplayRecord::decode(&bytes).map_err(|_| damaged("the replay record"))
 }
 
+/// [`maintain`] at most once an hour: for what only sends.
+///
+/// # Errors
+/// As [`maintain`].
+pub async fn maintain_if_due(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
+    let due = inner.blocking(|inner| {
+        inner.transact(Mode::Read, |tx| {
+            let state: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+            Ok(inner.now().abs_diff(state.checked_at) >= CHECK_MS)
+        })
+    });
+    if due.await? { maintain(inner, connection).await } else { Ok(()) }
+}
+
 /// Keeps the relay supplied: publishes what a crash left over, replaces what is due, fills up, deletes what is past use.
 ///
 /// # Errors
@@ -265,6 +282,7 @@ fn generate(
         let secret = KemPrekeySecret::generate(id, KemPrekeyKind::OneTime, device, rng);
         Stored::new(secret.encode()).save(tx, Kind::KemOneTime, id)?;
     }
+    counters.checked_at = now;
     state::put(tx, Table::Own, own::PREKEYS, &counters)?;
     Ok(due || wanted.one_time > 0 || wanted.kem > 0)
 }
@@ -303,6 +321,7 @@ fn skip_ahead(tx: &dyn Transaction) -> Result<(), Error> {
         *counter = counter.checked_add(GAP).ok_or(Error::Internal { what: "prekey numbers used up" })?;
     }
     counters.rotated_at = 0;
+    counters.checked_at = 0;
     state::put(tx, Table::Own, own::PREKEYS, &counters)
 }
 

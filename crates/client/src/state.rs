@@ -7,6 +7,7 @@
 //! | Own | `account secret`, `device secrets` | 32 and 64 bytes |
 //! | Own | `prekeys` | [`PrekeyStateRow`] |
 //! | Own | `replay` | the protocol's replay record |
+//! | Own | `tidied` | when, u64 |
 //! | Contact | account id 16 | [`ContactRow`] |
 //! | Session | address 20 | the protocol's session record |
 //! | Peer | address 20 | [`PeerRow`] |
@@ -36,6 +37,8 @@ pub mod own {
     pub const PREKEYS: &[u8] = b"prekeys";
     /// The protocol's replay record.
     pub const REPLAY: &[u8] = b"replay";
+    /// When old rows were last looked for, u64.
+    pub const TIDIED: &[u8] = b"tidied";
 }
 
 /// This account and device.
@@ -73,6 +76,9 @@ pub struct PrekeyStateRow {
     /// When the signed and the last-resort prekey were made.
     #[prost(uint64, tag = "4")]
     pub rotated_at: u64,
+    /// When the relay was last asked how many it has.
+    #[prost(uint64, tag = "5")]
+    pub checked_at: u64,
 }
 
 /// A contact.

@@ -128,8 +128,8 @@ pub struct Limits {
     pub lookups_per_device: Rate,
     /// Prekey bundles that one device takes.
     pub bundles_per_device: Rate,
-    /// Bundles handed out for one account, whoever asks: 100 one-time keys must outlast somebody who tries to drain
-    /// them until their owner refills.
+    /// Bundles with one-time prekeys handed out for one account, whoever asks; over it they come without. 100 one-time
+    /// prekeys must outlast somebody who tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
 }
 

@@ -117,7 +117,11 @@ fn envelope(id: u32) -> NewEnvelope {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&id.to_be_bytes());
     let size = 100 + (id as usize * 37) % 3_000;
-    NewEnvelope { id: EnvelopeId::from_bytes(bytes), source: None, ciphertext: MARKER.iter().copied().cycle().take(size).collect() }
+    NewEnvelope {
+        id: EnvelopeId::from_bytes(bytes),
+        source: None,
+        ciphertext: MARKER.iter().copied().cycle().take(size).collect(),
+    }
 }
 
 fn prekeys(first: u32, kept: bool) -> NewPrekeys {

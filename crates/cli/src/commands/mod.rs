@@ -1,5 +1,7 @@
 //! One file per command: each turns its flags into calls of the client, and what comes back into records.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod completions;
 mod contact;
 mod history;
@@ -49,6 +51,8 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Demo(args) => block_on(demo::run(args, options)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::run(&args, options),
         Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),
     }?;
     Ok(ExitCode::SUCCESS)

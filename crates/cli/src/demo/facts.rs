@@ -209,13 +209,16 @@ impl Facts {
     }
 }
 
+/// The name of the account of a device, as the relay knows it.
+pub fn name(device: &Option<String>, names: &BTreeMap<String, String>) -> String {
+    let account = device.as_deref().unwrap_or_default().split('.').next().unwrap_or_default();
+    names.get(account).cloned().unwrap_or_else(|| "an account".to_owned())
+}
+
 /// What the relay learned, from its own records. `names` are the accounts' names as the relay knows them.
 pub fn seen(observations: &[Observation], names: &BTreeMap<String, String>, zone: &Zone) -> Vec<Seen> {
     let of_kind = |kind: &'static str| observations.iter().filter(move |observation| observation.kind == kind);
-    let name = |device: &Option<String>| {
-        let account = device.as_deref().unwrap_or_default().split('.').next().unwrap_or_default();
-        names.get(account).cloned().unwrap_or_else(|| "an account".to_owned())
-    };
+    let name = |device: &Option<String>| name(device, names);
     let mut pairs: BTreeMap<(String, String), usize> = BTreeMap::new();
     for submitted in of_kind("submitted") {
         *pairs.entry((name(&submitted.device), name(&submitted.other))).or_default() += 1;

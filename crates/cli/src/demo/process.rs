@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -20,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// A running relay.
 #[derive(Debug)]
 pub struct Relay {
-    child: Child,
+    child: Ends,
     /// Kept open: the relay may have more to say.
     _stdout: Lines<BufReader<ChildStdout>>,
     /// `kuvert://…`
@@ -36,9 +36,9 @@ impl Relay {
         let arguments = ["relay", "serve", "--listen", &listen, "--observe", "--data"].map(OsString::from);
         let mut command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
         command.stderr(log_file(data)?);
-        let mut child = command.spawn().map_err(|error| Failure::io("start the relay", &error))?;
-        let pid = child.id().unwrap_or_default();
-        let stdout = child.stdout.take().ok_or_else(|| failed("the relay has no output"))?;
+        let mut child = Ends(command.spawn().map_err(|error| Failure::io("start the relay", &error))?);
+        let pid = child.0.id().unwrap_or_default();
+        let stdout = child.0.stdout.take().ok_or_else(|| failed("the relay has no output"))?;
         let mut lines = BufReader::new(stdout).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line()).await;
         let Ok(Ok(Some(line))) = first else {
@@ -65,9 +65,24 @@ impl Relay {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .map_err(|error| Failure::io("stop the relay", &error.into()))?;
         }
-        match tokio::time::timeout(DRAIN, self.child.wait()).await {
+        match tokio::time::timeout(DRAIN, self.child.0.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             _ => Err(failed("the relay did not end in good order")),
+        }
+    }
+}
+
+/// A process that has ended once this is dropped: the directory that it writes to is removed next.
+#[derive(Debug)]
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // It has ended already, or SIGKILL ends it at once.
+        let _ = self.0.start_kill();
+        let begun = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < DRAIN {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
@@ -119,8 +134,8 @@ impl Client {
 }
 
 async fn feed_and_wait(mut command: Command, input: &[u8]) -> std::io::Result<(bool, String, String)> {
-    let mut child = command.spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut child = Ends(command.spawn()?);
+    let (stdin, stdout, stderr) = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A command that does not read its input has said why on its output.
@@ -133,16 +148,16 @@ async fn feed_and_wait(mut command: Command, input: &[u8]) -> std::io::Result<(b
     let ((), read_out, read_err) = tokio::join!(feed, read_out, read_err);
     read_out?;
     read_err?;
-    let status = child.wait().await?;
+    let status = child.0.wait().await?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok((status.success(), text(out), text(err)))
 }
 
-/// This program with other arguments, killed when it is let go of, and without settings meant for the user's own home.
+/// This program with other arguments, and without settings meant for the user's own home.
 fn command(arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::io("find this program", &error))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KUVERT_") || name == "RUST_LOG" {
             command.env_remove(name);

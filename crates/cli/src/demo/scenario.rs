@@ -114,6 +114,16 @@ impl Play {
         let known = self.bob.run(&["contact", "add", "alice", "--as", ALIAS_OF_ALICE], "").await?;
         let verified = |contact: &[Value]| find(contact, "contact").is_some_and(|contact| contact["verified"] == true);
         let holds = process::inspect(self.files.directory()).await?;
+        let names = self.files.names()?;
+        let looked_up = self
+            .observed("two look-ups", |observations| {
+                let seen = observations.iter().filter(|seen| seen.kind == "looked_up");
+                let words = seen.map(|seen| {
+                    format!("{} looked up {}", facts::name(&seen.device, &names), facts::name(&seen.other, &names))
+                });
+                Some(words.collect::<Vec<_>>()).filter(|words| words.len() >= 2)
+            })
+            .await?;
         let short = |text: &str| format!("{}…", text.chars().take(8).collect::<String>());
         let account =
             |registered: &[Value]| text_of(registered, "registered", "account").map(|account| short(&account));
@@ -152,7 +162,7 @@ impl Play {
                             Item::plain(format!("adds “{ALIAS_OF_BOB}”")),
                             trust(verified(&added)),
                         ],
-                        relay: vec![Item::seen("alice asked for bob's keys, bob for alice's")],
+                        relay: looked_up.into_iter().map(Item::seen).collect(),
                         bob: vec![
                             Item::command("kuvert invite"),
                             Item::plain(format!("a link with the key's fingerprint; adds alice as “{ALIAS_OF_ALICE}”")),
@@ -176,7 +186,7 @@ impl Play {
         let ciphertext = std::slice::from_ref(&envelope.ciphertext);
         self.facts.bytes_while_waiting = snapshot.left_of(ciphertext);
         self.facts.bytes_known_before = self.before.left_of(ciphertext);
-        let from = self.observed(&envelope.id).await?;
+        let from = self.observed("where the letter came from", |seen| sent_from(seen, &envelope.id)).await?;
         let keep_until = envelope.accepted_at + 30 * 24 * 60 * 60 * 1000;
         stage
             .show(&Scene {
@@ -217,6 +227,14 @@ impl Play {
         let (left, gone_after) = self.gone(&letters).await?;
         let waiting = self.look()?;
         let still_there = waiting.iter().any(|waiting| self.text_ids.contains(&waiting.id));
+        let letter = self.text_ids.last().cloned().unwrap_or_default();
+        let fetched_at = self
+            .observed("who fetched the letter", |observations| {
+                let delivered =
+                    |seen: &&Observation| seen.kind == "delivered" && seen.envelope.as_ref() == Some(&letter);
+                observations.iter().find(delivered).map(|delivered| delivered.at)
+            })
+            .await?;
         let for_alice = waiting.iter().filter(|waiting| waiting.recipient == "alice").count();
         stage
             .show(&Scene {
@@ -237,7 +255,10 @@ impl Play {
                             self.facts.bytes_known_before
                         )),
                         Item::Gap,
-                        Item::seen("Bob was online; he fetched one envelope from alice."),
+                        Item::seen(format!(
+                            "bob was online at {} and fetched alice's envelope",
+                            self.zone.time_of_day_exact(fetched_at)
+                        )),
                         Item::Fact("for alice", format!("{for_alice} sealed envelope")),
                         Item::faint("A receipt, but that only Alice and Bob know."),
                     ],
@@ -261,6 +282,7 @@ impl Play {
         let shown = self.shown(&received);
         let read = received.iter().any(|object| object["type"] == "receipt" && object["kind"] == "read");
         let answer = waiting.iter().find(|waiting| self.text_ids.contains(&waiting.id));
+        let deleted = !self.look()?.iter().any(|waiting| self.text_ids.contains(&waiting.id));
         stage
             .show(&Scene {
                 title: "Bob answers.".into(),
@@ -287,7 +309,7 @@ impl Play {
                             .into_iter()
                             .chain(shown.iter().map(|text| Item::letter(text)))
                             .collect(),
-                        relay: vec![Item::good("✓ deleted")],
+                        relay: vec![Item::check(deleted, "delivered and deleted")],
                         ..Row::default()
                     },
                 ],
@@ -311,6 +333,7 @@ impl Play {
         self.relay.stop().await?;
         self.files.shuffle(shuffled)?;
         self.relay = Relay::start(self.files.directory(), port).await?;
+        let all_there = self.look()?.len() == waiting.len();
         let bob = self.bob.run(&["receive"], "").await?;
         let bob = self.shown(&bob);
         self.look()?;
@@ -353,7 +376,7 @@ impl Play {
                             Item::check(found == 0, format!("the texts: found {}", never(found))),
                             Item::Gap,
                             Item::seen("stopped, shuffled, started again"),
-                            Item::good("✓ nothing was lost"),
+                            Item::check(all_there, "all are still there"),
                         ],
                         bob: writes(&BOB_WRITES),
                     },
@@ -519,16 +542,15 @@ impl Play {
         }
     }
 
-    /// From where an envelope was sent, by the relay's own records.
-    async fn observed(&self, envelope: &str) -> Result<String, Failure> {
+    /// Looks into the relay's own records until something is there: they are written a moment behind its answers.
+    async fn observed<T>(&self, what: &str, find: impl Fn(&[Observation]) -> Option<T>) -> Result<T, Failure> {
         let begun = Instant::now();
         loop {
-            let observations = self.files.observations()?;
-            if let Some(from) = sent_from(&observations, envelope) {
-                return Ok(from);
+            if let Some(found) = find(&self.files.observations()?) {
+                return Ok(found);
             }
             if begun.elapsed() > OBSERVED_WITHIN {
-                return Err(failed("the relay did not record where the letter came from"));
+                return Err(failed(&format!("the relay did not record {what}")));
             }
             tokio::time::sleep(SEARCH_AGAIN).await;
         }

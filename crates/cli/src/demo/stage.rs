@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt;
 
-use crate::demo::facts::Facts;
+use crate::demo::facts::{Facts, grouped};
 use crate::demo::hex_dump::hex_dump;
 use crate::demo::scene::{Item, Row, Scene, Tone};
 use crate::error::Failure;
@@ -271,7 +271,7 @@ fn cells(items: &[Item], columns: usize, painter: Painter) -> Vec<(String, usize
                 out.extend(dump.iter().map(|line| (painter.sealed(line), width(line))));
                 let rest = bytes.len().saturating_sub(rows * per_row);
                 if rest > 0 {
-                    let more = format!("…     and {rest} more bytes");
+                    let more = format!("…     and {} more bytes", grouped(rest));
                     let more = crate::output::wrap::shorten(&more, columns);
                     out.push((painter.faint(&more), width(&more)));
                 }

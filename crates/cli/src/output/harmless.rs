@@ -13,6 +13,24 @@ pub fn line(text: &str) -> Cow<'_, str> {
     replace(text, false)
 }
 
+/// Writes the harmful characters of a JSON text as escapes. JSON itself does so with those below U+0020 only, and a terminal
+/// acts on others, too. Outside ASCII there is nothing but strings, so that the value stays the same.
+pub fn json(json: String) -> String {
+    if json.chars().all(|c| !is_harmful(c)) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 8);
+    for c in json.chars() {
+        if is_harmful(c) {
+            // All of them are in the basic plane: one escape each.
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn replace(text: &str, line_feeds: bool) -> Cow<'_, str> {
     if text.chars().all(|c| !is_harmful(c) || (line_feeds && c == '\n')) {
         return Cow::Borrowed(text);
@@ -58,6 +76,15 @@ mod tests {
         for text_ in ["", "hi", "zwei\nZeilen", "Grüße, Łódź, 東京, 👩‍👩‍👧, e\u{301}"] {
             assert!(matches!(text(text_), Cow::Borrowed(same) if same == text_));
         }
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_loses_what_a_terminal_acts_on() {
+        let text = "a\u{9b}31m\u{7f}\u{202E}\u{1b}\n\"\\東";
+        let written = json(serde_json::to_string(text).unwrap());
+        assert!(written.chars().all(|c| !is_harmful(c)), "{written:?}");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        assert!(written.contains('東'));
     }
 
     #[test]

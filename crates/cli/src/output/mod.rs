@@ -56,7 +56,8 @@ impl Output {
     /// The reader has gone, or stdout cannot be written.
     pub fn print(&self, record: &Record<'_>) -> Result<(), Failure> {
         let text = if self.json {
-            serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?
+            let json = serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?;
+            harmless::json(json)
         } else {
             human::describe(record, &self.painter)
         };
@@ -71,7 +72,7 @@ impl Output {
     /// # Errors
     /// The reader has gone, or stdout cannot be written.
     pub fn document(&self, document: &serde_json::Value) -> Result<(), Failure> {
-        write_line(&document.to_string())
+        write_line(&harmless::json(document.to_string()))
     }
 
     /// Prints words for people only, for instance a QR code.

@@ -34,8 +34,8 @@ const PUSH_QUEUE: usize = DELIVERY_WINDOW + 16;
 
 /// While requests wait, QUIC itself is acknowledged within a round trip: a relay that sends no packet at all for this
 /// long is gone.
-const SILENCE: Duration = Duration::from_secs(8);
-const SILENCE_STEPS: u32 = 8;
+const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE_STEPS: u32 = 5;
 
 /// The close code of a client that leaves.
 const GOODBYE: VarInt = VarInt::from_u32(0);
@@ -372,5 +372,55 @@ impl Refusal {
             Code::NameTaken => Error::NameTaken { name: who.to_owned() },
             _ => self.into_error(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(bodies: impl IntoIterator<Item = (u64, Option<server_frame::Body>)>) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        for (request, body) in bodies {
+            frame::encode(&v1::ServerFrame { request, body }, &mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn take(mut input: BytesMut) -> Result<usize, &'static str> {
+        let (push, mut pushes) = mpsc::channel(PUSH_QUEUE);
+        take_frames(&mut input, &push, &Shared::default())?;
+        let mut count = 0;
+        while pushes.try_recv().is_ok() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn a_relay_that_breaks_the_protocol_is_cut_off() {
+        let delivery = || (0, Some(server_frame::Body::Delivery(v1::Delivery::default())));
+        assert_eq!(take(frames((0..DELIVERY_WINDOW).map(|_| delivery()))), Ok(DELIVERY_WINDOW));
+        assert!(take(frames((0..1000).map(|_| delivery()))).is_err(), "beyond its window");
+        assert!(take(frames([(1, None)])).is_err(), "an empty frame");
+        assert!(take(frames([(0, Some(server_frame::Body::Done(v1::Done {})))])).is_err(), "an answer to nothing");
+        assert!(take(BytesMut::from(&[0xFF; 64][..])).is_err(), "a length over the limit");
+        assert!(take(BytesMut::from(&[3, 0xFF, 0xFF, 0xFF][..])).is_err(), "no message");
+    }
+
+    #[test]
+    fn answers_find_their_tickets_and_late_ones_are_dropped() {
+        let shared = Shared::default();
+        let (sender, mut answer) = oneshot::channel();
+        shared.lock().waiting.insert(7, sender);
+        let (push, _pushes) = mpsc::channel(1);
+        let done = || Some(server_frame::Body::Done(v1::Done {}));
+        let refused =
+            v1::Error { code: v1::error::Code::Limited.into(), message: "a\x1b[2Jb".into(), retry_after_ms: 1 };
+        let mut input = frames([(9, done()), (7, Some(server_frame::Body::Error(refused)))]);
+        take_frames(&mut input, &push, &shared).unwrap();
+        let refusal = answer.try_recv().unwrap().unwrap().unwrap_err();
+        assert_eq!(refusal.message, "a[2Jb", "nothing that moves the cursor");
+        assert_eq!(refusal.into_error().code(), "limited");
     }
 }

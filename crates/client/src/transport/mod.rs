@@ -3,8 +3,8 @@
 //! | module | owns |
 //! |---|---|
 //! | [`tls`] | which relay is the right one |
-//! | [`dial`] | from a host name to a stream |
-//! | [`link`] | the stream: requests with answers, pushes apart |
+//! | [`mod@dial`] | from a host name to a stream |
+//! | [`mod@link`] | the stream: requests with answers, pushes apart |
 //!
 //! Not its concern: what requests mean, and trying again (`client`, `receive`).
 

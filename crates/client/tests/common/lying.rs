@@ -41,6 +41,12 @@ impl LyingStore {
         self.inner.submit(mailbox, envelope, 1).await.unwrap();
     }
 
+    fn tell_of_bundle(&self, truth: Pending<Bundle, TakeBundleError>) -> Pending<Bundle, TakeBundleError> {
+        let (reply, pending) = Pending::channel();
+        let _ = reply.send(futures_now(truth).map(|bundle| Self::tell(&self.bundle, bundle)));
+        pending
+    }
+
     fn tell<T>(place: &Lie<T>, truth: T) -> T {
         match &mut *place.lock().unwrap() {
             Some(lie) => lie(truth),
@@ -105,9 +111,11 @@ impl Store for LyingStore {
     }
 
     fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        let (reply, pending) = Pending::channel();
-        let _ = reply.send(futures_now(self.inner.take_bundle(device)).map(|bundle| Self::tell(&self.bundle, bundle)));
-        pending
+        self.tell_of_bundle(self.inner.take_bundle(device))
+    }
+
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.tell_of_bundle(self.inner.last_resort_bundle(device))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

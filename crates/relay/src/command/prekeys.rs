@@ -125,9 +125,13 @@ fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, R
 
 /// `None` for a device that has not published anything yet.
 async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyBundle>, Refusal> {
-    let limit = caller.service.limiter.one_time_prekeys(&device.account);
-    limit.map_err(|wait| Refusal::limited("first messages to this account", wait))?;
-    match caller.service.store.take_bundle(device).await {
+    let Caller { service, .. } = caller;
+    let taken = match service.limiter.one_time_prekeys(&device.account) {
+        Ok(()) => service.store.take_bundle(device),
+        // Somebody may be draining them: what is left is kept, and first messages still go through.
+        Err(_) => service.store.last_resort_bundle(device),
+    };
+    match taken.await {
         Ok(bundle) => {
             let one_time = !bundle.kem_is_last_resort || bundle.one_time.is_some();
             let Caller { service, device: by, connection } = caller;

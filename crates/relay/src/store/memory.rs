@@ -210,17 +210,18 @@ impl Content {
         Ok(())
     }
 
-    fn take_bundle(&mut self, address: Address) -> Result<Bundle, TakeBundleError> {
+    fn take_bundle(&mut self, address: Address, one_time: bool) -> Result<Bundle, TakeBundleError> {
         let device = self.device(address).ok_or(TakeBundleError::UnknownDevice)?;
         let signed = device.signed.clone().ok_or(TakeBundleError::NoPrekeys)?;
         let last_resort = device.last_resort.clone().ok_or(TakeBundleError::NoPrekeys)?;
-        let one_time_kem = device.one_time_kem.pop_first();
+        let one_time_kem = if one_time { device.one_time_kem.pop_first() } else { None };
+        let one_time_curve = if one_time { device.one_time.pop_first() } else { None };
         Ok(Bundle {
             certificate: device.record.certificate.clone(),
             signed,
             kem_is_last_resort: one_time_kem.is_none(),
             kem: one_time_kem.map_or(last_resort, |(_, key)| key),
-            one_time: device.one_time.pop_first().map(|(_, key)| key),
+            one_time: one_time_curve.map(|(_, key)| key),
         })
     }
 }
@@ -287,7 +288,11 @@ impl Store for MemoryStore {
     }
 
     fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.with(|content| content.take_bundle(device))
+        self.with(|content| content.take_bundle(device, true))
+    }
+
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.with(|content| content.take_bundle(device, false))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

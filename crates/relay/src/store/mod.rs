@@ -118,6 +118,12 @@ pub trait Store: Send + Sync + 'static {
     /// last-resort prekey.
     fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
 
+    /// The bundle that [`Store::take_bundle`] gives when all one-time prekeys are gone. Takes none, however many are left.
+    ///
+    /// # Errors
+    /// Those of [`Store::take_bundle`].
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+
     /// How many one-time prekeys are left for a device. A device that does not exist has none.
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError>;
 

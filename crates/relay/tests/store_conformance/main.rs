@@ -90,6 +90,7 @@ every_backend! {
     device_lists_are_compared_and_set
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort
+    a_last_resort_bundle_leaves_the_one_time_keys
     bundles_need_a_signed_and_a_last_resort_key
     prekey_ids_never_come_back
     publishing_is_all_or_nothing

@@ -76,6 +76,7 @@ pub enum Command {
     },
     TakeBundle {
         device: Address,
+        one_time: bool,
         slot: Slot<Bundle, TakeBundleError>,
     },
     Checkpoint {
@@ -85,7 +86,9 @@ pub enum Command {
         slot: Slot<(), StoreError>,
     },
     /// The checkpoint thread has done what it was asked, but for wiping these.
-    PassDone { failed: Option<Suspects> },
+    PassDone {
+        failed: Option<Suspects>,
+    },
 }
 
 impl Command {

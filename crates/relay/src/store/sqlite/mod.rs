@@ -9,26 +9,26 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`writer`] | the one writer: batches, commit, undo, what to do when the disk is full |
-//! | [`command`] | everything that can be asked of the writer |
-//! | [`envelopes`], [`accounts`], [`prekeys`] | the statements, by what they are about |
-//! | [`index`] | in memory: addresses and, of each waiting envelope, 16 bytes |
-//! | [`reader`] | reader threads |
-//! | [`checkpoint`] | when and how the write-ahead log is emptied |
-//! | [`residue`] | wiping what deletions leave within pages |
-//! | [`schema`] | tables, versions, connection settings |
-//! | [`files`] | the directory, its permissions, the lock, the reserve for a full disk |
+//! | `writer` | the one writer: batches, commit, undo, what to do when the disk is full |
+//! | `command` | everything that can be asked of the writer |
+//! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
+//! | `index` | in memory: addresses and, of each waiting envelope, 16 bytes |
+//! | `reader` | reader threads |
+//! | `checkpoint` | when and how the write-ahead log is emptied |
+//! | `residue` | wiping what deletions leave within pages |
+//! | `schema` | tables, versions, connection settings |
+//! | `files` | the directory, its permissions, the lock, the reserve for a full disk |
 //! | [`inspect`] | looking at a store from another process |
 //!
 //! # Layout
 //! Envelopes lie in the order of arrival, whatever their mailbox: inserting appends, expiring deletes from the front, and
-//! there is no index on disk to maintain. Which rows belong to which mailbox is kept in memory ([`index`]) and rebuilt by
+//! there is no index on disk to maintain. Which rows belong to which mailbox is kept in memory (`index`) and rebuilt by
 //! one scan at start. Per waiting envelope that is 16 bytes (up to 32 while a mailbox grows), per non-empty mailbox about
 //! 120, per registered device about 60; bodies are never cached beyond SQLite's fixed page caches.
 //!
 //! # Erasure
 //! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
-//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped ([`residue`]). What a file system or a disk keeps of freed blocks is beyond a program's reach.
+//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped (`residue`). What a file system or a disk keeps of freed blocks is beyond a program's reach.
 
 mod accounts;
 mod checkpoint;
@@ -306,7 +306,11 @@ impl Store for SqliteStore {
     }
 
     fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, slot })
+        self.write(|slot| Command::TakeBundle { device, one_time: true, slot })
+    }
+
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.write(|slot| Command::TakeBundle { device, one_time: false, slot })
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

@@ -135,8 +135,12 @@ fn highest(connection: &Connection, number: MailboxNumber) -> rusqlite::Result<H
 }
 
 /// Runs within the writer's transaction, so that the deletion is durable before anybody sees the keys.
-/// A rule error changes nothing.
-pub fn take(work: &mut Work<'_>, device: &Address) -> rusqlite::Result<Result<Bundle, TakeBundleError>> {
+/// Without `one_time` no one-time prekeys are taken. A rule error changes nothing.
+pub fn take(
+    work: &mut Work<'_>,
+    device: &Address,
+    one_time: bool,
+) -> rusqlite::Result<Result<Bundle, TakeBundleError>> {
     let Some(number) = work.index.lock().number(device) else { return Ok(Err(TakeBundleError::UnknownDevice)) };
     let kept = work
         .connection
@@ -149,6 +153,9 @@ pub fn take(work: &mut Work<'_>, device: &Address) -> rusqlite::Result<Result<Bu
         .query_row([number], |row| Ok((bytes(row, 0)?, signed_key(row, 1)?, signed_key(row, 4)?)))
         .optional()?;
     let Some((certificate, signed, last_resort)) = kept else { return Ok(Err(TakeBundleError::NoPrekeys)) };
+    if !one_time {
+        return Ok(Ok(Bundle { certificate, signed, kem: last_resort, kem_is_last_resort: true, one_time: None }));
+    }
     let one_time = take_lowest(work.connection, number, CURVE, |row| {
         Ok(UnsignedKey { id: row.get(0)?, public_key: bytes(row, 1)? })
     })?;

@@ -361,7 +361,7 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
             slot.set(accounts::replace_device_list(work, account, *expected, list)?);
         }
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
-        Command::TakeBundle { device, slot } => slot.set(prekeys::take(work, device)?),
+        Command::TakeBundle { device, one_time, slot } => slot.set(prekeys::take(work, device, *one_time)?),
         // Never part of a batch: see `Command::stands_alone`.
         Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
     }

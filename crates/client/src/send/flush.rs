@@ -1,41 +1,29 @@
-//! The outbox: from a text to an envelope on the relay's disk.
-//!
-//! ```text
-//! queue_text ─► entry: content ──seal──► entry: content + one envelope per device ──submit──► accepted: entry gone
-//!                 │  one transaction with the sessions' new state  │        │
-//!                 └── no session: take prekey bundles first        └────────┴── crash, lost answer: the same bytes
-//!                                                                               under the same id are submitted again
-//! ```
-//! Entries go out in the order in which they were queued. What cannot be sent to one contact holds up that contact's later
-//! entries only. One process at a time flushes.
+//! One run over the outbox: contacts are made ready (device list compared, sessions begun), entries sealed, submitted
+//! without waiting in between, and noted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_protocol::session::{EncryptError, SessionRecord};
-use kuvert_types::limits::{MAX_RETENTION_DAYS, MAX_TEXT_BYTES};
-use kuvert_types::{AccountId, Address, DeviceId, DeviceList, EnvelopeId};
+use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
 use kuvert_wire::checked;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::get_account::By;
 use kuvert_wire::v1::{self, client_frame, server_frame};
-use prost::Message as _;
 use tokio::time::sleep;
 
+use super::alias;
+use super::seal::{Sealer, devices_without_session, session};
 use crate::bridge;
-use crate::client::{Client, Connection, Inner};
+use crate::client::{Connection, Inner};
 use crate::connect::look_up;
 use crate::contacts::{Account, Compared, Contact};
 use crate::devices;
 use crate::error::Error;
-use crate::home::Exclusive;
-use crate::prekeys;
-use crate::records::{Accepted, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent};
-use crate::resets;
+use crate::records::{Accepted, FlushReport, MessageRef, NotSent};
 use crate::rng;
-use crate::state::{self, MessageRow, OutboxRow, Outgoing, Progress, SealedRow, Stored, enqueue, message_key};
+use crate::state::{self, OutboxRow, Outgoing, Progress, SealedRow, enqueue};
 use crate::store::{Log, Mode, Table, Transaction};
 use crate::transport::{Link, Refusal, Ticket};
 
@@ -50,143 +38,6 @@ const MAX_PATIENCE: u32 = 5;
 
 /// The longest wait that a relay can ask of one flush.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-
-/// A session that was begun here and never answered may rest on prekeys that the other side has deleted by now.
-const UNANSWERED_TOO_LONG_MS: u64 = (MAX_RETENTION_DAYS as u64 - 5) * 24 * 60 * 60 * 1000;
-
-impl Client {
-    /// Puts a text into the outbox. It survives; the next flush sends it.
-    ///
-    /// # Errors
-    /// `text-empty`, `text-too-long`, `contact-unknown`, `contact-blocked`, `own-address`, `identity-changed`.
-    pub fn queue_text(&self, who: &str, text: &str) -> Result<MessageRef, Error> {
-        if text.trim().is_empty() {
-            return Err(Error::TextEmpty);
-        }
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(Error::TextTooLong { bytes: text.len() });
-        }
-        self.0.transact(Mode::Write, |tx| {
-            let contact = self.0.contact(tx, who)?;
-            contact.may_send()?;
-            let now = self.0.now();
-            let message = MessageRef { account: contact.account, id: rng::envelope_id() };
-            let account = contact.account.as_bytes().to_vec();
-            let row = MessageRow {
-                account: account.clone(),
-                id: message.id.as_bytes().to_vec(),
-                outgoing: true,
-                text: text.to_owned(),
-                sent_at: now,
-                stored_at: now,
-                progress: Progress::Queued.into(),
-                failure: String::new(),
-            };
-            let key = message_key(Direction::Outgoing, &message);
-            tx.append(Log::Message, &account, &key, &row.encode_to_vec())?
-                .ok_or(Error::Internal { what: "message id drawn twice" })?;
-            let content = bridge::draft(message.id, now, bridge::text(text));
-            let text_id = message.id.as_bytes().to_vec();
-            enqueue(tx, &OutboxRow { account, content, text_id, ..OutboxRow::default() })?;
-            Ok(message)
-        })
-    }
-
-    /// Sends what is in the outbox, in order, and receipts that are due. Returns once the relay has everything on disk
-    /// that it takes. A contact that cannot be written to does not hold up others. `on_accepted` hears of each text as
-    /// it is accepted.
-    ///
-    /// # Errors
-    /// Those of the connection and of the store. What failed for one message is in the report.
-    pub async fn flush(
-        &self,
-        connection: &Connection,
-        mut on_accepted: impl FnMut(&Accepted) + Send,
-    ) -> Result<FlushReport, Error> {
-        let report = self.flush_with(connection, self.0.options.lock_timeout, &mut on_accepted).await?;
-        if let Err(error) = prekeys::maintain(&self.0, connection).await {
-            // The mail is out; the next connection does it.
-            tracing::warn!(code = error.code(), "prekeys were not looked after");
-        }
-        Ok(report)
-    }
-
-    /// [`queue_text`](Self::queue_text), [`flush`](Self::flush), and the outcome for this one message: what
-    /// `kuvert send` does. On an error other than a refusal for good the message stays queued.
-    ///
-    /// # Errors
-    /// Those of both, and the reason why this message was not sent.
-    pub async fn send_text(&self, connection: &Connection, who: &str, text: &str) -> Result<Accepted, Error> {
-        let message = self.queue_text(who, text)?;
-        let to = self.contact(who)?.alias;
-        let mut failure = None;
-        {
-            let _held = self.0.home.hold(Exclusive::Outbox, self.0.options.lock_timeout).await?;
-            let mut flush = Flush::new(&self.0, connection);
-            flush.run(&mut |_| {}).await?;
-            // The error itself is better than its code in a report.
-            if let Some(reason) = flush.stopped.remove(&message.account) {
-                failure = Some(reason);
-            } else if let Some(reason) = flush.failed.remove(&message) {
-                failure = Some(reason);
-            }
-        }
-        if let Err(error) = prekeys::maintain(&self.0, connection).await {
-            tracing::warn!(code = error.code(), "prekeys were not looked after");
-        }
-        match self.message_state(&message)? {
-            // Another process may have sent it.
-            Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => Ok(Accepted { message, to }),
-            _ => Err(failure.unwrap_or(Error::Internal { what: "a message was neither sent nor refused" })),
-        }
-    }
-
-    /// How far a message of one's own has come; `None` if there is none with this id.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn message_state(&self, message: &MessageRef) -> Result<Option<MessageState>, Error> {
-        self.0.transact(Mode::Read, |tx| {
-            let stored = Stored::find(tx, Direction::Outgoing, message)?;
-            stored.map(|stored| Ok(stored.record(tx, "")?.state)).transpose()
-        })
-    }
-
-    /// Texts that wait in the outbox, in order.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn queued(&self) -> Result<Vec<MessageRecord>, Error> {
-        self.0.transact(Mode::Read, |tx| {
-            let mut texts = Vec::new();
-            for entry in tx.scan(Log::Outbox, None, 0, usize::MAX)? {
-                let outgoing = Outgoing::read(&entry)?;
-                let Some(message) = outgoing.text else { continue };
-                let Some(stored) = Stored::find(tx, Direction::Outgoing, &message)? else { continue };
-                texts.push(stored.record(tx, &alias(tx, &outgoing.account)?)?);
-            }
-            Ok(texts)
-        })
-    }
-
-    /// A flush that waits `patience` for another one to end.
-    pub(crate) async fn flush_with(
-        &self,
-        connection: &Connection,
-        patience: Duration,
-        on_accepted: &mut (dyn FnMut(&Accepted) + Send),
-    ) -> Result<FlushReport, Error> {
-        let _held = self.0.home.hold(Exclusive::Outbox, patience).await?;
-        let mut flush = Flush::new(&self.0, connection);
-        flush.run(on_accepted).await?;
-        Ok(flush.report)
-    }
-}
-
-/// What the owner calls an account.
-pub(crate) fn alias(tx: &dyn Transaction, account: &AccountId) -> Result<String, Error> {
-    Ok(Contact::get(tx, account)?.map_or_else(|| account.to_string(), |contact| contact.row.alias))
-}
 
 /// Turns due receipts into entries of the outbox, batched by contact.
 fn gather_receipts(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
@@ -221,14 +72,14 @@ fn gather_receipts(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
 }
 
 /// One run over the outbox.
-struct Flush<'a> {
+pub(super) struct Flush<'a> {
     inner: &'a Arc<Inner>,
     connection: &'a Connection,
-    report: FlushReport,
+    pub report: FlushReport,
     /// Contacts that cannot be written to now, and why.
-    stopped: HashMap<AccountId, Error>,
+    pub stopped: HashMap<AccountId, Error>,
     /// Texts that were given up, and why.
-    failed: HashMap<MessageRef, Error>,
+    pub failed: HashMap<MessageRef, Error>,
     /// Contacts that are ready: device list compared, sessions there.
     ready: HashSet<AccountId>,
 }
@@ -252,7 +103,7 @@ enum Outcome {
 }
 
 impl<'a> Flush<'a> {
-    fn new(inner: &'a Arc<Inner>, connection: &'a Connection) -> Self {
+    pub fn new(inner: &'a Arc<Inner>, connection: &'a Connection) -> Self {
         Self {
             inner,
             connection,
@@ -263,7 +114,7 @@ impl<'a> Flush<'a> {
         }
     }
 
-    async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
+    pub async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
         self.inner
             .blocking(|inner| {
                 let due = inner.transact(Mode::Read, |tx| Ok(tx.count(Table::ReceiptDue)? > 0))?;
@@ -478,7 +329,7 @@ impl<'a> Flush<'a> {
         self.inner
             .blocking(move |inner| {
                 inner.transact(Mode::Write, |tx| {
-                    let mut sealer = Sealer { inner, tx, sessions: HashMap::new(), lists: HashMap::new() };
+                    let mut sealer = Sealer::new(inner, tx);
                     let mut page = page;
                     for outgoing in page.iter_mut().filter(|outgoing| outgoing.row.sealed.is_empty() && may(outgoing)) {
                         sealer.seal(outgoing)?;
@@ -680,104 +531,4 @@ async fn send_envelope(link: &Link, source: Address, account: AccountId, sealed:
         ciphertext: Bytes::copy_from_slice(&sealed.ciphertext),
     };
     link.send(client_frame::Body::Submit(v1::Submit { envelope: Some(envelope.into()) })).await
-}
-
-/// The sessions with one device.
-pub(crate) fn session(tx: &dyn Transaction, address: &Address) -> Result<SessionRecord, Error> {
-    match tx.get(Table::Session, &address.to_bytes())? {
-        Some(bytes) => SessionRecord::decode(&bytes).map_err(|_| state::damaged("sessions")),
-        None => Ok(SessionRecord::new()),
-    }
-}
-
-/// The devices of a contact that there is no usable session with.
-fn devices_without_session(tx: &dyn Transaction, account: &AccountId, now: u64) -> Result<Vec<DeviceId>, Error> {
-    let list = match Contact::get(tx, account)? {
-        Some(contact) => devices::of(&contact.row)?,
-        None => None,
-    };
-    let mut missing = Vec::new();
-    for entry in list.iter().flat_map(|list| &list.body().devices) {
-        let session = session(tx, &Address { account: *account, device: entry.device })?;
-        let waited = session.unanswered_since().map_or(0, |since| now.saturating_sub(since));
-        if !session.has_active() || waited > UNANSWERED_TOO_LONG_MS {
-            missing.push(entry.device);
-        }
-    }
-    Ok(missing)
-}
-
-/// Seals entries within one transaction; each session is read and written once.
-struct Sealer<'a> {
-    inner: &'a Inner,
-    tx: &'a dyn Transaction,
-    sessions: HashMap<Address, SessionRecord>,
-    lists: HashMap<AccountId, Option<DeviceList>>,
-}
-
-impl Sealer<'_> {
-    fn seal(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
-        let account = outgoing.account;
-        if !self.lists.contains_key(&account) {
-            let contact = Contact::get(self.tx, &account)?.filter(|contact| contact.may_send().is_ok());
-            let list = contact.map(|contact| devices::of(&contact.row)).transpose()?.flatten();
-            self.lists.insert(account, list);
-        }
-        // Changed by another process since it was made ready: next time.
-        let Some(Some(list)) = self.lists.get(&account) else { return Ok(()) };
-        let plaintext = bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state())
-            .map_err(|_| state::damaged("the outbox"))?;
-        let only = outgoing.row.fresh_session_with;
-        let devices: Vec<DeviceId> = list
-            .body()
-            .devices
-            .iter()
-            .map(|entry| entry.device)
-            .filter(|device| only == 0 || device.get() == only)
-            .collect();
-        if devices.is_empty() {
-            // The device that was to get a fresh session is gone.
-            self.tx.remove(Log::Outbox, outgoing.place)?;
-            return Ok(());
-        }
-        for device in &devices {
-            let address = Address { account, device: *device };
-            if !self.sessions.contains_key(&address) {
-                self.sessions.insert(address, session(self.tx, &address)?);
-            }
-            if !self.sessions.get(&address).is_some_and(SessionRecord::has_active) {
-                return Ok(());
-            }
-        }
-        let mut sealed = Vec::with_capacity(devices.len());
-        for (index, device) in devices.iter().enumerate() {
-            let address = Address { account, device: *device };
-            let Some(session) = self.sessions.get_mut(&address) else { return Ok(()) };
-            let ciphertext = match session.encrypt(&plaintext, self.inner.now(), &mut rng::system_rng()) {
-                Ok(ciphertext) => ciphertext,
-                Err(EncryptError::TooLong) => return Err(Error::Internal { what: "content over the limit" }),
-                // The session is at its end. The next flush begins a new one and comes back to this entry.
-                Err(EncryptError::NoSession | EncryptError::Exhausted | EncryptError::PqFailed(_)) => {
-                    resets::request(self.tx, &address, self.inner.now())?;
-                    return Ok(());
-                }
-            };
-            // The first envelope of a text goes by the message's id.
-            let id = match outgoing.text {
-                Some(message) if index == 0 => message.id,
-                _ => rng::envelope_id(),
-            };
-            sealed.push(SealedRow { id: id.as_bytes().to_vec(), device: device.get(), ciphertext });
-        }
-        outgoing.row.sealed = sealed;
-        self.tx.replace(Log::Outbox, outgoing.place, &outgoing.row.encode_to_vec())?;
-        Ok(())
-    }
-
-    fn save(self) -> Result<(), Error> {
-        for (address, session) in self.sessions {
-            self.tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
-        }
-        Ok(())
-    }
 }

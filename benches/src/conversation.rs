@@ -1,0 +1,227 @@
+//! The work itself, written once: whoever is measured gets the same contents in the same turns.
+
+use crate::meter::{Batch, Meter};
+use crate::{Outcome, SEED};
+
+/// Two devices that write to each other.
+pub trait Conversation {
+    /// A message as it goes on the wire.
+    type Message;
+
+    /// Begins a new conversation; both sides have heard from each other.
+    ///
+    /// # Errors
+    /// It could not be begun.
+    fn begin() -> Outcome<Self>
+    where
+        Self: Sized;
+
+    /// Encrypts.
+    ///
+    /// # Errors
+    /// It failed.
+    fn send(&mut self, from: Side, content: &[u8]) -> Outcome<Self::Message>;
+
+    /// Decrypts what the other side sent, and says how long the content is.
+    ///
+    /// # Errors
+    /// It failed.
+    fn receive(&mut self, to: Side, message: &Self::Message) -> Outcome<usize>;
+
+    /// A message there and one back.
+    ///
+    /// # Errors
+    /// One of them failed.
+    fn exchange(&mut self) -> Outcome<()> {
+        for side in [Side::Alice, Side::Bob] {
+            let message = self.send(side, b"turn")?;
+            self.receive(side.other(), &message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who. Alice began the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The initiator.
+    Alice,
+    /// The recipient.
+    Bob,
+}
+
+impl Side {
+    /// The one she writes to, or he.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Alice => Self::Bob,
+            Self::Bob => Self::Alice,
+        }
+    }
+}
+
+/// Which half of the work is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Half {
+    /// Encrypting.
+    Send,
+    /// Decrypting.
+    Receive,
+}
+
+/// Contents from Alice to Bob, one after another, none back. Before each batch both exchange one message, so that the batches
+/// meet the Braid in all its states.
+pub struct OneDirection<C> {
+    conversation: C,
+    content: Vec<u8>,
+    parts: usize,
+    count: usize,
+    half: Half,
+}
+
+impl<C: Conversation> OneDirection<C> {
+    /// `count` contents of `size` bytes, each in `parts` messages.
+    ///
+    /// # Errors
+    /// No conversation could be begun.
+    pub fn new(half: Half, size: usize, parts: usize, count: usize) -> Outcome<Self> {
+        Ok(Self { conversation: C::begin()?, content: content(size), parts, count, half })
+    }
+}
+
+impl<C: Conversation> Batch for OneDirection<C> {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        let Self { conversation, content, parts, count, half } = self;
+        conversation.exchange()?;
+        let part = content.len().div_ceil(*parts);
+        let mut messages = Vec::with_capacity(*count * *parts);
+        if *half == Half::Send {
+            meter.start();
+        }
+        for _ in 0..*count {
+            for part in content.chunks(part) {
+                messages.push(conversation.send(Side::Alice, part)?);
+            }
+        }
+        match half {
+            Half::Send => meter.stop(),
+            Half::Receive => meter.start(),
+        }
+        let mut received = 0;
+        for message in &messages {
+            received += conversation.receive(Side::Bob, message)?;
+        }
+        if *half == Half::Receive {
+            meter.stop();
+        }
+        if received == content.len() * *count { Ok(()) } else { Err("content got lost".into()) }
+    }
+
+    fn operations(&self) -> usize {
+        self.count
+    }
+}
+
+/// One message after another, each from the side that received the last one: a Diffie–Hellman step each. One operation is
+/// to encrypt a message and to decrypt it.
+pub struct PingPong<C> {
+    conversation: C,
+    content: Vec<u8>,
+    count: usize,
+    turn: Side,
+}
+
+impl<C: Conversation> PingPong<C> {
+    /// Batches of `count` messages with `size` bytes of content.
+    ///
+    /// # Errors
+    /// No conversation could be begun.
+    pub fn new(size: usize, count: usize) -> Outcome<Self> {
+        Ok(Self { conversation: C::begin()?, content: content(size), count, turn: Side::Alice })
+    }
+}
+
+impl<C: Conversation> Batch for PingPong<C> {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        meter.start();
+        for _ in 0..self.count {
+            let message = self.conversation.send(self.turn, &self.content)?;
+            self.turn = self.turn.other();
+            self.conversation.receive(self.turn, &message)?;
+        }
+        meter.stop();
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        self.count
+    }
+}
+
+/// The last of `skipped + 1` messages comes first, then the others in no order.
+pub struct OutOfOrder<C> {
+    conversation: C,
+    content: Vec<u8>,
+    skipped: usize,
+    random: Random,
+}
+
+impl<C: Conversation> OutOfOrder<C> {
+    /// `skipped` messages overtaken by one.
+    ///
+    /// # Errors
+    /// No conversation could be begun.
+    pub fn new(size: usize, skipped: usize) -> Outcome<Self> {
+        Ok(Self { conversation: C::begin()?, content: content(size), skipped, random: Random::new() })
+    }
+}
+
+impl<C: Conversation> Batch for OutOfOrder<C> {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        self.conversation.exchange()?;
+        let mut messages = Vec::with_capacity(self.skipped + 1);
+        for _ in 0..=self.skipped {
+            messages.push(self.conversation.send(Side::Alice, &self.content)?);
+        }
+        self.random.shuffle(&mut messages[..self.skipped]);
+        meter.start();
+        for message in messages.iter().rev() {
+            self.conversation.receive(Side::Bob, message)?;
+        }
+        meter.stop();
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        self.skipped + 1
+    }
+}
+
+/// `size` bytes that no compressor would make smaller.
+pub fn content(size: usize) -> Vec<u8> {
+    let mut random = Random::new();
+    (0..size).map(|_| random.next().to_le_bytes()[3]).collect()
+}
+
+/// SplitMix64: the same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    const fn new() -> Self {
+        Self(SEED)
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            let other = usize::try_from(self.next() % (at as u64 + 1)).unwrap_or(at);
+            items.swap(at, other);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Kuvert's own sessions: two devices, the public API of `kuvert-protocol`, the system's randomness.
+
+use kuvert_protocol::prelude::*;
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, UnverifiedDeviceCertificate};
+
+use crate::conversation::{Conversation, Side, content};
+use crate::meter::{Batch, Meter};
+use crate::{Outcome, system_rng};
+
+/// Time stands still: nothing here expires.
+const NOW: u64 = 1_763_683_200_000;
+
+/// One side: who it is, and its sessions with the other.
+pub struct Device {
+    local: LocalDevice,
+    /// Sessions with the other device.
+    pub record: SessionRecord,
+    replay: ReplayRecord,
+}
+
+impl Device {
+    fn new(account: u8) -> Outcome<Self> {
+        let rng = &mut system_rng();
+        let address = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY };
+        let secrets = DeviceSecrets::generate(rng);
+        let certificate = secrets.certify(&AccountSecret::generate(rng), address);
+        let local = LocalDevice::new(secrets, certificate)?;
+        Ok(Self { local, record: SessionRecord::new(), replay: ReplayRecord::new() })
+    }
+}
+
+/// A recipient's published prekeys, and their secret halves as a client stores them.
+struct Prekeys {
+    bundle: PrekeyBundle,
+    account_key: AccountKey,
+    signed: Vec<u8>,
+    one_time: Vec<u8>,
+    kem: Vec<u8>,
+}
+
+impl Prekeys {
+    fn of(device: &LocalDevice) -> Outcome<Self> {
+        let rng = &mut system_rng();
+        let signed = SignedPrekeySecret::generate(1, device.secrets(), rng);
+        let one_time = OneTimePrekeySecret::generate(1, rng);
+        let kem = KemPrekeySecret::generate(1, KemPrekeyKind::OneTime, device.secrets(), rng);
+        Ok(Self {
+            bundle: PrekeyBundle {
+                certificate: UnverifiedDeviceCertificate::decode(&device.certificate().encode())?,
+                signed_prekey: signed.public(),
+                kem_prekey: kem.public(),
+                kem_kind: KemPrekeyKind::OneTime,
+                one_time_prekey: Some(one_time.public()),
+            },
+            account_key: device.certificate().account_key(),
+            signed: signed.encode().to_vec(),
+            one_time: one_time.encode().to_vec(),
+            kem: kem.encode().to_vec(),
+        })
+    }
+}
+
+impl PrekeySecrets for Prekeys {
+    fn signed(&self, _: u32) -> Option<SignedPrekeySecret> {
+        SignedPrekeySecret::decode(&self.signed).ok()
+    }
+
+    fn one_time(&self, _: u32) -> Option<OneTimePrekeySecret> {
+        OneTimePrekeySecret::decode(&self.one_time).ok()
+    }
+
+    fn kem(&self, _: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+        Some((KemPrekeySecret::decode(&self.kem).ok()?, KemPrekeyKind::OneTime))
+    }
+}
+
+/// Two devices with a session.
+pub struct Kuvert {
+    /// Began it.
+    pub alice: Device,
+    /// Was written to.
+    pub bob: Device,
+    prekeys: Prekeys,
+}
+
+impl Kuvert {
+    /// Two devices without a session; Bob has published prekeys.
+    ///
+    /// # Errors
+    /// A key does not fit its certificate, which would be a bug.
+    pub fn strangers() -> Outcome<Self> {
+        let (alice, bob) = (Device::new(1)?, Device::new(2)?);
+        let prekeys = Prekeys::of(&bob.local)?;
+        Ok(Self { alice, bob, prekeys })
+    }
+
+    /// Alice checks `bundle` and begins a session.
+    fn initiate(&mut self, bundle: PrekeyBundle) -> Outcome<()> {
+        let bundle = bundle.verify(self.bob.local.address(), &self.prekeys.account_key)?;
+        self.alice.record.initiate(&self.alice.local, &bundle, NOW, &mut system_rng())?;
+        Ok(())
+    }
+}
+
+impl Conversation for Kuvert {
+    type Message = Vec<u8>;
+
+    fn begin() -> Outcome<Self> {
+        let mut pair = Self::strangers()?;
+        pair.initiate(pair.prekeys.bundle.clone())?;
+        pair.exchange()?;
+        Ok(pair)
+    }
+
+    fn send(&mut self, from: Side, content: &[u8]) -> Outcome<Vec<u8>> {
+        let device = match from {
+            Side::Alice => &mut self.alice,
+            Side::Bob => &mut self.bob,
+        };
+        Ok(device.record.encrypt(content, NOW, &mut system_rng())?)
+    }
+
+    fn receive(&mut self, to: Side, message: &Vec<u8>) -> Outcome<usize> {
+        let (device, remote) = match to {
+            Side::Alice => (&mut self.alice, self.bob.local.address()),
+            Side::Bob => (&mut self.bob, self.alice.local.address()),
+        };
+        let Device { local, record, replay } = device;
+        let decrypted = record.decrypt(local, remote, message, &self.prekeys, replay, NOW, &mut system_rng())?;
+        Ok(decrypted.plaintext.len())
+    }
+}
+
+/// Sessions begun, one operation each.
+const SESSIONS: usize = 8;
+
+/// From the fetched bundle to the first message: every signature checked, key agreement, encryption.
+pub struct EstablishOut {
+    pair: Kuvert,
+    content: Vec<u8>,
+}
+
+impl EstablishOut {
+    /// With `size` bytes in the first message.
+    ///
+    /// # Errors
+    /// No devices could be made.
+    pub fn new(size: usize) -> Outcome<Self> {
+        Ok(Self { pair: Kuvert::strangers()?, content: content(size) })
+    }
+}
+
+impl Batch for EstablishOut {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        for _ in 0..SESSIONS {
+            let bundle = self.pair.prekeys.bundle.clone();
+            self.pair.alice.record = SessionRecord::new();
+            meter.start();
+            self.pair.initiate(bundle)?;
+            std::hint::black_box(self.pair.send(Side::Alice, &self.content)?);
+            meter.stop();
+        }
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        SESSIONS
+    }
+}
+
+/// From the first message's bytes to a session and the content, prekeys read from their stored form.
+pub struct EstablishIn {
+    pair: Kuvert,
+    content: Vec<u8>,
+}
+
+impl EstablishIn {
+    /// With `size` bytes in the first message.
+    ///
+    /// # Errors
+    /// No devices could be made.
+    pub fn new(size: usize) -> Outcome<Self> {
+        Ok(Self { pair: Kuvert::strangers()?, content: content(size) })
+    }
+}
+
+impl Batch for EstablishIn {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        for _ in 0..SESSIONS {
+            self.pair.alice.record = SessionRecord::new();
+            self.pair.bob.record = SessionRecord::new();
+            self.pair.initiate(self.pair.prekeys.bundle.clone())?;
+            let message = self.pair.send(Side::Alice, &self.content)?;
+            meter.start();
+            self.pair.receive(Side::Bob, &message)?;
+            meter.stop();
+        }
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        SESSIONS
+    }
+}
+
+/// Snapshots taken or restored in a batch.
+const SNAPSHOTS: usize = 64;
+
+/// The state written for the store.
+pub struct Snapshot(pub Kuvert);
+
+impl Batch for Snapshot {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        self.0.exchange()?;
+        meter.start();
+        for _ in 0..SNAPSHOTS {
+            std::hint::black_box(self.0.bob.record.encode());
+        }
+        meter.stop();
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        SNAPSHOTS
+    }
+}
+
+/// The state read from the store.
+pub struct Restore(pub Kuvert);
+
+impl Batch for Restore {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        self.0.exchange()?;
+        let snapshot = self.0.bob.record.encode();
+        meter.start();
+        for _ in 0..SNAPSHOTS {
+            std::hint::black_box(SessionRecord::decode(&snapshot)?);
+        }
+        meter.stop();
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        SNAPSHOTS
+    }
+}

@@ -1,0 +1,503 @@
+//! The inbox: from the relay's deliveries to messages that were shown.
+//!
+//! ```text
+//! Delivery, Delivery, … ─► one transaction: sessions, prekeys, replay record, messages, receipts due, envelope ids
+//!                            │ committed (and synced)
+//!                            ├─► Acknowledge(up to the last one): the relay deletes
+//!                            └─► events ─► the caller shows, then marks as shown
+//! ```
+//! A crash before the commit: the relay delivers again. After it and before the acknowledgement: the relay delivers again, and
+//! the ids are known. Before the mark: the message is reported again from the store.
+
+mod incoming;
+mod open;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use kuvert_types::limits::DELIVERY_WINDOW;
+use kuvert_wire::v1::{self, client_frame, server_frame};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use self::incoming::{Incoming, look_up_strangers};
+use self::open::open_batch;
+use crate::client::{Client, Connection};
+use crate::connect::{Established, Inbox};
+use crate::error::Error;
+use crate::event::Event;
+use crate::home::{Exclusive, Held};
+use crate::options::ReceiveOptions;
+use crate::prekeys;
+use crate::records::{Direction, MessageRecord, MessageRef, ReceiveEnd};
+use crate::rng;
+use crate::send::alias;
+use crate::state::{self, Stored, message_key, receipt_key};
+use crate::store::{Log, Mode, Table, Transaction};
+use crate::transport::{Push, Refusal};
+
+/// How long receipts gather before they are sent, so that a burst of messages makes one envelope of receipts.
+const RECEIPT_DELAY: Duration = Duration::from_millis(200);
+
+/// How often a client that stays connected looks after its prekeys.
+const MAINTENANCE: Duration = Duration::from_secs(60 * 60);
+
+/// After so much silence that follows activity, the relay is asked whether it is still there. QUIC's own keep-alive takes
+/// up to a minute to notice a relay that was killed; somebody who was just writing should not wait for that.
+const PROBES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
+
+/// Between two tries to reconnect: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// How long the last receipts may take when the caller's time is up.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Envelope ids are remembered for as long as a sender may submit them again.
+const REMEMBER_RECEIVED_MS: u64 = 45 * DAY_MS;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+impl Client {
+    /// Receives: first what was stored and never shown, then what waits at the relay, then (in follow mode) what comes.
+    /// Messages are committed before they are reported and acknowledged. Receipts are sent, and the outbox is flushed
+    /// with them. Can be dropped at any point without loss.
+    ///
+    /// `on_event` may stop it with [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    /// `displaced` when another process of this account attached; those of the connection unless in follow mode; those
+    /// of the store.
+    pub async fn receive(
+        &self,
+        connection: &Connection,
+        options: ReceiveOptions,
+        on_event: impl FnMut(Event) -> ControlFlow<()> + Send,
+    ) -> Result<ReceiveEnd, Error> {
+        let mut run = Receiver {
+            client: self,
+            connection,
+            options,
+            on_event,
+            shown: 0,
+            flush_at: None,
+            maintain_at: Instant::now(),
+            probe_at: Instant::now() + PROBES[0],
+            probes: 0,
+            inbox: None,
+        };
+        let result = match options.timeout {
+            None => run.run().await,
+            Some(after) => timeout(after, run.run()).await.unwrap_or(Ok(ReceiveEnd::Timeout)),
+        };
+        if result.is_ok() {
+            run.farewell().await?;
+        }
+        result
+    }
+
+    /// Messages that were stored and never marked as shown, in order of arrival.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn unshown(&self) -> Result<Vec<MessageRecord>, Error> {
+        self.0.transact(Mode::Read, unshown)
+    }
+
+    /// Marks messages as shown: they do not come again. Cheap: survives a kill of the process at once, a power failure
+    /// from the next full commit on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn mark_shown(&self, messages: &[MessageRef]) -> Result<(), Error> {
+        self.mark(messages, false)
+    }
+
+    /// Marks messages as shown and read: read receipts go out with the next flush.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn mark_read(&self, messages: &[MessageRef]) -> Result<(), Error> {
+        self.mark(messages, true)
+    }
+
+    fn mark(&self, messages: &[MessageRef], read: bool) -> Result<(), Error> {
+        self.0.transact(Mode::WriteRelaxed, |tx| {
+            for message in messages {
+                let Some(entry) = tx.find(Log::Message, &message_key(Direction::Incoming, message))? else { continue };
+                let was_unshown = tx.delete(Table::Unshown, &entry.place.to_be_bytes())?;
+                // Once: a message that is marked twice was read once.
+                if read && was_unshown {
+                    tx.put(Table::ReceiptDue, &receipt_key(message), &[2])?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn unshown(tx: &dyn Transaction) -> Result<Vec<MessageRecord>, Error> {
+    let mut aliases = HashMap::new();
+    let mut messages = Vec::new();
+    for (key, _) in tx.list(Table::Unshown)? {
+        let place = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("unshown"))?;
+        let Some(entry) = tx.at(Log::Message, place)? else { continue };
+        let stored = Stored::read(&entry)?;
+        let account = stored.message()?.account;
+        let name = match aliases.get(&account) {
+            Some(name) => String::clone(name),
+            None => {
+                let name = alias(tx, &account)?;
+                aliases.insert(account, name.clone());
+                name
+            }
+        };
+        messages.push(stored.record(tx, &name)?);
+    }
+    Ok(messages)
+}
+
+/// One call of [`Client::receive`].
+struct Receiver<'a, F> {
+    client: &'a Client,
+    connection: &'a Connection,
+    options: ReceiveOptions,
+    on_event: F,
+    shown: u64,
+    /// Receipts are due, or a flush failed.
+    flush_at: Option<Instant>,
+    maintain_at: Instant,
+    /// When to ask whether the relay is still there, and how often that was asked since it last said something.
+    probe_at: Instant,
+    probes: usize,
+    inbox: Option<Held>,
+}
+
+/// What the receiver woke up for.
+enum Wake {
+    Push(Push),
+    Flush,
+    Maintain,
+    Probe,
+}
+
+impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
+    async fn run(&mut self) -> Result<ReceiveEnd, Error> {
+        let mut first = true;
+        let mut pause = BACKOFF.0;
+        loop {
+            let result = self.attached(&mut first, &mut pause).await;
+            let error = match result {
+                Ok(end) => return Ok(end),
+                Err(error) if self.options.follow && error.is_connection() => error,
+                Err(error) => return Err(error),
+            };
+            let event = Event::Disconnected { code: error.code(), message: error.to_string() };
+            if self.tell(event).is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+            loop {
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(BACKOFF.1);
+                match self.client.establish().await {
+                    Ok(established) => {
+                        self.connection.replace(established);
+                        break;
+                    }
+                    Err(error) if error.is_connection() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if self.tell(Event::Reconnected).is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+            // What was written meanwhile.
+            self.flush_at = Some(Instant::now());
+        }
+    }
+
+    /// From attaching to the end of the connection.
+    async fn attached(&mut self, first: &mut bool, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
+        if self.connection.link().inbox() == Inbox::InDoubt {
+            self.connection.replace(self.client.establish().await?);
+        }
+        let established = self.connection.link();
+        if established.inbox() == Inbox::Detached {
+            // Until the answer is here, a call that is dropped leaves it open whether the relay delivers.
+            established.set_inbox(Inbox::InDoubt);
+            match established.link.request(client_frame::Body::Attach(v1::Attach {})).await? {
+                Ok(server_frame::Body::Attached(_)) => {}
+                Ok(_) => return Err(Error::RelayProtocol { what: "no answer to attaching" }),
+                Err(refusal) => return Err(refusal.into_error()),
+            }
+            established.set_inbox(Inbox::Attached { caught_up: false });
+        }
+        // Attaching displaced whoever received until now. It lets go of the inbox once everything that it reported is
+        // marked: only then is it sure what was not shown.
+        if self.inbox.is_none() {
+            let inner = &self.client.0;
+            self.inbox = Some(inner.home.hold(Exclusive::Inbox, inner.options.lock_timeout).await?);
+        }
+        let expired = established.take_expired();
+        if expired > 0 {
+            let stop = self.tell(Event::Expired { count: expired });
+            // Told before it is forgotten. An answer that says no changes nothing: it is told again.
+            let forget = v1::AcknowledgeExpired { count: expired };
+            let _ = established.link.request(client_frame::Body::AcknowledgeExpired(forget)).await?;
+            if stop.is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+        }
+        if std::mem::take(first)
+            && let Some(end) = self.show_what_was_not_shown().await?
+        {
+            return Ok(end);
+        }
+        loop {
+            // An earlier call on this connection may have heard the word already.
+            let caught_up = established.inbox() == Inbox::Attached { caught_up: true };
+            let flush_now = self.flush_at.is_some_and(|at| at <= Instant::now());
+            let at_hand = if flush_now { None } else { established.link.push_at_hand().await };
+            let wake = match at_hand {
+                _ if flush_now => Wake::Flush, // also under a steady stream of mail
+                Some(push) => Wake::Push(push),
+                None if caught_up && !self.options.follow => return Ok(ReceiveEnd::CaughtUp),
+                None => self.next(&established).await?,
+            };
+            // It works: the next break starts with short pauses again.
+            *pause = BACKOFF.0;
+            match wake {
+                Wake::Push(Push::Delivery(delivery)) => {
+                    established.set_inbox(Inbox::InDoubt);
+                    let (batch, behind) = gather(&established, delivery).await;
+                    let end = self.take(&established, batch).await?;
+                    // Only here: had the call been dropped on the way, the word behind the batch would be lost.
+                    established.set_inbox(Inbox::Attached { caught_up: false });
+                    if let Some(end) = end {
+                        // The word behind the batch is news for the next call.
+                        match behind {
+                            Some(Push::CaughtUp) => established.set_inbox(Inbox::Attached { caught_up: true }),
+                            Some(Push::Displaced) => established.set_inbox(Inbox::Detached),
+                            _ => {}
+                        }
+                        return Ok(end);
+                    }
+                    if let Some(push) = behind
+                        && let Some(end) = self.word(&established, push)?
+                    {
+                        return Ok(end);
+                    }
+                }
+                Wake::Push(push) => {
+                    if let Some(end) = self.word(&established, push)? {
+                        return Ok(end);
+                    }
+                }
+                Wake::Flush => self.flush().await?,
+                Wake::Maintain => self.maintain().await?,
+                Wake::Probe => self.probe(&established).await?,
+            }
+        }
+    }
+
+    async fn show_what_was_not_shown(&mut self) -> Result<Option<ReceiveEnd>, Error> {
+        let inner = &self.client.0;
+        let left = inner.blocking(|inner| inner.transact(Mode::Read, unshown)).await?;
+        let events = left.into_iter().map(Event::Message).collect();
+        // A crash may have left receipts behind.
+        self.flush_at = Some(Instant::now());
+        Ok(self.tell_all(events))
+    }
+
+    async fn next(&mut self, established: &Established) -> Result<Wake, Error> {
+        let mut due = (self.maintain_at, Wake::Maintain);
+        if self.options.follow && self.probe_at < due.0 {
+            due = (self.probe_at, Wake::Probe);
+        }
+        if let Some(at) = self.flush_at.filter(|at| *at < due.0) {
+            due = (at, Wake::Flush);
+        }
+        let (due, wake) = due;
+        // Without following, a relay that says nothing at all does not keep us.
+        let patience = Instant::now() + self.client.0.options.request_timeout;
+        let until = if self.options.follow { due } else { due.min(patience) };
+        match timeout_at(until, established.link.next_push()).await {
+            Ok(push) => {
+                (self.probe_at, self.probes) = (Instant::now() + PROBES[0], 0);
+                Ok(Wake::Push(push?))
+            }
+            Err(_) if until == due => Ok(wake),
+            Err(_) => Err(Error::RequestTimeout { seconds: self.client.0.options.request_timeout.as_secs() }),
+        }
+    }
+
+    /// Any answer will do; without one the link breaks.
+    async fn probe(&mut self, established: &Established) -> Result<(), Error> {
+        let question = client_frame::Body::CountPrekeys(v1::CountPrekeys {});
+        established.link.request(question).await?.map_err(Refusal::into_error)?;
+        self.probes += 1;
+        // After the last one QUIC's keep-alive has to do.
+        self.probe_at = Instant::now() + PROBES.get(self.probes).copied().unwrap_or(MAINTENANCE);
+        Ok(())
+    }
+
+    /// A push that is no delivery.
+    fn word(&mut self, established: &Established, push: Push) -> Result<Option<ReceiveEnd>, Error> {
+        match push {
+            Push::Delivery(_) => Ok(None), // gathered by the caller
+            Push::CaughtUp => {
+                established.set_inbox(Inbox::Attached { caught_up: true });
+                if self.tell(Event::CaughtUp).is_break() {
+                    return Ok(Some(ReceiveEnd::Stopped));
+                }
+                Ok((!self.options.follow).then_some(ReceiveEnd::CaughtUp))
+            }
+            Push::Displaced => {
+                established.set_inbox(Inbox::Detached);
+                Err(Error::Displaced)
+            }
+            Push::GoingAway => Err(Error::RelayUnavailable { detail: "it shuts down".to_owned() }),
+        }
+    }
+
+    /// Opens, commits, acknowledges and reports a batch.
+    async fn take(&mut self, established: &Established, batch: Vec<v1::Delivery>) -> Result<Option<ReceiveEnd>, Error> {
+        let Some(up_to) = batch.iter().map(|delivery| delivery.cursor).max() else { return Ok(None) };
+        let envelopes: Vec<Incoming> = batch.into_iter().map(Incoming::check).collect();
+        let accounts = look_up_strangers(&self.client.0, established, &envelopes).await?;
+        let outcome = self
+            .client
+            .0
+            .blocking(move |inner| inner.transact(Mode::Write, |tx| open_batch(inner, tx, envelopes, &accounts)))
+            .await?;
+        let acknowledge = client_frame::Body::Acknowledge(v1::Acknowledge { up_to });
+        match established.link.request(acknowledge).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(refusal)) => return Err(refusal.into_error()),
+            Err(error) => {
+                // Committed is committed: show it, then see to the connection.
+                return match self.tell_all(outcome.events) {
+                    Some(end) => Ok(Some(end)),
+                    None => Err(error),
+                };
+            }
+        }
+        if outcome.receipts_due {
+            self.flush_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
+        }
+        if outcome.prekeys_used {
+            // Behind the receipts: the deliveries come first.
+            self.maintain_at = self.maintain_at.min(Instant::now() + 2 * RECEIPT_DELAY);
+        }
+        Ok(self.tell_all(outcome.events))
+    }
+
+    fn tell(&mut self, event: Event) -> ControlFlow<()> {
+        (self.on_event)(event)
+    }
+
+    /// Reports events. Messages beyond the caller's maximum stay unshown; whatever else happened is still said.
+    fn tell_all(&mut self, events: Vec<Event>) -> Option<ReceiveEnd> {
+        let max = self.options.max.unwrap_or(u64::MAX);
+        for event in events {
+            let is_message = matches!(event, Event::Message(_));
+            if is_message && self.shown >= max {
+                continue;
+            }
+            let stop = self.tell(event);
+            if is_message {
+                self.shown += 1;
+                // Reading it makes a receipt due.
+                self.flush_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
+            }
+            if stop.is_break() {
+                return Some(ReceiveEnd::Stopped);
+            }
+        }
+        (self.shown >= max).then_some(ReceiveEnd::Max)
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.flush_at = None;
+        match self.client.flush_with(self.connection, Duration::ZERO, &mut |_| {}).await {
+            Ok(report) => {
+                for accepted in report.accepted {
+                    // Too late to stop anything: it is sent.
+                    let _ = self.tell(Event::Accepted(accepted));
+                }
+                Ok(())
+            }
+            // Another process or task sends at the moment, or the relay asks for patience: later.
+            Err(Error::StoreLocked { .. } | Error::Limited { .. }) => {
+                self.flush_at = Some(Instant::now() + RECEIPT_DELAY);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn maintain(&mut self) -> Result<(), Error> {
+        self.maintain_at = Instant::now() + MAINTENANCE;
+        self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| forget_received(tx, inner.now()))).await?;
+        match prekeys::maintain(&self.client.0, self.connection).await {
+            Err(error) if error.is_connection() => Err(error),
+            Err(error) => {
+                // Mail still comes; without fresh one-time prekeys strangers are a little less safe.
+                tracing::warn!(code = error.code(), "prekeys were not looked after");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Receipts for what was just shown, and fresh prekeys for those that were just used.
+    async fn farewell(&mut self) -> Result<(), Error> {
+        self.inbox = None;
+        let done = timeout(FAREWELL, async {
+            if self.flush_at.is_some() {
+                self.flush().await?;
+            }
+            self.maintain().await
+        });
+        match done.await {
+            // They are in the store, and go out next time.
+            Err(_) => Ok(()),
+            Ok(Err(error)) if error.is_connection() => Ok(()),
+            Ok(result) => result,
+        }
+    }
+}
+
+/// Half to one and a half times as long: the clients of a relay that restarted must not all come at once.
+fn jittered(pause: Duration) -> Duration {
+    let [byte] = rng::bytes::<1>();
+    pause / 2 + pause * u32::from(byte) / 255
+}
+
+/// Takes the deliveries that are here already, up to a window's worth; and the word that came behind them.
+async fn gather(established: &Established, first: v1::Delivery) -> (Vec<v1::Delivery>, Option<Push>) {
+    let mut batch = vec![first];
+    while batch.len() < DELIVERY_WINDOW {
+        match established.link.push_at_hand().await {
+            Some(Push::Delivery(delivery)) => batch.push(delivery),
+            other => return (batch, other),
+        }
+    }
+    (batch, None)
+}
+
+/// Forgets envelope ids that nobody can submit again. Reads them all, so once a day is enough.
+fn forget_received(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+    let last = tx.get(Table::Own, state::own::TIDIED)?;
+    let last = last.and_then(|value| value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
+    if now.abs_diff(last) < DAY_MS {
+        return Ok(());
+    }
+    tx.put(Table::Own, state::own::TIDIED, &now.to_be_bytes())?;
+    for (key, value) in tx.list(Table::Received)? {
+        let at = value.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("received"))?;
+        if now.saturating_sub(at) > REMEMBER_RECEIVED_MS {
+            tx.delete(Table::Received, &key)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,540 @@
+//! What must never happen. The judge is told of everything at the moment it becomes durable, keeps its own books, and
+//! trusts no peer's. It knows nothing of keys: it compares bytes.
+//!
+//! A device that is restored from a backup forgets what it did since: its history in these books is cut as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use kuvert_protocol::session::MAX_INACTIVE_SESSIONS;
+use kuvert_types::Address;
+use sha2::{Digest, Sha256};
+
+use crate::content::TextId;
+use crate::relay::Attack;
+
+/// Milliseconds between two resets of one device for another, at least.
+pub const RESET_INTERVAL_MS: u64 = 60 * 60 * 1000;
+
+/// Changes of direction after which a late message may have lost its header key: the protocol keeps five chains that the
+/// other side has left, and each takes two changes. Two fewer, because a change may be under way.
+const OVERTAKEN_TURNS: u64 = 8;
+
+/// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
+const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
+const HEADER_LEN: usize = 232;
+
+/// The handshake's KEM prekey: kind u8, id u32.
+const KEM_PREKEY_AT: usize = 2 + 245 + 32 + 4;
+
+/// A rule that was broken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// A session message was opened that no device sealed for this one.
+    ForgeryOpened,
+    /// A message opened as another plaintext, under another sender or at another device than it was sealed for.
+    AlteredOrMisdelivered,
+    /// One session message was opened twice by a device that remembers the first time.
+    OpenedTwice,
+    /// A text was shown twice.
+    ShownTwice,
+    /// A genuine message, opened for the first time, was refused, and nothing that happened explains it.
+    RefusedWithoutReason,
+    /// Two contents under one sealed header, hence under one key and nonce.
+    KeyReuse,
+    /// The link is well, nothing took the text away, and it did not arrive.
+    NotDelivered,
+    /// A text is gone, and its sender believes that it arrived.
+    LossUnnoticed,
+    /// After a round trip over a healthy link two devices still use different sessions.
+    NotConverged,
+    /// A session record outgrew its bound.
+    Unbounded,
+    /// A device began fresh sessions faster than it may.
+    ResetSpam,
+    /// What a relay made up was taken as genuine.
+    AttackSucceeded,
+    /// Nothing became of an attack that reached a device: neither refused, nor reported, nor without effect.
+    AttackUnaccounted,
+}
+
+/// A broken rule, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// What happened.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.detail)
+    }
+}
+
+/// What came to pass in a world, or in many.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Worlds.
+    pub worlds: u64,
+    /// Things counted by name: messages sealed, opened, …
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Attacks by name and by what came of them.
+    pub attacks: BTreeMap<(Attack, String), u64>,
+    /// Genuine messages that were refused, by the reason that explains it.
+    pub explained: BTreeMap<&'static str, u64>,
+    /// Bytes of the largest session record.
+    pub largest_record: usize,
+}
+
+impl Tally {
+    /// Adds what happened elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.worlds += other.worlds;
+        for (name, count) in &other.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.attacks {
+            *self.attacks.entry(name.clone()).or_default() += count;
+        }
+        for (name, count) in &other.explained {
+            *self.explained.entry(name).or_default() += count;
+        }
+        self.largest_record = self.largest_record.max(other.largest_record);
+    }
+
+    /// How often this attack came to this end.
+    pub fn attack(&self, attack: Attack) -> u64 {
+        self.attacks.iter().filter(|((name, _), _)| *name == attack).map(|(_, count)| count).sum()
+    }
+
+    /// How often the thing counted by this name happened.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} worlds, largest session record {} bytes", self.worlds, self.largest_record)?;
+        for (name, count) in &self.counts {
+            writeln!(f, "  {count:>9} {name}")?;
+        }
+        for ((attack, outcome), count) in &self.attacks {
+            writeln!(f, "  {count:>9} attack {attack:?}: {outcome}")?;
+        }
+        for (reason, count) in &self.explained {
+            writeln!(f, "  {count:>9} genuine messages refused: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One attack of the relay.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct AttackId(usize);
+
+/// How much of a device's history was durable at some moment.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Mark {
+    opened: usize,
+    shown: usize,
+}
+
+/// What identifies a session message: a digest of its bytes.
+type MessageHash = [u8; 32];
+
+struct TextCopy {
+    from: Address,
+    text: Vec<u8>,
+    /// The sender's restorations when it was written: a text written before one may be gone with it.
+    restorations: u64,
+    shown: bool,
+    confirmed: bool,
+    rolled_back: bool,
+    taken_by: Option<AttackId>,
+}
+
+struct Sealed {
+    from: Address,
+    to: Address,
+    text: Option<TextId>,
+    plaintext: Vec<u8>,
+    turn: u64,
+    sessions: u64,
+    taken: bool,
+}
+
+#[derive(Default)]
+struct History {
+    opened: Vec<MessageHash>,
+    shown: Vec<TextId>,
+    restorations: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    last_opener: Option<Address>,
+    turns: u64,
+    sessions: u64,
+}
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Judge {
+    copies: BTreeMap<(TextId, Address), TextCopy>,
+    sealed: BTreeMap<MessageHash, Sealed>,
+    headers: BTreeMap<Vec<u8>, MessageHash>,
+    histories: BTreeMap<Address, History>,
+    pairs: BTreeMap<(Address, Address), Pair>,
+    resets: BTreeMap<(Address, Address), (u64, u64)>,
+    tainted: BTreeMap<(Address, [u8; 5]), AttackId>,
+    attacks: Vec<(Attack, Option<String>)>,
+    tally: Tally,
+    violation: Option<Violation>,
+    /// Whether everything is printed as it happens.
+    pub verbose: bool,
+}
+
+fn digest(bytes: &[u8]) -> MessageHash {
+    Sha256::digest(bytes).into()
+}
+
+fn pair(a: Address, b: Address) -> (Address, Address) {
+    (a.min(b), a.max(b))
+}
+
+/// `account.device`, short, for people.
+pub fn name(address: Address) -> String {
+    format!("{}.{}", address.account.as_bytes()[0], address.device)
+}
+
+fn kem_prekey(message: &[u8]) -> Option<[u8; 5]> {
+    (message.get(1) == Some(&1)).then(|| message.get(KEM_PREKEY_AT..)?.first_chunk().copied()).flatten()
+}
+
+/// The form in which a handshake names a one-time KEM prekey.
+pub fn one_time_kem(id: u32) -> [u8; 5] {
+    let mut bytes = [1; 5];
+    bytes[1..].copy_from_slice(&id.to_be_bytes());
+    bytes
+}
+
+impl Judge {
+    /// Notes a broken rule. The first one counts.
+    pub fn violate(&mut self, rule: Rule, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.say(|| format!("VIOLATION {rule:?}: {detail}"));
+        self.violation.get_or_insert(Violation { rule, detail });
+    }
+
+    /// What was broken first, if anything.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Prints a line of the trace.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            println!("{}", line());
+        }
+    }
+
+    /// Counts something by name.
+    pub fn count(&mut self, name: &'static str) {
+        *self.tally.counts.entry(name).or_default() += 1;
+    }
+
+    /// A device told its user of something.
+    pub fn reported(&mut self, device: Address, what: &'static str) {
+        self.say(|| format!("{} tells its user: {what}", name(device)));
+        self.count(what);
+    }
+
+    // ---- what peers do
+
+    /// A person wrote a text; this is the copy for one device.
+    pub fn wrote(&mut self, id: TextId, from: Address, to: Address, text: &[u8]) {
+        self.count("texts written, a copy for each device");
+        let restorations = self.histories.entry(from).or_default().restorations;
+        let copy = TextCopy {
+            from,
+            text: text.to_vec(),
+            restorations,
+            shown: false,
+            confirmed: false,
+            rolled_back: false,
+            taken_by: None,
+        };
+        self.copies.insert((id, to), copy);
+    }
+
+    /// A device sealed a content.
+    pub fn sealed(&mut self, from: Address, to: Address, text: Option<TextId>, plaintext: &[u8], message: &[u8]) {
+        self.count("messages sealed");
+        let hash = digest(message);
+        let at = HEADER_AT[usize::from(message[1] == 2)];
+        if let Some(other) = self.headers.insert(message[at..at + HEADER_LEN].to_vec(), hash)
+            && other != hash
+        {
+            self.violate(Rule::KeyReuse, format!("{} sealed two contents under one header", name(from)));
+        }
+        let Pair { turns, sessions, .. } = *self.pairs.entry(pair(from, to)).or_default();
+        let plaintext = plaintext.to_vec();
+        self.sealed.insert(hash, Sealed { from, to, text, plaintext, turn: turns, sessions, taken: false });
+    }
+
+    /// A device began a session.
+    pub fn initiated(&mut self, from: Address, to: Address) {
+        self.count("sessions begun");
+        self.say(|| format!("{} begins a session with {}", name(from), name(to)));
+        self.pairs.entry(pair(from, to)).or_default().sessions += 1;
+    }
+
+    /// A device queued a fresh session because it could not open something.
+    pub fn reset(&mut self, from: Address, to: Address, now: u64) {
+        self.count("resets");
+        self.say(|| format!("{} resets its session with {}", name(from), name(to)));
+        let restorations = self.histories.entry(from).or_default().restorations;
+        if let Some((last, then)) = self.resets.insert((from, to), (now, restorations))
+            && then == restorations
+            && now.saturating_sub(last) < RESET_INTERVAL_MS
+        {
+            self.violate(Rule::ResetSpam, format!("{} reset {} again after {} ms", name(from), name(to), now - last));
+        }
+    }
+
+    /// A device opened a message and stored what it did.
+    pub fn opened(
+        &mut self,
+        device: Address,
+        source: Address,
+        message: &[u8],
+        plaintext: &[u8],
+        attack: Option<AttackId>,
+    ) {
+        self.count("messages opened");
+        self.outcome(attack, || "no effect: was genuine, and opened once".to_owned());
+        let hash = digest(message);
+        let Some(sealed) = self.sealed.get(&hash) else {
+            return self.violate(Rule::ForgeryOpened, format!("{} opened what nobody sealed", name(device)));
+        };
+        if sealed.to != device || sealed.from != source || sealed.plaintext != plaintext {
+            let detail = format!(
+                "{} opened as from {} what {} sealed for {}",
+                name(device),
+                name(source),
+                name(sealed.from),
+                name(sealed.to)
+            );
+            return self.violate(Rule::AlteredOrMisdelivered, detail);
+        }
+        let history = self.histories.entry(device).or_default();
+        if history.opened.contains(&hash) {
+            return self.violate(Rule::OpenedTwice, format!("{} opened a message twice", name(device)));
+        }
+        history.opened.push(hash);
+        let pair = self.pairs.entry(pair(device, source)).or_default();
+        if pair.last_opener.replace(device) != Some(device) {
+            pair.turns += 1;
+        }
+    }
+
+    /// A device stored a text for its user.
+    pub fn shown(&mut self, device: Address, from: Address, id: TextId, text: &[u8]) {
+        self.count("texts shown");
+        self.say(|| format!("{} shows text {id} from {}", name(device), name(from)));
+        let history = self.histories.entry(device).or_default();
+        let again = history.shown.contains(&id);
+        history.shown.push(id);
+        match self.copies.get_mut(&(id, device)) {
+            Some(copy) if copy.from == from && copy.text == text => copy.shown = true,
+            _ => self.violate(Rule::AlteredOrMisdelivered, format!("{} shows a text nobody wrote so", name(device))),
+        }
+        if again {
+            self.violate(Rule::ShownTwice, format!("{} shows text {id} twice", name(device)));
+        }
+    }
+
+    /// A receipt came.
+    pub fn confirmed(&mut self, id: TextId, by: Address) {
+        if let Some(copy) = self.copies.get_mut(&(id, by)) {
+            copy.confirmed = true;
+        }
+    }
+
+    /// A device refused a message, for a reason with a name.
+    pub fn refused(&mut self, device: Address, source: Address, message: &[u8], why: &str, attack: Option<AttackId>) {
+        self.count("messages refused");
+        self.say(|| format!("{} refuses a message from {}: {why}", name(device), name(source)));
+        self.outcome(attack, || format!("refused: {why}"));
+        let tainted = kem_prekey(message).and_then(|prekey| self.tainted.get(&(device, prekey)).copied());
+        self.outcome(tainted, || format!("refused: {why}, by the recipient"));
+        let hash = digest(message);
+        let Some(sealed) = self.sealed.get(&hash).filter(|sealed| sealed.to == device && sealed.from == source) else {
+            return; // forged, altered or misdelivered: to refuse it is right
+        };
+        if self.histories.get(&device).is_some_and(|history| history.opened.contains(&hash)) {
+            return; // a repetition
+        }
+        let now = self.pairs.get(&pair(device, source));
+        let (turns, sessions) = now.map_or((0, 0), |pair| (pair.turns, pair.sessions));
+        let restored = [device, source].iter().any(|side| self.histories.get(side).is_some_and(|h| h.restorations > 0));
+        let reason = if tainted.is_some() {
+            "its prekeys were swapped or served twice"
+        } else if restored {
+            "a side was restored from a backup"
+        } else if turns - sealed.turn >= OVERTAKEN_TURNS {
+            "overtaken by too many chains"
+        } else if sessions - sealed.sessions >= MAX_INACTIVE_SESSIONS as u64 {
+            "its session made room for newer ones"
+        } else {
+            let detail = format!(
+                "{} refuses a genuine message from {}: {why} (turns {} → {turns}, sessions {} → {sessions})",
+                name(device),
+                name(source),
+                sealed.turn,
+                sealed.sessions
+            );
+            return self.violate(Rule::RefusedWithoutReason, detail);
+        };
+        *self.tally.explained.entry(reason).or_default() += 1;
+    }
+
+    /// How much of a device's history a backup made now holds.
+    pub fn mark(&self, device: Address) -> Mark {
+        let history = self.histories.get(&device);
+        history.map_or(Mark::default(), |history| Mark { opened: history.opened.len(), shown: history.shown.len() })
+    }
+
+    /// A device went back to a backup.
+    pub fn restored(&mut self, device: Address, mark: Mark) {
+        self.count("restorations");
+        self.say(|| format!("{} is restored from a backup", name(device)));
+        let history = self.histories.entry(device).or_default();
+        history.restorations += 1;
+        history.opened.truncate(mark.opened);
+        for id in history.shown.drain(mark.shown..) {
+            if let Some(copy) = self.copies.get_mut(&(id, device)) {
+                (copy.shown, copy.rolled_back) = (false, true);
+            }
+        }
+    }
+
+    /// A session record's size after a change.
+    pub fn record_size(&mut self, device: Address, inactive: usize, bytes: usize) {
+        self.tally.largest_record = self.tally.largest_record.max(bytes);
+        if inactive > MAX_INACTIVE_SESSIONS || bytes > crate::world::MAX_RECORD_BYTES {
+            self.violate(
+                Rule::Unbounded,
+                format!("{} keeps {inactive} inactive sessions, {bytes} bytes", name(device)),
+            );
+        }
+    }
+
+    // ---- what the relay does
+
+    /// The relay makes an attack.
+    pub fn attack(&mut self, attack: Attack) -> AttackId {
+        self.say(|| format!("the relay attacks: {attack:?}"));
+        self.attacks.push((attack, None));
+        AttackId(self.attacks.len() - 1)
+    }
+
+    /// What came of an attack. The first outcome counts; those after it are of repetitions.
+    pub fn outcome(&mut self, attack: Option<AttackId>, outcome: impl FnOnce() -> String) {
+        if let Some(AttackId(at)) = attack {
+            self.attacks[at].1.get_or_insert_with(outcome);
+        }
+    }
+
+    /// The relay took a message away for good.
+    pub fn taken(&mut self, message: &[u8], attack: AttackId) {
+        let Some(sealed) = self.sealed.get_mut(&digest(message)) else { return };
+        sealed.taken = true;
+        match sealed.text.and_then(|text| self.copies.get_mut(&(text, sealed.to))) {
+            Some(copy) => copy.taken_by = Some(attack),
+            None => self.outcome(Some(attack), || "no effect: not a text".to_owned()),
+        }
+    }
+
+    /// The relay served a one-time KEM prekey of a device twice, or beside a false curve key: who uses it is refused.
+    pub fn taint(&mut self, device: Address, kem_prekey: [u8; 5], attack: AttackId) {
+        self.tainted.entry((device, kem_prekey)).or_insert(attack);
+    }
+
+    /// A device took prekeys as genuine.
+    pub fn bundle_taken(&mut self, attack: Option<AttackId>) {
+        let Some(kind) = attack.map(|AttackId(at)| self.attacks[at].0) else { return };
+        if !matches!(kind, Attack::ServeTwice | Attack::SwapOneTimePrekey) {
+            self.violate(Rule::AttackSucceeded, format!("{kind:?}: the prekeys were taken"));
+        }
+    }
+
+    /// A device took a device list as genuine.
+    pub fn list_taken(&mut self, attack: Option<AttackId>, unchanged: bool) {
+        let Some(kind) = attack.map(|AttackId(at)| self.attacks[at].0) else { return };
+        if kind == Attack::OlderList && unchanged {
+            self.outcome(attack, || "no effect: nothing newer was known".to_owned());
+        } else {
+            self.violate(Rule::AttackSucceeded, format!("{kind:?}: the list was taken"));
+        }
+    }
+
+    // ---- the end
+
+    /// Texts that have neither arrived nor a reason not to.
+    pub fn missing(&self) -> Vec<(TextId, Address)> {
+        let missing = self.copies.iter().filter(|(_, copy)| {
+            let forgotten = self.histories.get(&copy.from).is_some_and(|from| from.restorations > copy.restorations);
+            !copy.shown && !copy.rolled_back && !forgotten && copy.taken_by.is_none()
+        });
+        missing.map(|(key, _)| *key).collect()
+    }
+
+    /// Closes the books. `unconfirmed` says whether a sender still shows a text as undelivered.
+    pub fn finish(mut self, unconfirmed: impl Fn(Address, Address, TextId) -> bool) -> Result<Tally, Violation> {
+        if let Some((id, to)) = self.missing().first() {
+            let from = self.copies[&(*id, *to)].from;
+            self.violate(Rule::NotDelivered, format!("text {id} from {} to {}", name(from), name(*to)));
+        }
+        let mut silent = BTreeSet::new();
+        let mut outcomes = Vec::new();
+        for ((id, to), copy) in &self.copies {
+            let Some(attack) = copy.taken_by else { continue };
+            let outcome = if copy.shown {
+                "no effect: sent again"
+            } else if unconfirmed(copy.from, *to, *id) {
+                "reported: not delivered"
+            } else {
+                let forgotten = self.histories.get(&copy.from).is_some_and(|h| h.restorations > copy.restorations);
+                if !forgotten && !copy.rolled_back {
+                    silent.insert((*id, copy.confirmed));
+                }
+                "no effect: lost with a backup"
+            };
+            outcomes.push((attack, outcome));
+        }
+        for (attack, outcome) in outcomes {
+            self.outcome(Some(attack), || outcome.to_owned());
+        }
+        for (id, confirmed) in silent {
+            self.violate(Rule::LossUnnoticed, format!("text {id} is gone, and its sender shows no loss ({confirmed})"));
+        }
+        for at in 0..self.attacks.len() {
+            let (attack, outcome) = &self.attacks[at];
+            let attack = *attack;
+            let outcome = outcome.clone().unwrap_or_else(|| match attack.travels_in_an_envelope() {
+                true => String::new(),
+                false => "no effect: never used".to_owned(),
+            });
+            if outcome.is_empty() {
+                self.violate(Rule::AttackUnaccounted, format!("{attack:?}"));
+            }
+            *self.tally.attacks.entry((attack, outcome)).or_default() += 1;
+        }
+        self.tally.worlds = 1;
+        self.violation.map_or(Ok(self.tally), Err)
+    }
+}

@@ -1,0 +1,709 @@
+//! What a correct client does around the protocol, as `kuvert-client` does it:
+//!
+//! - Every change is one transaction: sessions, replay record, prekeys, outbox and message together. What is not committed
+//!   did not happen; what is committed is sent again until the relay has it. Here a transaction is a copy of the whole disk,
+//!   and sessions are on it in their stored form alone, so that each step goes through decoding and encoding.
+//! - Account keys are pinned, device lists checked against what is known and what the contact says.
+//! - What cannot be opened leads to a fresh session, at most once an hour for each device; what is not confirmed is sent again
+//!   over it, and a text that is there already is not shown twice.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use kuvert_protocol::initiator_certificate;
+use kuvert_protocol::prelude::*;
+use kuvert_types::{
+    AccountId, AccountKey, Address, DeviceCertificate, DeviceList, DeviceListState, EnvelopeId,
+    UnverifiedDeviceCertificate, UnverifiedDeviceList,
+};
+
+use crate::content::{Body, Content, TextId};
+use crate::invariants::{AttackId, Judge, Mark, RESET_INTERVAL_MS, Rule};
+use crate::relay::{Envelope, Parcel, Request, Response, Shelf};
+use crate::rng::TestRng;
+
+/// Something that a broken client does. The invariants must find each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Does not delete one-time prekeys.
+    KeepsOneTimePrekeys,
+    /// Deletes the prekeys that a first message names before it has authenticated.
+    BurnsBeforeAuthentication,
+    /// Stores the session first and the message after it.
+    StoresInTwoSteps,
+    /// Sends a message before the session that made it is stored.
+    SendsBeforeStoring,
+    /// Draws the same randomness again after a restoration, as a cloned machine does.
+    RepeatsRandomness,
+    /// Shows every text that comes, whether it is there or not.
+    ForgetsTexts,
+    /// Does not compare account keys.
+    TrustsAnyKey,
+    /// Takes older and forked device lists.
+    TakesAnyList,
+    /// Begins a fresh session for everything that it cannot open.
+    ResetsWithoutLimit,
+    /// Never begins a fresh session.
+    NeverResets,
+}
+
+/// The machine stopped: what was not committed is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Crashed;
+
+/// Counts the points at which a machine may stop, and stops it.
+pub struct Steps {
+    /// Points passed.
+    pub passed: u64,
+    /// Stops at this point.
+    pub crash_at: Option<u64>,
+    /// Stops so often in a thousand.
+    pub per_mille: u64,
+    pub(crate) rng: TestRng,
+}
+
+impl Steps {
+    fn point(&mut self) -> Result<(), Crashed> {
+        self.passed += 1;
+        let crash = self.crash_at == Some(self.passed) || self.rng.chance(self.per_mille);
+        if crash { Err(Crashed) } else { Ok(()) }
+    }
+}
+
+/// What a peer is given with every call.
+pub struct Context<'a> {
+    /// Unix milliseconds.
+    pub now: u64,
+    /// Where it may crash.
+    pub steps: &'a mut Steps,
+    /// Who is told.
+    pub judge: &'a mut Judge,
+}
+
+/// The secret halves of prekeys, in stored form.
+#[derive(Clone, Default)]
+struct Prekeys {
+    signed: BTreeMap<u32, Vec<u8>>,
+    one_time: BTreeMap<u32, Vec<u8>>,
+    kem: BTreeMap<u32, Vec<u8>>,
+    last_resort: BTreeMap<u32, Vec<u8>>,
+    last_id: u32,
+}
+
+impl PrekeySecrets for Prekeys {
+    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
+        self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap())
+    }
+
+    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
+        self.one_time.get(&id).map(|bytes| OneTimePrekeySecret::decode(bytes).unwrap())
+    }
+
+    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+        let decode = |bytes: &Vec<u8>| KemPrekeySecret::decode(bytes).unwrap();
+        let one_time = self.kem.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::OneTime));
+        one_time.or_else(|| self.last_resort.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::LastResort)))
+    }
+}
+
+#[derive(Clone)]
+struct Contact {
+    key: AccountKey,
+    list: DeviceList,
+    /// What the contact last said of its own list.
+    claimed: Option<DeviceListState>,
+}
+
+/// Not sealed yet.
+#[derive(Clone)]
+struct Draft {
+    to: Address,
+    body: Body,
+    /// Goes over a session that is begun for it.
+    fresh: bool,
+}
+
+/// Everything durable. A clone is a backup.
+#[derive(Clone)]
+struct Disk {
+    records: BTreeMap<Address, Vec<u8>>,
+    replay: Vec<u8>,
+    prekeys: Prekeys,
+    contacts: BTreeMap<AccountId, Contact>,
+    received: BTreeSet<EnvelopeId>,
+    texts: BTreeSet<(AccountId, TextId)>,
+    drafts: VecDeque<Draft>,
+    sealed: Vec<Envelope>,
+    unconfirmed: BTreeMap<(Address, TextId), Vec<u8>>,
+    receipts_due: BTreeMap<Address, Vec<TextId>>,
+    /// When a fresh session was last queued, and for whom one is due.
+    reset_at: BTreeMap<Address, u64>,
+    resets_due: BTreeSet<Address>,
+    /// When texts were last sent again, and to whom they are due.
+    resent_at: BTreeMap<Address, u64>,
+    resend_due: BTreeSet<Address>,
+}
+
+impl Disk {
+    fn record(&self, remote: Address) -> SessionRecord {
+        self.records.get(&remote).map_or_else(SessionRecord::new, |bytes| SessionRecord::decode(bytes).unwrap())
+    }
+
+    fn has_active(&self, remote: Address) -> bool {
+        self.records.contains_key(&remote) && self.record(remote).has_active()
+    }
+
+    fn put_record(&mut self, us: Address, remote: Address, record: &SessionRecord, judge: &mut Judge) {
+        let bytes = record.encode().to_vec();
+        judge.record_size(us, record.inactive_count(), bytes.len());
+        self.records.insert(remote, bytes);
+    }
+}
+
+/// A device and the client on it.
+pub struct Peer {
+    local: LocalDevice,
+    list: DeviceList,
+    disk: Disk,
+    backup: Option<(Disk, Mark, TestRng)>,
+    /// Accounts whose lists are to be looked up. Forgotten in a crash; whoever asked for it asks again.
+    look_up: BTreeSet<AccountId>,
+    rng: TestRng,
+    fault: Option<Fault>,
+    /// What a peer that [`Fault::SendsBeforeStoring`] has sent already.
+    pub(crate) sent_early: Vec<Request>,
+}
+
+impl Peer {
+    pub(crate) fn new(local: LocalDevice, list: DeviceList, rng: TestRng, fault: Option<Fault>) -> Self {
+        let disk = Disk {
+            records: BTreeMap::new(),
+            replay: ReplayRecord::new().encode(),
+            prekeys: Prekeys::default(),
+            contacts: BTreeMap::new(),
+            received: BTreeSet::new(),
+            texts: BTreeSet::new(),
+            drafts: VecDeque::new(),
+            sealed: Vec::new(),
+            unconfirmed: BTreeMap::new(),
+            receipts_due: BTreeMap::new(),
+            reset_at: BTreeMap::new(),
+            resets_due: BTreeSet::new(),
+            resent_at: BTreeMap::new(),
+            resend_due: BTreeSet::new(),
+        };
+        let (look_up, sent_early) = (BTreeSet::new(), Vec::new());
+        Self { local, list, disk, backup: None, look_up, rng, fault, sent_early }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.local.address()
+    }
+
+    pub(crate) fn certificate(&self) -> &DeviceCertificate {
+        self.local.certificate()
+    }
+
+    pub(crate) fn set_list(&mut self, list: DeviceList) {
+        self.list = list;
+    }
+
+    /// Pins a contact, as an invite link does.
+    pub(crate) fn add_contact(&mut self, key: AccountKey, list: DeviceList) {
+        self.disk.contacts.insert(list.body().account, Contact { key, list, claimed: None });
+    }
+
+    /// Makes new prekeys, stores them, and gives what is to be published.
+    pub(crate) fn restock(&mut self, one_time: usize) -> Shelf {
+        let (secrets, rng) = (self.local.secrets(), &mut self.rng);
+        let prekeys = &mut self.disk.prekeys;
+        let mut id = || {
+            prekeys.last_id += 1;
+            prekeys.last_id
+        };
+        let signed = SignedPrekeySecret::generate(id(), secrets, rng);
+        let last_resort = KemPrekeySecret::generate(id(), KemPrekeyKind::LastResort, secrets, rng);
+        let mut pairs = Vec::new();
+        for _ in 0..one_time {
+            let curve = OneTimePrekeySecret::generate(id(), rng);
+            pairs.push((curve, KemPrekeySecret::generate(id(), KemPrekeyKind::OneTime, secrets, rng)));
+        }
+        prekeys.signed.insert(signed.id(), signed.encode().to_vec());
+        prekeys.last_resort.insert(last_resort.id(), last_resort.encode().to_vec());
+        for (curve, kem) in &pairs {
+            prekeys.one_time.insert(curve.id(), curve.encode().to_vec());
+            prekeys.kem.insert(kem.id(), kem.encode().to_vec());
+        }
+        Shelf {
+            certificate: UnverifiedDeviceCertificate::decode(&self.local.certificate().encode()).unwrap(),
+            signed: signed.public(),
+            one_time: pairs.iter().map(|(curve, kem)| (curve.public(), kem.public())).collect(),
+            last_resort: last_resort.public(),
+        }
+    }
+
+    pub(crate) fn back_up(&mut self, judge: &Judge) {
+        self.backup = Some((self.disk.clone(), judge.mark(self.address()), self.rng.clone()));
+    }
+
+    /// Goes back to the backup, if there is one. Its prekeys have to be published anew.
+    pub(crate) fn restore(&mut self, judge: &mut Judge) -> bool {
+        let Some((disk, mark, rng)) = self.backup.clone() else { return false };
+        let last_id = self.disk.prekeys.last_id;
+        self.disk = disk;
+        // Numbers given since the backup are in use: the client leaves a gap.
+        self.disk.prekeys.last_id = last_id;
+        self.look_up.clear();
+        if self.fault == Some(Fault::RepeatsRandomness) {
+            self.rng = rng;
+        }
+        judge.restored(self.address(), mark);
+        true
+    }
+
+    pub(crate) fn forget_volatile(&mut self) {
+        self.look_up.clear();
+    }
+
+    /// Whether it has nothing to send and nothing to wait for.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Disk { drafts, sealed, receipts_due, resets_due, resend_due, .. } = &self.disk;
+        let waiting = [drafts.is_empty(), sealed.is_empty(), receipts_due.is_empty()];
+        waiting.iter().all(|empty| *empty) && resets_due.is_empty() && resend_due.is_empty() && self.look_up.is_empty()
+    }
+
+    pub(crate) fn is_unconfirmed(&self, to: Address, id: TextId) -> bool {
+        self.disk.unconfirmed.contains_key(&(to, id))
+    }
+
+    pub(crate) fn knows_session_with(&self, remote: Address) -> bool {
+        self.disk.has_active(remote)
+    }
+
+    /// A copy of the sessions with a device, without the inactive ones.
+    pub(crate) fn active_session_with(&self, remote: Address) -> SessionRecord {
+        let mut record = self.disk.record(remote);
+        record.keep_only_active();
+        record
+    }
+
+    /// Whether a message opens with these sessions. Changes nothing but them.
+    pub(crate) fn can_open(&self, record: &mut SessionRecord, from: Address, message: &[u8], now: u64) -> bool {
+        let mut replay = ReplayRecord::decode(&self.disk.replay).unwrap();
+        record.decrypt(&self.local, from, message, &self.disk.prekeys, &mut replay, now, &mut self.rng.clone()).is_ok()
+    }
+
+    fn commit(&mut self, disk: Disk, cx: &mut Context<'_>) -> Result<(), Crashed> {
+        cx.steps.point()?;
+        self.disk = disk;
+        Ok(())
+    }
+
+    // ---- writing
+
+    /// A person writes a text.
+    pub(crate) fn write(
+        &mut self,
+        account: AccountId,
+        id: TextId,
+        text: &[u8],
+        fresh: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Crashed> {
+        let mut disk = self.disk.clone();
+        let devices = &self.disk.contacts[&account].list.body().devices;
+        let devices: Vec<Address> = devices.iter().map(|entry| Address { account, device: entry.device }).collect();
+        for to in &devices {
+            disk.drafts.push_back(Draft { to: *to, body: Body::Text(id, text.to_vec()), fresh });
+            disk.unconfirmed.insert((*to, id), text.to_vec());
+        }
+        self.commit(disk, cx)?;
+        for to in devices {
+            cx.judge.wrote(id, self.address(), to, text);
+        }
+        Ok(())
+    }
+
+    /// What a client does from time to time: sends what is due, asks for what is there. `curious`: looks for new devices without a reason.
+    pub(crate) fn tick(&mut self, curious: bool, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
+        self.queue_what_is_due(cx)?;
+        let mut requests = self.flush(cx)?;
+        requests.push(Request::Fetch);
+        let behind = self.disk.contacts.iter().filter(|(_, contact)| {
+            contact.claimed.is_some_and(|claimed| claimed.number > contact.list.body().number)
+        });
+        let mut look_up = self.look_up.clone();
+        look_up.extend(behind.map(|(account, _)| *account));
+        if curious {
+            look_up.extend(self.disk.contacts.keys());
+        }
+        requests.extend(look_up.into_iter().map(Request::List));
+        Ok(requests)
+    }
+
+    fn queue_what_is_due(&mut self, cx: &mut Context<'_>) -> Result<(), Crashed> {
+        let due = |last: Option<&u64>| last.is_none_or(|last| cx.now.saturating_sub(*last) >= RESET_INTERVAL_MS);
+        let unlimited = self.fault == Some(Fault::ResetsWithoutLimit);
+        let resets: Vec<Address> =
+            self.disk.resets_due.iter().copied().filter(|to| unlimited || due(self.disk.reset_at.get(to))).collect();
+        let resend: Vec<Address> =
+            self.disk.resend_due.iter().copied().filter(|to| due(self.disk.resent_at.get(to))).collect();
+        if resets.is_empty() && resend.is_empty() && self.disk.receipts_due.is_empty() {
+            return Ok(());
+        }
+        let mut disk = self.disk.clone();
+        for to in &resets {
+            disk.resets_due.remove(to);
+            disk.reset_at.insert(*to, cx.now);
+            disk.drafts.push_back(Draft { to: *to, body: Body::Reset, fresh: true });
+        }
+        for to in &resend {
+            disk.resend_due.remove(to);
+            disk.resent_at.insert(*to, cx.now);
+            for ((device, id), text) in &self.disk.unconfirmed {
+                let queued = disk.drafts.iter().any(|d| d.to == *to && matches!(d.body, Body::Text(queued, _) if queued == *id));
+                if device == to && !queued {
+                    disk.drafts.push_back(Draft { to: *to, body: Body::Text(*id, text.clone()), fresh: false });
+                }
+            }
+        }
+        for (to, ids) in std::mem::take(&mut disk.receipts_due) {
+            disk.drafts.push_back(Draft { to, body: Body::Receipts(ids), fresh: false });
+        }
+        self.commit(disk, cx)?;
+        for to in resets {
+            cx.judge.reset(self.address(), to, cx.now);
+        }
+        Ok(())
+    }
+
+    /// Seals what can be sealed, and gives all that the relay has not accepted yet.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
+        let mut requests = Vec::new();
+        if !self.disk.drafts.is_empty() {
+            let mut disk = self.disk.clone();
+            let wanted = self.seal(&mut disk, cx);
+            if self.fault == Some(Fault::SendsBeforeStoring) {
+                self.sent_early.extend(disk.sealed.iter().cloned().map(Request::Submit));
+            }
+            if disk.sealed.len() > self.disk.sealed.len() {
+                self.commit(disk, cx)?;
+                cx.steps.point()?;
+            }
+            requests.extend(wanted.into_iter().map(Request::Bundle));
+        }
+        requests.extend(self.disk.sealed.iter().cloned().map(Request::Submit));
+        Ok(requests)
+    }
+
+    /// Moves drafts to the sealed ones, in order for each device. Gives the devices that need a session first.
+    fn seal(&mut self, disk: &mut Disk, cx: &mut Context<'_>) -> BTreeSet<Address> {
+        let us = self.address();
+        let mut wanted = BTreeSet::new();
+        for draft in std::mem::take(&mut disk.drafts) {
+            let to = draft.to;
+            if wanted.contains(&to) || draft.fresh || !disk.has_active(to) {
+                wanted.insert(to);
+                disk.drafts.push_back(draft);
+                continue;
+            }
+            let contact = &disk.contacts[&to.account];
+            let content = Content {
+                sender_list: self.list.state(),
+                recipient_list: contact.list.state(),
+                body: draft.body.clone(),
+            };
+            let plaintext = content.encode();
+            let mut record = disk.record(to);
+            let Ok(ciphertext) = record.encrypt(&plaintext, cx.now, &mut self.rng) else {
+                // The session is at its end.
+                cx.judge.count("sessions at their end");
+                disk.drafts.push_back(Draft { fresh: true, ..draft });
+                wanted.insert(to);
+                continue;
+            };
+            let text = if let Body::Text(id, _) = draft.body { Some(id) } else { None };
+            cx.judge.sealed(us, to, text, &plaintext, &ciphertext);
+            disk.put_record(us, to, &record, cx.judge);
+            let id = EnvelopeId::from_bytes(self.rng.id());
+            disk.sealed.push(Envelope { id, source: us, recipient: to, ciphertext });
+        }
+        wanted
+    }
+
+    // ---- answers of the relay
+
+    /// Takes what the relay answers; gives what to ask next.
+    pub(crate) fn handle(&mut self, response: Response, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
+        match response {
+            Response::Accepted(id) => {
+                if self.disk.sealed.iter().any(|envelope| envelope.id == id) {
+                    let mut disk = self.disk.clone();
+                    disk.sealed.retain(|envelope| envelope.id != id);
+                    self.commit(disk, cx)?;
+                }
+                Ok(Vec::new())
+            }
+            Response::Bundle(device, bundle, attack) => self.begin_session(device, *bundle, attack, cx),
+            Response::List(account, list, attack) => {
+                self.take_list(account, &list, attack, cx)?;
+                Ok(Vec::new())
+            }
+            Response::Deliver(parcels) => {
+                let mut done = Vec::new();
+                for parcel in parcels {
+                    if self.open(&parcel, cx)? {
+                        done.push(parcel.envelope.id);
+                    }
+                }
+                cx.steps.point()?;
+                Ok(vec![Request::Acknowledge(done)])
+            }
+        }
+    }
+
+    fn begin_session(
+        &mut self,
+        device: Address,
+        bundle: PrekeyBundle,
+        attack: Option<AttackId>,
+        cx: &mut Context<'_>,
+    ) -> Result<Vec<Request>, Crashed> {
+        let us = self.address();
+        let has_active = self.disk.has_active(device);
+        let first = self.disk.drafts.iter().position(|draft| draft.to == device);
+        let Some(first) = first.filter(|at| self.disk.drafts[*at].fresh || !has_active) else {
+            cx.judge.outcome(attack, || "no effect: not needed any more".to_owned());
+            return Ok(Vec::new());
+        };
+        let mut disk = self.disk.clone();
+        let contact = &disk.contacts[&device.account];
+        let verified = match bundle.verify(device, &contact.key) {
+            Ok(verified) if contact.list.names(verified.certificate()) => Ok(verified),
+            Ok(_) => Err("UnlistedDevice".to_owned()),
+            Err(error) => Err(format!("{error:?}")),
+        };
+        let mut record = disk.record(device);
+        let begun = verified.and_then(|verified| {
+            let begun = record.initiate(&self.local, &verified, cx.now, &mut self.rng);
+            begun.map_err(|error| format!("{error:?}"))
+        });
+        if let Err(why) = begun {
+            cx.judge.reported(us, "prekeys refused, and the user told");
+            cx.judge.outcome(attack, || format!("refused: {why}"));
+            if attack.is_none() {
+                cx.judge.violate(Rule::RefusedWithoutReason, format!("genuine prekeys: {why}"));
+            }
+            return Ok(Vec::new());
+        }
+        cx.judge.bundle_taken(attack);
+        disk.drafts[first].fresh = false;
+        disk.put_record(us, device, &record, cx.judge);
+        self.commit(disk, cx)?;
+        cx.judge.initiated(us, device);
+        cx.steps.point()?;
+        self.flush(cx)
+    }
+
+    fn take_list(
+        &mut self,
+        account: AccountId,
+        bytes: &[u8],
+        attack: Option<AttackId>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Crashed> {
+        let mut disk = self.disk.clone();
+        let Some(contact) = disk.contacts.get_mut(&account) else { return Ok(()) };
+        let list = UnverifiedDeviceList::decode(bytes).map_err(|_| "Unsigned");
+        let list = list.and_then(|list| list.verify(&contact.key).map_err(|_| "Unsigned"));
+        let claimed = contact.claimed.filter(|_| self.fault != Some(Fault::TakesAnyList));
+        let refused = match &list {
+            Err(why) => Some(*why),
+            Ok(list) if list.body().account != account => Some("Unsigned"),
+            Ok(_) if self.fault == Some(Fault::TakesAnyList) => None,
+            Ok(list) => match (list.may_replace(&contact.list), claimed) {
+                (Err(kuvert_types::device_list::DeviceListConflict::Older), _) => Some("Older"),
+                (Err(_), _) => Some("Forked"),
+                (Ok(()), Some(claimed)) if list.body().number < claimed.number => Some("Older"),
+                (Ok(()), Some(claimed)) if list.body().number == claimed.number && list.hash() != claimed.hash => {
+                    Some("Forked")
+                }
+                _ => None,
+            },
+        };
+        match (refused, list) {
+            (None, Ok(list)) => {
+                let unchanged = list == contact.list;
+                contact.list = list;
+                self.commit(disk, cx)?;
+                self.look_up.remove(&account);
+                cx.judge.list_taken(attack, unchanged);
+            }
+            (why, _) => {
+                let why = why.unwrap_or("Unsigned");
+                cx.judge.reported(self.address(), "device list refused, and the user told");
+                cx.judge.outcome(attack, || format!("refused and reported: {why}"));
+                // An honest answer may have been under way while a newer one overtook it.
+                if attack.is_none() && why != "Older" {
+                    cx.judge.violate(Rule::RefusedWithoutReason, format!("genuine device list: {why}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- reading
+
+    /// Opens an envelope. Whether the relay may delete it.
+    fn open(&mut self, parcel: &Parcel, cx: &mut Context<'_>) -> Result<bool, Crashed> {
+        let us = self.address();
+        let Parcel { envelope: Envelope { id, source, recipient, ciphertext }, attack, .. } = parcel;
+        let mut disk = self.disk.clone();
+        if *recipient != us {
+            cx.judge.refused(us, *source, ciphertext, "Misdelivered", *attack);
+            return Ok(true);
+        }
+        if !disk.received.insert(*id) {
+            cx.judge.outcome(*attack, || "no effect: envelope id known".to_owned());
+            return Ok(true);
+        }
+        match self.may_open(&disk, *source, ciphertext) {
+            Ok(true) => {}
+            Ok(false) => {
+                // From a device that the list here does not name yet. It stays at the relay until a newer list is here.
+                self.look_up.insert(source.account);
+                return Ok(false);
+            }
+            Err(why) => {
+                if why == "IdentityChanged" {
+                    cx.judge.reported(us, "a changed account key, and the user told");
+                }
+                self.commit(disk, cx)?;
+                cx.judge.refused(us, *source, ciphertext, why, *attack);
+                return Ok(true);
+            }
+        }
+
+        let mut record = disk.record(*source);
+        let mut replay = ReplayRecord::decode(&disk.replay).unwrap();
+        if self.fault == Some(Fault::BurnsBeforeAuthentication) && ciphertext.get(1) == Some(&1) {
+            let kem = u32::from_be_bytes(*ciphertext[284..].first_chunk().unwrap());
+            disk.prekeys.kem.remove(&kem);
+        }
+        let rng = &mut self.rng;
+        let opened =
+            record.decrypt(&self.local, *source, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
+        let decrypted = match opened {
+            Ok(decrypted) => decrypted,
+            Err(error) => {
+                if calls_for_a_reset(error) && self.fault != Some(Fault::NeverResets) {
+                    disk.resets_due.insert(*source);
+                }
+                self.commit(disk, cx)?;
+                cx.judge.refused(us, *source, ciphertext, &variant(&error), *attack);
+                return Ok(true);
+            }
+        };
+        if let Some(used) = decrypted.used.filter(|_| self.fault != Some(Fault::KeepsOneTimePrekeys)) {
+            used.one_time.map(|id| disk.prekeys.one_time.remove(&id));
+            used.kem.map(|id| disk.prekeys.kem.remove(&id));
+        }
+        disk.put_record(us, *source, &record, cx.judge);
+        disk.replay = replay.encode();
+        if self.fault == Some(Fault::StoresInTwoSteps) {
+            let mut half = self.disk.clone();
+            half.records = disk.records.clone();
+            self.commit(half, cx)?;
+        }
+        if decrypted.pq_failure.is_some() {
+            cx.judge.violate(Rule::RefusedWithoutReason, "the post-quantum ratchet failed between honest devices");
+        }
+        // No one but the judge would learn of a content that does not decode: it is genuine.
+        let content = Content::decode(&decrypted.plaintext).ok();
+        let mut shown = None;
+        let mut confirmed = Vec::new();
+        if let Some(Content { sender_list, recipient_list, body }) = content {
+            self.compare_lists(&mut disk, *source, sender_list, recipient_list, cx);
+            match body {
+                Body::Text(id, text) => {
+                    let new = disk.texts.insert((source.account, id));
+                    disk.receipts_due.entry(*source).or_default().push(id);
+                    shown = (new || self.fault == Some(Fault::ForgetsTexts)).then_some((id, text));
+                }
+                Body::Receipts(ids) => {
+                    confirmed.extend(ids.into_iter().filter(|id| disk.unconfirmed.remove(&(*source, *id)).is_some()));
+                }
+                Body::Reset => {
+                    disk.resend_due.insert(*source);
+                }
+            }
+        }
+        self.commit(disk, cx)?;
+        cx.judge.opened(us, *source, ciphertext, &decrypted.plaintext, *attack);
+        if let Some((id, text)) = shown {
+            cx.judge.shown(us, *source, id, &text);
+        }
+        for id in confirmed {
+            cx.judge.confirmed(id, *source);
+        }
+        cx.steps.point()?;
+        Ok(true)
+    }
+
+    /// Whether a message comes under the pinned key, and from a device that the account lists (`false`: not as far as is
+    /// known).
+    fn may_open(&self, disk: &Disk, source: Address, ciphertext: &[u8]) -> Result<bool, &'static str> {
+        let contact = disk.contacts.get(&source.account).ok_or("UnknownSender")?;
+        let Some(certificate) = initiator_certificate(ciphertext).map_err(|_| "Malformed")? else { return Ok(true) };
+        if certificate.claimed().address != source {
+            return Err("AccountMismatch");
+        }
+        let certificate = certificate.verify().map_err(|_| "InvalidHandshake")?;
+        if self.fault == Some(Fault::TrustsAnyKey) {
+            return Ok(true);
+        }
+        if certificate.account_key() != contact.key {
+            return Err("IdentityChanged");
+        }
+        Ok(contact.list.names(&certificate))
+    }
+
+    /// Compares what a contact says about both lists with what is known here.
+    fn compare_lists(
+        &mut self,
+        disk: &mut Disk,
+        source: Address,
+        theirs: DeviceListState,
+        ours: DeviceListState,
+        cx: &mut Context<'_>,
+    ) {
+        let us = self.address();
+        let Some(contact) = disk.contacts.get_mut(&source.account) else { return };
+        if contact.list.body().number == theirs.number && contact.list.hash() != theirs.hash {
+            cx.judge.reported(us, "a forked device list found by a contact's word");
+        }
+        if contact.claimed.is_none_or(|claimed| claimed.number < theirs.number) {
+            contact.claimed = Some(theirs);
+        }
+        let own = self.list.state();
+        if ours.number > own.number || (ours.number == own.number && ours.hash != own.hash) {
+            cx.judge.reported(us, "a contact believes another list of our own");
+        }
+    }
+}
+
+/// Errors after which the two sides may have lost each other. As the client does, after a duplicate too: its sender may
+/// have been restored from a backup.
+fn calls_for_a_reset(error: DecryptError) -> bool {
+    use DecryptError::*;
+    match error {
+        UnknownPrekey | ReplayRecordFull | NoSession | Undecryptable | TooManySkipped | PqAuthFailed(_) => true,
+        Duplicate => true,
+        Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
+    }
+}
+
+/// The error's name without what it carries.
+fn variant(error: &DecryptError) -> String {
+    let name = format!("{error:?}");
+    name.split([' ', '(']).next().unwrap_or_default().to_owned()
+}

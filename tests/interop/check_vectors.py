@@ -1,0 +1,904 @@
+"""Runs every case of every file in tests/vectors against the model, and a few checks of the model itself.
+
+    python3 check_vectors.py [VECTORS_DIRECTORY] [-v]
+"""
+
+import json
+import pickle
+import sys
+import traceback
+from pathlib import Path
+
+from kuvert_model import body, encodings, erasure, errors, identity, labels, links, messages, mlkem, padding, pq_ratchet
+from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, session
+from kuvert_model import envelope as wire
+from kuvert_model import prekeys as pk
+from kuvert_model.braid import Authenticator, Braid, Message
+from kuvert_model.errors import Refused
+from kuvert_model.identity import Certificate, DeviceList
+
+unhex = bytes.fromhex
+
+
+class WrongResult(Exception):
+    pass
+
+
+def same(what: str, got, expected) -> None:
+    if isinstance(got, bytes):
+        got = got.hex()
+    if got != expected:
+        raise WrongResult(f"{what}: got {got!s:.200}, expected {expected!s:.200}")
+
+
+def refused(action, reason: str | None = None) -> None:
+    """The action has to be refused, for this reason if one is given. Any other exception is a defect of the model."""
+    try:
+        action()
+    except Refused as refusal:
+        if reason is not None:
+            same("reason", refusal.reason, reason)
+        return
+    raise WrongResult("was not refused")
+
+
+def must(condition: bool, what: str) -> None:
+    if not condition:
+        raise WrongResult(what)
+
+
+class Draws:
+    """Gives out the byte strings that a vector lists, in their order."""
+
+    def __init__(self, listed: list[str]):
+        self.left = [unhex(entry) for entry in listed]
+
+    def draw(self, n: int) -> bytes:
+        must(bool(self.left), f"{n} bytes are drawn, but none are listed")
+        entry = self.left.pop(0)
+        same("length of a draw", n, len(entry))
+        return entry
+
+    def finish(self) -> None:
+        same("draws that were not taken", len(self.left), 0)
+
+
+# --- encodings.json ---------------------------------------------------------------------------------------------------
+
+
+def check_encodings(case: dict) -> None:
+    name, i, o, reject = case["name"], case["inputs"], case.get("outputs"), case.get("must_reject", False)
+    if name.startswith("id "):
+        if reject:
+            return refused(lambda: encodings.decode_id(i["text"]))
+        same("text", encodings.encode_id(unhex(i["bytes"])), o["text"])
+        for text in (o["text"], o["also_decodes"]):
+            same("bytes", encodings.decode_id(text), i["bytes"])
+    elif name.startswith("address "):
+        if reject:
+            return refused(lambda: encodings.decode_address(unhex(i["bytes"])))
+        address = encodings.encode_address(unhex(i["account"]), i["device"])
+        same("bytes", address, o["bytes"])
+        same("text", encodings.address_text(address), o["text"])
+        same("bytes of the text", encodings.address_from_text(o["text"]), o["bytes"])
+    elif name.startswith(("name ", "phone ")):
+        valid = encodings.is_user_name(i["name"]) if "name" in i else encodings.is_phone_number(i["phone"])
+        same("valid", valid, False if reject else o["valid"])
+    elif name.startswith("label "):
+        if name == "label of the TLS exporter":
+            same("text", labels.EXPORTER_LABEL.decode(), i["text"])
+            return same("bytes", labels.EXPORTER_LABEL, o["bytes"])
+        prefix = "Kuvert/1 "
+        must(i["text"].startswith(prefix), "prefix")
+        same("bytes", labels.L(i["text"][len(prefix) :]), o["bytes"])
+    else:
+        raise WrongResult("unknown case")
+
+
+# --- keys.json --------------------------------------------------------------------------------------------------------
+
+
+def check_keys(case: dict) -> None:
+    name, i, o, reject = case["name"], case["inputs"], case.get("outputs"), case.get("must_reject", False)
+    if name == "x25519 agree":
+        same("shared", primitives.DH(unhex(i["secret"]), unhex(i["public"])), o["shared"])
+        same("own public", primitives.dh_public(unhex(i["secret"])), o["own_public"])
+    elif name.startswith("x25519 ephemeral"):
+        ephemeral = unhex(i["ephemeral"])
+        if not reject:
+            return same("accepted", primitives.check_ephemeral(ephemeral), i["ephemeral"])
+        primitives.check_x25519(ephemeral)  # refused as an ephemeral key only
+        refused(lambda: primitives.check_ephemeral(ephemeral))
+    elif name.startswith("x25519"):
+        refused(lambda: primitives.check_x25519(unhex(i["public"])))
+        refused(lambda: primitives.check_ephemeral(unhex(i["public"])))
+    elif name.startswith("ed25519"):
+        valid = primitives.verify(unhex(i["public"]), unhex(i["message"]), unhex(i["signature"]))
+        same("valid", valid, not reject)
+        if not reject:
+            same("public", primitives.signing_public(unhex(o["seed"])), i["public"])
+            same("signature", primitives.sign(unhex(o["seed"]), unhex(i["message"])), i["signature"])
+    elif name == "ml-kem-1024":
+        p, seed = mlkem.ML_KEM_1024, unhex(i["seed"])
+        same("public", mlkem.keygen(p, seed)[0], o["public"])
+        mlkem.check_encapsulation_key(p, unhex(o["public"]))
+        ciphertext, shared = mlkem.encapsulate(p, unhex(o["public"]), unhex(i["m"]))
+        same("ciphertext", ciphertext, o["ciphertext"])
+        same("shared", shared, o["shared"])
+        same("decapsulated", mlkem.decapsulate(p, seed, ciphertext), o["shared"])
+        wrong = mlkem.decapsulate(p, seed, unhex(i["wrong_ciphertext"]))
+        same("shared of wrong ciphertext", wrong, o["shared_of_wrong_ciphertext"])
+    elif name == "ml-kem-1024 modulus":
+        refused(lambda: mlkem.check_encapsulation_key(mlkem.ML_KEM_1024, unhex(i["public"])))
+    elif name.startswith("ml-kem-768 in pieces"):
+        seed, m = unhex(i["seed"]), unhex(i["m"])
+        header, vector = mlkem.header_and_vector(seed)
+        same("header", header, o["header"])
+        same("vector", vector, o["vector"])
+        c1, shared = mlkem.encapsulate1(header, m)
+        c2 = mlkem.encapsulate2(header, vector, m)
+        same("c1", c1, o["c1"])
+        same("c2", c2, o["c2"])
+        same("shared", shared, o["shared"])
+        must((c1 + c2, shared) == mlkem.encapsulate(mlkem.ML_KEM_768, vector + header[:32], m), "pieces put together")
+        same("decapsulated", mlkem.decapsulate(mlkem.ML_KEM_768, seed, c1 + c2), o["shared"])
+        wrong = mlkem.decapsulate(mlkem.ML_KEM_768, seed, c1 + unhex(i["wrong_c2"]))
+        same("shared of wrong c2", wrong, o["shared_of_wrong_c2"])
+    elif name == "ml-kem-768 vector":
+        refused(lambda: mlkem.encapsulate2(unhex(i["header"]), unhex(i["vector"]), bytes(32)))
+    else:
+        raise WrongResult("unknown case")
+
+
+# --- identity.json, safety_number.json --------------------------------------------------------------------------------
+
+
+def check_identity(case: dict) -> None:
+    name, i, o, reject = case["name"], case["inputs"], case.get("outputs"), case.get("must_reject", False)
+    if name.startswith("certificate "):
+        if reject:
+            return refused(lambda: Certificate.decode(unhex(i["certificate"])).verify())
+        draws = Draws(case["draws"])
+        account_seed, signing_seed, identity_secret = (draws.draw(32) for _ in range(3))
+        draws.finish()
+        address = encodings.encode_address(unhex(i["account"]), i["device"])
+        encoded = identity.issue_certificate(account_seed, address, signing_seed, identity_secret)
+        same("certificate", encoded, o["certificate"])
+        certificate = Certificate.decode(encoded).verify()
+        for key in ("body", "hash", "account_key", "signing_key", "identity_key"):
+            same(key, getattr(certificate, key), o[key])
+        same("account statement", identity.account_statement(certificate.body), o["account_statement"])
+        same("device statement", identity.device_statement(certificate.body), o["device_statement"])
+    elif name.startswith("list "):
+        if reject:
+            return refused(lambda: DeviceList.decode(unhex(i["list"])).verify(unhex(i["account_key"])))
+        devices = [(entry["device"], unhex(entry["certificate_hash"])) for entry in i["devices"]]
+        seed = unhex(i["account_seed"])
+        encoded = identity.issue_list(seed, unhex(i["account"]), int(i["number"]), devices)
+        same("list", encoded, o["list"])
+        decoded = DeviceList.decode(encoded).verify(primitives.signing_public(seed))
+        same("body", decoded.body, o["body"])
+        same("hash", decoded.hash, o["hash"])
+        same("devices", list(decoded.devices), devices)
+    elif name.startswith("replace by "):
+        known, new = DeviceList.decode(unhex(i["known"])), DeviceList.decode(unhex(i["new"]))
+        if reject:
+            reason = {"another account": errors.INVALID}.get(case["reason"], case["reason"])
+            return refused(lambda: identity.check_replacement(known, new), reason)
+        identity.check_replacement(known, new)
+        same("replaces", True, o["replaces"])
+    else:
+        raise WrongResult("unknown case")
+
+
+def check_safety_number(case: dict) -> None:
+    i, o = case["inputs"], case["outputs"]
+    if "ours" in i:
+        ours, theirs = ((unhex(side["account"]), unhex(side["account_key"])) for side in (i["ours"], i["theirs"]))
+        digits = safety_number.safety_number(ours, theirs)
+        same("digits", digits, o["digits"])
+        same("shown", safety_number.shown(digits), o["shown"])
+    else:
+        fingerprint = safety_number.account_key_fingerprint(unhex(i["account"]), unhex(i["account_key"]))
+        same("fingerprint", fingerprint, o["fingerprint"])
+
+
+# --- relay_url.json, invite.json --------------------------------------------------------------------------------------
+
+
+def check_relay_url(case: dict) -> None:
+    i = case["inputs"]
+    if case.get("must_reject"):
+        return refused(lambda: links.RelayUrl.parse(i["text"]))
+    url, text = links.RelayUrl(i["host"], i["port"], unhex(i["fingerprint"])), case["outputs"]["text"]
+    same("text", str(url), text)
+    must(links.RelayUrl.parse(f" {text}\n") == url, "the text gives the address back")
+
+
+def check_invite(case: dict) -> None:
+    i = case["inputs"]
+    if case.get("must_reject"):
+        return refused(lambda: links.InviteLink.parse(i["text"]))
+    fingerprints = unhex(i["relay_fingerprint"]), unhex(i["account"]), unhex(i["account_key_fingerprint"])
+    link, text = links.InviteLink(i["host"], i["port"], *fingerprints, i["name"]), case["outputs"]["text"]
+    same("text", str(link), text)
+    must(links.InviteLink.parse(f"\t{text} ") == link, "the text gives the link back")
+
+
+# --- prekeys.json, pqxdh.json -----------------------------------------------------------------------------------------
+
+
+def prekey_from(entry: dict | None) -> pk.Prekey | None:
+    if entry is None:
+        return None
+    signature = unhex(entry["signature"]) if "signature" in entry else None
+    secret = entry.get("secret", entry.get("seed"))
+    return pk.Prekey(entry["id"], unhex(entry["public"]), signature, secret and unhex(secret))
+
+
+def bundle_from(entry: dict) -> pk.Bundle:
+    return pk.Bundle(
+        unhex(entry["certificate"]),
+        prekey_from(entry["signed_prekey"]),
+        entry["kem_kind"],
+        prekey_from(entry["kem_prekey"]),
+        prekey_from(entry["one_time_prekey"]),
+    )
+
+
+def same_prekey(what: str, got: pk.Prekey, expected: dict) -> None:
+    must(got == prekey_from(expected), what)
+
+
+def draw_prekeys(signing_seed: bytes, identity_key: bytes, ids: dict, rng) -> dict[str, pk.Prekey]:
+    """In the order of prekeys.json and session.json."""
+    return {
+        "signed": pk.new_signed_prekey(signing_seed, identity_key, ids["signed"], rng),
+        "one_time": pk.new_one_time_prekey(ids["one_time"], rng),
+        "one_time_kem": pk.new_kem_prekey(signing_seed, identity_key, pk.ONE_TIME, ids["one_time_kem"], rng),
+        "last_resort_kem": pk.new_kem_prekey(
+            signing_seed, identity_key, pk.LAST_RESORT, ids["last_resort_kem"], rng
+        ),
+    }
+
+
+def check_prekeys(case: dict) -> None:
+    i = case["inputs"]
+    if case["name"] == "prekeys":
+        device, draws = i["device"], Draws(case["draws"])
+        identity_key = primitives.dh_public(unhex(device["identity_secret"]))
+        same("identity key", identity_key, Certificate.decode(unhex(device["certificate"])).identity_key.hex())
+        made = draw_prekeys(unhex(device["signing_seed"]), identity_key, i["ids"], draws)
+        draws.finish()
+        for kind, prekey in made.items():
+            same_prekey(kind, prekey, case["outputs"][kind])
+        return
+    bundle, address, account_key = bundle_from(i["bundle"]), unhex(i["address"]), unhex(i["account_key"])
+    if case.get("must_reject"):
+        return refused(lambda: bundle.verify(address, account_key), case["reason"])
+    bundle.verify(address, account_key)
+    same("verifies", True, case["outputs"]["verifies"])
+
+
+def check_pqxdh(case: dict) -> None:
+    i, o = case["inputs"], case.get("outputs")
+    if case.get("must_reject"):
+        return refused(lambda: messages.Handshake.decode(unhex(i["handshake"])), errors.MALFORMED)
+    initiator, recipient = (Certificate.decode(unhex(i[side]["certificate"])) for side in ("initiator", "recipient"))
+    own = {kind: prekey_from(entry) for kind, entry in i["prekeys"].items()}
+    kem = own["one_time_kem"] if i["kem_kind"] == pk.ONE_TIME else own["last_resort_kem"]
+    one_time = own["one_time"] if i["with_one_time_prekey"] else None
+    bundle = pk.Bundle(
+        recipient.encoded,
+        own["signed"].published(),
+        i["kem_kind"],
+        kem.published(),
+        one_time and one_time.published(),
+    )
+    bundle.verify(recipient.address, recipient.account_key)
+    draws = Draws(case["draws"])
+    at_initiator = pqxdh.agree_as_initiator(initiator, unhex(i["initiator"]["identity_secret"]), bundle, draws)
+    draws.finish()
+    handshake = messages.Handshake(
+        initiator,
+        at_initiator.ephemeral_key,
+        own["signed"].id,
+        i["kem_kind"],
+        kem.id,
+        at_initiator.kem_ciphertext,
+        one_time and one_time.id,
+    )
+    same("handshake", handshake.encode(), o["handshake"])
+    decoded = messages.Handshake.decode(unhex(o["handshake"]))
+    must(decoded == handshake, "the handshake gives its fields back")
+    primitives.check_ephemeral(decoded.ephemeral_key)
+    at_recipient = pqxdh.agree_as_recipient(
+        decoded.certificate.verify(),
+        recipient,
+        unhex(i["recipient"]["identity_secret"]),
+        decoded.ephemeral_key,
+        own["signed"],
+        decoded.kem_kind,
+        kem,
+        decoded.kem_ciphertext,
+        one_time,
+    )
+    must(at_initiator == at_recipient, "both sides agree")
+    same("DH", [value.hex() for value in at_initiator.dh], o["dh"])
+    for key in ("ephemeral_key", "kem_ciphertext", "kem_shared", "transcript_hash", "session_secret"):
+        same(key, getattr(at_initiator, key), o[key])
+    same_initial_keys(pqxdh.initial_keys(at_initiator.session_secret), o)
+
+
+def same_initial_keys(keys: pqxdh.InitialKeys, expected: dict) -> None:
+    for key in ("root_key", "initiator_header_key", "recipient_header_key", "pq_secret", "replay_tag"):
+        same(key, getattr(keys, key), expected[key])
+
+
+# --- padding.json, kdf.json, header.json ------------------------------------------------------------------------------
+
+
+def check_padding(case: dict) -> None:
+    i, o = case["inputs"], case.get("outputs")
+    if case.get("must_reject"):
+        return refused(lambda: padding.unpad(unhex(i["padded"])), errors.MALFORMED)
+    if "content_length" in i:
+        same("padded length", padding.padded_length(i["content_length"]), o["padded_length"])
+        must(padding.is_padded_length(o["padded_length"]), "a padded length")
+    else:
+        same("padded", padding.pad(unhex(i["content"])), o["padded"])
+        same("content", padding.unpad(unhex(o["padded"])), i["content"])
+
+
+def check_kdf(case: dict) -> None:
+    name, i, o = case["name"], {k: unhex(v) if isinstance(v, str) else v for k, v in case["inputs"].items()}, case["outputs"]
+    if name.startswith("initial keys"):
+        same_initial_keys(pqxdh.initial_keys(i["session_secret"]), o)
+    elif name.startswith("root step"):
+        for key, value in zip(("root_key", "chain_key", "next_header_key"), ratchet.KDF_RK(i["root_key"], i["dh"])):
+            same(key, value, o[key])
+    elif name.startswith("chain step"):
+        for key, value in zip(("ec_mk", "next_chain_key"), ratchet.KDF_CK(i["chain_key"])):
+            same(key, value, o[key])
+    elif name.startswith("body"):
+        ad = body.associated_data(i["kind"], i["transcript_hash"], i["sealed_header"])
+        same("associated data", ad, o["associated_data"])
+        key, nonce = body.body_key(i["pq_mk"], i["ec_mk"], ad)
+        same("key", key, o["key"])
+        same("nonce", nonce, o["nonce"])
+        arguments = i["pq_mk"], i["ec_mk"], i["kind"], i["transcript_hash"], i["sealed_header"]
+        sealed = body.seal_body(*arguments, i["padded"])
+        same("ciphertext", sealed[:-16], o["ciphertext"])
+        same("tag", sealed[-16:], o["tag"])
+        must(body.open_body(*arguments, sealed) == i["padded"], "opens")
+        refused(lambda: body.open_body(*arguments, sealed[:-1] + bytes([sealed[-1] ^ 1])))
+    elif name.startswith("pq start"):
+        root, i_to_r, r_to_i, agreement_key = pq_ratchet.start(i["pq_secret"])
+        same("root", root, o["root"])
+        same("initiator chain", i_to_r, o["initiator_chain"])
+        same("recipient chain", r_to_i, o["recipient_chain"])
+        same("agreement key", agreement_key, o["agreement_key"])
+        authenticator = Authenticator(agreement_key)
+        same("authenticator root", authenticator.root, o["authenticator_root"])
+        same("authenticator MAC key", authenticator.mac_key, o["authenticator_mac_key"])
+        names = ("epoch_root", "epoch_initiator_chain", "epoch_recipient_chain")
+        for key, value in zip(names, pq_ratchet.open_epoch(root, i["output_key"], 1)):
+            same(key, value, o[key])
+        # "The chain step of number 3 of a chain key": the step with number 3 applied to the first chain key itself
+        for key, value in zip(("pq_mk_3_of_initiator_chain", "chain_key_after_3"), pq_ratchet.step(i_to_r, 3)):
+            same(key, value, o[key])
+    else:
+        raise WrongResult("unknown case")
+
+
+def header_from(entry: dict) -> ratchet.Header:
+    return ratchet.Header(
+        unhex(entry["ratchet_key"]),
+        entry["previous_chain_length"],
+        entry["message_number"],
+        unhex(entry["pq_header"]),
+    )
+
+
+def check_header(case: dict) -> None:
+    i = case["inputs"]
+    key = unhex(i["header_key"])
+    if case.get("must_reject"):
+        return refused(lambda: ratchet.Header.open(key, unhex(i["sealed_header"])))
+    header, sealed = header_from(i["header"]), case["outputs"]["sealed_header"]
+    same("sealed header", header.seal(key, unhex(i["nonce"])), sealed)
+    must(ratchet.Header.open(key, unhex(sealed)) == header, "the sealed header opens")
+
+
+# --- ratchet.json -----------------------------------------------------------------------------------------------------
+
+
+def frozen(state) -> bytes:
+    """For comparing a state before and after a refusal (KV-003)."""
+    return pickle.dumps(pickle.loads(pickle.dumps(state)))
+
+
+def copied(state):
+    return pickle.loads(pickle.dumps(state))
+
+
+def check_ratchet(case: dict) -> None:
+    i, draws = case["inputs"], Draws(case["draws"])
+    keys = pqxdh.initial_keys(unhex(i["session_secret"]))
+    secret, public = unhex(i["signed_prekey_secret"]), unhex(i["signed_prekey"])
+    same("signed prekey", primitives.dh_public(secret), i["signed_prekey"])
+    parties = {
+        "initiator": ratchet.DoubleRatchet.new_initiator(keys, public, draws),
+        "recipient": ratchet.DoubleRatchet.new_recipient(keys, secret),
+    }
+    draws.finish()
+    sent, backups = {}, {}
+    for number, step in enumerate(case["outputs"]["steps"]):
+        try:
+            ratchet_step(step, parties, sent, backups)
+        except WrongResult as wrong:
+            raise WrongResult(f"step {number}: {wrong}") from None
+
+
+def ratchet_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
+    party, draws = step["party"], Draws(step.get("draws", []))
+    me = parties[party]
+    match step["op"]:
+        case "send" | "send_forged":
+            header = header_from(step["header"])
+            forged = header if step["op"] == "send_forged" else None
+            same("forged", forged is not None, step["forged"])
+            if forged is None:
+                must(header == ratchet.Header(me.DHs, me.PN, me.Ns, bytes(143)), "header")
+            same("header key", me.HKs, step["header_key"])
+            sealed, ec_mk = me.send(draws.draw(24), bytes(143), forged)
+            same("sealed header", sealed, step["sealed_header"])
+            same("ec_mk", ec_mk, step["ec_mk"])
+            sent[step["message"]] = sealed
+        case "send_and_drop":
+            for _ in range(step["count"]):
+                me.send(bytes(24), bytes(143))
+        case "deliver":
+            sealed = sent[step["message"]]
+            if step["result"] != "accepted":
+                before = frozen(me)
+                refused(lambda: me.stage(sealed), step["result"])
+                must(frozen(me) == before, "a refusal changes nothing")
+                return
+            before = frozen(me)
+            staged = me.stage(sealed)
+            same("ec_mk", staged.ec_mk, step["ec_mk"])
+            must(frozen(me) == before, "staging changes nothing")
+            parties[party] = staged.commit(draws)
+        case "back_up":
+            backups[step["backup"]] = copied(me)
+        case "restore":
+            parties[party] = copied(backups[step["backup"]])
+        case "store_and_load":
+            parties[party] = copied(me)
+        case other:
+            raise WrongResult(f"unknown operation {other}")
+    draws.finish()
+
+
+# --- pq_ratchet.json --------------------------------------------------------------------------------------------------
+
+
+def check_pq_ratchet(case: dict) -> None:
+    if case.get("must_reject"):
+        return refused(lambda: pq_ratchet.parse_header(unhex(case["inputs"]["header"])), errors.MALFORMED)
+    secret = unhex(case["inputs"]["pq_secret"])
+    parties = {
+        "initiator": pq_ratchet.PqRatchet(secret, is_initiator=True),
+        "recipient": pq_ratchet.PqRatchet(secret, is_initiator=False),
+    }
+    sent, backups = {}, {}
+    for number, step in enumerate(case["outputs"]["steps"]):
+        try:
+            pq_ratchet_step(step, parties, sent, backups)
+        except WrongResult as wrong:
+            raise WrongResult(f"step {number}: {wrong}") from None
+
+
+def pq_ratchet_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
+    party, draws = step["party"], Draws(step.get("draws", []))
+    me = parties[party]
+    match step["op"]:
+        case "send":
+            header, pq_mk = me.send(draws)
+            same("header", header, step["header"])
+            same("pq_mk", pq_mk, step["pq_mk"])
+            same("newest epoch", me.newest_epoch, step["newest_epoch"])
+            sent[step["message"]] = header
+        case "send_and_drop":
+            for _ in range(step["count"]):
+                me.send(draws)
+        case "forge":
+            sent[step["message"]] = unhex(step["header"])
+        case "deliver":
+            header, before = sent[step["message"]], frozen(me)
+            if step["result"] != "accepted":
+                refused(lambda: me.stage(header), step["result"])
+                must(frozen(me) == before, "a refusal changes nothing")
+                return
+            staged = me.stage(header)
+            same("pq_mk", staged.pq_mk, step["pq_mk"])
+            must(frozen(me) == before, "staging changes nothing")
+            staged.commit()
+            same("newest epoch", me.newest_epoch, step["newest_epoch"])
+        case "back_up":
+            backups[step["backup"]] = copied(me)
+        case "restore":
+            parties[party] = copied(backups[step["backup"]])
+        case "store_and_load":
+            parties[party] = copied(me)
+        case other:
+            raise WrongResult(f"unknown operation {other}")
+    draws.finish()
+
+
+# --- erasure.json, braid.json -----------------------------------------------------------------------------------------
+
+
+def check_erasure(case: dict) -> None:
+    name, i, o = case["name"], case["inputs"], case.get("outputs")
+    if name.startswith("multiply"):
+        same("product", erasure.multiply(i["a"], i["b"]), o["product"])
+        same("product, slowly", erasure.multiply_slowly(i["a"], i["b"]), o["product"])
+    elif name.startswith("invert"):
+        same("inverse", erasure.invert(i["a"]), o["inverse"])
+        same("product with the inverse", erasure.multiply_slowly(i["a"], o["inverse"]), 1)
+    elif name.startswith("encode"):
+        payload = unhex(i["payload"])
+        same("k", erasure.chunk_count(len(payload)), o["k"])
+        for entry in o["chunks"]:
+            same(f"chunk {entry['index']}", erasure.encode(payload, entry["index"]), entry["chunk"])
+        if len(o["chunks"]) >= o["k"]:
+            last = o["chunks"][-o["k"] :]
+            same("decoded", decode_chunks(last, len(payload)), i["payload"])
+    elif name.startswith("decode"):
+        if case.get("must_reject"):
+            return refused(lambda: decode_chunks(i["chunks"], i["length"]))
+        same("payload", decode_chunks(i["chunks"], i["length"]), o["payload"])
+    else:
+        raise WrongResult("unknown case")
+
+
+def decode_chunks(entries: list[dict], length: int) -> bytes:
+    decoder = erasure.Decoder(length)
+    for entry in entries:
+        must(not decoder.is_complete(), "not complete before the last chunk")
+        must(decoder.add(entry["index"], unhex(entry["chunk"])), "the chunk is new")
+        must(not decoder.add(entry["index"], unhex(entry["chunk"])), "the chunk is ignored the second time")
+    must(decoder.is_complete(), "complete")
+    return decoder.payload()
+
+
+def check_braid(case: dict) -> None:
+    i = case["inputs"]
+    if case.get("must_reject") and "received" not in i:
+        return refused(lambda: Message.decode(unhex(i["bytes"])), errors.MALFORMED)
+    key = unhex(i["agreement_key"])
+    parties = {"initiator": Braid(key, is_initiator=True), "recipient": Braid(key, is_initiator=False)}
+    if case.get("must_reject"):
+        return check_poisoned_braid(case, parties)
+    sent = {}
+    for number, step in enumerate(case["outputs"]["steps"]):
+        try:
+            braid_step(step, parties, sent)
+        except WrongResult as wrong:
+            raise WrongResult(f"step {number}: {wrong}") from None
+
+
+def check_poisoned_braid(case: dict, parties: dict) -> None:
+    """In each exchange the other side sends first (and draws), then the party named receives what is listed."""
+    i, draws = case["inputs"], Draws(case["inputs"]["draws"])
+    for number, entry in enumerate(i["received"]):
+        receiver = parties[entry["party"]]
+        sender = parties["recipient" if entry["party"] == "initiator" else "initiator"]
+        honest, _ = sender.send(draws)
+        listed = Message.decode(unhex(entry["bytes"]))
+        must((honest.type, honest.epoch, honest.index) == (listed.type, listed.epoch, listed.index), "what was sent")
+        receiver.receive(listed)
+        is_last = number == len(i["received"]) - 1
+        same(f"failed after {number}", receiver.state == "Failed", is_last)
+    draws.finish()
+    same("fails", parties[i["fails"]].state, "Failed")
+    refused(lambda: parties[i["fails"]].send(draws), errors.FAILED)
+
+
+def braid_step(step: dict, parties: dict, sent: dict) -> None:
+    party, draws = step["party"], Draws(step.get("draws", []))
+    me, output = parties[party], None
+    match step["op"]:
+        case "send":
+            epoch = me.epoch
+            message, output = me.send(draws)
+            same("bytes", message.encode(), step["bytes"])
+            same("epoch after sending", me.epoch, epoch)
+            sent[step["message"]] = message.encode()
+        case "deliver":
+            output = me.receive(Message.decode(sent[step["message"]]))
+        case "store_and_load":
+            me = parties[party] = copied(me)
+        case other:
+            raise WrongResult(f"unknown operation {other}")
+    same("output", output and output.hex(), output_hex(step["output"]))
+    same("state", me.state, step["state_after"])
+    draws.finish()
+
+
+def output_hex(output) -> str | None:
+    return output["key"] if isinstance(output, dict) else output
+
+
+# --- session.json -----------------------------------------------------------------------------------------------------
+
+
+class Party:
+    def __init__(self, entry: dict, draws: Draws, remote_certificate: bytes):
+        account_seed, signing_seed, identity_secret = (draws.draw(32) for _ in range(3))
+        certificate = Certificate.decode(unhex(entry["certificate"])).verify()
+        issued = identity.issue_certificate(account_seed, certificate.address, signing_seed, identity_secret)
+        same("certificate", issued, entry["certificate"])
+        same("identity secret", identity_secret, entry["identity_secret"])
+        same("signing seed", signing_seed, entry["signing_seed"])
+        ids = {kind: prekey["id"] for kind, prekey in entry["prekeys"].items()}
+        made = draw_prekeys(signing_seed, certificate.identity_key, ids, draws)
+        for kind, prekey in made.items():
+            same_prekey(kind, prekey, entry["prekeys"][kind])
+        self.remote = Certificate.decode(remote_certificate)
+        self.record = session.Record(self.remote.address)
+        self.device = session.Device(
+            certificate,
+            identity_secret,
+            signed={made["signed"].id: made["signed"]},
+            one_time={made["one_time"].id: made["one_time"]},
+            kem={
+                made["one_time_kem"].id: (pk.ONE_TIME, made["one_time_kem"]),
+                made["last_resort_kem"].id: (pk.LAST_RESORT, made["last_resort_kem"]),
+            },
+        )
+
+
+def session_parties(case: dict) -> dict[str, Party]:
+    i, draws = case["inputs"], Draws(case["draws"])
+    alice = Party(i["alice"], draws, unhex(i["bob"]["certificate"]))
+    bob = Party(i["bob"], draws, unhex(i["alice"]["certificate"]))
+    draws.finish()
+    return {"alice": alice, "bob": bob}
+
+
+def check_session(case: dict, all_cases: list[dict]) -> None:
+    if case.get("must_reject"):
+        base = next(other for other in all_cases if other["name"] == case["inputs"]["as_in"])
+        return deliver_tampered(session_parties(base)["bob"], case)
+    parties, sent, backups = session_parties(case), {}, {}
+    for number, step in enumerate(case["outputs"]["steps"]):
+        try:
+            if step["op"] == "decrypt" and case["name"] == "tampered: the message itself":
+                for other in all_cases:
+                    if other["inputs"].get("as_in") == case["name"]:
+                        deliver_tampered(parties["bob"], other)
+            session_step(step, parties, sent, backups)
+        except WrongResult as wrong:
+            raise WrongResult(f"step {number}: {wrong}") from None
+
+
+def deliver_tampered(bob: Party, case: dict) -> None:
+    before = frozen(bob)
+    message = unhex(case["inputs"]["message"])
+    refused(lambda: bob.record.decrypt(bob.device, message, 1_700_000_000_000, Draws([])), case["reason"])
+    must(frozen(bob) == before, "a refusal changes nothing")
+
+
+def session_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
+    name, draws, now = step["party"], Draws(step.get("draws", [])), step["now"]
+    me = parties[name]
+    match step["op"]:
+        case "initiate":
+            bundle = bundle_from(step["bundle"])
+            same("KEM kind", bundle.kem_kind, step["kem_kind"])
+            me.record.initiate(me.device, bundle, me.remote.account_key, now, draws)
+        case "encrypt":
+            message = me.record.encrypt(unhex(step["content"]), draws)
+            same("bytes", message, step["bytes"])
+            sent[step["message"]] = message
+        case "decrypt":
+            message, before = sent[step["message"]], frozen(me)
+            if step["result"] == "accepted":
+                received = me.record.decrypt(me.device, message, now, draws)
+                same("content", received.content, step["content"])
+                same("new session", received.new_session, step["new_session"])
+                used = received.used and vars(received.used)
+                same("used", used, step["used"])
+                same("replay record", len(me.device.replay_record), step["replay_record_len"])
+            else:
+                refused(lambda: me.record.decrypt(me.device, message, now, draws), step["result"])
+                must(frozen(me) == before, "a refusal changes nothing")
+        case "forget_sessions":
+            me.record = session.Record(me.remote.address)
+        case "back_up":
+            backups[step["backup"]] = copied(me)
+        case "restore":
+            me = parties[name] = copied(backups[step["backup"]])
+        case "store_and_load":
+            me = parties[name] = copied(me)
+        case other:
+            raise WrongResult(f"unknown operation {other}")
+    draws.finish()
+    after = {"active": me.record.active is not None, "inactive": len(me.record.inactive)}
+    same("sessions after", after, step["sessions_after"])
+
+
+# --- envelope.json, relay_authentication.json -------------------------------------------------------------------------
+
+
+def check_envelope(case: dict) -> None:
+    name, i, o, reject = case["name"], case["inputs"], case.get("outputs"), case.get("must_reject", False)
+    if name.startswith("envelope "):
+        if reject:
+            return refused(lambda: wire.Envelope.decode(unhex(i["protobuf"])))
+        source = i["source"] and unhex(i["source"])
+        envelope = wire.Envelope(unhex(i["id"]), unhex(i["recipient"]), source, unhex(i["ciphertext"]))
+        same("protobuf", envelope.encode(), o["protobuf"])
+        must(wire.Envelope.decode(unhex(o["protobuf"])) == envelope, "the protobuf gives the envelope back")
+    elif name.startswith("content "):
+        lists = [wire.DeviceListState(i[key]["number"], unhex(i[key]["hash"])) for key in ("sender_list", "recipient_list")]
+        entry = i["body"] or {}
+        content_body = None
+        if "text" in entry:
+            content_body = entry["text"]
+        elif "delivered" in entry:
+            content_body = wire.Receipts(*(tuple(map(unhex, entry[key])) for key in ("delivered", "read")))
+        elif entry.get("session_reset"):
+            content_body = wire.SessionReset()
+        content = wire.Content(unhex(i["message_id"]), i["sent_at"], *lists, content_body)
+        same("protobuf", content.encode(), o["protobuf"])
+        must(wire.Content.decode(unhex(o["protobuf"])) == content, "the protobuf gives the content back")
+    elif name.startswith("frame "):
+        if reject:
+            return refused(lambda: wire.parse_client_frame(wire.take_frame(unhex(i["frame"]))[0]))
+        frame = wire.encode_frame(unhex(i["body"]))
+        same("frame", frame, o["frame"])
+        must(wire.take_frame(frame + b"rest") == (unhex(i["body"]), b"rest"), "the frame gives the body back")
+        must(all(wire.take_frame(frame[:n]) is None for n in range(len(frame))), "a part of a frame is no frame yet")
+        wire.parse_client_frame(unhex(i["body"]))
+    else:
+        raise WrongResult("unknown case")
+
+
+def check_relay_authentication(case: dict) -> None:
+    i = case["inputs"]
+    address, challenge, exporter, key = (unhex(i[k]) for k in ("address", "challenge", "exporter", "signing_key"))
+    if case.get("must_reject"):
+        authentic = relay_auth.is_authentic(key, address, challenge, exporter, unhex(i["signature"]))
+        return must(not authentic, "was not refused")
+    draws = Draws(case["draws"])
+    seed, _identity_secret = draws.draw(32), draws.draw(32)
+    draws.finish()
+    same("signing key", primitives.signing_public(seed), i["signing_key"])
+    same("statement", relay_auth.statement(address, challenge, exporter), case["outputs"]["statement"])
+    signature = relay_auth.authenticate(seed, address, challenge, exporter)
+    same("signature", signature, case["outputs"]["signature"])
+    must(relay_auth.is_authentic(key, address, challenge, exporter, signature), "authentic")
+
+
+# --- the model itself -------------------------------------------------------------------------------------------------
+
+
+def self_checks() -> list[tuple[str, object]]:
+    """What the vectors cannot show: that the plain ML-KEM and XChaCha20 here are the standard ones."""
+    from cryptography.hazmat.primitives.asymmetric import mlkem as other
+
+    def ml_kem(p: mlkem.Parameters, private_class, public_class) -> None:
+        rng = primitives.SystemRandom()
+        for _ in range(5):
+            seed, m = rng.draw(64), rng.draw(32)
+            private = private_class.from_seed_bytes(seed)
+            ek, _ = mlkem.keygen(p, seed)
+            same("public key", ek, private.public_key().public_bytes_raw().hex())
+            ciphertext, shared = mlkem.encapsulate(p, ek, m)
+            same("their decapsulation of ours", private.decapsulate(ciphertext), shared.hex())
+            theirs_shared, theirs = public_class.from_public_bytes(ek).encapsulate()
+            if len(theirs_shared) != 32:  # the order of the pair differs between versions of the library
+                theirs_shared, theirs = theirs, theirs_shared
+            same("our decapsulation of theirs", mlkem.decapsulate(p, seed, theirs), theirs_shared.hex())
+            bad = bytes([ciphertext[0] ^ 1]) + ciphertext[1:]
+            same("implicit rejection", mlkem.decapsulate(p, seed, bad), private.decapsulate(bad).hex())
+
+    def hchacha20() -> None:
+        # draft-irtf-cfrg-xchacha-03, section 2.2.1
+        out = primitives.hchacha20(bytes(range(32)), unhex("000000090000004a0000000031415927"))
+        same("HChaCha20", out, "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc")
+
+    def labels_are_prefix_free() -> None:
+        all_labels = [labels.L(purpose) for purpose in labels.PURPOSES]
+        must(len(set(all_labels)) == len(labels.PURPOSES) and all(len(label) == 32 for label in all_labels), "labels")
+
+    def field() -> None:
+        rng = primitives.SystemRandom()
+        for _ in range(200):
+            a, b = (int.from_bytes(rng.draw(2), "big") for _ in range(2))
+            same("product", erasure.multiply(a, b), erasure.multiply_slowly(a, b))
+
+    return [
+        ("ML-KEM-768 agrees with `cryptography`", lambda: ml_kem(mlkem.ML_KEM_768, other.MLKEM768PrivateKey, other.MLKEM768PublicKey)),
+        ("ML-KEM-1024 agrees with `cryptography`", lambda: ml_kem(mlkem.ML_KEM_1024, other.MLKEM1024PrivateKey, other.MLKEM1024PublicKey)),
+        ("HChaCha20 has the draft's result", hchacha20),
+        ("labels differ and are not prefixes", labels_are_prefix_free),
+        ("both multiplications agree", field),
+    ]
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+CHECKS = {
+    "encodings": check_encodings,
+    "keys": check_keys,
+    "identity": check_identity,
+    "safety_number": check_safety_number,
+    "relay_url": check_relay_url,
+    "invite": check_invite,
+    "prekeys": check_prekeys,
+    "pqxdh": check_pqxdh,
+    "padding": check_padding,
+    "kdf": check_kdf,
+    "header": check_header,
+    "ratchet": check_ratchet,
+    "pq_ratchet": check_pq_ratchet,
+    "erasure": check_erasure,
+    "braid": check_braid,
+    "session": check_session,
+    "envelope": check_envelope,
+    "relay_authentication": check_relay_authentication,
+}
+
+
+def run(name: str, action, verbose: bool) -> bool:
+    try:
+        action()
+        return True
+    except Exception as problem:  # also a defect of the model counts as a failure of the case
+        print(f"  FAILED {name}: {type(problem).__name__}: {problem}")
+        if verbose:
+            traceback.print_exc()
+        return False
+
+
+def main() -> int:
+    arguments = [argument for argument in sys.argv[1:] if argument != "-v"]
+    verbose = "-v" in sys.argv
+    directory = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent / "vectors"
+    files = {path.stem: path for path in sorted(directory.glob("*.json"))}
+    passed = failed = 0
+
+    results = [run(name, action, verbose) for name, action in self_checks()]
+    passed, failed = passed + sum(results), failed + len(results) - sum(results)
+    print(f"{'model itself':24} {sum(results):4} passed, {len(results) - sum(results)} failed")
+
+    for stem in sorted(set(files) | set(CHECKS)):
+        if stem not in files or stem not in CHECKS:
+            print(f"  FAILED {stem}: {'there is no such file' if stem in CHECKS else 'nothing here checks this file'}")
+            failed += 1
+            continue
+        content = json.loads(files[stem].read_text())
+        cases, check = content["cases"], CHECKS[stem]
+        same("layer", content["layer"], stem)
+        same("version", content["version"], 1)
+        must(bool(cases), "a file has cases")
+        results = []
+        for case in cases:
+            extra = (cases,) if check is check_session else ()
+            results.append(run(f"{stem}: {case['name']}", lambda: check(case, *extra), verbose))
+        rejected = sum(1 for case in cases if case.get("must_reject"))
+        good = sum(results)
+        print(f"{stem:24} {good:4} passed, {len(results) - good} failed ({rejected} of them must be refused)")
+        passed, failed = passed + good, failed + len(results) - good
+
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Sections 18, 19 and 20.2: contents, envelopes and frames in protobuf."""
+
+from dataclasses import dataclass
+
+from . import protobuf as pb
+from .encodings import decode_address, encode_address
+from .errors import MALFORMED, refuse_unless
+
+MAX_CIPHERTEXT_LEN, MAX_FRAME_LEN = 98_304, 131_072
+
+
+def _decode_address(data: bytes) -> bytes:
+    fields = pb.parse(data)
+    account, device = pb.last(fields, 1, bytes, b""), pb.last(fields, 2, int, 0)
+    refuse_unless(len(account) == 16 and 1 <= device < 2**32, MALFORMED, "address")
+    return encode_address(account, device)
+
+
+def _encode_address(address: bytes) -> bytes:
+    account, device = decode_address(address)
+    return pb.bytes_field(1, account) + pb.number_field(2, device)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    id: bytes
+    recipient: bytes
+    source: bytes | None
+    ciphertext: bytes
+
+    def encode(self) -> bytes:
+        return (
+            pb.bytes_field(1, self.id)
+            + pb.bytes_field(2, _encode_address(self.recipient))
+            + pb.bytes_field(3, None if self.source is None else _encode_address(self.source))
+            + pb.bytes_field(4, self.ciphertext)
+        )
+
+    @staticmethod
+    def decode(data: bytes) -> "Envelope":
+        fields = pb.parse(data)
+        id, ciphertext = pb.last(fields, 1, bytes, b""), pb.last(fields, 4, bytes, b"")
+        recipient, source = pb.last(fields, 2, bytes), pb.last(fields, 3, bytes)
+        refuse_unless(len(id) == 16, MALFORMED, "id")
+        refuse_unless(recipient is not None, MALFORMED, "recipient")
+        refuse_unless(1 <= len(ciphertext) <= MAX_CIPHERTEXT_LEN, MALFORMED, "ciphertext")
+        return Envelope(
+            id, _decode_address(recipient), None if source is None else _decode_address(source), ciphertext
+        )
+
+
+@dataclass(frozen=True)
+class DeviceListState:
+    number: int
+    hash: bytes
+
+    def encode(self) -> bytes:
+        return pb.number_field(1, self.number) + pb.bytes_field(2, self.hash)
+
+    @staticmethod
+    def decode(data: bytes | None) -> "DeviceListState":
+        refuse_unless(data is not None, MALFORMED, "device list state")
+        fields = pb.parse(data)
+        state = DeviceListState(pb.last(fields, 1, int, 0), pb.last(fields, 2, bytes, b""))
+        refuse_unless(len(state.hash) == 32, MALFORMED, "hash of a device list")
+        return state
+
+
+@dataclass(frozen=True)
+class Receipts:
+    delivered: tuple[bytes, ...]
+    read: tuple[bytes, ...]
+
+
+class SessionReset:
+    def __eq__(self, other) -> bool:
+        return isinstance(other, SessionReset)
+
+
+@dataclass(frozen=True)
+class Content:
+    message_id: bytes
+    sent_at: int
+    sender_list: DeviceListState
+    recipient_list: DeviceListState
+    body: str | Receipts | SessionReset | None  # None: no known body
+
+    def encode(self) -> bytes:
+        out = pb.bytes_field(1, self.message_id) + pb.number_field(2, self.sent_at)
+        out += pb.bytes_field(3, self.sender_list.encode()) + pb.bytes_field(4, self.recipient_list.encode())
+        if isinstance(self.body, str):
+            out += pb.bytes_field(5, pb.bytes_field(1, self.body.encode()))
+        elif isinstance(self.body, Receipts):
+            ids = [pb.bytes_field(1, id) for id in self.body.delivered] + [pb.bytes_field(2, id) for id in self.body.read]
+            out += pb.bytes_field(6, b"".join(ids))
+        elif isinstance(self.body, SessionReset):
+            out += pb.bytes_field(7, b"")
+        return out
+
+    @staticmethod
+    def decode(data: bytes) -> "Content":
+        fields = pb.parse(data)
+        message_id = pb.last(fields, 1, bytes, b"")
+        refuse_unless(len(message_id) == 16, MALFORMED, "message id")
+        body: str | Receipts | SessionReset | None = None
+        if 5 in fields:
+            try:
+                body = pb.last(pb.parse(pb.last(fields, 5, bytes)), 1, bytes, b"").decode("utf-8")
+            except UnicodeDecodeError:
+                refuse_unless(False, MALFORMED, "text is not UTF-8")
+            refuse_unless(1 <= len(body.encode()) <= 65_536, MALFORMED, "length of a text")
+        elif 6 in fields:
+            receipts = pb.parse(pb.last(fields, 6, bytes))
+            body = Receipts(tuple(receipts.get(1, [])), tuple(receipts.get(2, [])))
+            ids = body.delivered + body.read
+            refuse_unless(all(isinstance(i, bytes) and len(i) == 16 for i in ids), MALFORMED, "id in a receipt")
+        elif 7 in fields:
+            pb.parse(pb.last(fields, 7, bytes))
+            body = SessionReset()
+        return Content(
+            message_id,
+            pb.last(fields, 2, int, 0),
+            DeviceListState.decode(pb.last(fields, 3, bytes)),
+            DeviceListState.decode(pb.last(fields, 4, bytes)),
+            body,
+        )
+
+
+def encode_frame(body: bytes) -> bytes:
+    refuse_unless(len(body) <= MAX_FRAME_LEN, MALFORMED, "frame is too long")
+    return pb.varint(len(body)) + body
+
+
+def take_frame(data: bytes) -> tuple[bytes, bytes] | None:
+    """(body, rest), or None if more bytes have to come. A wrong length is refused at once."""
+    shown = data[:3]
+    if len(shown) < 3 and all(byte >= 0x80 for byte in shown):
+        return None
+    length, at = pb.take_varint(shown, 0, max_bytes=3)
+    refuse_unless(length <= MAX_FRAME_LEN, MALFORMED, "frame is too long")
+    return None if len(data) - at < length else (data[at : at + length], data[at + length :])
+
+
+def parse_client_frame(body: bytes) -> tuple[int, int, bytes]:
+    """(request number, number of the request's field, its bytes)"""
+    fields = pb.parse(body)
+    requests = [number for number in fields if 2 <= number <= 13]
+    refuse_unless(len(requests) == 1, MALFORMED, "a frame has one request")
+    request = pb.last(fields, 1, int, 0)
+    refuse_unless(request != 0, MALFORMED, "request 0")
+    content = pb.last(fields, requests[0], bytes)
+    pb.parse(content)
+    return request, requests[0], content

@@ -1,0 +1,270 @@
+"""Section 17: sessions with one remote device, first messages, which session is active, replays."""
+
+import copy
+from dataclasses import dataclass, field
+
+from . import errors
+from .body import open_body, seal_body
+from .errors import Refused, refuse_unless
+from .identity import Certificate
+from .messages import PREKEY, RATCHET, Handshake, SessionMessage
+from .padding import pad, unpad
+from .pq_ratchet import PqRatchet
+from .pqxdh import agree_as_initiator, agree_as_recipient, initial_keys
+from .prekeys import LAST_RESORT, ONE_TIME, Bundle, Prekey
+from .primitives import check_ephemeral, check_x25519, sha256
+from .ratchet import DoubleRatchet
+
+MAX_INACTIVE = 5
+INACTIVE_LIFETIME_MS = 31 * 24 * 3600 * 1000
+CONVERGENCE_WINDOW_MS = 5 * 60 * 1000
+MAX_REPLAY_ENTRIES = 4096
+
+
+@dataclass
+class Session:
+    T: bytes
+    handshake_hash: bytes
+    ratchet: DoubleRatchet
+    pq_ratchet: PqRatchet
+    begun_by_us: bool
+    begun_at: int
+    pending_handshake: bytes | None  # repeated until the first answer; None also at the recipient
+    last_received_at: int | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        return self.pending_handshake is None
+
+    def encrypt(self, content: bytes, rng) -> bytes:
+        padded = pad(content)
+        refuse_unless(not self.pq_ratchet.has_failed and self.ratchet.CKs is not None, errors.CANNOT_SEND)
+        nonce = rng.draw(24)
+        pq_header, pq_mk = self.pq_ratchet.send(rng)
+        sealed_header, ec_mk = self.ratchet.send(nonce, pq_header)
+        kind = RATCHET if self.pending_handshake is None else PREKEY
+        ciphertext = seal_body(pq_mk, ec_mk, kind, self.T, sealed_header, padded)
+        return SessionMessage(self.pending_handshake, sealed_header, ciphertext).encode()
+
+    def decrypt(self, message: SessionMessage, now: int, rng) -> bytes:
+        """Changes nothing if it raises."""
+        refuse_unless(not self.pq_ratchet.has_failed, errors.FAILED)
+        staged = self.ratchet.stage(message.sealed_header)
+        staged_pq = self.pq_ratchet.stage(staged.header.pq_header)
+        padded = open_body(
+            staged_pq.pq_mk, staged.ec_mk, message.kind, self.T, message.sealed_header, message.ciphertext
+        )
+        content = unpad(padded)
+        self.ratchet = staged.commit(rng)
+        staged_pq.commit()
+        self.pending_handshake = None
+        self.last_received_at = now
+        return content
+
+
+@dataclass
+class Device:
+    """One's own device: keys, prekeys with their secrets, the replay record."""
+
+    certificate: Certificate
+    identity_secret: bytes
+    signed: dict[int, Prekey] = field(default_factory=dict)
+    one_time: dict[int, Prekey] = field(default_factory=dict)
+    kem: dict[int, tuple[int, Prekey]] = field(default_factory=dict)  # id -> (kind, prekey)
+    replay_record: dict[bytes, int] = field(default_factory=dict)  # tag -> id of the last-resort prekey
+
+
+@dataclass(frozen=True)
+class UsedPrekeys:
+    signed: int
+    one_time: int | None
+    one_time_kem: int | None
+
+
+@dataclass(frozen=True)
+class Received:
+    content: bytes
+    new_session: bool
+    used: UsedPrekeys | None
+
+
+class Record:
+    """All sessions with one remote device (17.1)."""
+
+    def __init__(self, remote_address: bytes):
+        self.remote_address = remote_address
+        self.account_key: bytes | None = None
+        self.active: Session | None = None
+        self.inactive: list[Session] = []  # the one active last first
+        self.crossed: set[frozenset[bytes]] = set()
+
+    def sessions(self) -> list[Session]:
+        return ([self.active] if self.active else []) + self.inactive
+
+    # --- which session is active (17.3) ---
+
+    def _outranks(self, x: Session, y: Session, now: int) -> bool:
+        hopeless = x.begun_by_us and not x.is_answered and now - x.begun_at >= CONVERGENCE_WINDOW_MS
+        return frozenset((x.T, y.T)) in self.crossed and x.T < y.T and not hopeless
+
+    def _promote(self, session: Session, now: int) -> None:
+        """`session` began, or a message came in on it."""
+        if session is self.active:
+            return
+        self.inactive = [s for s in self.inactive if s is not session]
+        if self.active is not None and self._outranks(self.active, session, now):
+            self.inactive.insert(0, session)
+        else:
+            if self.active is not None:
+                self.inactive.insert(0, self.active)
+            self.active = session
+
+    def _tidy(self, now: int) -> None:
+        def is_fresh(session: Session) -> bool:
+            since = session.begun_at if session.last_received_at is None else session.last_received_at
+            return now - since <= INACTIVE_LIFETIME_MS
+
+        self.inactive = [s for s in self.inactive if is_fresh(s)][:MAX_INACTIVE]
+
+    # --- operations ---
+
+    def initiate(self, device: Device, bundle: Bundle, account_key: bytes, now: int, rng) -> Session:
+        if self.sessions():
+            refuse_unless(self.account_key == account_key, errors.IDENTITY_CHANGED)
+        bundle.verify(self.remote_address, account_key)
+        agreement = agree_as_initiator(device.certificate, device.identity_secret, bundle, rng)
+        keys = initial_keys(agreement.session_secret)
+        opk = bundle.one_time_prekey
+        handshake = Handshake(
+            device.certificate,
+            agreement.ephemeral_key,
+            bundle.signed_prekey.id,
+            bundle.kem_kind,
+            bundle.kem_prekey.id,
+            agreement.kem_ciphertext,
+            None if opk is None else opk.id,
+        ).encode()
+        session = Session(
+            T=agreement.transcript_hash,
+            handshake_hash=sha256(handshake),
+            ratchet=DoubleRatchet.new_initiator(keys, bundle.signed_prekey.public, rng),
+            pq_ratchet=PqRatchet(keys.pq_secret, is_initiator=True),
+            begun_by_us=True,
+            begun_at=now,
+            pending_handshake=handshake,
+        )
+        self.account_key = account_key
+        self._promote(session, now)
+        self._tidy(now)
+        return session
+
+    def encrypt(self, content: bytes, rng) -> bytes:
+        refuse_unless(self.active is not None, errors.NO_SESSION)
+        return self.active.encrypt(content, rng)
+
+    def decrypt(self, device: Device, data: bytes, now: int, rng) -> Received:
+        message = SessionMessage.decode(data)
+        if message.handshake is None:
+            return self._decrypt_ratchet_message(message, now, rng)
+        return self._decrypt_prekey_message(device, message, now, rng)
+
+    def _open_in(self, session: Session, message: SessionMessage, now: int, rng) -> Received:
+        content = session.decrypt(message, now, rng)
+        self._promote(session, now)
+        self._tidy(now)
+        return Received(content, False, None)
+
+    def _decrypt_ratchet_message(self, message: SessionMessage, now: int, rng) -> Received:
+        """KV-055"""
+        refuse_unless(bool(self.sessions()), errors.NO_SESSION)
+        for session in self.sessions():
+            try:
+                return self._open_in(session, message, now, rng)
+            except Refused as refused:
+                if refused.reason != errors.NO_HEADER_KEY:
+                    raise
+        raise Refused(errors.UNDECRYPTABLE, errors.NO_HEADER_KEY)
+
+    def _decrypt_prekey_message(self, device: Device, message: SessionMessage, now: int, rng) -> Received:
+        """KV-056, step by step"""
+        handshake = Handshake.decode(message.handshake)
+        certificate = handshake.certificate
+        # 1
+        refuse_unless(
+            certificate.address == self.remote_address and certificate.address != device.certificate.address,
+            errors.ACCOUNT_MISMATCH,
+        )
+        # 2
+        for session in self.sessions():
+            if session.handshake_hash == sha256(message.handshake):
+                return self._open_in(session, message, now, rng)
+        # 3
+        try:
+            certificate.verify()
+        except Refused as refused:
+            raise Refused(errors.INVALID_HANDSHAKE, str(refused)) from None
+        if self.sessions():
+            refuse_unless(certificate.account_key == self.account_key, errors.IDENTITY_CHANGED)
+        # 4
+        signed = device.signed.get(handshake.signed_prekey_id)
+        kem_kind, kem = device.kem.get(handshake.kem_prekey_id, (None, None))
+        one_time = device.one_time.get(handshake.one_time_prekey_id)
+        refuse_unless(
+            signed is not None
+            and kem_kind == handshake.kem_kind
+            and (one_time is not None or handshake.one_time_prekey_id is None),
+            errors.UNKNOWN_PREKEY,
+        )
+        # 5
+        try:
+            check_x25519(certificate.identity_key)
+            check_ephemeral(handshake.ephemeral_key)
+            agreement = agree_as_recipient(
+                certificate,
+                device.certificate,
+                device.identity_secret,
+                handshake.ephemeral_key,
+                signed,
+                kem_kind,
+                kem,
+                handshake.kem_ciphertext,
+                one_time,
+            )
+        except Refused as refused:
+            raise Refused(errors.INVALID_HANDSHAKE, str(refused)) from None
+        keys = initial_keys(agreement.session_secret)
+        # 6
+        if kem_kind == LAST_RESORT:
+            refuse_unless(keys.replay_tag not in device.replay_record, errors.REPLAYED)
+            refuse_unless(len(device.replay_record) < MAX_REPLAY_ENTRIES, errors.REPLAY_RECORD_FULL)
+        # 7
+        session = Session(
+            T=agreement.transcript_hash,
+            handshake_hash=sha256(message.handshake),
+            ratchet=DoubleRatchet.new_recipient(keys, signed.secret),
+            pq_ratchet=PqRatchet(keys.pq_secret, is_initiator=False),
+            begun_by_us=False,
+            begun_at=now,
+            pending_handshake=None,
+        )
+        try:
+            content = session.decrypt(message, now, rng)
+        except Refused as refused:
+            raise Refused(errors.UNDECRYPTABLE, str(refused)) from None
+        # 8
+        if kem_kind == LAST_RESORT:
+            device.replay_record[keys.replay_tag] = kem.id
+        if one_time is not None:
+            del device.one_time[one_time.id]
+        if kem_kind == ONE_TIME:
+            del device.kem[kem.id]
+        if self.active is not None and self.active.begun_by_us and not self.active.is_answered:
+            self.crossed.add(frozenset((self.active.T, session.T)))
+        self.account_key = certificate.account_key
+        self._promote(session, now)
+        self._tidy(now)
+        used = UsedPrekeys(signed.id, one_time and one_time.id, kem.id if kem_kind == ONE_TIME else None)
+        return Received(content, True, used)
+
+    def copy(self) -> "Record":
+        return copy.deepcopy(self)
