@@ -205,11 +205,18 @@ fn introduce(a: &mut dyn Peer, b: &mut dyn Peer) {
 
 const MESSAGES: usize = 60;
 
+/// A message on its way.
+struct Waiting {
+    number: usize,
+    content: Vec<u8>,
+    message: Vec<u8>,
+}
+
 /// `ends[0]` has initiated. Sixty messages each way, with loss, reordering, repetition and damage.
 fn converse(ends: &mut [&mut dyn Peer; 2], seed: u64) {
     const LENGTHS: [usize; 10] = [0, 1, 20, 511, 512, 4_095, 4_096, 20_000, 70_000, 92_159];
     let mut rng = TestRng::new(seed);
-    let mut waiting: [Vec<(usize, Vec<u8>, Vec<u8>)>; 2] = [Vec::new(), Vec::new()]; // number, content, message; by sender
+    let mut waiting: [Vec<Waiting>; 2] = [Vec::new(), Vec::new()]; // by sender
     let (mut sent, mut newest) = ([0; 2], [0; 2]);
     let (mut lost, mut late, mut repeated, mut damaged) = (0, 0, 0, 0);
     let mut recipient_can_write = false;
@@ -221,7 +228,7 @@ fn converse(ends: &mut [&mut dyn Peer; 2], seed: u64) {
                 if rng.below(8) == 0 {
                     lost += 1;
                 } else {
-                    waiting[sender].push((sent[sender], content, message));
+                    waiting[sender].push(Waiting { number: sent[sender], content, message });
                 }
                 sent[sender] += 1;
             }
@@ -229,8 +236,8 @@ fn converse(ends: &mut [&mut dyn Peer; 2], seed: u64) {
             let queue = &mut waiting[sender];
             for _ in 0..rng.below(3) {
                 let Some(oldest) = queue.first() else { break };
-                let at = if sent[sender] - oldest.0 > 3 { 0 } else { rng.below(queue.len()) };
-                let (number, content, message) = queue.remove(at);
+                let at = if sent[sender] - oldest.number > 3 { 0 } else { rng.below(queue.len()) };
+                let Waiting { number, content, message } = queue.remove(at);
                 let receiver = &mut ends[1 - sender];
                 if rng.below(8) == 0 {
                     let mut wrong = message.clone();

@@ -2,9 +2,10 @@
 //! no caller has to copy secrets together first. The backend wipes its hash states; every output and intermediate value
 //! is wiped here.
 
+use hkdf::HkdfExtract;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a SHA-256 output.
 const HASH_LEN: usize = 32;
@@ -16,23 +17,15 @@ pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; HASH_LEN]> {
 
 /// `HKDF-SHA256(salt, IKM = ikm[0] ‖ ikm[1] ‖ …, info = info[0] ‖ info[1] ‖ …)`, `N` bytes; `N` is 1 to 8160, checked
 /// when compiled.
-///
-/// Not the crate `hkdf`: that one leaves copies of the pseudorandom key and of the output behind.
 pub fn hkdf_sha256<const N: usize>(salt: &[u8], ikm: &[&[u8]], info: &[&[u8]]) -> Zeroizing<[u8; N]> {
     const { assert!(N > 0 && N <= 255 * HASH_LEN, "HKDF gives 1 to 8160 bytes") };
-    // RFC 5869, section 2.2: PRK = HMAC(salt, IKM).
-    let keyed = HmacSha256::new(&*hmac_sha256(salt, ikm));
-    // Section 2.3: T(i) = HMAC(PRK, T(i-1) ‖ info ‖ i), T(0) empty.
+    let mut extract = HkdfExtract::<Sha256>::new(Some(salt));
+    ikm.iter().for_each(|part| extract.input_ikm(part));
+    let (mut prk, keyed) = extract.finalize();
+    prk.as_mut_slice().zeroize();
     let mut okm = Zeroizing::new([0; N]);
-    let mut previous: Option<Zeroizing<[u8; HASH_LEN]>> = None;
-    for (block, counter) in okm.chunks_mut(HASH_LEN).zip(1..=u8::MAX) {
-        let counter = [counter];
-        let before = previous.as_ref().map(|previous| previous.as_slice());
-        let parts = before.into_iter().chain(info.iter().copied()).chain(core::iter::once(counter.as_slice()));
-        let output = keyed.clone().tag_of(parts);
-        block.copy_from_slice(&output[..block.len()]);
-        previous = Some(output);
-    }
+    #[allow(clippy::expect_used)] // the assertion above is the only condition
+    keyed.expand_multi_info(info, &mut *okm).expect("at most 8160 bytes");
     okm
 }
 
