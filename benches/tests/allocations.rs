@@ -1,5 +1,7 @@
 //! Allocations, counted. A growth is a regression that no timer sees; this fails on any change, and says the new count.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test
+
 use std::alloc::System;
 
 use kuvert_bench::allocations::TABLE;
