@@ -10,12 +10,50 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Home, Random, Relay, alice_and_bob, find, texts};
+use support::{Home, Random, Relay, Running, alice_and_bob, find, texts};
 
 const MESSAGES: usize = 1000;
 
-/// The whole test has to be done by then.
-const LIMIT: Duration = Duration::from_secs(420);
+/// When to give up on a test that hangs.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// What a process lives for: a few messages, so that every kill finds some progress however busy the machine is, and then a
+/// moment that ends anywhere. Every fifth process is killed early, wherever it is.
+struct Life {
+    messages: u64,
+    moment: Duration,
+}
+
+impl Life {
+    fn draw(random: &mut Random, attempt: u64) -> Self {
+        let messages = if attempt % 5 == 4 { 0 } else { 20 + random.next() % 100 };
+        let longest = if messages == 0 { 600 } else { 40 };
+        Self { messages, moment: random.millis(0, longest) }
+    }
+
+    /// Reads what `running` prints, each object handed to `see`, until its life is over or it ended by itself.
+    fn spend(self, world: &World, running: &mut Running, mut see: impl FnMut(&Value) -> bool) {
+        let mut seen = 0;
+        while seen < self.messages && !running.has_ended() {
+            world.is_done();
+            if let Ok(object) = running.next_within(Duration::from_millis(20)) {
+                seen += 1;
+                world.progress.fetch_add(1, Ordering::SeqCst);
+                if see(&object) {
+                    return;
+                }
+            }
+        }
+        let end = Instant::now() + self.moment;
+        while Instant::now() < end && !running.has_ended() {
+            if let Ok(object) = running.next_within(Duration::from_millis(1))
+                && see(&object)
+            {
+                return;
+            }
+        }
+    }
+}
 
 /// Texts that name their number.
 fn text(number: usize) -> String {
@@ -28,6 +66,8 @@ struct World {
     failed: AtomicBool,
     kills: AtomicUsize,
     relay_kills: AtomicUsize,
+    /// Messages accepted and shown so far, by all.
+    progress: AtomicUsize,
     begun: Instant,
 }
 
@@ -54,7 +94,7 @@ impl Drop for Alarm<'_> {
 /// Sends all texts through `send --lines`, killed again and again, and begun anew behind the last text that is in the store.
 fn send_all(world: &World, home: &Home, to: &str, mut random: Random) {
     let _alarm = Alarm(world);
-    loop {
+    for attempt in 0u64.. {
         assert!(!world.is_done(), "sending outlasted receiving");
         let history = home.ok(&["history", to]);
         let queued = history.iter().filter(|message| message["direction"] == "out").count();
@@ -62,17 +102,13 @@ fn send_all(world: &World, home: &Home, to: &str, mut random: Random) {
             break;
         }
         let mut running = home.start(&["send", to, "--lines"]);
-        let life = random.millis(150, 1500);
-        let begun = Instant::now();
         let lines: String = (queued..MESSAGES).map(|number| text(number) + "\n").collect();
         // Written from a thread: a killed process must not block the test in a full pipe.
         if !running.write(&lines) {
             continue;
         }
         running.close_stdin();
-        while begun.elapsed() < life && !running.has_ended() {
-            let _ = running.next_within(Duration::from_millis(20));
-        }
+        Life::draw(&mut random, attempt).spend(world, &mut running, |_| false);
         if !running.has_ended() {
             world.kills.fetch_add(1, Ordering::SeqCst);
         }
@@ -81,7 +117,7 @@ fn send_all(world: &World, home: &Home, to: &str, mut random: Random) {
     // What was queued and not sent goes out with any command that reaches the relay.
     while find(&home.ok(&["whoami"]), "whoami")["queued"] != 0 {
         world.is_done();
-        home.run(&["receive", "--max", "0"]);
+        home.run(&["send", to, "--lines"]);
     }
 }
 
@@ -90,20 +126,16 @@ fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String
     let _alarm = Alarm(world);
     let mut printed: Vec<Vec<String>> = Vec::new();
     let last = text(MESSAGES - 1);
+    let mut attempt = 0;
     loop {
         world.is_done();
         let mut running = home.start(&["receive", "--follow"]);
-        let life = random.millis(200, 2000);
-        let begun = Instant::now();
         let mut finished = false;
-        while begun.elapsed() < life && !running.has_ended() {
-            if let Ok(object) = running.next_within(Duration::from_millis(20)) {
-                finished |= object["text"] == last.as_str();
-                if finished {
-                    break;
-                }
-            }
-        }
+        Life::draw(&mut random, attempt).spend(world, &mut running, |object| {
+            finished |= object["text"] == last.as_str();
+            finished
+        });
+        attempt += 1;
         if !running.has_ended() {
             world.kills.fetch_add(1, Ordering::SeqCst);
         }
@@ -111,9 +143,15 @@ fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String
         finished |= seen.iter().any(|object| object["text"] == last.as_str());
         printed.push(texts(&seen));
         if finished {
-            // Nothing may come after the last one.
-            printed.push(texts(&home.ok(&["receive"])));
-            return printed;
+            // Nothing may come after the last one. The relay may be killed meanwhile: then again.
+            loop {
+                let after = home.run(&["receive"]);
+                printed.push(texts(&after.objects));
+                if after.code == Some(0) {
+                    return printed;
+                }
+                world.is_done();
+            }
         }
     }
 }
@@ -121,9 +159,13 @@ fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String
 fn kill_relay(world: &World, mut random: Random) {
     let _alarm = Alarm(world);
     while !world.is_done() {
-        let until = Instant::now() + random.millis(1500, 4000);
-        while Instant::now() < until && !world.done.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(20));
+        // Of some 4,000 steps that all have to make, one in a few hundred.
+        let at = world.progress.load(Ordering::SeqCst) + 200 + usize::try_from(random.next() % 400).unwrap();
+        while world.progress.load(Ordering::SeqCst) < at {
+            if world.is_done() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         let mut relay = world.relay.lock().unwrap();
         relay.kill();
@@ -170,6 +212,7 @@ fn a_thousand_messages_each_way_survive_random_kills() {
         failed: AtomicBool::new(false),
         kills: AtomicUsize::new(0),
         relay_kills: AtomicUsize::new(0),
+        progress: AtomicUsize::new(0),
         begun: Instant::now(),
     };
     let (seeds_alice, seeds_bob, seed_relay) = ((fork(), fork()), (fork(), fork()), fork());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -25,19 +25,20 @@ pub fn kuvert() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_kuvert"))
 }
 
-/// `kuvert-relay` beside it, built if it is not there or older than its library.
+/// `kuvert-relay` beside it, built if it is not there or older than its sources: `cargo test -p kuvert-cli` does not build it.
 pub fn kuvert_relay() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let directory = kuvert().parent().unwrap();
         let program = directory.join("kuvert-relay");
-        let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        let (built, library) = (changed(&program), changed(&directory.join("libkuvert_relay.rlib")));
-        if built.is_none() || library > built {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let built = fs::metadata(&program).and_then(|metadata| metadata.modified()).ok();
+        let sources = ["crates/relay/src", "crates/types/src", "crates/wire/src", "proto"];
+        let changed = sources.iter().filter_map(|source| newest(&root.join(source))).max();
+        if built.is_none() || changed > built {
             let mut cargo = Command::new(env!("CARGO"));
             cargo.args(["build", "--quiet", "-p", "kuvert-relay", "--bin", "kuvert-relay"]);
-            cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-            cargo.env("CARGO_TARGET_DIR", directory.parent().unwrap());
+            cargo.current_dir(root).env("CARGO_TARGET_DIR", directory.parent().unwrap());
             if directory.ends_with("release") {
                 cargo.arg("--release");
             }
@@ -45,6 +46,14 @@ pub fn kuvert_relay() -> &'static Path {
         }
         program
     })
+}
+
+/// When the newest file below a directory was changed.
+fn newest(path: &Path) -> Option<SystemTime> {
+    if path.is_dir() {
+        return fs::read_dir(path).ok()?.filter_map(|entry| newest(&entry.ok()?.path())).max();
+    }
+    fs::metadata(path).ok()?.modified().ok()
 }
 
 /// A command without the settings of whoever runs the tests.
@@ -180,7 +189,11 @@ impl Relay {
         let ciphertexts = self.ciphertexts();
         let pieces = ciphertexts.iter().flat_map(|ciphertext| ciphertext.chunks_exact(16));
         let new = pieces.filter(|piece| !before.iter().any(|(_, bytes)| contains(bytes, piece)));
-        new.map(<[u8]>::to_vec).collect()
+        let mut new: Vec<Vec<u8>> = new.map(<[u8]>::to_vec).collect();
+        // Messages before the first answer repeat the handshake.
+        new.sort_unstable();
+        new.dedup();
+        new
     }
 
     /// How many of these pieces stand in its files.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kind u8 ‖ sender's list: number u64 ‖ hash 32 ‖ recipient's list as the sender knows it: number u64 ‖ hash 32 ‖ body
-//! body of a text: text id u64 ‖ bytes    of receipts: count × text id u64    of a reset: nothing
+//! body of a text: text id u64 ‖ bytes    of receipts: count × text id u64    of a reset: id u64
 //! ```
 
 use kuvert_types::{DecodeError, DeviceListState, Reader};
@@ -18,7 +18,8 @@ pub enum Body {
     /// These texts arrived.
     Receipts(Vec<TextId>),
     /// Something could not be opened, and this is a fresh session: send again what is not confirmed.
-    Reset,
+    /// Confirmed like a text, by the number it carries.
+    Reset(TextId),
 }
 
 /// A body and what its sender knows of device lists.
@@ -38,7 +39,7 @@ impl Content {
         let (kind, body) = match &self.body {
             Body::Text(id, text) => (1, [&id.to_be_bytes()[..], text].concat()),
             Body::Receipts(ids) => (2, ids.iter().flat_map(|id| id.to_be_bytes()).collect()),
-            Body::Reset => (3, Vec::new()),
+            Body::Reset(id) => (3, id.to_be_bytes().to_vec()),
         };
         let mut bytes = vec![kind];
         for list in [&self.sender_list, &self.recipient_list] {
@@ -67,7 +68,7 @@ impl Content {
                 }
                 Body::Receipts(ids)
             }
-            3 => Body::Reset,
+            3 => Body::Reset(reader.u64()?),
             _ => return Err(DecodeError::Value),
         };
         Ok(Self { sender_list, recipient_list, body })

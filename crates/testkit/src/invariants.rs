@@ -20,6 +20,10 @@ pub const RESET_INTERVAL_MS: u64 = 60 * 60 * 1000;
 /// other side has left, and each takes two changes. Two fewer, because a change may be under way.
 const OVERTAKEN_TURNS: u64 = 8;
 
+/// Sessions used since, after which one may be gone. One fewer than are kept: of two that crossed, these books may name
+/// the wrong one.
+const EVICTING_SESSIONS: usize = MAX_INACTIVE_SESSIONS - 1;
+
 /// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
 const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
 const HEADER_LEN: usize = 232;
@@ -151,9 +155,12 @@ struct TextCopy {
     /// The sender's restorations when it was written: a text written before one may be gone with it.
     restorations: u64,
     shown: bool,
+    /// Refused for a reason: it depends on a reset.
+    refused: bool,
     confirmed: bool,
     rolled_back: bool,
-    taken_by: Option<AttackId>,
+    /// Attacks that took a message with it away.
+    taken_by: Vec<AttackId>,
 }
 
 struct Sealed {
@@ -162,8 +169,7 @@ struct Sealed {
     text: Option<TextId>,
     plaintext: Vec<u8>,
     turn: u64,
-    sessions: u64,
-    taken: bool,
+    generation: u64,
 }
 
 #[derive(Default)]
@@ -188,6 +194,8 @@ pub struct Judge {
     headers: BTreeMap<Vec<u8>, MessageHash>,
     histories: BTreeMap<Address, History>,
     pairs: BTreeMap<(Address, Address), Pair>,
+    /// The sessions of one device with another, by when they were begun; the one that it began or heard on last comes first.
+    used: BTreeMap<(Address, Address), Vec<u64>>,
     resets: BTreeMap<(Address, Address), (u64, u64)>,
     tainted: BTreeMap<(Address, [u8; 5]), AttackId>,
     attacks: Vec<(Attack, Option<String>)>,
@@ -208,6 +216,21 @@ fn pair(a: Address, b: Address) -> (Address, Address) {
 /// `account.device`, short, for people.
 pub fn name(address: Address) -> String {
     format!("{}.{}", address.account.as_bytes()[0], address.device)
+}
+
+/// A message, short, for people: a first message with the beginning of its digest and that of its handshake, or a later
+/// message.
+fn label(message: &[u8]) -> String {
+    let short = |bytes: &[u8]| {
+        let hash = digest(bytes);
+        format!("{:02x}{:02x}", hash[0], hash[1])
+    };
+    match message.get(1) {
+        Some(1) if message.len() > HEADER_AT[0] => {
+            format!("{} (beginning session {})", short(message), short(&message[2..HEADER_AT[0]]))
+        }
+        _ => short(message),
+    }
 }
 
 fn kem_prekey(message: &[u8]) -> Option<[u8; 5]> {
@@ -263,9 +286,10 @@ impl Judge {
             text: text.to_vec(),
             restorations,
             shown: false,
+            refused: false,
             confirmed: false,
             rolled_back: false,
-            taken_by: None,
+            taken_by: Vec::new(),
         };
         self.copies.insert((id, to), copy);
     }
@@ -275,21 +299,31 @@ impl Judge {
         self.count("messages sealed");
         let hash = digest(message);
         let at = HEADER_AT[usize::from(message[1] == 2)];
+        self.say(|| format!("{} seals {text:?} for {} as {}", name(from), name(to), label(message)));
         if let Some(other) = self.headers.insert(message[at..at + HEADER_LEN].to_vec(), hash)
             && other != hash
         {
             self.violate(Rule::KeyReuse, format!("{} sealed two contents under one header", name(from)));
         }
-        let Pair { turns, sessions, .. } = *self.pairs.entry(pair(from, to)).or_default();
-        let plaintext = plaintext.to_vec();
-        self.sealed.insert(hash, Sealed { from, to, text, plaintext, turn: turns, sessions, taken: false });
+        let turn = self.pairs.entry(pair(from, to)).or_default().turns;
+        let generation = self.used.get(&(from, to)).and_then(|used| used.first().copied()).unwrap_or(0);
+        self.sealed.insert(hash, Sealed { from, to, text, plaintext: plaintext.to_vec(), turn, generation });
     }
 
     /// A device began a session.
     pub fn initiated(&mut self, from: Address, to: Address) {
         self.count("sessions begun");
         self.say(|| format!("{} begins a session with {}", name(from), name(to)));
-        self.pairs.entry(pair(from, to)).or_default().sessions += 1;
+        let pair = self.pairs.entry(pair(from, to)).or_default();
+        pair.sessions += 1;
+        let generation = pair.sessions;
+        self.used(from, to, generation);
+    }
+
+    fn used(&mut self, device: Address, remote: Address, generation: u64) {
+        let used = self.used.entry((device, remote)).or_default();
+        used.retain(|other| *other != generation);
+        used.insert(0, generation);
     }
 
     /// A device queued a fresh session because it could not open something.
@@ -316,6 +350,7 @@ impl Judge {
     ) {
         self.count("messages opened");
         self.outcome(attack, || "no effect: was genuine, and opened once".to_owned());
+        self.say(|| format!("{} opens {} from {}", name(device), label(message), name(source)));
         let hash = digest(message);
         let Some(sealed) = self.sealed.get(&hash) else {
             return self.violate(Rule::ForgeryOpened, format!("{} opened what nobody sealed", name(device)));
@@ -335,6 +370,8 @@ impl Judge {
             return self.violate(Rule::OpenedTwice, format!("{} opened a message twice", name(device)));
         }
         history.opened.push(hash);
+        let generation = sealed.generation;
+        self.used(device, source, generation);
         let pair = self.pairs.entry(pair(device, source)).or_default();
         if pair.last_opener.replace(device) != Some(device) {
             pair.turns += 1;
@@ -367,39 +404,43 @@ impl Judge {
     /// A device refused a message, for a reason with a name.
     pub fn refused(&mut self, device: Address, source: Address, message: &[u8], why: &str, attack: Option<AttackId>) {
         self.count("messages refused");
-        self.say(|| format!("{} refuses a message from {}: {why}", name(device), name(source)));
+        self.say(|| format!("{} refuses {} from {}: {why}", name(device), label(message), name(source)));
         self.outcome(attack, || format!("refused: {why}"));
-        let tainted = kem_prekey(message).and_then(|prekey| self.tainted.get(&(device, prekey)).copied());
-        self.outcome(tainted, || format!("refused: {why}, by the recipient"));
         let hash = digest(message);
-        let Some(sealed) = self.sealed.get(&hash).filter(|sealed| sealed.to == device && sealed.from == source) else {
+        let sealed = self.sealed.get(&hash).filter(|sealed| sealed.to == device && sealed.from == source);
+        let Some((turn, generation, text)) = sealed.map(|sealed| (sealed.turn, sealed.generation, sealed.text)) else {
             return; // forged, altered or misdelivered: to refuse it is right
         };
         if self.histories.get(&device).is_some_and(|history| history.opened.contains(&hash)) {
             return; // a repetition
         }
+        let tainted = kem_prekey(message).and_then(|prekey| self.tainted.get(&(device, prekey)).copied());
+        self.outcome(tainted, || format!("refused: {why}, by the recipient"));
         let now = self.pairs.get(&pair(device, source));
         let (turns, sessions) = now.map_or((0, 0), |pair| (pair.turns, pair.sessions));
+        let used = self.used.get(&(device, source));
+        let used_since = used.and_then(|used| used.iter().position(|other| *other == generation)).unwrap_or(0);
         let restored = [device, source].iter().any(|side| self.histories.get(side).is_some_and(|h| h.restorations > 0));
         let reason = if tainted.is_some() {
             "its prekeys were swapped or served twice"
         } else if restored {
             "a side was restored from a backup"
-        } else if turns - sealed.turn >= OVERTAKEN_TURNS {
+        } else if turns - turn >= OVERTAKEN_TURNS {
             "overtaken by too many chains"
-        } else if sessions - sealed.sessions >= MAX_INACTIVE_SESSIONS as u64 {
+        } else if used_since >= EVICTING_SESSIONS {
             "its session made room for newer ones"
         } else {
             let detail = format!(
-                "{} refuses a genuine message from {}: {why} (turns {} → {turns}, sessions {} → {sessions})",
+                "{} refuses a genuine message from {}: {why} (turns {turn} → {turns}, session {generation} of {sessions})",
                 name(device),
-                name(source),
-                sealed.turn,
-                sealed.sessions
+                name(source)
             );
             return self.violate(Rule::RefusedWithoutReason, detail);
         };
         *self.tally.explained.entry(reason).or_default() += 1;
+        if let Some(copy) = text.and_then(|text| self.copies.get_mut(&(text, device))) {
+            copy.refused = true;
+        }
     }
 
     /// How much of a device's history a backup made now holds.
@@ -419,6 +460,10 @@ impl Judge {
             if let Some(copy) = self.copies.get_mut(&(id, device)) {
                 (copy.shown, copy.rolled_back) = (false, true);
             }
+        }
+        // It has forgotten that it could not open these, and that it was going to ask for them.
+        for ((_, to), copy) in &mut self.copies {
+            copy.rolled_back |= *to == device && copy.refused && !copy.shown;
         }
     }
 
@@ -451,11 +496,13 @@ impl Judge {
 
     /// The relay took a message away for good.
     pub fn taken(&mut self, message: &[u8], attack: AttackId) {
-        let Some(sealed) = self.sealed.get_mut(&digest(message)) else { return };
-        sealed.taken = true;
+        let Some(sealed) = self.sealed.get(&digest(message)) else { return };
         match sealed.text.and_then(|text| self.copies.get_mut(&(text, sealed.to))) {
-            Some(copy) => copy.taken_by = Some(attack),
-            None => self.outcome(Some(attack), || "no effect: not a text".to_owned()),
+            Some(copy) => copy.taken_by.push(attack),
+            None if self.attacks[attack.0].0 == Attack::Drop => {
+                self.outcome(Some(attack), || "no effect: not a text".to_owned());
+            }
+            None => {} // what was delivered in its place has an outcome of its own
         }
     }
 
@@ -488,7 +535,7 @@ impl Judge {
     pub fn missing(&self) -> Vec<(TextId, Address)> {
         let missing = self.copies.iter().filter(|(_, copy)| {
             let forgotten = self.histories.get(&copy.from).is_some_and(|from| from.restorations > copy.restorations);
-            !copy.shown && !copy.rolled_back && !forgotten && copy.taken_by.is_none()
+            !copy.shown && !copy.rolled_back && !forgotten && copy.taken_by.is_empty()
         });
         missing.map(|(key, _)| *key).collect()
     }
@@ -502,7 +549,9 @@ impl Judge {
         let mut silent = BTreeSet::new();
         let mut outcomes = Vec::new();
         for ((id, to), copy) in &self.copies {
-            let Some(attack) = copy.taken_by else { continue };
+            if copy.taken_by.is_empty() {
+                continue;
+            }
             let outcome = if copy.shown {
                 "no effect: sent again"
             } else if unconfirmed(copy.from, *to, *id) {
@@ -514,13 +563,14 @@ impl Judge {
                 }
                 "no effect: lost with a backup"
             };
-            outcomes.push((attack, outcome));
+            outcomes.extend(copy.taken_by.iter().map(|attack| (*attack, outcome)));
         }
         for (attack, outcome) in outcomes {
             self.outcome(Some(attack), || outcome.to_owned());
         }
         for (id, confirmed) in silent {
-            self.violate(Rule::LossUnnoticed, format!("text {id} is gone, and its sender shows no loss ({confirmed})"));
+            let belief = if confirmed { "has a receipt for it" } else { "does not say so" };
+            self.violate(Rule::LossUnnoticed, format!("text {id} is gone, and its sender {belief}"));
         }
         for at in 0..self.attacks.len() {
             let (attack, outcome) = &self.attacks[at];
@@ -536,5 +586,104 @@ impl Judge {
         }
         self.tally.worlds = 1;
         self.violation.map_or(Ok(self.tally), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kuvert_types::{AccountId, DeviceId};
+
+    const fn device(account: u8) -> Address {
+        Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY }
+    }
+
+    /// A ratchet message with this in its header and this in its body.
+    fn message(header: u8, body: u8) -> Vec<u8> {
+        let mut message = vec![body; 2 + HEADER_LEN + 528];
+        message[..2].copy_from_slice(&[1, 2]);
+        message[2..2 + HEADER_LEN].fill(header);
+        message
+    }
+
+    /// Alice wrote text 7 to Bob and sealed it.
+    fn written() -> (Judge, Address, Address) {
+        let (mut judge, alice, bob) = (Judge::default(), device(1), device(2));
+        judge.wrote(7, alice, bob, b"hello");
+        judge.sealed(alice, bob, Some(7), b"content", &message(1, 1));
+        (judge, alice, bob)
+    }
+
+    fn broken(judge: &Judge) -> Option<Rule> {
+        judge.violation().map(|violation| violation.rule)
+    }
+
+    #[test]
+    fn what_goes_well_breaks_no_rule() {
+        let (mut judge, alice, bob) = written();
+        judge.opened(bob, alice, &message(1, 1), b"content", None);
+        judge.shown(bob, alice, 7, b"hello");
+        judge.refused(bob, alice, &message(1, 1), "Duplicate", None);
+        assert_eq!(judge.finish(|_, _, _| false).unwrap().count("texts shown"), 1);
+    }
+
+    #[test]
+    fn each_rule_about_messages_can_be_broken() {
+        let rule = |act: fn(&mut Judge, Address, Address)| {
+            let (mut judge, alice, bob) = written();
+            act(&mut judge, alice, bob);
+            broken(&judge)
+        };
+        use Rule::*;
+        assert_eq!(rule(|j, a, b| j.opened(b, a, &message(1, 2), b"content", None)), Some(ForgeryOpened));
+        assert_eq!(rule(|j, a, b| j.opened(b, a, &message(1, 1), b"other", None)), Some(AlteredOrMisdelivered));
+        assert_eq!(
+            rule(|j, _, b| j.opened(b, device(3), &message(1, 1), b"content", None)),
+            Some(AlteredOrMisdelivered)
+        );
+        assert_eq!(
+            rule(|j, a, _| j.opened(device(3), a, &message(1, 1), b"content", None)),
+            Some(AlteredOrMisdelivered)
+        );
+        assert_eq!(rule(|j, a, b| j.shown(b, a, 7, b"hallo")), Some(AlteredOrMisdelivered));
+        assert_eq!(
+            rule(|j, a, b| (0..2).for_each(|_| j.opened(b, a, &message(1, 1), b"content", None))),
+            Some(OpenedTwice)
+        );
+        assert_eq!(rule(|j, a, b| (0..2).for_each(|_| j.shown(b, a, 7, b"hello"))), Some(ShownTwice));
+        assert_eq!(rule(|j, a, b| j.refused(b, a, &message(1, 1), "NoSession", None)), Some(RefusedWithoutReason));
+        assert_eq!(rule(|j, a, b| j.sealed(a, b, None, b"other", &message(1, 2))), Some(KeyReuse));
+        assert_eq!(rule(|j, _, b| j.record_size(b, 6, 100)), Some(Unbounded));
+        assert_eq!(rule(|j, _, b| j.record_size(b, 5, crate::world::MAX_RECORD_BYTES + 1)), Some(Unbounded));
+        assert_eq!(rule(|j, a, b| [1, RESET_INTERVAL_MS].iter().for_each(|now| j.reset(a, b, *now))), Some(ResetSpam));
+    }
+
+    #[test]
+    fn losses_and_attacks_need_an_end() {
+        let rule = |judge: Judge, unconfirmed: bool| judge.finish(|_, _, _| unconfirmed).err().map(|it| it.rule);
+        assert_eq!(rule(written().0, true), Some(Rule::NotDelivered));
+        let taken = || {
+            let mut judge = written().0;
+            let attack = judge.attack(Attack::Drop);
+            judge.taken(&message(1, 1), attack);
+            judge
+        };
+        assert_eq!(rule(taken(), true), None, "the sender shows it as undelivered");
+        assert_eq!(rule(taken(), false), Some(Rule::LossUnnoticed));
+        let mut judge = Judge::default();
+        judge.attack(Attack::Garbage);
+        assert_eq!(rule(judge, true), Some(Rule::AttackUnaccounted));
+    }
+
+    #[test]
+    fn a_restored_device_may_open_again_what_it_forgot() {
+        let (mut judge, alice, bob) = written();
+        let mark = judge.mark(bob);
+        judge.opened(bob, alice, &message(1, 1), b"content", None);
+        judge.shown(bob, alice, 7, b"hello");
+        judge.restored(bob, mark);
+        judge.opened(bob, alice, &message(1, 1), b"content", None);
+        judge.shown(bob, alice, 7, b"hello");
+        assert_eq!(broken(&judge), None);
     }
 }

@@ -4,8 +4,8 @@
 //!   did not happen; what is committed is sent again until the relay has it. Here a transaction is a copy of the whole disk,
 //!   and sessions are on it in their stored form alone, so that each step goes through decoding and encoding.
 //! - Account keys are pinned, device lists checked against what is known and what the contact says.
-//! - What cannot be opened leads to a fresh session, at most once an hour for each device; what is not confirmed is sent again
-//!   over it, and a text that is there already is not shown twice.
+//! - What cannot be opened leads to a fresh session, at most once an hour for each device, and every hour until the other
+//!   side confirms it; texts that are not confirmed are sent again then, and one that is there already is not shown twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -42,6 +42,8 @@ pub enum Fault {
     TakesAnyList,
     /// Begins a fresh session for everything that it cannot open.
     ResetsWithoutLimit,
+    /// Forgets that a fresh session is due, or texts are to be sent again, if it may not be done at once.
+    ForgetsWhatIsDue,
     /// Never begins a fresh session.
     NeverResets,
 }
@@ -113,6 +115,9 @@ struct Contact {
     claimed: Option<DeviceListState>,
 }
 
+/// Where the numbers of resets begin, far above those of texts.
+const RESET_IDS: TextId = 1 << 63;
+
 /// Not sealed yet.
 #[derive(Clone)]
 struct Draft {
@@ -138,6 +143,8 @@ struct Disk {
     /// When a fresh session was last queued, and for whom one is due.
     reset_at: BTreeMap<Address, u64>,
     resets_due: BTreeSet<Address>,
+    /// The last reset for a device, until it is confirmed: it is made again every hour.
+    unheard: BTreeMap<Address, TextId>,
     /// When texts were last sent again, and to whom they are due.
     resent_at: BTreeMap<Address, u64>,
     resend_due: BTreeSet<Address>,
@@ -167,14 +174,19 @@ pub struct Peer {
     backup: Option<(Disk, Mark, TestRng)>,
     /// Accounts whose lists are to be looked up. Forgotten in a crash; whoever asked for it asks again.
     look_up: BTreeSet<AccountId>,
+    /// Bundles asked for: how many, and which have not come. Forgotten in a crash.
+    asked: u64,
+    awaited: BTreeSet<u64>,
     rng: TestRng,
+    /// For envelope ids.
+    ids: TestRng,
     fault: Option<Fault>,
     /// What a peer that [`Fault::SendsBeforeStoring`] has sent already.
     pub(crate) sent_early: Vec<Request>,
 }
 
 impl Peer {
-    pub(crate) fn new(local: LocalDevice, list: DeviceList, rng: TestRng, fault: Option<Fault>) -> Self {
+    pub(crate) fn new(local: LocalDevice, list: DeviceList, [rng, ids]: [TestRng; 2], fault: Option<Fault>) -> Self {
         let disk = Disk {
             records: BTreeMap::new(),
             replay: ReplayRecord::new().encode(),
@@ -188,11 +200,12 @@ impl Peer {
             receipts_due: BTreeMap::new(),
             reset_at: BTreeMap::new(),
             resets_due: BTreeSet::new(),
+            unheard: BTreeMap::new(),
             resent_at: BTreeMap::new(),
             resend_due: BTreeSet::new(),
         };
-        let (look_up, sent_early) = (BTreeSet::new(), Vec::new());
-        Self { local, list, disk, backup: None, look_up, rng, fault, sent_early }
+        let (look_up, awaited, sent_early) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { local, list, disk, backup: None, look_up, asked: 0, awaited, rng, ids, fault, sent_early }
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -252,7 +265,7 @@ impl Peer {
         self.disk = disk;
         // Numbers given since the backup are in use: the client leaves a gap.
         self.disk.prekeys.last_id = last_id;
-        self.look_up.clear();
+        self.forget_volatile();
         if self.fault == Some(Fault::RepeatsRandomness) {
             self.rng = rng;
         }
@@ -262,12 +275,13 @@ impl Peer {
 
     pub(crate) fn forget_volatile(&mut self) {
         self.look_up.clear();
+        self.awaited.clear();
     }
 
     /// Whether it has nothing to send and nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
-        let Disk { drafts, sealed, receipts_due, resets_due, resend_due, .. } = &self.disk;
-        let waiting = [drafts.is_empty(), sealed.is_empty(), receipts_due.is_empty()];
+        let Disk { drafts, sealed, receipts_due, resets_due, unheard, resend_due, .. } = &self.disk;
+        let waiting = [drafts.is_empty(), sealed.is_empty(), receipts_due.is_empty(), unheard.is_empty()];
         waiting.iter().all(|empty| *empty) && resets_due.is_empty() && resend_due.is_empty() && self.look_up.is_empty()
     }
 
@@ -328,9 +342,10 @@ impl Peer {
         self.queue_what_is_due(cx)?;
         let mut requests = self.flush(cx)?;
         requests.push(Request::Fetch);
-        let behind = self.disk.contacts.iter().filter(|(_, contact)| {
-            contact.claimed.is_some_and(|claimed| claimed.number > contact.list.body().number)
-        });
+        let behind =
+            self.disk.contacts.iter().filter(|(_, contact)| {
+                contact.claimed.is_some_and(|claimed| claimed.number > contact.list.body().number)
+            });
         let mut look_up = self.look_up.clone();
         look_up.extend(behind.map(|(account, _)| *account));
         if curious {
@@ -343,24 +358,37 @@ impl Peer {
     fn queue_what_is_due(&mut self, cx: &mut Context<'_>) -> Result<(), Crashed> {
         let due = |last: Option<&u64>| last.is_none_or(|last| cx.now.saturating_sub(*last) >= RESET_INTERVAL_MS);
         let unlimited = self.fault == Some(Fault::ResetsWithoutLimit);
-        let resets: Vec<Address> =
-            self.disk.resets_due.iter().copied().filter(|to| unlimited || due(self.disk.reset_at.get(to))).collect();
+        let unheard: BTreeSet<Address> =
+            self.disk.unheard.keys().copied().filter(|to| due(self.disk.reset_at.get(to))).collect();
+        let resets: Vec<Address> = self
+            .disk
+            .resets_due
+            .union(&unheard)
+            .copied()
+            .filter(|to| unlimited || due(self.disk.reset_at.get(to)))
+            .collect();
         let resend: Vec<Address> =
             self.disk.resend_due.iter().copied().filter(|to| due(self.disk.resent_at.get(to))).collect();
-        if resets.is_empty() && resend.is_empty() && self.disk.receipts_due.is_empty() {
+        let forgets = self.fault == Some(Fault::ForgetsWhatIsDue);
+        if resets.is_empty() && resend.is_empty() && self.disk.receipts_due.is_empty() && !forgets {
             return Ok(());
         }
         let mut disk = self.disk.clone();
         for to in &resets {
             disk.resets_due.remove(to);
             disk.reset_at.insert(*to, cx.now);
-            disk.drafts.push_back(Draft { to: *to, body: Body::Reset, fresh: true });
+            // One that still waits for prekeys goes with this one.
+            disk.drafts.retain(|draft| draft.to != *to || !matches!(draft.body, Body::Reset(_)));
+            let id = RESET_IDS | self.ids.below(RESET_IDS);
+            disk.unheard.insert(*to, id);
+            disk.drafts.push_back(Draft { to: *to, body: Body::Reset(id), fresh: true });
         }
         for to in &resend {
             disk.resend_due.remove(to);
             disk.resent_at.insert(*to, cx.now);
             for ((device, id), text) in &self.disk.unconfirmed {
-                let queued = disk.drafts.iter().any(|d| d.to == *to && matches!(d.body, Body::Text(queued, _) if queued == *id));
+                let queued =
+                    disk.drafts.iter().any(|d| d.to == *to && matches!(d.body, Body::Text(queued, _) if queued == *id));
                 if device == to && !queued {
                     disk.drafts.push_back(Draft { to: *to, body: Body::Text(*id, text.clone()), fresh: false });
                 }
@@ -368,6 +396,11 @@ impl Peer {
         }
         for (to, ids) in std::mem::take(&mut disk.receipts_due) {
             disk.drafts.push_back(Draft { to, body: Body::Receipts(ids), fresh: false });
+        }
+        if forgets {
+            disk.resets_due.clear();
+            disk.unheard.clear();
+            disk.resend_due.clear();
         }
         self.commit(disk, cx)?;
         for to in resets {
@@ -389,7 +422,11 @@ impl Peer {
                 self.commit(disk, cx)?;
                 cx.steps.point()?;
             }
-            requests.extend(wanted.into_iter().map(Request::Bundle));
+            for device in wanted {
+                self.asked += 1;
+                self.awaited.insert(self.asked);
+                requests.push(Request::Bundle(device, self.asked));
+            }
         }
         requests.extend(self.disk.sealed.iter().cloned().map(Request::Submit));
         Ok(requests)
@@ -424,7 +461,7 @@ impl Peer {
             let text = if let Body::Text(id, _) = draft.body { Some(id) } else { None };
             cx.judge.sealed(us, to, text, &plaintext, &ciphertext);
             disk.put_record(us, to, &record, cx.judge);
-            let id = EnvelopeId::from_bytes(self.rng.id());
+            let id = EnvelopeId::from_bytes(self.ids.id());
             disk.sealed.push(Envelope { id, source: us, recipient: to, ciphertext });
         }
         wanted
@@ -443,7 +480,15 @@ impl Peer {
                 }
                 Ok(Vec::new())
             }
-            Response::Bundle(device, bundle, attack) => self.begin_session(device, *bundle, attack, cx),
+            Response::Bundle(device, number, bundle, attack) => {
+                // A bundle that comes twice is used once: its one-time prekeys are for one session.
+                if self.awaited.remove(&number) {
+                    self.begin_session(device, *bundle, attack, cx)
+                } else {
+                    cx.judge.outcome(attack, || "no effect: not needed any more".to_owned());
+                    Ok(Vec::new())
+                }
+            }
             Response::List(account, list, attack) => {
                 self.take_list(account, &list, attack, cx)?;
                 Ok(Vec::new())
@@ -490,7 +535,9 @@ impl Peer {
         if let Err(why) = begun {
             cx.judge.reported(us, "prekeys refused, and the user told");
             cx.judge.outcome(attack, || format!("refused: {why}"));
-            if attack.is_none() {
+            if why == "UnlistedDevice" {
+                self.look_up.insert(device.account);
+            } else if attack.is_none() {
                 cx.judge.violate(Rule::RefusedWithoutReason, format!("genuine prekeys: {why}"));
             }
             return Ok(Vec::new());
@@ -557,15 +604,16 @@ impl Peer {
     fn open(&mut self, parcel: &Parcel, cx: &mut Context<'_>) -> Result<bool, Crashed> {
         let us = self.address();
         let Parcel { envelope: Envelope { id, source, recipient, ciphertext }, attack, .. } = parcel;
-        let mut disk = self.disk.clone();
         if *recipient != us {
             cx.judge.refused(us, *source, ciphertext, "Misdelivered", *attack);
             return Ok(true);
         }
-        if !disk.received.insert(*id) {
+        if self.disk.received.contains(id) {
             cx.judge.outcome(*attack, || "no effect: envelope id known".to_owned());
             return Ok(true);
         }
+        let mut disk = self.disk.clone();
+        disk.received.insert(*id);
         match self.may_open(&disk, *source, ciphertext) {
             Ok(true) => {}
             Ok(false) => {
@@ -590,8 +638,7 @@ impl Peer {
             disk.prekeys.kem.remove(&kem);
         }
         let rng = &mut self.rng;
-        let opened =
-            record.decrypt(&self.local, *source, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
+        let opened = record.decrypt(&self.local, *source, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
         let decrypted = match opened {
             Ok(decrypted) => decrypted,
             Err(error) => {
@@ -630,9 +677,11 @@ impl Peer {
                     shown = (new || self.fault == Some(Fault::ForgetsTexts)).then_some((id, text));
                 }
                 Body::Receipts(ids) => {
+                    disk.unheard.retain(|device, id| *device != *source || !ids.contains(id));
                     confirmed.extend(ids.into_iter().filter(|id| disk.unconfirmed.remove(&(*source, *id)).is_some()));
                 }
-                Body::Reset => {
+                Body::Reset(id) => {
+                    disk.receipts_due.entry(*source).or_default().push(id);
                     disk.resend_due.insert(*source);
                 }
             }
@@ -691,14 +740,14 @@ impl Peer {
     }
 }
 
-/// Errors after which the two sides may have lost each other. As the client does, after a duplicate too: its sender may
-/// have been restored from a backup.
+/// Errors after which the two sides may have lost each other. A duplicate is among them, as in the client, and so is what
+/// comes as malformed: the sender may have been restored from a backup, and continue a chain under another ratchet key.
 fn calls_for_a_reset(error: DecryptError) -> bool {
     use DecryptError::*;
     match error {
         UnknownPrekey | ReplayRecordFull | NoSession | Undecryptable | TooManySkipped | PqAuthFailed(_) => true,
-        Duplicate => true,
-        Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
+        Duplicate | Malformed => true,
+        InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
     }
 }
 

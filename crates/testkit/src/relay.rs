@@ -114,8 +114,8 @@ pub enum Request {
     Fetch,
     /// Delete these.
     Acknowledge(Vec<EnvelopeId>),
-    /// Prekeys of a device.
-    Bundle(Address),
+    /// Prekeys of a device. The number comes back with the answer.
+    Bundle(Address, u64),
     /// The device list of an account.
     List(AccountId),
 }
@@ -128,7 +128,7 @@ pub enum Response {
     /// What is there.
     Deliver(Vec<Parcel>),
     /// Prekeys, as far as the relay can be believed.
-    Bundle(Address, Box<PrekeyBundle>, Option<AttackId>),
+    Bundle(Address, u64, Box<PrekeyBundle>, Option<AttackId>),
     /// A device list, likewise.
     List(AccountId, Vec<u8>, Option<AttackId>),
 }
@@ -158,6 +158,8 @@ pub struct Relay {
     forks: BTreeMap<AccountId, DeviceList>,
     /// Attacks in a thousand occasions.
     malice: u64,
+    /// Which; none named: any.
+    attacks: &'static [Attack],
     /// All envelopes that were submitted for a device: what a relay can replay.
     log: BTreeMap<Address, Vec<Envelope>>,
     served: BTreeMap<Address, PrekeyBundle>,
@@ -167,7 +169,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(malice: u64, mut rng: TestRng) -> Self {
+    pub(crate) fn new(malice: u64, attacks: &'static [Attack], mut rng: TestRng) -> Self {
         Self {
             mailboxes: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -175,6 +177,7 @@ impl Relay {
             lists: BTreeMap::new(),
             forks: BTreeMap::new(),
             malice,
+            attacks,
             log: BTreeMap::new(),
             served: BTreeMap::new(),
             account: AccountSecret::generate(&mut rng),
@@ -249,7 +252,7 @@ impl Relay {
                 });
                 Vec::new()
             }
-            Request::Bundle(device) => self.bundle(device, judge).into_iter().collect(),
+            Request::Bundle(device, number) => self.bundle(device, number, judge).into_iter().collect(),
             Request::List(account) => {
                 let (list, attack) = self.list(account, judge);
                 vec![Response::List(account, list, attack)]
@@ -258,7 +261,9 @@ impl Relay {
     }
 
     fn tempted(&mut self, by: &[Attack]) -> Option<Attack> {
-        self.rng.chance(self.malice).then(|| *self.rng.pick(by))
+        let by: Vec<Attack> =
+            by.iter().copied().filter(|attack| self.attacks.is_empty() || self.attacks.contains(attack)).collect();
+        (self.rng.chance(self.malice) && !by.is_empty()).then(|| *self.rng.pick(&by))
     }
 
     fn new_id(&mut self) -> EnvelopeId {
@@ -339,6 +344,9 @@ impl Relay {
                 let header = if own[1] == 1 { handshake } else { 2 };
                 let until = if own[1] == 1 && self.rng.chance(500) { handshake } else { header + 232 };
                 bytes[..until].copy_from_slice(&other[..until]);
+                if *bytes == own {
+                    self.flip(bytes);
+                }
             }
             _ => self.flip(bytes),
         }
@@ -405,7 +413,7 @@ impl Relay {
         record.encrypt(b"it is me, under a new key", 1, &mut self.rng).unwrap()
     }
 
-    fn bundle(&mut self, device: Address, judge: &mut Judge) -> Option<Response> {
+    fn bundle(&mut self, device: Address, number: u64, judge: &mut Judge) -> Option<Response> {
         let shelf = self.shelves.get_mut(&device)?;
         let one_time = shelf.one_time.pop_front();
         let mut bundle = PrekeyBundle {
@@ -422,7 +430,7 @@ impl Relay {
         if bundle.kem_kind == KemPrekeyKind::OneTime && attack.is_none() {
             self.served.insert(device, bundle.clone());
         }
-        Some(Response::Bundle(device, Box::new(bundle), attack))
+        Some(Response::Bundle(device, number, Box::new(bundle), attack))
     }
 
     fn spoil_bundle(
@@ -467,9 +475,10 @@ impl Relay {
     }
 
     fn list(&mut self, account: AccountId, judge: &mut Judge) -> (Vec<u8>, Option<AttackId>) {
+        let attack = self.tempted(ON_LIST);
         let lists = &self.lists[&account];
         let newest = lists.last().unwrap().encode();
-        let Some(kind) = self.rng.chance(self.malice).then(|| *self.rng.pick(ON_LIST)) else { return (newest, None) };
+        let Some(kind) = attack else { return (newest, None) };
         let list = match kind {
             UnsignedList => {
                 let mut list = newest;

@@ -22,7 +22,7 @@ use crate::content::TextId;
 use crate::invariants::{Judge, Rule, Tally, Violation, name};
 use crate::link::{Link, LinkFaults};
 use crate::peer::{Context, Crashed, Fault, Peer, Steps};
-use crate::relay::{Relay, Request, Response};
+use crate::relay::{Attack, Relay, Request, Response};
 use crate::rng::TestRng;
 
 /// Bytes of one session record, at most, in worlds of this size: six sessions with the few keys skipped that a few dozen
@@ -60,8 +60,10 @@ pub struct Plan {
     pub cut_for: u64,
     /// Occasions in a thousand at which the relay attacks.
     pub malice: u64,
-    /// Whether the relay replays everything in the end.
-    pub replays_everything: bool,
+    /// What it does then; nothing named: anything.
+    pub attacks: &'static [Attack],
+    /// Worlds in a thousand in which the relay replays everything in the end.
+    pub replays_everything: u64,
     /// Crashes in a thousand points.
     pub crashes: u64,
     /// The one point at which a machine crashes.
@@ -88,7 +90,8 @@ impl Plan {
         cuts: 0,
         cut_for: 0,
         malice: 0,
-        replays_everything: false,
+        attacks: &[],
+        replays_everything: 0,
         crashes: 0,
         crash_at: None,
         restorations: 0,
@@ -157,7 +160,7 @@ impl World {
             accounts: BTreeMap::new(),
             peers: BTreeMap::new(),
             down_until: BTreeMap::new(),
-            relay: Relay::new(plan.malice, stream(1)),
+            relay: Relay::new(plan.malice, plan.attacks, stream(1)),
             link: Link::new(plan.link, stream(2)),
             steps: Steps { passed: 0, crash_at: plan.crash_at, per_mille: plan.crashes, rng: stream(3) },
             judge: Judge::default(),
@@ -180,9 +183,10 @@ impl World {
             let list = list(&secret, id, 1, &[local.certificate().hash()]);
             self.relay.leak_fork(self::list(&secret, id, 1, &[[number as u8; 32]]));
             self.relay.publish_list(list.clone());
+            let ids = TestRng::new(self.seed, 300 + number);
             // The first account's first device is the broken one, if one is.
             let fault = self.plan.fault.filter(|_| number == 1);
-            self.add_peer(Peer::new(local, list.clone(), keys, fault));
+            self.add_peer(Peer::new(local, list.clone(), [keys, ids], fault));
             self.accounts.insert(id, Account { secret, list });
         }
         for peer in self.peers.values_mut() {
@@ -252,9 +256,14 @@ impl World {
         self.relay.heal();
         self.steps.per_mille = 0;
         self.healed = true;
+        // Everybody looks at once, however long a pause they had begun.
+        self.queue.retain(|_, event| !matches!(event, Event::Tick(_)));
+        for device in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.schedule(self.now, Event::Tick(device));
+        }
         self.judge.say(|| "-- link and relay are well again".to_owned());
         self.settle();
-        if self.plan.replays_everything {
+        if self.rng.chance(self.plan.replays_everything) {
             self.judge.say(|| "-- the relay replays everything".to_owned());
             self.relay.replay_everything(&mut self.judge);
             self.settle();
@@ -391,14 +400,15 @@ impl World {
     fn join(&mut self, id: AccountId) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         self.judge.count("second devices");
-        let mut keys = TestRng::new(self.seed, 200 + u64::from(id.as_bytes()[0]));
+        let number = u64::from(id.as_bytes()[0]);
+        let (mut keys, ids) = (TestRng::new(self.seed, 200 + number), TestRng::new(self.seed, 400 + number));
         let second = Address { account: id, device: DeviceId::new(2).unwrap() };
         let local = local_device(&account.secret, second, &mut keys);
         let first = Address { account: id, device: DeviceId::PRIMARY };
         let hashes = [self.peers[&first].certificate().hash(), local.certificate().hash()];
         account.list = list(&account.secret, id, 2, &hashes);
         self.relay.publish_list(account.list.clone());
-        let mut peer = Peer::new(local, account.list.clone(), keys, None);
+        let mut peer = Peer::new(local, account.list.clone(), [keys, ids], None);
         if let Some(first) = self.peers.get_mut(&first) {
             first.set_list(account.list.clone());
         }
@@ -420,9 +430,7 @@ impl World {
         let devices: Vec<Address> = self.peers.keys().copied().collect();
         let pairs = devices.iter().flat_map(|a| devices.iter().map(move |b| (*a, *b)));
         let pairs = pairs.filter(|(a, b)| a < b && a.account != b.account);
-        pairs
-            .filter(|(a, b)| self.peers[a].knows_session_with(*b) || self.peers[b].knows_session_with(*a))
-            .collect()
+        pairs.filter(|(a, b)| self.peers[a].knows_session_with(*b) || self.peers[b].knows_session_with(*a)).collect()
     }
 
     /// Who writes to which account so that every such pair is written in one direction.

@@ -71,6 +71,8 @@ async fn deliver(
 async fn lines(client: &Client, who: &str, options: &Options) -> Result<(), Failure> {
     let alias = client.contact(who)?.alias;
     let connection = client.connect().await?;
+    // What an earlier command left in the queue comes first, and goes out even if stdin is empty.
+    remark(&flush(client, &connection, options).await.map_err(still_queued)?, options);
     let mut lines = read_lines();
     let mut batch = Vec::with_capacity(LINES_AHEAD);
     while lines.recv_many(&mut batch, LINES_AHEAD).await > 0 {

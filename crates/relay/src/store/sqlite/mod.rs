@@ -28,7 +28,8 @@
 //!
 //! # Erasure
 //! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
-//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped (`residue`). What a file system or a disk keeps of freed blocks is beyond a program's reach.
+//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped (`residue`). What a file
+//! system or a disk keeps of freed blocks is beyond a program's reach.
 
 mod accounts;
 mod checkpoint;
