@@ -20,9 +20,9 @@ pub const RESET_INTERVAL_MS: u64 = 60 * 60 * 1000;
 /// other side has left, and each takes two changes. Two fewer, because a change may be under way.
 const OVERTAKEN_TURNS: u64 = 8;
 
-/// Sessions used since, after which one may be gone. One fewer than are kept: of two that crossed, these books may name
-/// the wrong one.
-const EVICTING_SESSIONS: usize = MAX_INACTIVE_SESSIONS - 1;
+/// Other sessions used since, after which one may be gone: so many are kept besides the active one. Where two crossed, the
+/// order in a record is another than in these books by one place.
+const EVICTING_SESSIONS: usize = MAX_INACTIVE_SESSIONS;
 
 /// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
 const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
@@ -149,6 +149,14 @@ pub struct Mark {
 /// What identifies a session message: a digest of its bytes.
 type MessageHash = [u8; 32];
 
+/// What both sides know a session by: the hash of its transcript.
+pub type SessionId = [u8; 32];
+
+/// The active session of a record in its stored form: `version u8 ‖ active u8 ‖ transcript hash 32 ‖ …`.
+pub fn active_session(record: &[u8]) -> SessionId {
+    *record[2..].first_chunk().unwrap()
+}
+
 struct TextCopy {
     from: Address,
     text: Vec<u8>,
@@ -169,7 +177,7 @@ struct Sealed {
     text: Option<TextId>,
     plaintext: Vec<u8>,
     turn: u64,
-    generation: u64,
+    session: SessionId,
 }
 
 #[derive(Default)]
@@ -183,7 +191,6 @@ struct History {
 struct Pair {
     last_opener: Option<Address>,
     turns: u64,
-    sessions: u64,
 }
 
 /// See the module's head.
@@ -194,8 +201,8 @@ pub struct Judge {
     headers: BTreeMap<Vec<u8>, MessageHash>,
     histories: BTreeMap<Address, History>,
     pairs: BTreeMap<(Address, Address), Pair>,
-    /// The sessions of one device with another, by when they were begun; the one that it began or heard on last comes first.
-    used: BTreeMap<(Address, Address), Vec<u64>>,
+    /// The sessions of one device with another, the one that it began or heard on last comes first.
+    used: BTreeMap<(Address, Address), Vec<SessionId>>,
     resets: BTreeMap<(Address, Address), (u64, u64)>,
     tainted: BTreeMap<(Address, [u8; 5]), AttackId>,
     attacks: Vec<(Attack, Option<String>)>,
@@ -295,7 +302,15 @@ impl Judge {
     }
 
     /// A device sealed a content.
-    pub fn sealed(&mut self, from: Address, to: Address, text: Option<TextId>, plaintext: &[u8], message: &[u8]) {
+    pub fn sealed(
+        &mut self,
+        from: Address,
+        to: Address,
+        text: Option<TextId>,
+        plaintext: &[u8],
+        message: &[u8],
+        session: SessionId,
+    ) {
         self.count("messages sealed");
         let hash = digest(message);
         let at = HEADER_AT[usize::from(message[1] == 2)];
@@ -306,24 +321,20 @@ impl Judge {
             self.violate(Rule::KeyReuse, format!("{} sealed two contents under one header", name(from)));
         }
         let turn = self.pairs.entry(pair(from, to)).or_default().turns;
-        let generation = self.used.get(&(from, to)).and_then(|used| used.first().copied()).unwrap_or(0);
-        self.sealed.insert(hash, Sealed { from, to, text, plaintext: plaintext.to_vec(), turn, generation });
+        self.sealed.insert(hash, Sealed { from, to, text, plaintext: plaintext.to_vec(), turn, session });
     }
 
     /// A device began a session.
-    pub fn initiated(&mut self, from: Address, to: Address) {
+    pub fn initiated(&mut self, from: Address, to: Address, session: SessionId) {
         self.count("sessions begun");
         self.say(|| format!("{} begins a session with {}", name(from), name(to)));
-        let pair = self.pairs.entry(pair(from, to)).or_default();
-        pair.sessions += 1;
-        let generation = pair.sessions;
-        self.used(from, to, generation);
+        self.used(from, to, session);
     }
 
-    fn used(&mut self, device: Address, remote: Address, generation: u64) {
+    fn used(&mut self, device: Address, remote: Address, session: SessionId) {
         let used = self.used.entry((device, remote)).or_default();
-        used.retain(|other| *other != generation);
-        used.insert(0, generation);
+        used.retain(|other| *other != session);
+        used.insert(0, session);
     }
 
     /// A device queued a fresh session because it could not open something.
@@ -370,8 +381,8 @@ impl Judge {
             return self.violate(Rule::OpenedTwice, format!("{} opened a message twice", name(device)));
         }
         history.opened.push(hash);
-        let generation = sealed.generation;
-        self.used(device, source, generation);
+        let session = sealed.session;
+        self.used(device, source, session);
         let pair = self.pairs.entry(pair(device, source)).or_default();
         if pair.last_opener.replace(device) != Some(device) {
             pair.turns += 1;
@@ -408,7 +419,7 @@ impl Judge {
         self.outcome(attack, || format!("refused: {why}"));
         let hash = digest(message);
         let sealed = self.sealed.get(&hash).filter(|sealed| sealed.to == device && sealed.from == source);
-        let Some((turn, generation, text)) = sealed.map(|sealed| (sealed.turn, sealed.generation, sealed.text)) else {
+        let Some((turn, session, text)) = sealed.map(|sealed| (sealed.turn, sealed.session, sealed.text)) else {
             return; // forged, altered or misdelivered: to refuse it is right
         };
         if self.histories.get(&device).is_some_and(|history| history.opened.contains(&hash)) {
@@ -417,9 +428,9 @@ impl Judge {
         let tainted = kem_prekey(message).and_then(|prekey| self.tainted.get(&(device, prekey)).copied());
         self.outcome(tainted, || format!("refused: {why}, by the recipient"));
         let now = self.pairs.get(&pair(device, source));
-        let (turns, sessions) = now.map_or((0, 0), |pair| (pair.turns, pair.sessions));
+        let turns = now.map_or(0, |pair| pair.turns);
         let used = self.used.get(&(device, source));
-        let used_since = used.and_then(|used| used.iter().position(|other| *other == generation)).unwrap_or(0);
+        let used_since = used.and_then(|used| used.iter().position(|other| *other == session)).unwrap_or(0);
         let restored = [device, source].iter().any(|side| self.histories.get(side).is_some_and(|h| h.restorations > 0));
         let reason = if tainted.is_some() {
             "its prekeys were swapped or served twice"
@@ -431,7 +442,7 @@ impl Judge {
             "its session made room for newer ones"
         } else {
             let detail = format!(
-                "{} refuses a genuine message from {}: {why} (turns {turn} → {turns}, session {generation} of {sessions})",
+                "{} refuses a genuine message from {}: {why} (turns {turn} → {turns}, {used_since} sessions used since)",
                 name(device),
                 name(source)
             );
@@ -610,7 +621,7 @@ mod tests {
     fn written() -> (Judge, Address, Address) {
         let (mut judge, alice, bob) = (Judge::default(), device(1), device(2));
         judge.wrote(7, alice, bob, b"hello");
-        judge.sealed(alice, bob, Some(7), b"content", &message(1, 1));
+        judge.sealed(alice, bob, Some(7), b"content", &message(1, 1), [0; 32]);
         (judge, alice, bob)
     }
 
@@ -652,7 +663,7 @@ mod tests {
         );
         assert_eq!(rule(|j, a, b| (0..2).for_each(|_| j.shown(b, a, 7, b"hello"))), Some(ShownTwice));
         assert_eq!(rule(|j, a, b| j.refused(b, a, &message(1, 1), "NoSession", None)), Some(RefusedWithoutReason));
-        assert_eq!(rule(|j, a, b| j.sealed(a, b, None, b"other", &message(1, 2))), Some(KeyReuse));
+        assert_eq!(rule(|j, a, b| j.sealed(a, b, None, b"other", &message(1, 2), [0; 32])), Some(KeyReuse));
         assert_eq!(rule(|j, _, b| j.record_size(b, 6, 100)), Some(Unbounded));
         assert_eq!(rule(|j, _, b| j.record_size(b, 5, crate::world::MAX_RECORD_BYTES + 1)), Some(Unbounded));
         assert_eq!(rule(|j, a, b| [1, RESET_INTERVAL_MS].iter().for_each(|now| j.reset(a, b, *now))), Some(ResetSpam));

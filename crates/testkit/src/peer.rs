@@ -17,7 +17,7 @@ use kuvert_types::{
 };
 
 use crate::content::{Body, Content, TextId};
-use crate::invariants::{AttackId, Judge, Mark, RESET_INTERVAL_MS, Rule};
+use crate::invariants::{AttackId, Judge, Mark, RESET_INTERVAL_MS, Rule, active_session};
 use crate::relay::{Envelope, Parcel, Request, Response, Shelf};
 use crate::rng::TestRng;
 
@@ -459,8 +459,9 @@ impl Peer {
                 continue;
             };
             let text = if let Body::Text(id, _) = draft.body { Some(id) } else { None };
-            cx.judge.sealed(us, to, text, &plaintext, &ciphertext);
             disk.put_record(us, to, &record, cx.judge);
+            let session = active_session(&disk.records[&to]);
+            cx.judge.sealed(us, to, text, &plaintext, &ciphertext, session);
             let id = EnvelopeId::from_bytes(self.ids.id());
             disk.sealed.push(Envelope { id, source: us, recipient: to, ciphertext });
         }
@@ -546,7 +547,7 @@ impl Peer {
         disk.drafts[first].fresh = false;
         disk.put_record(us, device, &record, cx.judge);
         self.commit(disk, cx)?;
-        cx.judge.initiated(us, device);
+        cx.judge.initiated(us, device, active_session(&self.disk.records[&device]));
         cx.steps.point()?;
         self.flush(cx)
     }
