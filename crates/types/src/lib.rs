@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`address`] | [`AccountId`], [`DeviceId`], [`Address`], [`EnvelopeId`] |
 //! | [`keys`] | public keys as bytes, one type per role |
-//! | [`label`] | the 32-byte labels that separate one use of a key from another |
+//! | [`mod@label`] | the 32-byte labels that separate one use of a key from another |
 //! | [`signature`] | strict Ed25519 verification |
 //! | [`certificate`] | [`DeviceCertificate`]: an account vouches for a device |
 //! | [`device_list`] | [`DeviceList`]: which devices an account has |
