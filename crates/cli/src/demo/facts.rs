@@ -246,7 +246,8 @@ pub fn seen(observations: &[Observation], names: &BTreeMap<String, String>, zone
     first_contacts.dedup();
     let sizes: BTreeSet<u64> = of_kind("submitted").filter_map(|submitted| submitted.size).collect();
     let sizes: Vec<String> = sizes.iter().map(|size| grouped(usize::try_from(*size).unwrap_or(usize::MAX))).collect();
-    let names: Vec<&str> = names.values().map(String::as_str).collect();
+    // In the order of the alphabet: the accounts that they belong to are drawn at random.
+    let names: BTreeSet<&str> = names.values().map(String::as_str).collect();
     vec![
         Seen { row: "M-09", what: "who with whom", seen: pairs.join(", ") },
         Seen { row: "M-10", what: "when", seen: span },
@@ -262,7 +263,7 @@ pub fn seen(observations: &[Observation], names: &BTreeMap<String, String>, zone
         },
         Seen { row: "M-09", what: "first contact", seen: first_contacts.join(", ") },
         Seen { row: "M-09", what: "how much", seen: format!("padded sizes: {} bytes", sizes.join(", ")) },
-        Seen { row: "M-16", what: "the names they took", seen: names.join(", ") },
+        Seen { row: "M-16", what: "the names they took", seen: names.into_iter().collect::<Vec<_>>().join(", ") },
     ]
 }
 
