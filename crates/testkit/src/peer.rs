@@ -741,14 +741,14 @@ impl Peer {
     }
 }
 
-/// Errors after which the two sides may have lost each other. A duplicate is among them, as in the client, and so is what
-/// comes as malformed: the sender may have been restored from a backup, and continue a chain under another ratchet key.
+/// Errors after which the two sides may have lost each other. A duplicate is among them, as in the client: the sender may
+/// have been restored from a backup, and count its messages anew.
 fn calls_for_a_reset(error: DecryptError) -> bool {
     use DecryptError::*;
     match error {
         UnknownPrekey | ReplayRecordFull | NoSession | Undecryptable | TooManySkipped | PqAuthFailed(_) => true,
-        Duplicate | Malformed => true,
-        InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
+        Duplicate => true,
+        Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
     }
 }
 

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 from .encodings import Reader, u32
-from .errors import CANNOT_SEND, DUPLICATE, INVALID, NO_HEADER_KEY, TOO_MANY_SKIPPED, Refused, refuse_unless
+from .errors import CANNOT_SEND, DUPLICATE, INVALID, MALFORMED, NO_HEADER_KEY, TOO_MANY_SKIPPED, Refused, refuse_unless
 from .labels import L
 from .primitives import DH, HKDF, HMAC, check_x25519, dh_public, split, xopen, xseal
 
@@ -39,9 +39,13 @@ class Header:
     @staticmethod
     def parse(plain: bytes) -> "Header":
         reader = Reader(plain)
-        header = Header(check_x25519(reader.take(32)), reader.number(4), reader.number(4), reader.take(143))
-        refuse_unless(reader.take(9) == bytes(9), INVALID, "the header's padding is not zero")
+        header = Header(reader.take(32), reader.number(4), reader.number(4), reader.take(143))
+        refuse_unless(reader.take(9) == bytes(9), MALFORMED, "the header's padding is not zero")
         reader.end()
+        try:
+            check_x25519(header.ratchet_key)
+        except Refused as refused:
+            raise Refused(MALFORMED, str(refused)) from None
         return header
 
     @staticmethod

@@ -21,6 +21,16 @@ CONVERGENCE_WINDOW_MS = 5 * 60 * 1000
 MAX_REPLAY_ENTRIES = 4096
 
 
+def as_undecryptable(action, *reasons):
+    """The word of section 17.5 for these reasons of a layer below."""
+    try:
+        return action()
+    except Refused as refused:
+        if refused.reason in reasons:
+            raise Refused(errors.UNDECRYPTABLE, str(refused)) from None
+        raise
+
+
 @dataclass
 class Session:
     T: bytes
@@ -28,9 +38,8 @@ class Session:
     ratchet: DoubleRatchet
     pq_ratchet: PqRatchet
     begun_by_us: bool
-    begun_at: int
     pending_handshake: bytes | None  # repeated until the first answer; None also at the recipient
-    last_received_at: int | None = None
+    last_heard_at: int  # when a message last came in on it, or it began
 
     @property
     def is_answered(self) -> bool:
@@ -48,9 +57,9 @@ class Session:
 
     def decrypt(self, message: SessionMessage, now: int, rng) -> bytes:
         """Changes nothing if it raises."""
-        refuse_unless(not self.pq_ratchet.has_failed, errors.FAILED)
-        staged = self.ratchet.stage(message.sealed_header)
-        staged_pq = self.pq_ratchet.stage(staged.header.pq_header)
+        staged = as_undecryptable(lambda: self.ratchet.stage(message.sealed_header), errors.INVALID)
+        pq_reasons = (errors.INVALID, errors.EPOCH_NOT_OPEN, errors.DUPLICATE)
+        staged_pq = as_undecryptable(lambda: self.pq_ratchet.stage(staged.header.pq_header), *pq_reasons)
         padded = open_body(
             staged_pq.pq_mk, staged.ec_mk, message.kind, self.T, message.sealed_header, message.ciphertext
         )
@@ -58,7 +67,7 @@ class Session:
         self.ratchet = staged.commit(rng)
         staged_pq.commit()
         self.pending_handshake = None
-        self.last_received_at = now
+        self.last_heard_at = max(self.last_heard_at, now)
         return content
 
 
@@ -104,7 +113,8 @@ class Record:
     # --- which session is active (17.3) ---
 
     def _outranks(self, x: Session, y: Session, now: int) -> bool:
-        hopeless = x.begun_by_us and not x.is_answered and now - x.begun_at >= CONVERGENCE_WINDOW_MS
+        silent = now - x.last_heard_at >= CONVERGENCE_WINDOW_MS
+        hopeless = silent and (not x.begun_by_us or not x.is_answered)
         return frozenset((x.T, y.T)) in self.crossed and x.T < y.T and not hopeless
 
     def _promote(self, session: Session, now: int) -> None:
@@ -120,11 +130,8 @@ class Record:
             self.active = session
 
     def _tidy(self, now: int) -> None:
-        def is_fresh(session: Session) -> bool:
-            since = session.begun_at if session.last_received_at is None else session.last_received_at
-            return now - since <= INACTIVE_LIFETIME_MS
-
-        self.inactive = [s for s in self.inactive if is_fresh(s)][:MAX_INACTIVE]
+        fresh = [s for s in self.inactive if now - s.last_heard_at <= INACTIVE_LIFETIME_MS]
+        self.inactive = fresh[:MAX_INACTIVE]
 
     # --- operations ---
 
@@ -150,8 +157,8 @@ class Record:
             ratchet=DoubleRatchet.new_initiator(keys, bundle.signed_prekey.public, rng),
             pq_ratchet=PqRatchet(keys.pq_secret, is_initiator=True),
             begun_by_us=True,
-            begun_at=now,
             pending_handshake=handshake,
+            last_heard_at=now,
         )
         self.account_key = account_key
         self._promote(session, now)
@@ -197,7 +204,7 @@ class Record:
         # 2
         for session in self.sessions():
             if session.handshake_hash == sha256(message.handshake):
-                return self._open_in(session, message, now, rng)
+                return as_undecryptable(lambda: self._open_in(session, message, now, rng), errors.NO_HEADER_KEY)
         # 3
         try:
             certificate.verify()
@@ -244,13 +251,10 @@ class Record:
             ratchet=DoubleRatchet.new_recipient(keys, signed.secret),
             pq_ratchet=PqRatchet(keys.pq_secret, is_initiator=False),
             begun_by_us=False,
-            begun_at=now,
             pending_handshake=None,
+            last_heard_at=now,
         )
-        try:
-            content = session.decrypt(message, now, rng)
-        except Refused as refused:
-            raise Refused(errors.UNDECRYPTABLE, str(refused)) from None
+        content = as_undecryptable(lambda: session.decrypt(message, now, rng), errors.NO_HEADER_KEY)
         # 8
         if kem_kind == LAST_RESORT:
             device.replay_record[keys.replay_tag] = kem.id

@@ -44,7 +44,7 @@ pub enum EncryptError {
 /// Why a message could not be decrypted. Record and replay record are unchanged, byte for byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecryptError {
-    /// The bytes are no session message, or authenticated content breaks the rules. Drop it.
+    /// The bytes are no session message, or an authentic header or content breaks the rules of its layout. Drop it.
     #[error("malformed message")]
     Malformed,
     /// The first message's certificate or identity key is false, or its ephemeral key lies outside of the prime-order group
@@ -79,8 +79,8 @@ pub enum DecryptError {
     /// There is no session with this device. A new one from our side mends that.
     #[error("no session with this device")]
     NoSession,
-    /// No session opens the message: forged, damaged, or the two sides have lost each other. If it goes on, a new session
-    /// from our side, rate-limited, mends it.
+    /// No session opens the message: forged, damaged, or the two sides have lost each other, for example because one was
+    /// restored from a backup. A new session from our side, rate-limited, mends it.
     #[error("the message cannot be decrypted")]
     Undecryptable,
     /// More than 1,000 messages are missing before this one. A new session mends it.

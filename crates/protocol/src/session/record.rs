@@ -10,8 +10,10 @@
 //! Sesame's rule is that the session of the last message received becomes active. When both sides begin a session at the
 //! same time and keep writing, that rule alone can swap the two sessions for ever. So of two sessions that *crossed* (one
 //! was begun while the other, begun by the other side, was unanswered), the one with the smaller transcript hash outranks
-//! the other: both sides see the same two hashes and settle on the same session. An outranking session that has stayed
-//! unanswered for [`CONVERGENCE_WINDOW_MS`] loses that right, because the other side may never have been able to open it.
+//! the other: both sides see the same two hashes and settle on the same session. An outranking session loses that right
+//! when it has been silent for [`CONVERGENCE_WINDOW_MS`] and nothing shows that the other side still has it: ours has had no
+//! answer, or theirs has brought nothing since. The side that began it and was answered holds on to it, so that late
+//! messages can move one of the two sides only, and the next message moves it back.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -37,8 +39,8 @@ pub const MAX_INACTIVE_SESSIONS: usize = 5;
 /// days at most, so nothing for it can be under way after that; one day more for clocks that differ.
 pub const INACTIVE_SESSION_LIFETIME_MS: u64 = (limits::MAX_RETENTION_DAYS as u64 + 1) * 24 * 60 * 60 * 1000;
 
-/// Milliseconds for which an unanswered session can hold its place against one that it crossed with: five minutes are
-/// enough for a round trip between two devices that are online.
+/// Milliseconds for which a silent session can hold its place against one that it crossed with: five minutes are enough for
+/// a round trip between two devices that are online.
 pub const CONVERGENCE_WINDOW_MS: u64 = 5 * 60 * 1000;
 
 const SNAPSHOT_VERSION: u8 = 1;
@@ -403,6 +405,7 @@ impl core::fmt::Debug for SessionRecord {
 /// Whether `active` keeps its place although a message came in on `other`. See the module's head.
 fn outranks(active: &Session, other: &Session, now: u64) -> bool {
     let crossed = active.crossed_with == Some(other.transcript) || other.crossed_with == Some(active.transcript);
-    let hopeless = active.is_unanswered() && now.saturating_sub(active.created_at) >= CONVERGENCE_WINDOW_MS;
+    let silent = now.saturating_sub(active.last_received_at) >= CONVERGENCE_WINDOW_MS;
+    let hopeless = silent && (!active.initiated || active.is_unanswered());
     crossed && active.transcript < other.transcript && !hopeless
 }

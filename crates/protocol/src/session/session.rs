@@ -254,7 +254,9 @@ fn stage_error(error: StageError) -> DecryptError {
     match error {
         StageError::KeyGone => DecryptError::Duplicate,
         StageError::TooManySkipped => DecryptError::TooManySkipped,
-        StageError::Invalid => DecryptError::Malformed,
+        // Not dropped without a word: a sender whose home was restored from a backup counts anew under the old header keys,
+        // and only a fresh session mends that.
+        StageError::Invalid => DecryptError::Undecryptable,
     }
 }
 

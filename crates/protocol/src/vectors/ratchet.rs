@@ -162,7 +162,7 @@ impl World {
         let party = &mut self.parties[to];
         let staged = match party.locate(&sealed) {
             Located::Nowhere => Err("no header key fits"),
-            Located::Invalid => Err("invalid"),
+            Located::Invalid => Err("malformed"),
             Located::Header(located) => party.stage(&located).map_err(|error| match error {
                 StageError::KeyGone => "duplicate",
                 StageError::TooManySkipped => "too many skipped",

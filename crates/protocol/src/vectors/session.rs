@@ -178,6 +178,11 @@ impl World {
         self.step("restore", who, json!({ "backup": name }));
     }
 
+    fn forget_sessions(&mut self, who: usize) {
+        self.parties[who].record = SessionRecord::new();
+        self.step("forget_sessions", who, json!({}));
+    }
+
     fn case(self, name: &str, description: &str) -> Case {
         let outputs = json!({ "steps": self.steps });
         Case { draws: Some(self.start_draws), ..Case::new(name, description, self.inputs, outputs) }
@@ -244,22 +249,18 @@ fn vectors_session() {
     world.initiate(a, LastResort, true);
     world.pass(a, "last resort", b"with one-time curve prekey");
     world.decrypt(b, "last resort", "duplicate");
-    world.parties[b].record = SessionRecord::new();
-    world.step("forget_sessions", b, json!({}));
+    world.forget_sessions(b);
     world.decrypt(b, "last resort", "unknown prekey");
-    world.parties[a].record = SessionRecord::new();
-    world.step("forget_sessions", a, json!({}));
+    world.forget_sessions(a);
     world.initiate(a, LastResort, false);
     world.pass(a, "only last resort", b"x");
-    world.parties[b].record = SessionRecord::new();
-    world.step("forget_sessions", b, json!({}));
+    world.forget_sessions(b);
     world.decrypt(b, "only last resort", "replayed");
     world.encrypt(a, "more of the same session", b"y");
     world.decrypt(b, "more of the same session", "replayed");
     world.initiate(a, OneTime, false);
     world.pass(a, "one-time KEM", b"z");
-    world.parties[b].record = SessionRecord::new();
-    world.step("forget_sessions", b, json!({}));
+    world.forget_sessions(b);
     world.decrypt(b, "one-time KEM", "unknown prekey");
     cases.push(world.case("replays", "First messages delivered again after Bob lost his sessions."));
 
@@ -311,8 +312,7 @@ fn vectors_session() {
     world.initiate(a, OneTime, true);
     world.pass(a, "a0", b"x");
     world.pass(b, "b0", b"y");
-    world.parties[a].record = SessionRecord::new();
-    world.step("forget_sessions", a, json!({}));
+    world.forget_sessions(a);
     world.encrypt(b, "b1", b"cannot be opened");
     world.decrypt(a, "b1", "no session");
     world.initiate(a, LastResort, false);
@@ -321,6 +321,46 @@ fn vectors_session() {
     world.pass(b, "b2", b"on the new session");
     world.pass(a, "a2", b"on the new session");
     cases.push(world.case("reset", "Alice loses her sessions and begins a new one."));
+
+    let mut world = World::new("session: held back");
+    world.initiate(a, OneTime, true);
+    world.encrypt(a, "held back", b"from alice");
+    world.forget_sessions(a);
+    world.initiate(b, OneTime, true);
+    world.pass(b, "b0", b"from bob");
+    world.decrypt(b, "held back", "accepted");
+    world.pass(a, "a1", b"on bob's session, which is outranked");
+    world.encrypt(b, "b1", b"on alice's session, which she has lost");
+    world.decrypt(a, "b1", "undecryptable");
+    world.now += CONVERGENCE_WINDOW_MS;
+    world.pass(a, "a2", b"on bob's session, to which he changes now");
+    world.pass(b, "b2", b"on bob's session");
+    cases.push(world.case(
+        "silent for five minutes",
+        "A first message arrives late and alice has lost its session: it gives way once nothing came on it for the convergence window.",
+    ));
+
+    let mut world = World::new("session: turn after restoration");
+    world.initiate(a, OneTime, true);
+    world.pass(a, "a0", b"x");
+    world.pass(b, "b0", b"y");
+    world.pass(a, "a1", b"x");
+    world.encrypt(b, "b1", b"y");
+    world.encrypt(b, "b2", b"y");
+    world.back_up(a, "of alice");
+    world.decrypt(a, "b1", "accepted");
+    world.pass(a, "a2", b"a new chain");
+    world.restore(a, "of alice");
+    world.decrypt(a, "b2", "accepted");
+    world.encrypt(a, "a2 again", b"the same chain, under another ratchet key");
+    world.decrypt(b, "a2 again", "undecryptable");
+    world.initiate(b, LastResort, false);
+    world.pass(b, "b3", b"a SessionReset content would stand here");
+    world.pass(a, "a3", b"on the new session");
+    cases.push(world.case(
+        "turn after restoration",
+        "Alice goes back to an older state and begins a chain a second time: bob refuses it and begins a new session.",
+    ));
 
     tampered(&mut cases);
     check("session", cases);

@@ -209,12 +209,12 @@ fn attack_16_nothing_is_derived_from_a_chain_that_is_not_there() {
         bob.try_decrypt(alice.address(), &message).unwrap_err()
     };
     // A chain before the first, so that the recipient would derive from a receiving chain that it does not have.
-    assert_eq!(refused(&|header| header.previous_chain_length = 1), DecryptError::Malformed);
-    assert_eq!(refused(&|header| header.previous_chain_length = u32::MAX), DecryptError::Malformed);
+    assert_eq!(refused(&|header| header.previous_chain_length = 1), DecryptError::Undecryptable);
+    assert_eq!(refused(&|header| header.previous_chain_length = u32::MAX), DecryptError::Undecryptable);
     // The recipient's own key come back as ratchet key.
     let own = bundle.signed_prekey.public_key;
-    assert_eq!(refused(&|header| header.ratchet_key = own), DecryptError::Malformed);
-    // Zero.
+    assert_eq!(refused(&|header| header.ratchet_key = own), DecryptError::Undecryptable);
+    // Zero: no header at all.
     assert_eq!(refused(&|header| header.ratchet_key = [0; 32]), DecryptError::Malformed);
     // Another key than the chain was derived with.
     let other = *kuvert_protocol::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
@@ -236,7 +236,7 @@ fn attack_16_a_chain_keeps_its_ratchet_key() {
     bob.decrypt(alice.address(), &first);
     let other = *kuvert_protocol::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
     let message = forger.message_with(&pad(b"x"), |header| header.ratchet_key = other);
-    assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), DecryptError::Malformed);
+    assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), DecryptError::Undecryptable);
 }
 
 #[test]
@@ -264,6 +264,30 @@ fn attack_17_after_a_rollback_the_other_side_notices_or_goes_on() {
     assert_eq!(bob.try_decrypt(alice.address(), &repeated_number).unwrap_err(), DecryptError::Duplicate);
     let next = alice.encrypt(b"next number");
     assert_eq!(bob.decrypt(alice.address(), &next), b"next number");
+}
+
+#[test]
+fn attack_17_a_chain_begun_twice_after_a_rollback_is_noticed_and_mended() {
+    let (mut alice, mut bob) = established(171);
+    let turn = alice.encrypt(b"turn");
+    bob.decrypt(alice.address(), &turn);
+    let [one, two] = [bob.encrypt(b"one"), bob.encrypt(b"two")];
+    let backup = alice.record.encode();
+    alice.decrypt(bob.address(), &one);
+    let answer = alice.encrypt(b"answer");
+    bob.decrypt(alice.address(), &answer);
+    // The same header key and the same numbers, under a ratchet key drawn anew: the other side must not take it for garbage
+    // and drop it, or it would hear nothing in this direction ever again.
+    alice.record = SessionRecord::decode(&backup).unwrap();
+    alice.decrypt(bob.address(), &two);
+    for text in [&b"another answer"[..], b"and on"] {
+        let message = alice.encrypt(text);
+        assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), DecryptError::Undecryptable);
+    }
+    // What a client then does.
+    bob.initiate(&mut alice);
+    exchange(&mut bob, &mut alice);
+    exchange(&mut alice, &mut bob);
 }
 
 #[test]

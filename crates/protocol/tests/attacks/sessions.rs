@@ -126,6 +126,74 @@ fn attack_28_a_session_that_the_other_side_cannot_open_does_not_win_for_ever() {
 }
 
 #[test]
+fn attack_28_a_session_that_its_initiator_has_lost_does_not_win_for_ever() {
+    let mut pinned = 0;
+    for seed in 0..12 {
+        let (mut alice, mut bob) = crossed(3000 + seed);
+        // The relay holds Alice's first message back, and she loses her sessions.
+        let held_back = alice.encrypt(b"held back");
+        alice.record = SessionRecord::new();
+        let from_bob = bob.encrypt(b"b");
+        alice.decrypt(bob.address(), &from_bob);
+        assert_eq!(bob.decrypt(alice.address(), &held_back), b"held back");
+        let on_bobs = alice.encrypt(b"on yours");
+        assert_eq!(bob.decrypt(alice.address(), &on_bobs), b"on yours");
+        let from_bob = bob.encrypt(b"b");
+        if alice.try_decrypt(bob.address(), &from_bob).is_err() {
+            pinned += 1; // Alice's session outranks Bob's, for now
+        }
+        bob.now += CONVERGENCE_WINDOW_MS;
+        let on_bobs = alice.encrypt(b"still on yours");
+        assert_eq!(bob.decrypt(alice.address(), &on_bobs), b"still on yours");
+        let from_bob = bob.encrypt(b"now on ours");
+        assert_eq!(alice.decrypt(bob.address(), &from_bob), b"now on ours");
+        assert!(agree(&mut alice, &mut bob));
+    }
+    assert!((1..12).contains(&pinned), "both ranks occur: {pinned}");
+}
+
+#[test]
+fn attack_28_it_converges_after_silence_too() {
+    for seed in 0..60 {
+        let (mut alice, mut bob) = crossed(3050 + seed);
+        let mut rng = TestRng::new(seed);
+        let mut late = [Vec::new(), Vec::new()];
+        for _ in 0..12 {
+            // Often longer than the window, so that a session loses its rank now at the one side, now at the other.
+            let pause = rng.below(CONVERGENCE_WINDOW_MS as usize) as u64;
+            alice.now += pause;
+            bob.now += pause;
+            let (from, to, way) = match rng.below(2) {
+                0 => (&mut alice, &mut bob, 0),
+                _ => (&mut bob, &mut alice, 1),
+            };
+            late[way].push(from.encrypt(b"x"));
+            while !late[way].is_empty() && rng.below(2) == 0 {
+                let at = rng.below(late[way].len());
+                to.decrypt(from.address(), &late[way].remove(at));
+            }
+        }
+        let [from_alice, from_bob] = late;
+        from_alice.iter().for_each(|message| drop(bob.decrypt(alice.address(), message)));
+        from_bob.iter().for_each(|message| drop(alice.decrypt(bob.address(), message)));
+        // One round trip is enough, and nothing changes after it.
+        for _ in 0..3 {
+            exchange(&mut alice, &mut bob);
+            assert!(agree(&mut alice, &mut bob), "seed {seed}");
+            exchange(&mut bob, &mut alice);
+            assert!(agree(&mut alice, &mut bob), "seed {seed}");
+        }
+        // When both write at once, no more than two.
+        for round in 0..4 {
+            let (from_alice, from_bob) = (alice.encrypt(b"a"), bob.encrypt(b"b"));
+            bob.decrypt(alice.address(), &from_alice);
+            alice.decrypt(bob.address(), &from_bob);
+            assert!(agree(&mut alice, &mut bob), "seed {seed}, round {round}");
+        }
+    }
+}
+
+#[test]
 fn attack_29_inactive_sessions_are_bounded_and_expire() {
     let (mut alice, mut bob) = (Party::new(1, 29), Party::new(2, 29));
     let mut first_of_each = Vec::new();
