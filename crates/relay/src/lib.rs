@@ -18,6 +18,7 @@
 //! | [`wakeup`] | who is told that mail has come |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`observe`] | what the relay learns, for those who want to see it |
+//! | [`registry`] | every field that can be stored: what it is, what for, how long |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`clock`] | what time it is |
 //! | [`service`] | what every connection shares |
@@ -32,6 +33,7 @@ pub mod logging;
 pub mod mailbox;
 pub mod observe;
 pub mod program;
+pub mod registry;
 pub mod relay;
 pub mod retention;
 pub mod service;

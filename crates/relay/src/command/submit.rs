@@ -32,7 +32,7 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
     let accepted_at = caller.service.clock.now_ms();
     let stored = caller.service.store.submit(recipient, NewEnvelope { id, source, ciphertext }, accepted_at);
 
-    let (service, connection, by) = (Arc::clone(&caller.service), caller.connection, caller.device);
+    let (service, connection, by) = (Arc::clone(&caller.service), caller.connection, Some(caller.device));
     Ok(Box::pin(async move {
         let stored = stored.await.map_err(refuse)?;
         let repeated = matches!(stored, Submitted::AlreadyStored { .. });

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{Event, Observer};
+use crate::registry::{self, CheckError, Mismatch, Place};
 
 /// Events that wait to be written. Over it they are dropped and counted: watching must not slow the service.
 const QUEUE: usize = 65_536;
@@ -17,7 +18,7 @@ const QUEUE: usize = 65_536;
 /// Rows in one transaction at most.
 const BATCH: usize = 1_024;
 
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS event (
         id INTEGER PRIMARY KEY,
         at INTEGER NOT NULL,         -- Unix milliseconds
@@ -49,8 +50,23 @@ pub struct Database {
 
 /// The observation database cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the observation database ({0}). Move observe.db away, or serve without --observe.")]
-pub struct ObserveError(#[from] rusqlite::Error);
+pub enum ObserveError {
+    /// SQLite cannot open or write it.
+    #[error("cannot open the observation database ({0}). Move observe.db away, or serve without --observe.")]
+    Database(#[from] rusqlite::Error),
+    /// Its columns are not those that the registry tells of.
+    #[error("{0}, or move observe.db away")]
+    Mismatch(#[from] Mismatch),
+}
+
+impl From<CheckError> for ObserveError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Database(error) => error.into(),
+            CheckError::Mismatch(mismatch) => mismatch.into(),
+        }
+    }
+}
 
 impl Database {
     /// Opens or creates the database.
@@ -63,6 +79,7 @@ impl Database {
         // Losing the last events in a power failure is fine; nobody was promised them.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
         connection.execute_batch(SCHEMA)?;
+        registry::check(Place::Observations, &connection)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let lost = std::sync::Arc::new(AtomicU64::new(0));
         let writer = {
@@ -200,7 +217,7 @@ fn row(event: &Event) -> Row {
         Event::Submitted { connection, by, source, recipient, id, size, repeated } => Row {
             kind: "submitted",
             connection: Some(connection.get()),
-            device: text(by),
+            device: by.map(|by| by.to_string()),
             other: text(recipient),
             source: source.map(|source| source.to_string()),
             envelope: text(id),
@@ -293,7 +310,7 @@ mod tests {
         database.see(5, Event::Connected { connection, from: "192.0.2.7:99".parse().unwrap() });
         let submitted = Event::Submitted {
             connection,
-            by: device,
+            by: Some(device),
             source: None,
             recipient: device,
             id,

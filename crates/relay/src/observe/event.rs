@@ -16,6 +16,11 @@ impl ConnectionNumber {
         Self(getrandom::u32().unwrap_or_default())
     }
 
+    /// One that is known: read from a database, or drawn by a simulation.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
     /// As a number.
     pub const fn get(self) -> u32 {
         self.0
@@ -78,8 +83,8 @@ pub enum Event {
     Submitted {
         /// On which connection.
         connection: ConnectionNumber,
-        /// Who was authenticated on it.
-        by: Address,
+        /// Who was authenticated on it, if anybody.
+        by: Option<Address>,
         /// Whom the envelope names as its source, if anybody.
         source: Option<Address>,
         /// Whom it is for.

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::registry::documents::Document;
 
 /// A Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most.
 #[derive(Parser, Debug)]
@@ -32,6 +34,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Prints a configuration file with every key, explained.
     Config,
+    /// Prints what is told about data, from the registry of all that a relay can store.
+    Registry(Registry),
 }
 
 /// `serve`
@@ -82,4 +86,25 @@ pub struct Inspect {
     /// The relay's data directory [default: kuvert-relay in the user's data directory].
     #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
     pub data: Option<PathBuf>,
+}
+
+/// `registry`
+#[derive(clap::Args, Debug)]
+pub struct Registry {
+    /// Which document.
+    #[arg(value_enum)]
+    pub document: Document,
+
+    /// How it is written; --json means JSON, too.
+    #[arg(long, value_enum, default_value_t = Format::Markdown)]
+    pub format: Format,
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people
+    Markdown,
+    /// For programs
+    Json,
 }

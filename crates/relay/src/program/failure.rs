@@ -78,6 +78,7 @@ impl From<OpenError> for Failure {
             OpenError::Locked(_) => "data-locked",
             OpenError::Foreign(_) => "data-foreign",
             OpenError::Newer { .. } => "data-newer",
+            OpenError::Unregistered { .. } => "data-unregistered",
             OpenError::Permissions { .. } => "data-permissions",
             OpenError::Missing(_) => "data-missing",
             OpenError::Io { .. } => "data-io",

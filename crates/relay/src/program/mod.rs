@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use self::args::{Args, Command};
+use self::args::{Args, Command, Format};
 use self::failure::Failure;
 use crate::config::DEFAULT_FILE;
 
@@ -54,7 +54,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match args.command {
         Command::Serve(serve) => serve::run(serve, args.verbose, json),
         Command::Inspect(inspect) => inspect::run(&inspect, json),
-        Command::Config => print_default_config(),
+        Command::Config => print(DEFAULT_FILE),
+        Command::Registry(registry) if json || registry.format == Format::Json => {
+            print(&format!("{:#}\n", registry.document.json()))
+        }
+        Command::Registry(registry) => print(&registry.document.markdown()),
     };
     match result {
         Ok(()) => DONE.into(),
@@ -74,8 +78,8 @@ fn program_name(argument: &OsString) -> String {
     }
 }
 
-fn print_default_config() -> Result<(), Failure> {
-    io::stdout().write_all(DEFAULT_FILE.as_bytes()).map_err(|error| Failure::output(&error))
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::output(&error))
 }
 
 #[cfg(test)]

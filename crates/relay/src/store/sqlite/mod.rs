@@ -60,6 +60,7 @@ use super::{
     Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
     SubmitError, Submitted, TakeBundleError, Totals, Unavailable, Waiting,
 };
+use crate::registry::Mismatch;
 use command::{Command, Slot};
 use index::SharedIndex;
 
@@ -96,6 +97,14 @@ pub enum OpenError {
         found: i64,
         /// The version of this program.
         known: i64,
+    },
+    /// It can store something that the registry does not tell of, or lacks what it tells of.
+    #[error("{}: {mismatch}", path.display())]
+    Unregistered {
+        /// The database.
+        path: PathBuf,
+        /// Which column.
+        mismatch: Mismatch,
     },
     /// Others could read or change the files.
     #[error("{} is open to other users (mode {mode:04o}): run chmod {wanted:04o} on it", path.display())]

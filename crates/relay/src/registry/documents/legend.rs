@@ -1,0 +1,39 @@
+//! The legend of the lens: every field, and at which level the relay has it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{GENERATED, items};
+use crate::registry::field::{Level, Place};
+use crate::registry::not_held;
+
+pub fn json() -> Value {
+    let fields: Vec<Value> = crate::registry::all().map(|field| json!(field)).collect();
+    json!({ "levels": Level::ALL, "fields": fields, "not_held": not_held::ALL })
+}
+
+pub fn markdown() -> String {
+    let mut out = format!(
+        "{GENERATED}\n# Every field, and at which level the relay has it\n\nThe levels are those of docs/METADATA.md. This \
+         version serves between L0 and L1: the number is optional,\nthe sender is named, content is padded; L2 and L3 are where \
+         the fields will stand.\n"
+    );
+    for place in Place::ALL {
+        let _ = write!(out, "\n## {place}\n\n| Field | Holds |");
+        for level in Level::ALL {
+            let _ = write!(out, " {level} |");
+        }
+        out.push_str(" Item |\n|---|---|");
+        out.push_str(&"---|".repeat(Level::ALL.len() + 1));
+        out.push('\n');
+        for field in crate::registry::of(*place) {
+            let _ = write!(out, "| `{}` | {} |", field.name(), field.meaning);
+            for level in Level::ALL {
+                out.push_str(if field.levels.contains(level) { " ● |" } else { " |" });
+            }
+            let _ = writeln!(out, " {} |", items(field.items));
+        }
+    }
+    out
+}

@@ -1,0 +1,60 @@
+//! The privacy notice: for users, in few words.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{GENERATED, list};
+use crate::registry::field::{Field, Place};
+use crate::registry::not_held;
+
+/// What is kept, by where.
+const PARTS: [(Place, &str); 4] = [
+    (Place::Database, "What the relay keeps"),
+    (Place::Memory, "What it knows while it runs, and does not keep"),
+    (Place::Log, "What stands in its log"),
+    (Place::Observations, "What it records only where the operator says so (`--observe`)"),
+];
+
+/// What can be asked of the operator, and how far the program helps.
+const RIGHTS: &str = "You can ask the operator for access to your data, their correction and their deletion, object to \
+                      processing, and complain to a supervisory authority (Art. 15 to 21 and 77 GDPR). Commands for access, \
+                      correction and deletion are not built yet: the operator does it by hand, with `kuvert-relay inspect`.";
+
+fn personal(place: Place) -> impl Iterator<Item = &'static Field> {
+    crate::registry::of(place).filter(|field| field.is_personal())
+}
+
+pub fn json() -> Value {
+    let parts: Vec<Value> = PARTS
+        .iter()
+        .map(|(place, title)| {
+            let fields: Vec<Value> = personal(*place)
+                .map(|field| json!({ "what": field.meaning, "kept": field.retention, "seen_by": field.recipients }))
+                .collect();
+            json!({ "title": title, "place": place, "fields": fields })
+        })
+        .collect();
+    json!({ "parts": parts, "not_held": not_held::ALL, "rights": RIGHTS })
+}
+
+pub fn markdown() -> String {
+    let mut out = format!(
+        "{GENERATED}\n# Privacy notice\n\nWhat a Kuvert relay knows about those who use it, as this version runs it. The \
+         operator adds name and contact.\nThe operator can see all of it, and can be made to hand it over.\n"
+    );
+    for (place, title) in PARTS {
+        let _ = writeln!(out, "\n## {title}\n\n| What | How long | Who sees it, beside the operator |\n|---|---|---|");
+        for field in personal(place) {
+            let seen =
+                if field.recipients.is_empty() { "nobody".to_owned() } else { list(field.recipients.iter().copied()) };
+            let _ = writeln!(out, "| {} | {} | {seen} |", field.meaning, field.retention);
+        }
+    }
+    out.push_str("\n## What it does not have\n\n| What | Why | Shown by |\n|---|---|---|\n");
+    for entry in not_held::ALL {
+        let _ = writeln!(out, "| {} | {} | `{}` `{}` |", entry.what, entry.why, entry.file, entry.test);
+    }
+    let _ = writeln!(out, "\n## Your rights\n\n{RIGHTS}");
+    out
+}

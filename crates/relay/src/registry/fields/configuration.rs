@@ -1,0 +1,53 @@
+//! What the operator sets, by the keys of the configuration file. None of it is about users.
+
+use crate::registry::field::{
+    Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Retention, Section, Subject,
+};
+
+const SETTING: Field = Field {
+    place: Place::Configuration,
+    table: "relay",
+    column: "",
+    meaning: "",
+    form: Form::Text,
+    subject: Subject::Operator,
+    category: Category::Operation,
+    purpose: Purpose::Operation,
+    basis: Basis::NotPersonal,
+    retention: Retention::OperatorsChoice,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::None,
+    deletion: Deletion::Operator,
+    items: &[],
+};
+
+const LIMIT: Field = Field { table: "limits", form: Form::Number, purpose: Purpose::Protection, ..SETTING };
+
+pub const FIELDS: &[Field] = &[
+    Field { column: "listen", meaning: "the address that the relay listens on", ..SETTING },
+    Field { column: "public_host", meaning: "the host that stands in the relay's address", ..SETTING },
+    Field { column: "data", meaning: "the directory of all that the relay keeps", ..SETTING },
+    Field { column: "ready_file", meaning: "where the relay's address is written", ..SETTING },
+    Field {
+        column: "retention_days",
+        meaning: "days that undelivered envelopes are kept; also written to serving.toml",
+        form: Form::Number,
+        items: &[3, 33],
+        ..SETTING
+    },
+    Field { column: "observe", meaning: "whether observe.db is written", form: Form::Flag, items: &[9], ..SETTING },
+    Field { column: "registration", meaning: "who may register", ..SETTING },
+    Field { column: "drain_seconds", meaning: "time for clients when the relay stops", form: Form::Number, ..SETTING },
+    Field { table: "tls", column: "certificate", meaning: "the operator's certificate", ..SETTING },
+    Field { table: "tls", column: "key", meaning: "the file of its private key", ..SETTING },
+    Field { table: "log", column: "level", meaning: "how much is logged", ..SETTING },
+    Field { table: "log", column: "json", meaning: "whether the log is JSON", form: Form::Flag, ..SETTING },
+    Field { column: "connections", meaning: "connections in all", ..LIMIT },
+    Field { column: "connections_per_address", meaning: "connections from one address", ..LIMIT },
+    Field { column: "requests_per_device", meaning: "requests of one device", ..LIMIT },
+    Field { column: "registrations_per_address", meaning: "registrations from one address", ..LIMIT },
+    Field { column: "lookups_per_device", meaning: "look-ups of one device", ..LIMIT },
+    Field { column: "bundles_per_device", meaning: "prekey bundles that one device takes", ..LIMIT },
+    Field { column: "one_time_prekeys_per_account", meaning: "bundles with one-time prekeys of one account", ..LIMIT },
+];

@@ -1,0 +1,58 @@
+//! What a running relay knows and never writes to a file of its own accord.
+
+use crate::registry::field::{
+    Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Retention, Section, Subject,
+};
+
+const MEMORY: Field = Field {
+    place: Place::Memory,
+    table: "connection",
+    column: "",
+    meaning: "",
+    form: Form::Text,
+    subject: Subject::AccountHolder,
+    category: Category::Connection,
+    purpose: Purpose::Protection,
+    basis: Basis::LegitimateInterest,
+    retention: Retention::WithConnection,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::None,
+    deletion: Deletion::Memory,
+    items: &[11],
+};
+
+pub const FIELDS: &[Field] = &[
+    Field {
+        column: "address",
+        meaning: "the IP address and port that a connection comes from; nothing can be sent back without it",
+        purpose: Purpose::Delivery,
+        basis: Basis::Contract,
+        ..MEMORY
+    },
+    Field {
+        column: "device",
+        meaning: "which device is connected now",
+        form: Form::Identifier,
+        purpose: Purpose::Delivery,
+        basis: Basis::Contract,
+        items: &[9, 10],
+        ..MEMORY
+    },
+    Field {
+        table: "limit",
+        column: "address",
+        meaning: "how much was asked for from an IPv4 address or IPv6 /64 of late",
+        retention: Retention::UntilRestart,
+        ..MEMORY
+    },
+    Field {
+        table: "limit",
+        column: "device",
+        meaning: "how much a device asked for of late, and for how many bundles of an account",
+        form: Form::Identifier,
+        retention: Retention::UntilRestart,
+        items: &[10],
+        ..MEMORY
+    },
+];

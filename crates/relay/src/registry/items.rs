@@ -1,0 +1,498 @@
+//! The catalogue: what descriptions of a mass-market messenger say that its server sees, item by item, and where running
+//! software shows it. Numbers are for good: code, tests and the lens refer to them as M-09.
+
+use serde::Serialize;
+
+use super::field::choice;
+
+/// An item of the catalogue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Item {
+    /// 9 is M-09.
+    pub number: u8,
+    /// The chapter of the catalogue.
+    pub chapter: Chapter,
+    /// What the descriptions say.
+    pub says: &'static str,
+    /// How running software is to show it.
+    pub mode: Mode,
+    /// How far it is shown.
+    pub shown: Shown,
+}
+
+choice! {
+    /// The chapters of the catalogue.
+    Chapter {
+        /// What is sealed.
+        Content = "Content",
+        /// What is not.
+        Metadata = "Metadata",
+        /// Who somebody is and knows.
+        Account = "Account and contacts",
+        /// What is agreed to and passed on.
+        Sharing = "Consent and sharing",
+        /// What people may ask for, and how long data are kept.
+        Rights = "Rights and retention",
+        /// What businesses have.
+        Business = "Business",
+    }
+}
+
+choice! {
+    /// How an item is to be shown.
+    Mode {
+        /// It runs.
+        Real = "runs",
+        /// Part of it runs, part of it is simulated and labelled so.
+        Mixed = "runs in part, simulated in part",
+        /// Simulated and labelled so.
+        Simulated = "simulated",
+        /// Explained in words.
+        Text = "in words",
+        /// It runs, in a later version.
+        RealLater = "runs, later",
+        /// Simulated, in a later version.
+        SimulatedLater = "simulated, later",
+    }
+}
+
+/// How far an item is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Shown {
+    /// All of it.
+    Yes(Proof),
+    /// Some of it.
+    Partly {
+        /// What is.
+        proof: Proof,
+        /// What is not.
+        missing: &'static str,
+    },
+    /// Nothing yet.
+    NotYet {
+        /// Why, or what it waits for.
+        missing: &'static str,
+    },
+    /// In words, here.
+    Words {
+        /// Them.
+        words: &'static str,
+    },
+}
+
+/// Where something can be seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Proof {
+    /// A file, and an item in it.
+    pub code: (&'static str, &'static str),
+    /// A file, and a test in it.
+    pub test: (&'static str, &'static str),
+    /// Where a person sees it.
+    pub place: &'static str,
+}
+
+const EVENTS: &str = "crates/relay/src/observe/event.rs";
+const OBSERVATION_TEST: (&str, &str) =
+    ("crates/relay/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
+const DEMO: &str = "`kuvert demo`";
+
+const fn item(number: u8, chapter: Chapter, mode: Mode, says: &'static str, shown: Shown) -> Item {
+    Item { number, chapter, says, mode, shown }
+}
+
+const fn not_yet(missing: &'static str) -> Shown {
+    Shown::NotYet { missing }
+}
+
+const NO_GROUPS: &str = "there are no groups yet";
+const NO_BUSINESS: &str = "there are no business accounts yet";
+const NO_PROFILE: &str = "there is no profile yet";
+const NO_ADDRESS_BOOK: &str = "no address book is uploaded, at no level yet";
+const NO_SHARING: &str = "the demonstration profile is not built yet";
+const NO_REPORT: &str = "the report's schema is written (docs/privacy/report.schema.json), the report is not";
+const NO_DELETION: &str = "accounts cannot be deleted yet; docs/privacy/deletion-plan.md says what would go";
+
+/// M-01 … M-47.
+pub const ALL: &[Item] = &[
+    item(
+        1,
+        Chapter::Content,
+        Mode::Real,
+        "Messages, calls, photos, video and voice are end-to-end encrypted: neither the provider nor anybody else reads them on the way",
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/relay/src/store/mod.rs", "NewEnvelope"),
+                test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
+                place: DEMO,
+            },
+            missing: "texts only: no attachments and no calls yet",
+        },
+    ),
+    item(
+        2,
+        Chapter::Content,
+        Mode::Real,
+        "Plaintext exists on the end devices only; the servers, in the USA, hold ciphertext",
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/relay/src/store/sqlite/schema.rs", "ciphertext"),
+                test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
+                place: DEMO,
+            },
+            missing: "no label for the region",
+        },
+    ),
+    item(
+        3,
+        Chapter::Content,
+        Mode::Real,
+        "Undelivered ciphertext is kept for at most 30 days, and deleted after delivery",
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/mailbox/expiry.rs", "expires_at"),
+            test: (
+                "crates/relay/tests/relay/retention.rs",
+                "on_day_31_undelivered_mail_is_gone_and_the_recipient_is_told",
+            ),
+            place: "`kuvert demo`, `kuvert-relay inspect`",
+        }),
+    ),
+    item(
+        4,
+        Chapter::Content,
+        Mode::RealLater,
+        "Status updates and a shared location are encrypted too; a status vanishes after 24 hours",
+        not_yet("there are no status updates and no shared locations yet"),
+    ),
+    item(
+        5,
+        Chapter::Content,
+        Mode::Real,
+        "Messages stay on their recipients' devices after the sender's account is deleted",
+        not_yet(NO_DELETION),
+    ),
+    item(
+        6,
+        Chapter::Content,
+        Mode::Real,
+        "Messages to a business are encrypted, but the business itself receives what they say",
+        not_yet("a business would be an account like any other; nothing shows it yet"),
+    ),
+    item(
+        7,
+        Chapter::Content,
+        Mode::Real,
+        "Investigators go to the device, because the server cannot help; chats from a device are evidence that courts admit",
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/relay/src/program/inspect/mod.rs", "run"),
+                test: ("crates/relay/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
+                place: "`kuvert-relay inspect`: what a seizure of the relay yields",
+            },
+            missing: "no export made for it; what courts admit is a matter of words",
+        },
+    ),
+    item(
+        8,
+        Chapter::Content,
+        Mode::Real,
+        "The provider can show only what the user made public: picture and status",
+        not_yet(NO_PROFILE),
+    ),
+    item(
+        9,
+        Chapter::Metadata,
+        Mode::Real,
+        "Who, from which device, from which place, with whom, for how long",
+        Shown::Yes(Proof {
+            code: (EVENTS, "Event"),
+            test: OBSERVATION_TEST,
+            place: "`kuvert demo`; `observe.db` of a relay that serves with `--observe`",
+        }),
+    ),
+    item(
+        10,
+        Chapter::Metadata,
+        Mode::Real,
+        "Time, frequency and duration of use, its kind, the features used, time stamps",
+        Shown::Partly {
+            proof: Proof {
+                code: (EVENTS, "Attached"),
+                test: OBSERVATION_TEST,
+                place: "`observe.db`: every event with its time; connected and disconnected",
+            },
+            missing: "no picture of it yet; last seen is not stored, not even rounded",
+        },
+    ),
+    item(
+        11,
+        Chapter::Metadata,
+        Mode::Real,
+        "The IP address, and from it and the dialling code a rough place",
+        Shown::Partly {
+            proof: Proof { code: (EVENTS, "Connected"), test: OBSERVATION_TEST, place: "`kuvert demo`; `observe.db`" },
+            missing: "no place is derived from it yet",
+        },
+    ),
+    item(
+        12,
+        Chapter::Metadata,
+        Mode::Mixed,
+        "The device: model, operating system, battery, signal, browser, mobile network, provider",
+        not_yet("the client sends none of it, and nothing is simulated yet"),
+    ),
+    item(
+        13,
+        Chapter::Metadata,
+        Mode::Simulated,
+        "The identifier of the parent company's other messenger, where that is installed",
+        not_yet(NO_SHARING),
+    ),
+    item(
+        14,
+        Chapter::Metadata,
+        Mode::Mixed,
+        "Network and device at registration",
+        Shown::Partly {
+            proof: Proof {
+                code: (EVENTS, "Registered"),
+                test: OBSERVATION_TEST,
+                place: "`observe.db`: registration and IP address share a connection's number",
+            },
+            missing: "no details of the device",
+        },
+    ),
+    item(
+        15,
+        Chapter::Metadata,
+        Mode::Simulated,
+        "Permissions asked for: location, call lists, SMS, microphone, camera, album, installed apps, memory card",
+        not_yet("the client asks for none of them, and no permission sheet is simulated yet"),
+    ),
+    item(
+        16,
+        Chapter::Account,
+        Mode::Real,
+        "A phone number, verified by a code; name, e-mail, about text and picture, each with its date",
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/relay/src/store/mod.rs", "NewAccount"),
+                test: ("crates/relay/tests/relay/authorisation.rs", "nobody_learns_a_phone_number"),
+                place: "`kuvert-relay inspect`",
+            },
+            missing: "name and number only, both optional, the number not verified",
+        },
+    ),
+    item(
+        17,
+        Chapter::Account,
+        Mode::Real,
+        "The whole address book is uploaded (numbers, names, e-mail, birthday, address), also of people without an account",
+        not_yet(NO_ADDRESS_BOOK),
+    ),
+    item(
+        18,
+        Chapter::Account,
+        Mode::Real,
+        "Denying access to the address book is the advised protection",
+        not_yet(NO_ADDRESS_BOOK),
+    ),
+    item(19, Chapter::Account, Mode::Real, "The groups and communities that a user is in", not_yet(NO_GROUPS)),
+    item(
+        20,
+        Chapter::Sharing,
+        Mode::Real,
+        "From 2016 on, phone number and frequency of use go to the parent company, and on to its partners",
+        not_yet(NO_SHARING),
+    ),
+    item(
+        21,
+        Chapter::Sharing,
+        Mode::Real,
+        "Purposes given: advertising, suggestions of friends, infrastructure and security, interoperability, against spam",
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/registry/field.rs", "Purpose"),
+            test: ("crates/relay/tests/registry.rs", "every_entry_says_everything"),
+            place: "docs/privacy/record-of-processing.md; `kuvert-relay registry record`",
+        }),
+    ),
+    item(
+        22,
+        Chapter::Sharing,
+        Mode::Real,
+        "Customer lists of advertisers are matched by phone number",
+        not_yet(NO_SHARING),
+    ),
+    item(
+        23,
+        Chapter::Sharing,
+        Mode::Real,
+        "Use for advertising can be refused when consenting or within 30 days after, then binding either way; the number is shared regardless",
+        not_yet(NO_SHARING),
+    ),
+    item(
+        24,
+        Chapter::Sharing,
+        Mode::Real,
+        "A later text says that sharing cannot be prevented and settings only reduce it: the descriptions disagree",
+        not_yet(NO_SHARING),
+    ),
+    item(
+        25,
+        Chapter::Sharing,
+        Mode::Real,
+        "Data may go to law enforcement and to service providers",
+        not_yet("the hand-over export is not built yet; `kuvert-relay inspect` shows all that there is to hand over"),
+    ),
+    item(
+        26,
+        Chapter::Sharing,
+        Mode::Text,
+        "Data are \"not sold\"",
+        Shown::Words {
+            words: "A program cannot show that a sale does not happen. What flows without one is M-20 and M-23.",
+        },
+    ),
+    item(
+        27,
+        Chapter::Sharing,
+        Mode::Real,
+        "Which terms were accepted, and when",
+        not_yet("there are no terms to accept yet"),
+    ),
+    item(
+        28,
+        Chapter::Rights,
+        Mode::Real,
+        "A report of the account's data can be asked for, free of charge, ready after about three days",
+        not_yet(NO_REPORT),
+    ),
+    item(
+        29,
+        Chapter::Rights,
+        Mode::Real,
+        "The report's first folder, account information: date, network and device of registration; number, name, e-mail, status and picture with their dates",
+        not_yet(NO_REPORT),
+    ),
+    item(
+        30,
+        Chapter::Rights,
+        Mode::Real,
+        "Its second folder, connections: contacts as numbers; groups at the time of the report",
+        not_yet(NO_REPORT),
+    ),
+    item(
+        31,
+        Chapter::Rights,
+        Mode::Real,
+        "Its third folder, settings: when which terms were accepted",
+        not_yet(NO_REPORT),
+    ),
+    item(
+        32,
+        Chapter::Rights,
+        Mode::Real,
+        "Deleting an account removes its data within 90 days, except de-identified logs, logs of incidents, and what the law holds back",
+        not_yet(NO_DELETION),
+    ),
+    item(
+        33,
+        Chapter::Rights,
+        Mode::Real,
+        "Otherwise data are kept as long as necessary, by their kind",
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/registry/field.rs", "Retention"),
+            test: ("crates/relay/tests/registry.rs", "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says"),
+            place: "docs/privacy/deletion-plan.md; `kuvert-relay registry deletion`",
+        }),
+    ),
+    item(
+        34,
+        Chapter::Rights,
+        Mode::Real,
+        "Access, correction and deletion on request",
+        not_yet("none of the three commands is built yet"),
+    ),
+    item(
+        35,
+        Chapter::Business,
+        Mode::RealLater,
+        "A business profile: hours, address, description, e-mail, website, social links",
+        not_yet(NO_BUSINESS),
+    ),
+    item(36, Chapter::Business, Mode::RealLater, "Greeting, away message, quick replies", not_yet(NO_BUSINESS)),
+    item(37, Chapter::Business, Mode::RealLater, "A catalogue; labels on chats", not_yet(NO_BUSINESS)),
+    item(
+        38,
+        Chapter::Business,
+        Mode::RealLater,
+        "Statistics of what was sent, delivered and read; a newsletter counts its readers",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        39,
+        Chapter::Business,
+        Mode::RealLater,
+        "A web client; a verified badge; registration of a landline",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        40,
+        Chapter::Business,
+        Mode::RealLater,
+        "An API: notices in real time, agreed to before the first contact, blocked later, billed by notice",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        41,
+        Chapter::Business,
+        Mode::RealLater,
+        "An API without an app: a company's systems, bulk, automation",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        42,
+        Chapter::Business,
+        Mode::RealLater,
+        "Uses: orders, bookings, reminders, a doctor's appointment",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        43,
+        Chapter::Business,
+        Mode::SimulatedLater,
+        "Advertising in status updates, not in chats",
+        not_yet(NO_BUSINESS),
+    ),
+    item(
+        44,
+        Chapter::Business,
+        Mode::Text,
+        "Payment in the app",
+        Shown::Words { words: "Kuvert moves no money; a payment leaves its own traces with those who do." },
+    ),
+    item(
+        45,
+        Chapter::Business,
+        Mode::RealLater,
+        "A second factor, access control and backups; duties, liability, fines",
+        not_yet("there is no second factor yet; duties and fines are a matter of words"),
+    ),
+    item(
+        46,
+        Chapter::Business,
+        Mode::Text,
+        "Court rulings, countries that block the service, the inquiry of a cartel office",
+        Shown::Words { words: "They concern one provider and its law. Software that anybody can run has neither." },
+    ),
+    item(
+        47,
+        Chapter::Business,
+        Mode::Text,
+        "Alternatives: other messengers, team tools, API platforms",
+        Shown::Words {
+            words: "The levels of the ladder are roughly like them: L0 the messenger that is described, L1 messengers with \
+                    random identifiers, L2 messengers with sealed senders.",
+        },
+    ),
+];
