@@ -94,6 +94,7 @@ pub mod session;
 mod stored;
 #[cfg(test)]
 mod vectors;
+mod wiped;
 
 pub use identity::{
     AccountSecret, DeviceSecrets, LocalDevice, LocalDeviceError, SafetyNumber, account_key_fingerprint, safety_number,

@@ -25,7 +25,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -37,6 +36,7 @@ use self::chain::{Advance, Chain, EpochChains};
 use crate::braid::{self, Braid};
 use crate::primitives::kdf::hkdf_sha256;
 use crate::scka::{Epoch, OutputKey, SCKA_MESSAGE_LEN, Scka, SckaError, SckaFailure};
+use crate::wiped::Wiped;
 
 /// Bytes of the ratchet's part of a message header: `agreement message (139) ‖ n (4, big-endian)`.
 pub const PQ_HEADER_LEN: usize = SCKA_MESSAGE_LEN + 4;
@@ -150,8 +150,7 @@ pub struct PostQuantumRatchet<S: Scka = Braid> {
     role: Role,
     root: Zeroizing<[u8; 32]>,
     /// Oldest first, consecutive, never empty unless the agreement failed.
-    #[allow(clippy::vec_box)] // boxed, so that a vector that grows or shifts leaves no keys behind
-    epochs: Vec<Box<EpochChains>>,
+    epochs: Vec<Wiped<EpochChains>>,
     agreement: S,
 }
 
@@ -185,7 +184,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
         Self {
             role,
             root,
-            epochs: alloc::vec![Box::new(EpochChains::new(0, role, &initiator, &recipient))],
+            epochs: alloc::vec![Wiped::new(EpochChains::new(0, role, &initiator, &recipient))],
             agreement: agreement(&agreement_key),
         }
     }
@@ -284,7 +283,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
         let (initiator, recipient) = chains.split_at(32);
         self.root.copy_from_slice(root);
         let chains = EpochChains::new(epoch, self.role, &copied(initiator), &copied(recipient));
-        self.epochs.push(Box::new(chains));
+        self.epochs.push(Wiped::new(chains));
         self.epochs.retain(|chains| chains.epoch.saturating_add(MAX_OLD_EPOCHS) >= epoch);
     }
 

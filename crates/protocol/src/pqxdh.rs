@@ -40,9 +40,9 @@ pub(crate) struct Agreement {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct TranscriptHash(pub(crate) [u8; 32]);
 
-/// SK. Wiped when dropped.
+/// SK. Wiped when dropped; boxed, so that it can move without leaving copies behind.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(crate) struct SessionSecret([u8; 32]);
+pub(crate) struct SessionSecret(Box<[u8; 32]>);
 
 impl SessionSecret {
     pub(crate) fn ratchet_keys(&self) -> InitialKeys {
@@ -51,12 +51,12 @@ impl SessionSecret {
 
     /// `HKDF(salt = 0^32, IKM = SK, info = label "Kuvert/1 pq ratchet secret")`, 32 bytes.
     pub(crate) fn pq_ratchet_secret(&self) -> Zeroizing<[u8; 32]> {
-        hkdf_sha256(&[0; 32], &[&self.0], &[&PQ_RATCHET_SECRET])
+        hkdf_sha256(&[0; 32], &[&*self.0], &[&PQ_RATCHET_SECRET])
     }
 
     /// `HMAC(SK, label "Kuvert/1 replay tag")`: the same for a replay, whatever spelling its keys have.
     pub(crate) fn replay_tag(&self) -> [u8; 32] {
-        *hmac_sha256(&self.0, &[&REPLAY])
+        *hmac_sha256(&*self.0, &[&REPLAY])
     }
 }
 
@@ -174,5 +174,7 @@ fn session_secret(
 ) -> SessionSecret {
     let dh4: &[u8] = dh4.map_or(&[], |dh4| dh4.as_bytes());
     let ikm: [&[u8]; 6] = [&[0xFF; 32], dh1.as_bytes(), dh2.as_bytes(), dh3.as_bytes(), dh4, kem_shared.as_bytes()];
-    SessionSecret(*hkdf_sha256(&[0; 32], &ikm, &[&SESSION_SECRET, &transcript.0]))
+    let mut secret = SessionSecret(Box::new([0; 32]));
+    secret.0.copy_from_slice(&*hkdf_sha256::<32>(&[0; 32], &ikm, &[&SESSION_SECRET, &transcript.0]));
+    secret
 }

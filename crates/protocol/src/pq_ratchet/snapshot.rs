@@ -14,7 +14,6 @@
 //!
 //! The epochs' numbers follow from the agreement. Decoding refuses everything that encoding could not have written.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kuvert_types::{DecodeError, Reader};
@@ -23,6 +22,8 @@ use zeroize::Zeroizing;
 use super::chain::{Chain, EpochChains, SkippedKey};
 use super::{MAX_OLD_EPOCHS, MAX_SKIPPED_KEYS, PostQuantumRatchet, Role, copied};
 use crate::scka::{Epoch, Scka};
+use crate::stored::reserve;
+use crate::wiped::Wiped;
 
 impl<S: Scka> PostQuantumRatchet<S> {
     /// Appends the whole state, secrets included.
@@ -72,7 +73,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
             if chains.sending.is_some() != (epoch >= agreement.sending_epoch()) {
                 return Err(DecodeError::Value);
             }
-            epochs.push(Box::new(chains));
+            epochs.push(Wiped::new(chains));
         }
         if epochs.iter().map(|chains| chains.skipped_len()).sum::<usize>() > MAX_SKIPPED_KEYS {
             return Err(DecodeError::Value);
@@ -131,13 +132,4 @@ fn encode_chain(Chain { key, next }: &Chain, out: &mut Zeroizing<Vec<u8>>) {
 
 fn decode_chain(reader: &mut Reader<'_>) -> Result<Chain, DecodeError> {
     Ok(Chain { key: reader.array()?, next: reader.u32()? })
-}
-
-/// Makes room for `additional` bytes. If the vector has to move, its old memory is wiped.
-fn reserve(out: &mut Zeroizing<Vec<u8>>, additional: usize) {
-    if out.capacity() - out.len() < additional {
-        let mut larger = Zeroizing::new(Vec::with_capacity(out.len() + additional));
-        larger.extend_from_slice(out);
-        *out = larger;
-    }
 }

@@ -15,7 +15,6 @@
 //! answer, or theirs has brought nothing since. The side that began it and was answered holds on to it, so that late
 //! messages can move one of the two sides only, and the next message moves it back.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use kuvert_types::{AccountKey, Address, DecodeError, DeviceCertificate, Reader, limits};
@@ -30,6 +29,7 @@ use crate::pqxdh::{self, PrekeysInUse};
 use crate::prekey::{KemPrekeyKind, PrekeySecrets, VerifiedBundle};
 use crate::replay::{ReplayCheck, ReplayRecord};
 use crate::scka::SckaFailure;
+use crate::wiped::Wiped;
 
 /// Sessions kept besides the active one. More than a handful arise only when both sides keep resetting; each costs up to
 /// seven trial decryptions of a header.
@@ -51,10 +51,9 @@ const SNAPSHOT_VERSION: u8 = 1;
 /// deleting the prekeys that [`Decrypted::used`] names.
 #[derive(Default)]
 pub struct SessionRecord {
-    active: Option<Box<Session>>,
+    active: Option<Wiped<Session>>,
     /// The one active last comes first.
-    #[allow(clippy::vec_box)] // a session that moves would leave copies of its keys behind
-    inactive: Vec<Box<Session>>,
+    inactive: Vec<Wiped<Session>>,
 }
 
 /// A decrypted message. The caller stores record, replay record and content in one transaction, and deletes the
@@ -317,7 +316,7 @@ impl SessionRecord {
         Ok(Decrypted { plaintext, used, new_session: true, remote_certificate: remote, pq_failure: failure })
     }
 
-    fn make_active(&mut self, session: Box<Session>) {
+    fn make_active(&mut self, session: Wiped<Session>) {
         if let Some(previous) = self.active.replace(session) {
             self.inactive.insert(0, previous);
         }

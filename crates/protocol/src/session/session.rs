@@ -30,6 +30,7 @@ use crate::primitives::aead::XNONCE_LEN;
 use crate::ratchet::{BodyKey, DoubleRatchet, Header, Located, RatchetStep, SEALED_HEADER_LEN, SendError, StageError};
 use crate::scka::SckaFailure;
 use crate::stored::{flag, optional, reserve};
+use crate::wiped::Wiped;
 
 const ASSOCIATED_DATA_LEN: usize = 32 + 1 + 1 + 32 + 4 + SEALED_HEADER_LEN;
 
@@ -81,12 +82,12 @@ impl Session {
         bundle: &VerifiedBundle,
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Box<Self>, InitiateError> {
+    ) -> Result<Wiped<Self>, InitiateError> {
         let (Agreement { transcript, secret }, handshake) =
             pqxdh::initiate(local, bundle, rng).map_err(|_| InitiateError::KeyAgreement)?;
         let ratchet = DoubleRatchet::new_initiator(secret.ratchet_keys(), bundle.signed_prekey, rng)
             .map_err(|_| InitiateError::KeyAgreement)?;
-        Ok(Box::new(Self {
+        Ok(Wiped::new(Self {
             transcript,
             handshake_digest: handshake_digest(&handshake),
             remote: bundle.certificate,
@@ -107,9 +108,9 @@ impl Session {
         handshake: &[u8; HANDSHAKE_LEN],
         signed_prekey: &SignedPrekeySecret,
         now: u64,
-    ) -> Box<Self> {
+    ) -> Wiped<Self> {
         let Agreement { transcript, secret } = agreement;
-        Box::new(Self {
+        Wiped::new(Self {
             transcript: *transcript,
             handshake_digest: handshake_digest(handshake),
             remote,
@@ -309,7 +310,7 @@ impl Session {
         pq.encode(out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Box<Self>, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Wiped<Self>, DecodeError> {
         let transcript = TranscriptHash(reader.array()?);
         let handshake_digest = reader.array()?;
         let remote = UnverifiedDeviceCertificate::decode(reader.bytes(DeviceCertificate::LEN)?)?.trust_own_storage();
@@ -318,7 +319,7 @@ impl Session {
         let last_received_at = reader.u64()?;
         let crossed_with = optional(reader, |reader| reader.array().map(TranscriptHash))?;
         let pending_handshake = optional(reader, |reader| reader.array().map(Box::new))?;
-        Ok(Box::new(Self {
+        Ok(Wiped::new(Self {
             transcript,
             handshake_digest,
             remote,
