@@ -459,6 +459,13 @@ def ratchet_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
         case "send_and_drop":
             for _ in range(step["count"]):
                 me.send(bytes(24), bytes(143))
+        case "send_and_deliver":
+            other = "recipient" if party == "initiator" else "initiator"
+            for _ in range(step["count"]):
+                sealed, ec_mk = me.send(bytes(24), bytes(143))
+                staged = parties[other].stage(sealed)
+                must(staged.ec_mk == ec_mk, "ec_mk")
+                parties[other] = staged.commit(draws)
         case "deliver":
             sealed = sent[step["message"]]
             if step["result"] != "accepted":
@@ -618,6 +625,8 @@ def braid_step(step: dict, parties: dict, sent: dict) -> None:
             same("bytes", message.encode(), step["bytes"])
             same("epoch after sending", me.epoch, epoch)
             sent[step["message"]] = message.encode()
+        case "forge":
+            sent[step["message"]] = unhex(step["bytes"])
         case "deliver":
             output = me.receive(Message.decode(sent[step["message"]]))
         case "store_and_load":
@@ -713,6 +722,8 @@ def session_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
             else:
                 refused(lambda: me.record.decrypt(me.device, message, now, draws), step["result"])
                 must(frozen(me) == before, "a refusal changes nothing")
+        case "forge":
+            sent[step["message"]] = unhex(step["bytes"])
         case "forget_sessions":
             me.record = session.Record(me.remote.address)
         case "back_up":
@@ -741,6 +752,8 @@ def check_envelope(case: dict) -> None:
         same("protobuf", envelope.encode(), o["protobuf"])
         must(wire.Envelope.decode(unhex(o["protobuf"])) == envelope, "the protobuf gives the envelope back")
     elif name.startswith("content "):
+        if reject:
+            return refused(lambda: wire.Content.decode(unhex(i["protobuf"])), errors.MALFORMED)
         lists = [wire.DeviceListState(i[key]["number"], unhex(i[key]["hash"])) for key in ("sender_list", "recipient_list")]
         entry = i["body"] or {}
         content_body = None

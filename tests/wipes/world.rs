@@ -255,8 +255,7 @@ impl World<'_> {
         note("storing and loading");
         let party = &mut self.parties[who];
         party.record = SessionRecord::decode(&party.record.encode()).unwrap();
-        let account = AccountSecret::from_bytes(&party.account.to_bytes());
-        party.account = Box::new(account);
+        *party.account = AccountSecret::from_bytes(&party.account.to_bytes());
         let keys = DeviceSecrets::from_bytes(&party.local.secrets().to_bytes());
         *party.local = LocalDevice::new(keys, *party.local.certificate()).unwrap();
     }

@@ -193,6 +193,25 @@ mod tests {
     }
 
     #[test]
+    fn contents_are_taken_and_refused_as_the_vectors_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/envelope.json");
+        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let (mut taken, mut refused) = (0, 0);
+        for case in file["cases"].as_array().unwrap() {
+            let name = case["name"].as_str().unwrap();
+            if !name.starts_with("content ") {
+                continue;
+            }
+            let must_reject = case["must_reject"] == true;
+            let protobuf = &case[if must_reject { "inputs" } else { "outputs" }]["protobuf"];
+            let bytes = data_encoding::HEXLOWER.decode(protobuf.as_str().unwrap().as_bytes()).unwrap();
+            assert_eq!(open_content(&bytes).is_err(), must_reject, "{name}");
+            *(if must_reject { &mut refused } else { &mut taken }) += 1;
+        }
+        assert!(taken >= 4 && refused >= 15, "{taken} {refused}");
+    }
+
+    #[test]
     fn a_body_from_the_future_is_no_error() {
         let mut bytes = sealed(session_reset());
         // Field 15, length-delimited, 1 byte: unknown here.

@@ -177,6 +177,7 @@ impl World {
                 assert_eq!(HEXLOWER.encode(&message), step["bytes"].as_str().unwrap());
                 self.sent.insert(name("message"), message);
             }
+            "forge" => _ = self.sent.insert(name("message"), unhex(&step["bytes"])),
             "decrypt" => {
                 let message = self.sent[&name("message")].clone();
                 self.decrypt(step, &message, now, &mut draws);

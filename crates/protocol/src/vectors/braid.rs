@@ -212,6 +212,26 @@ impl World {
         self.step("deliver", to, output, json!({ "message": name }));
     }
 
+    /// Messages of epochs that the side `to` has no rule for, with a chunk of the type that it waits for: nothing happens.
+    fn deliver_of_other_epochs(&mut self, to: usize, name: &str) {
+        let good = self.sent[name];
+        let epoch = u64::from_be_bytes(*good[1..].first_chunk().unwrap());
+        // Only the next epoch moves the last state of an encapsulator.
+        let next = if state(&self.parties[to]) == "Ct2Sampled" { epoch + 1 } else { epoch };
+        for other in [epoch - 1, epoch + 1, epoch + 2].into_iter().filter(|other| *other != 0 && *other != next) {
+            let mut forged = good;
+            forged[1..9].copy_from_slice(&other.to_be_bytes());
+            forged[11..].fill(0xA5);
+            forged[0] = forged[0].max(1);
+            let name = format!("{name} of epoch {other}");
+            self.step("forge", 1 - to, None, json!({ "message": name, "bytes": hex(forged) }));
+            self.sent.insert(name.clone(), forged);
+            let before = stored(&self.parties[to]);
+            self.deliver(to, &name);
+            assert_eq!(stored(&self.parties[to]), before, "{name}");
+        }
+    }
+
     fn store_and_load(&mut self, who: usize) {
         let bytes = stored(&self.parties[who]);
         self.parties[who] = Reader::whole(&bytes, Braid::decode).unwrap();
@@ -280,6 +300,28 @@ fn vectors_braid() {
         assert!(turn < 200);
     }
     cases.push(world.case("bursts", "Two epochs with bursts, reordering and repetitions."));
+
+    let mut world = World::new("braid: other epochs");
+    let mut seen = alloc::collections::BTreeSet::new();
+    let mut turn = 0_usize;
+    while world.parties.iter().any(|party| party.newest_epoch() < 2) {
+        let (name, to) = (format!("m{turn}"), 1 - turn % 2);
+        world.send(turn % 2, &name);
+        if !turn.is_multiple_of(5) && !turn.is_multiple_of(7) {
+            if seen.insert((to, state(&world.parties[to]))) {
+                world.deliver_of_other_epochs(to, &name);
+            }
+            world.deliver(to, &name);
+        }
+        turn += 1;
+    }
+    let states: alloc::collections::BTreeSet<_> = seen.iter().map(|(_, state)| state.as_str()).collect();
+    assert!(states.len() >= 8, "{states:?}");
+    cases.push(world.case(
+        "other epochs",
+        "As `loss`; the first time that a side receives in a state, messages of other epochs come before, with chunks that \
+         would end the Braid if they were taken.",
+    ));
 
     let mut reached: Vec<String> = Vec::new();
     for case in &cases {

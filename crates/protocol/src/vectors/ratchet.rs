@@ -155,6 +155,26 @@ impl World {
         self.step("send_and_drop", who, json!({ "count": count }));
     }
 
+    /// Messages that arrive one by one. Their nonces are zero: only their number counts.
+    fn exchange_many(&mut self, who: usize, count: u32) {
+        for _ in 0..count {
+            let sending = self.parties[who].send().unwrap();
+            let header = Header {
+                ratchet_key: sending.ratchet_key,
+                previous_chain_length: sending.previous_chain_length,
+                message_number: sending.message_number,
+                pq: [0; PQ_HEADER_LEN],
+            };
+            let sealed = header.seal(sending.header_key, &[0; 24]);
+            let to = &mut self.parties[1 - who];
+            let Located::Header(located) = to.locate(&sealed) else { panic!("an honest header") };
+            let step = to.stage(&located).unwrap();
+            to.commit(step, &mut self.draws).unwrap();
+        }
+        assert!(self.draws.take().is_empty());
+        self.step("send_and_deliver", who, json!({ "count": count }));
+    }
+
     /// Delivers a message of the other side; `result` is what has to come of it.
     fn deliver(&mut self, to: usize, name: &str, result: &str) {
         let (sealed, key) = self.sent[name];
@@ -295,6 +315,48 @@ fn vectors_ratchet() {
     cases.push(
         world.case("bounds", "A jump over 1,000 messages is taken, over 1,001 refused, also across a new chain."),
     );
+
+    let mut world = World::new("ratchet: skipped keys in all");
+    world.send(a, "first");
+    world.accept(b, "first");
+    for name in ["oldest", "second oldest"] {
+        world.send(a, name);
+    }
+    world.drop_many(a, 998);
+    world.send(a, "1000 missing");
+    world.accept(b, "1000 missing");
+    world.send(b, "turn");
+    world.accept(a, "turn");
+    world.send(a, "oldest of the new chain");
+    world.drop_many(a, 999);
+    world.send(a, "1000 missing in the new chain");
+    world.accept(b, "1000 missing in the new chain");
+    // 2,000 keys in two chains. One more, and the oldest goes: the lowest number of the chain that was left.
+    world.drop_many(a, 1);
+    world.send(a, "one more missing");
+    world.accept(b, "one more missing");
+    world.deliver(b, "oldest", "duplicate");
+    world.accept(b, "second oldest");
+    world.accept(b, "oldest of the new chain");
+    cases.push(
+        world.case("skipped keys in all", "2,000 are kept over all chains; the oldest goes for each that is too many."),
+    );
+
+    let mut world = World::new("ratchet: life of a skipped key");
+    world.send(a, "first");
+    world.accept(b, "first");
+    world.send(a, "late");
+    world.send(a, "too late");
+    world.send(a, "2 missing");
+    world.accept(b, "2 missing");
+    world.exchange_many(a, 3_999);
+    world.accept(b, "late");
+    world.deliver(b, "too late", "duplicate");
+    cases.push(world.case(
+        "life of a skipped key",
+        "Two keys are set aside by a message, which counts. After 3,999 more they are there; that one of them is taken is a \
+         message too many for the other.",
+    ));
 
     let mut world = World::new("ratchet: rules");
     world.send(a, "a0");
@@ -474,17 +536,43 @@ fn vectors_pq_ratchet() {
     world.deliver(b, "2001 missing", "too many skipped");
     cases.push(world.case("bounds", "A jump over 2,000 keys is taken, over 2,001 refused."));
 
+    let mut world = PqWorld::new("pq ratchet: skipped keys in all");
+    world.send(b, "oldest");
+    world.send(b, "second oldest");
+    world.turns(0, 30, "m");
+    world.drop_many(b, 1999);
+    world.send(b, "1999 missing");
+    world.deliver(a, "1999 missing", "accepted");
+    world.deliver(a, "oldest", "duplicate");
+    world.deliver(a, "second oldest", "accepted");
+    cases.push(
+        world.case("skipped keys in all", "2,000 are kept over all epochs; the oldest goes for each that is too many."),
+    );
+
     let mut world = PqWorld::new("pq ratchet: old epochs");
     world.send(b, "of epoch 0");
-    world.turns(0, 23 * 5 + 23, "m");
-    assert_eq!(world.parties[0].epoch(), 6);
-    world.deliver(a, "of epoch 0", "epoch not open");
+    world.send(b, "of epoch 0, too");
+    let mut turn = 0;
+    let mut until = |world: &mut PqWorld, epoch: u64| {
+        while world.parties[a].epoch() < epoch {
+            world.turns(turn, 1, "m");
+            turn += 1;
+        }
+    };
+    until(&mut world, 2);
+    assert_eq!(world.parties[b].sending_epoch(), 1);
+    world.send(b, "of epoch 1");
+    until(&mut world, 4);
+    world.deliver(a, "of epoch 0", "accepted");
+    until(&mut world, 5);
+    world.deliver(a, "of epoch 0, too", "epoch not open");
+    world.deliver(a, "of epoch 1", "accepted");
     let mut future = world.sent["m0"].0;
     future[1..9].copy_from_slice(&9_u64.to_be_bytes());
     world.sent.insert("of a future epoch".to_owned(), (future, [0; 32]));
     world.step("forge", a, json!({ "message": "of a future epoch", "header": hex(future) }));
     world.deliver(b, "of a future epoch", "epoch not open");
-    cases.push(world.case("old epochs", "The chains of four epochs before the newest are kept."));
+    cases.push(world.case("old epochs", "The chains of four epochs before the newest are kept, and not one more."));
 
     let mut world = PqWorld::new("pq ratchet: restored backup");
     world.turns(0, 30, "m");

@@ -110,6 +110,43 @@ fn contents(cases: &mut Vec<Case>) {
             json!({ "protobuf": hex(content(body).encode_to_vec()) }),
         ));
     }
+    bad_contents(cases, &content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() }))));
+}
+
+/// Contents that break KV-062. Contents are read by the client, whose tests read these cases.
+fn bad_contents(cases: &mut Vec<Case>, good: &v1::Content) {
+    use v1::content::Body;
+    let id = |len: usize| Bytes::from(vec![7; len]);
+    let text = |text: &str| Some(Body::Text(v1::Text { text: text.to_owned() }));
+    let receipts = |delivered, read| Some(Body::Receipts(v1::Receipts { delivered, read }));
+    let mut reject = |name: &str, protobuf: Vec<u8>, reason: &str| {
+        let (name, inputs) = (format!("content with {name}"), json!({ "protobuf": hex(protobuf) }));
+        cases.push(Case::reject(name, "A content that breaks a rule.", inputs, reason));
+    };
+    let mut changed = |name: &str, change: &dyn Fn(&mut v1::Content), reason: &str| {
+        let mut content = good.clone();
+        change(&mut content);
+        reject(name, content.encode_to_vec(), reason);
+    };
+    changed("no message id", &|c| c.message_id = Bytes::new(), "message id");
+    changed("a message id of 15 bytes", &|c| c.message_id = id(15), "message id");
+    changed("a message id of 17 bytes", &|c| c.message_id = id(17), "message id");
+    changed("no sender list", &|c| c.sender_list = None, "device list state");
+    changed("no recipient list", &|c| c.recipient_list = None, "device list state");
+    let hash = |list: &mut Option<v1::DeviceListState>, len| list.as_mut().unwrap().hash = id(len);
+    changed("a list hash of 31 bytes", &|c| hash(&mut c.sender_list, 31), "hash of a device list");
+    changed("a list hash of 33 bytes", &|c| hash(&mut c.recipient_list, 33), "hash of a device list");
+    changed("an empty text", &|c| c.body = text(""), "length of a text");
+    changed("a text of 65,537 bytes", &|c| c.body = text(&"x".repeat(65_537)), "length of a text");
+    changed("a short id delivered", &|c| c.body = receipts(vec![id(16), id(15)], vec![]), "id in a receipt");
+    changed("a long id read", &|c| c.body = receipts(vec![], vec![id(17)]), "id in a receipt");
+
+    let head = v1::Content { body: None, ..good.clone() }.encode_to_vec();
+    reject("a text that is not UTF-8", [&head[..], &[0x2A, 3, 0x0A, 1, 0xFF]].concat(), "text is not UTF-8");
+    reject("a text that is a number", [&head[..], &[0x28, 1]].concat(), "wire type of a field");
+    reject("its end cut off", head[..head.len() - 1].to_vec(), "field is too short");
+    reject("nothing in it", Vec::new(), "message id");
+    reject("bytes that are no protobuf", vec![0xFF, 0xFF], "varint");
 }
 
 fn frames(cases: &mut Vec<Case>) {

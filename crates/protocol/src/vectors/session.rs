@@ -6,6 +6,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use kuvert_types::Address;
 use serde_json::{Value, json};
 
@@ -362,12 +364,43 @@ fn vectors_session() {
         "Alice goes back to an older state and begins a chain a second time: bob refuses it and begins a new session.",
     ));
 
+    cases.push(another_account_key());
     tampered(&mut cases);
     check("session", cases);
 }
 
 const DRAWS: &str = "Draws at the start, for alice and then for bob: account seed, signing seed, identity secret, signed prekey, \
                      one-time prekey, one-time KEM prekey, last-resort KEM prekey. All other draws stand at their steps.";
+
+/// A first message under another account key than the sessions there are.
+fn another_account_key() -> Case {
+    let (a, b) = (0, 1);
+    let mut world = World::new("session: another account key");
+    world.initiate(a, KemPrekeyKind::OneTime, true);
+    world.pass(a, "a0", b"from alice");
+    world.pass(b, "b0", b"from bob");
+    // Under the same address, properly signed.
+    let mut draws = Draws::new("session: impostor");
+    let impostor = Device::new(NAMES[a], 1, &mut draws);
+    assert_eq!(impostor.local.address(), world.parties[a].address());
+    let bob = &world.parties[b];
+    let bundle = bob.store.prekeys.bundle(&bob.device, KemPrekeyKind::LastResort, false);
+    let bundle = bundle.verify(bob.address(), &bob.device.account_key).unwrap();
+    let mut record = SessionRecord::new();
+    record.initiate(&impostor.local, &bundle, world.now, &mut draws).unwrap();
+    let message = record.encrypt(b"new phone", world.now, &mut draws).unwrap();
+    world.step("forge", a, json!({ "message": "impostor", "bytes": hex(&message) }));
+    world.sent.insert("impostor".to_owned(), message);
+    world.decrypt(b, "impostor", "identity changed");
+    world.pass(a, "a1", b"from alice");
+    world.forget_sessions(b);
+    world.decrypt(b, "impostor", "accepted");
+    world.case(
+        "another account key",
+        "A first message under alice's address and another account key is refused while bob has sessions with her; a record \
+         that is begun anew takes it.",
+    )
+}
 
 /// Each on the same state: a first message, or an answer, with one change.
 fn tampered(cases: &mut Vec<Case>) {
@@ -391,6 +424,17 @@ fn tampered(cases: &mut Vec<Case>) {
         ("signing key in the certificate", flip(2 + 60), "invalid handshake"),
         ("account signature", flip(2 + 130), "invalid handshake"),
         ("device signature", flip(2 + 200), "invalid handshake"),
+        (
+            "ephemeral key, another spelling",
+            {
+                let mut m = first.clone();
+                let (key, _) = m[2 + 245..].split_first_chunk_mut::<32>().unwrap();
+                let point = MontgomeryPoint(*key).to_edwards(0).unwrap() + EIGHT_TORSION[1];
+                *key = point.to_montgomery().to_bytes();
+                m
+            },
+            "invalid handshake",
+        ),
         ("signed prekey id", flip(2 + 280), "unknown prekey"),
         (
             "KEM kind",
