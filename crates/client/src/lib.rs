@@ -59,5 +59,14 @@ pub use records::{
     SafetyNumber, Whoami,
 };
 
+/// Not part of the interface: what the fuzz targets check.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::bridge::{
+        Body, Content, draft, kem_prekey, one_time_prekey, open_content, prekey_bundle, receipts, seal_content,
+        session_reset, signed_prekey, text,
+    };
+}
+
 /// The types in this crate's signatures.
 pub use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, RelayUrl};

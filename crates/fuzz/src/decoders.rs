@@ -1,0 +1,257 @@
+//! Every decoder of what somebody else sent, or of what was stored. The first byte says which, the rest is the input.
+//!
+//! A fixed layout has one spelling: whatever decodes is encoded to the very bytes that it came from. Protobuf has several
+//! spellings for a value, so there the value has to survive. Texts have one, but for white space around them and, in ids,
+//! upper case.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+
+use bytes::BytesMut;
+use kuvert_client::internal as client;
+use kuvert_client::{InviteLink, RelayUrl};
+use kuvert_protocol::pq_ratchet::PostQuantumRatchet;
+use kuvert_protocol::prelude::*;
+use kuvert_protocol::primitives::kem1024::KemPublic;
+use kuvert_protocol::primitives::x25519::X25519Public;
+use kuvert_types::{
+    AccountId, Address, DeviceList, EnvelopeId, Reader, Signature, UnverifiedDeviceCertificate, UnverifiedDeviceList,
+};
+use kuvert_wire::checked::Envelope;
+use kuvert_wire::{frame, v1};
+use prost::Message;
+
+use crate::support::{Party, established};
+
+type Decoder = fn(&[u8]);
+
+/// In an order that the corpus depends on: add at the end.
+pub(crate) const DECODERS: [(&str, Decoder); 20] = [
+    ("address", address),
+    ("address_text", address_text),
+    ("id_text", id_text),
+    ("certificate", certificate),
+    ("device_list", device_list),
+    ("relay_url", relay_url),
+    ("invite_link", invite_link),
+    ("session_message", session_message),
+    ("signed_prekey_secret", signed_prekey_secret),
+    ("one_time_prekey_secret", one_time_prekey_secret),
+    ("kem_prekey_secret", kem_prekey_secret),
+    ("session_record", session_record),
+    ("replay_record", replay_record),
+    ("pq_ratchet", pq_ratchet),
+    ("client_frame", client_frame),
+    ("server_frame", server_frame),
+    ("envelope", envelope),
+    ("content", content),
+    ("prekey_bundle", prekey_bundle),
+    ("public_keys", public_keys),
+];
+
+/// Gives the input to one decoder.
+pub fn run(input: &[u8]) {
+    let Some((which, rest)) = input.split_first() else { return };
+    let (_, decode) = DECODERS[usize::from(*which) % DECODERS.len()];
+    decode(rest);
+}
+
+fn text(input: &[u8]) -> &str {
+    std::str::from_utf8(input).unwrap_or_default()
+}
+
+fn address(input: &[u8]) {
+    if let Ok(address) = Address::try_from(input) {
+        assert_eq!(address.to_bytes(), input);
+    }
+}
+
+fn address_text(input: &[u8]) {
+    if let Ok(address) = text(input).parse::<Address>() {
+        assert_eq!(address.to_string(), text(input).to_ascii_lowercase());
+    }
+}
+
+fn id_text(input: &[u8]) {
+    let account = text(input).parse::<AccountId>();
+    assert_eq!(account.map(|id| *id.as_bytes()), text(input).parse::<EnvelopeId>().map(|id| *id.as_bytes()));
+    if let Ok(id) = account {
+        assert_eq!(id.to_string(), text(input).to_ascii_lowercase());
+    }
+}
+
+fn certificate(input: &[u8]) {
+    let Ok(certificate) = UnverifiedDeviceCertificate::decode(input) else { return };
+    assert_eq!(certificate.trust_own_storage().encode()[..], *input);
+    if let Ok(verified) = certificate.verify() {
+        assert_eq!(verified.encode()[..], *input);
+    }
+}
+
+/// The input is signed here, since only a signed list can be encoded.
+fn device_list(input: &[u8]) {
+    let account = AccountSecret::from_bytes(&[7; 32]);
+    let unsigned = [input, &[0; Signature::LEN]].concat();
+    if UnverifiedDeviceList::decode(&unsigned).is_ok() {
+        let list = resign(&account, &unsigned).expect("a well-formed list can be signed");
+        let encoded = list.encode();
+        assert_eq!(encoded[..input.len()], *input);
+        let decoded = UnverifiedDeviceList::decode(&encoded).unwrap().verify(&account.public()).unwrap();
+        assert_eq!((decoded.state(), decoded.may_replace(&list)), (list.state(), Ok(())));
+    }
+}
+
+/// The list's body as its owner would have signed it.
+fn resign(account: &AccountSecret, unsigned: &[u8]) -> Option<DeviceList> {
+    use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+    let mut reader = Reader::new(unsigned);
+    let _version = reader.u8().ok()?;
+    let id = AccountId::from_bytes(reader.array().ok()?);
+    let number = reader.u64().ok()?;
+    let mut devices = Vec::new();
+    for _ in 0..reader.u16().ok()? {
+        let device = kuvert_types::DeviceId::new(reader.u32().ok()?).ok()?;
+        devices.push(DeviceEntry { device, certificate_hash: reader.array().ok()? });
+    }
+    account.sign_device_list(&DeviceListBody { account: id, number, devices }).ok()
+}
+
+fn relay_url(input: &[u8]) {
+    if let Ok(url) = text(input).parse::<RelayUrl>() {
+        assert_eq!(url.to_string(), text(input).trim());
+    }
+}
+
+fn invite_link(input: &[u8]) {
+    if let Ok(link) = text(input).parse::<InviteLink>() {
+        let again = link.to_string();
+        assert!(again.eq_ignore_ascii_case(text(input).trim()), "{again}");
+        assert_eq!(again.parse(), Ok(link));
+    }
+}
+
+thread_local! {
+    /// Somebody with a session, to whom nothing in this target is addressed.
+    static BOB: RefCell<(Party, Address)> = RefCell::new({
+        let (alice, bob) = established(1);
+        (bob, alice.address())
+    });
+}
+
+fn session_message(input: &[u8]) {
+    if let Ok(Some(certificate)) = kuvert_protocol::initiator_certificate(input) {
+        assert_eq!(certificate.trust_own_storage().encode()[..], input[2..][..245]);
+    }
+    // `try_decrypt` looks whether a refusal changed anything.
+    BOB.with_borrow_mut(|(bob, alice)| assert!(bob.try_decrypt(*alice, input).is_err()));
+}
+
+fn signed_prekey_secret(input: &[u8]) {
+    if let Ok(secret) = SignedPrekeySecret::decode(input) {
+        assert_eq!(**secret.encode(), *input);
+        let _ = secret.public();
+    }
+}
+
+fn one_time_prekey_secret(input: &[u8]) {
+    if let Ok(secret) = OneTimePrekeySecret::decode(input) {
+        assert_eq!(**secret.encode(), *input);
+        let _ = secret.public();
+    }
+}
+
+fn kem_prekey_secret(input: &[u8]) {
+    if let Ok(secret) = KemPrekeySecret::decode(input) {
+        assert_eq!(**secret.encode(), *input);
+        let _ = secret.public();
+    }
+}
+
+/// A damaged store, too, must not stop the program.
+fn session_record(input: &[u8]) {
+    let Ok(mut record) = SessionRecord::decode(input) else { return };
+    assert_eq!(**record.encode(), *input);
+    let mut rng = crate::support::TestRng::new(1);
+    if record.encrypt(b"content", 0, &mut rng).is_ok() {
+        let after = record.encode();
+        assert_eq!(*SessionRecord::decode(&after).expect("what was encoded").encode(), *after);
+    } else {
+        assert_eq!(**record.encode(), *input, "an error changes nothing");
+    }
+}
+
+fn replay_record(input: &[u8]) {
+    if let Ok(record) = ReplayRecord::decode(input) {
+        assert_eq!(record.encode(), input);
+    }
+}
+
+fn pq_ratchet(input: &[u8]) {
+    let mut reader = Reader::new(input);
+    if let Ok(ratchet) = PostQuantumRatchet::decode(&mut reader) {
+        let mut encoded = Default::default();
+        ratchet.encode(&mut encoded);
+        assert_eq!(encoded[..], input[..input.len() - reader.remaining()]);
+    }
+}
+
+/// Every frame that a stream of bytes is cut into.
+fn frames<M: Message + Default + PartialEq + Debug>(input: &[u8]) {
+    let mut stream = BytesMut::from(input);
+    while let Ok(Some(message)) = frame::decode::<M>(&mut stream) {
+        let mut again = BytesMut::new();
+        frame::encode(&message, &mut again).expect("no longer than what was read");
+        assert_eq!(frame::decode::<M>(&mut again).unwrap().unwrap(), message);
+        assert!(again.is_empty());
+    }
+}
+
+fn client_frame(input: &[u8]) {
+    frames::<v1::ClientFrame>(input);
+}
+
+fn server_frame(input: &[u8]) {
+    frames::<v1::ServerFrame>(input);
+}
+
+fn envelope(input: &[u8]) {
+    let Ok(wire) = v1::Envelope::decode(input) else { return };
+    let Ok(envelope) = Envelope::try_from(wire.clone()) else { return };
+    let again = v1::Envelope::from(envelope.clone());
+    assert_eq!(again, wire);
+    let again = v1::Envelope::decode(again.encode_to_vec().as_slice()).unwrap();
+    assert_eq!(Envelope::try_from(again), Ok(envelope));
+}
+
+fn content(input: &[u8]) {
+    let Ok(content) = client::open_content(input) else { return };
+    let body = match &content.body {
+        client::Body::Text(text) => client::text(text),
+        client::Body::Receipts { delivered, read } => client::receipts(delivered, read),
+        client::Body::SessionReset => client::session_reset(),
+        client::Body::Unknown => return,
+    };
+    let draft = client::draft(content.id, content.sent_at, body);
+    let sealed = client::seal_content(&draft, content.sender_list, content.recipient_list).unwrap();
+    assert_eq!(client::open_content(&sealed), Ok(content));
+}
+
+fn prekey_bundle(input: &[u8]) {
+    let Ok(wire) = v1::PrekeyBundle::decode(input) else { return };
+    let Ok(bundle) = client::prekey_bundle(&wire) else { return };
+    assert_eq!(bundle.certificate.trust_own_storage().encode()[..], wire.certificate);
+    assert_eq!(Some(client::signed_prekey(&bundle.signed_prekey)), wire.signed_prekey);
+    assert_eq!(Some(client::kem_prekey(&bundle.kem_prekey)), wire.kem_prekey);
+    assert_eq!(bundle.one_time_prekey.as_ref().map(client::one_time_prekey), wire.one_time_prekey);
+    let claimed = *bundle.certificate.claimed();
+    let _ = bundle.verify(claimed.address, &claimed.account_key);
+}
+
+fn public_keys(input: &[u8]) {
+    if let Ok(key) = input.try_into().map(X25519Public::decode) {
+        let _ = key.map(|key| assert_eq!(key.as_bytes()[..], *input));
+    }
+    if let Ok(key) = input.try_into().map(KemPublic::decode) {
+        let _ = key.map(|key| assert_eq!(key.as_bytes()[..], *input));
+    }
+}
