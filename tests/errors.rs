@@ -128,7 +128,7 @@ fn stores_that_cannot_be_used() {
 
     let good = fs::read(&store).unwrap();
     fs::write(&store, b"this is a shopping list, not a database: tomatoes, strawberries, cat food").unwrap();
-    alice.run(&["whoami"]).fails_with("store-corrupt");
+    alice.run(&["whoami"]).fails_with("store-foreign");
     fs::remove_file(&store).unwrap();
     rusqlite::Connection::open(&store).unwrap().execute_batch("CREATE TABLE recipes(name TEXT)").unwrap();
     mode(&store, 0o600);

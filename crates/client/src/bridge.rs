@@ -8,6 +8,9 @@ use kuvert_wire::checked::{FieldError, InField as _, array, required};
 use kuvert_wire::v1;
 use prost::Message as _;
 
+use crate::error::Error;
+use crate::state::damaged;
+
 /// A signed prekey to publish.
 pub fn signed_prekey(prekey: &SignedPrekey) -> v1::SignedPrekey {
     v1::SignedPrekey {
@@ -95,6 +98,12 @@ pub enum Body {
 pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     let message_id = Bytes::copy_from_slice(id.as_bytes());
     v1::Content { message_id, sent_at, sender_list: None, recipient_list: None, body: Some(body) }.encode_to_vec()
+}
+
+/// The message id of a draft.
+pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
+    let content = v1::Content::decode(draft).map_err(|_| damaged("the outbox"))?;
+    EnvelopeId::try_from(content.message_id.as_ref()).map_err(|_| damaged("the outbox"))
 }
 
 /// A draft with the lists' states as they are now.

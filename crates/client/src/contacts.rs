@@ -18,6 +18,7 @@ use crate::devices;
 use crate::error::Error;
 use crate::event::ListConflict;
 use crate::records::ContactInfo;
+use crate::resets;
 use crate::state::{self, ContactRow, OutboxRow, Outgoing};
 use crate::store::{Log, Table, Transaction};
 
@@ -189,10 +190,9 @@ impl Contact {
         self.save(tx)?;
         for number in 1..=MAX_DEVICES as u32 {
             let Ok(device) = DeviceId::new(number) else { continue };
-            let address = Address { account: self.account, device }.to_bytes();
-            tx.delete(Table::Session, &address)?;
-            tx.delete(Table::Peer, &address)?;
+            tx.delete(Table::Session, &Address { account: self.account, device }.to_bytes())?;
         }
+        resets::forget(tx, &self.account)?;
         for entry in tx.scan(Log::Outbox, Some(self.account.as_bytes()), 0, usize::MAX)? {
             let outgoing = Outgoing::read(&entry)?;
             if !outgoing.row.sealed.is_empty() {

@@ -1,6 +1,7 @@
 //! One error type for the caller: a stable [`code`](Error::code) for scripts, and a message that says what to do next.
 //! `docs/ERRORS.md` lists the codes; a test holds the two together.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use kuvert_types::limits::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
@@ -91,7 +92,8 @@ pub enum Error {
     /// Another account key turned up for a contact.
     #[error(
         "the account key of '{who}' changed: compare safety numbers with them over another way, \
-         then run `kuvert contact accept {who}`; nothing is sent until then"
+         then run `kuvert contact accept {word}`; nothing is sent until then",
+        word = shell_word(who)
     )]
     IdentityChanged {
         /// The alias.
@@ -255,7 +257,10 @@ pub enum Error {
         what: String,
     },
     /// The file is something else.
-    #[error("{path} is not a Kuvert store: choose another --home", path = path.display())]
+    #[error(
+        "{path} is not a Kuvert store: choose another --home, or, if it was one, put a backup in place",
+        path = path.display()
+    )]
     StoreForeign {
         /// The file.
         path: PathBuf,
@@ -275,7 +280,9 @@ pub enum Error {
         what: &'static str,
     },
     /// No room on this machine.
-    #[error("the disk of this machine is full: make room, then try again; nothing that was stored is lost")]
+    #[error(
+        "the disk of this machine is full, or a quota is used up: make room, then try again; nothing that was stored is lost"
+    )]
     DiskFull,
     /// The file system failed.
     #[error("reading or writing the store failed ({what}): check the disk, then try again")]
@@ -355,9 +362,27 @@ impl Error {
     }
 }
 
+/// An alias as it has to be typed into a shell.
+pub fn shell_word(alias: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !alias.is_empty() && !alias.starts_with('-') && alias.chars().all(plain) {
+        return Cow::Borrowed(alias);
+    }
+    Cow::Owned(format!("'{}'", alias.replace('\'', r"'\''")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    #[test]
+    fn an_alias_in_a_command_is_one_word() {
+        for (alias, word) in
+            [("bob", "bob"), ("Bob from the choir", "'Bob from the choir'"), ("O'Neill", r"'O'\''Neill'")]
+        {
+            assert_eq!(super::shell_word(alias), word);
+        }
+    }
 
     const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
     const SOURCE: &str = include_str!("error.rs");

@@ -52,8 +52,8 @@ pub enum Event {
         /// What contradicts.
         conflict: ListConflict,
     },
-    /// Mail from a contact could not be opened. It is lost; the next flush starts a fresh session (at most once an hour
-    /// for each device).
+    /// Mail from a contact could not be opened. A flush starts a fresh session, at most once an hour for each device, and the
+    /// contact sends again what this home did not confirm.
     Undecryptable {
         /// From whom, as the relay says.
         account: AccountId,
@@ -61,7 +61,7 @@ pub enum Event {
         who: String,
         /// The envelope.
         envelope: EnvelopeId,
-        /// Whether a fresh session was asked for.
+        /// Whether the next flush starts the fresh session; else it has to wait for its hour.
         reset_queued: bool,
     },
     /// The contact could not open something and started a fresh session.

@@ -16,7 +16,7 @@
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read |
 //! | log Message | direction u8 ‖ account id 16 ‖ message id 16; group: account id | [`MessageRow`] |
-//! | log Outbox | random 16; group: account id | [`OutboxRow`] |
+//! | log Outbox | random 16; group: account id, or [`RESETS`] | [`OutboxRow`] |
 
 use kuvert_types::{AccountId, AccountKey, EnvelopeId};
 use prost::Message;
@@ -116,15 +116,27 @@ pub struct ContactRow {
     pub claimed_hash: Vec<u8>,
 }
 
-/// What is remembered about a remote device.
-#[derive(Clone, Copy, PartialEq, Message)]
+/// What is remembered about a remote device that something could not be opened of, or that could not open something.
+#[derive(Clone, PartialEq, Message)]
 pub struct PeerRow {
-    /// When a fresh session was last asked for.
+    /// When a reset was last queued for it.
     #[prost(uint64, tag = "1")]
     pub reset_at: u64,
     /// When undelivered messages were last sent again because it asked for a fresh session.
     #[prost(uint64, tag = "2")]
     pub resent_at: u64,
+    /// Something of its could not be opened since the last reset.
+    #[prost(bool, tag = "3")]
+    pub reset_due: bool,
+    /// The message id of the last reset, until the device confirms it.
+    #[prost(bytes = "vec", tag = "4")]
+    pub unconfirmed_reset: Vec<u8>,
+    /// How often that one was repeated.
+    #[prost(uint32, tag = "5")]
+    pub repeats: u32,
+    /// It asked for a fresh session since undelivered messages were last sent again.
+    #[prost(bool, tag = "6")]
+    pub resend_due: bool,
 }
 
 /// A text of a conversation.
@@ -328,6 +340,7 @@ pub fn raise(tx: &dyn Transaction, message: &MessageRef, progress: Progress, fai
 }
 
 /// An entry of the outbox with its place.
+#[derive(Clone)]
 pub struct Outgoing {
     /// Where it stands.
     pub place: u64,
@@ -352,9 +365,13 @@ impl Outgoing {
     }
 }
 
+/// The group of resets in the outbox: they go out before everything else.
+pub const RESETS: &[u8] = b"resets";
+
 /// Puts something at the end of the outbox.
 pub fn enqueue(tx: &dyn Transaction, row: &OutboxRow) -> Result<(), Error> {
     let key = crate::rng::bytes::<16>();
-    tx.append(Log::Outbox, &row.account, &key, &row.encode_to_vec())?.ok_or(Error::Internal { what: "outbox key" })?;
+    let group = if row.fresh_session_with == 0 { &row.account } else { RESETS };
+    tx.append(Log::Outbox, group, &key, &row.encode_to_vec())?.ok_or(Error::Internal { what: "outbox key" })?;
     Ok(())
 }

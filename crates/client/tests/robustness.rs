@@ -11,89 +11,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::{World, fetch, fetch_on, numbers, say, texts, within};
+use common::watched::{self, Moment, Watcher};
+use common::{World, copy, fetch, fetch_on, numbers, say, texts, within};
 use kuvert_client::home::Home;
-use kuvert_client::store::sqlite::{Opened, SqliteStore};
-use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use kuvert_client::store::StoreError;
 use kuvert_client::{Client, Error, Event, MessageRecord, ReceiveOptions};
 
-/// A store whose process dies at a chosen write transaction: before it is committed, or right after.
-struct DyingStore {
-    inner: SqliteStore,
-    writes_left: Arc<AtomicI64>,
-    after_commit: bool,
-}
-
-fn dead<T>() -> Result<T, StoreError> {
-    Err(StoreError::Io("the process died".to_owned()))
-}
-
-impl Store for DyingStore {
-    fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let left = match mode {
-            Mode::Read => self.writes_left.load(Ordering::SeqCst),
-            Mode::Write | Mode::WriteRelaxed => self.writes_left.fetch_sub(1, Ordering::SeqCst) - 1,
+/// A process that dies at a chosen write transaction: before it is committed, or right after. Nothing can be read then.
+fn dying(after: i64, after_commit: bool) -> Watcher {
+    let left = AtomicI64::new(after);
+    Arc::new(move |moment| {
+        let last = if after_commit { Moment::AfterCommit } else { Moment::BeforeCommit };
+        let left = match moment {
+            Moment::Begin => left.fetch_sub(1, Ordering::SeqCst) - 1,
+            _ => left.load(Ordering::SeqCst),
         };
-        if left < 0 {
-            return dead();
+        if left < 0 || (left == 0 && moment == last) {
+            return Err(StoreError::Io("the process died".to_owned()));
         }
-        let dies = left == 0 && mode != Mode::Read;
-        Ok(Box::new(DyingTransaction { inner: self.inner.begin(mode)?, dies, after_commit: self.after_commit }))
-    }
-}
-
-struct DyingTransaction<'a> {
-    inner: Box<dyn Transaction + 'a>,
-    dies: bool,
-    after_commit: bool,
-}
-
-impl Transaction for DyingTransaction<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        self.inner.get(table, key)
-    }
-    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.inner.put(table, key, value)
-    }
-    fn delete(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        self.inner.delete(table, key)
-    }
-    fn list(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
-        self.inner.list(table)
-    }
-    fn count(&self, table: Table) -> Result<u64, StoreError> {
-        self.inner.count(table)
-    }
-    fn append(&self, log: Log, group: &[u8], key: &[u8], value: &[u8]) -> Result<Option<u64>, StoreError> {
-        self.inner.append(log, group, key, value)
-    }
-    fn find(&self, log: Log, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-        self.inner.find(log, key)
-    }
-    fn at(&self, log: Log, place: u64) -> Result<Option<Entry>, StoreError> {
-        self.inner.at(log, place)
-    }
-    fn replace(&self, log: Log, place: u64, value: &[u8]) -> Result<bool, StoreError> {
-        self.inner.replace(log, place, value)
-    }
-    fn remove(&self, log: Log, place: u64) -> Result<bool, StoreError> {
-        self.inner.remove(log, place)
-    }
-    fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.inner.scan(log, group, after, limit)
-    }
-    fn len(&self, log: Log) -> Result<u64, StoreError> {
-        self.inner.len(log)
-    }
-    fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        if !self.dies {
-            return self.inner.commit();
-        }
-        if self.after_commit {
-            self.inner.commit()?;
-        }
-        dead()
-    }
+        Ok(())
+    })
 }
 
 /// One person of the crash test: a home, and what was shown to them.
@@ -104,18 +41,6 @@ struct Person<'a> {
 }
 
 impl Person<'_> {
-    fn open_dying(&self, after: i64, after_commit: bool, left: &Arc<AtomicI64>) -> Client {
-        left.store(after, Ordering::SeqCst);
-        let home = Home::open(&self.world.home(self.name), None).unwrap();
-        let key = home.store_key().unwrap();
-        let busy = Duration::from_secs(5);
-        let Opened::Store(inner) = SqliteStore::open(&home.store_file(), home.key_file(), &key, busy).unwrap() else {
-            panic!("no store")
-        };
-        let store = DyingStore { inner, writes_left: Arc::clone(left), after_commit };
-        Client::with_store(home, Box::new(store), self.world.options()).unwrap()
-    }
-
     /// Says something to the other, and reads and shows what waits. May die anywhere.
     async fn turn(&mut self, client: &Client, other: &str, text: &str) -> Result<(), Error> {
         let said = client.history(other, Some(text))?.iter().any(|message| message.text == text);
@@ -170,8 +95,8 @@ async fn a_crash_at_any_write_loses_nothing_and_shows_nothing_twice() {
                     for (index, (person, other)) in people.iter_mut().enumerate() {
                         let text = format!("{} {after_commit} {victim} {at}.", person.name);
                         if index == victim {
-                            let left = Arc::new(AtomicI64::new(0));
-                            let dying = person.open_dying(at, after_commit, &left);
+                            let watcher = dying(at, after_commit);
+                            let dying = watched::open(&world.home(person.name), world.options(), watcher);
                             crashed = person.turn(&dying, other, &text).await.is_err();
                         }
                         let client = world.open(person.name);
@@ -349,15 +274,6 @@ async fn a_restored_home_gets_the_mail_of_strangers_who_used_prekeys_that_it_los
     assert_eq!(seen, ["hello"]);
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn homes_that_cannot_be_used_say_why() {
     let world = World::new().await;
@@ -410,8 +326,14 @@ async fn homes_that_cannot_be_used_say_why() {
         let result = Client::open(&home, world.options()).and_then(|client| client.contacts());
         assert!(result.is_err(), "cut at {end}");
     }
-    std::fs::write(&store, b"something else entirely").unwrap();
-    assert_eq!(code(), Err("store-corrupt"));
+    for other in [&b"something else entirely"[..], &"Dear diary, ".repeat(1000).into_bytes()] {
+        std::fs::write(&store, other).unwrap();
+        assert_eq!(code(), Err("store-foreign"));
+        assert_eq!(std::fs::read(&store).unwrap(), other, "left as it is");
+    }
+    std::fs::remove_file(&store).unwrap();
+    rusqlite::Connection::open(&store).unwrap().execute_batch("CREATE TABLE another (program)").unwrap();
+    assert_eq!(code(), Err("store-foreign"));
     std::fs::write(&store, &good).unwrap();
     assert_eq!(code(), Ok(()));
 }

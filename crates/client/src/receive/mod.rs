@@ -14,6 +14,7 @@ mod open;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_types::limits::DELIVERY_WINDOW;
@@ -84,6 +85,7 @@ impl Client {
             probe_at: Instant::now() + PROBES[0],
             probes: 0,
             inbox: None,
+            let_go_at: None,
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -95,12 +97,34 @@ impl Client {
         result
     }
 
-    /// Messages that were stored and never marked as shown, in order of arrival.
+    /// Messages that were stored and never marked as shown, in order of arrival. Another process that receives may be
+    /// showing them now: to show them, use [`show_stored`](Self::show_stored).
     ///
     /// # Errors
     /// Those of the store.
     pub fn unshown(&self) -> Result<Vec<MessageRecord>, Error> {
-        self.0.transact(Mode::Read, unshown)
+        self.0.transact(Mode::Read, |tx| unshown(tx, 0))
+    }
+
+    /// What [`receive`](Self::receive) does first, without a relay: reports messages that were stored and never marked as
+    /// shown, until `on_message` says stop. None while another process receives, for that one shows them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn show_stored(
+        &self,
+        mut on_message: impl FnMut(MessageRecord) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        let _held = match self.0.home.hold(Exclusive::Inbox, Duration::ZERO).await {
+            Err(Error::StoreLocked { .. }) => return Ok(()),
+            held => held?,
+        };
+        for message in self.unshown()? {
+            if on_message(message).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Marks messages as shown: they do not come again. Cheap: survives a kill of the process at once, a power failure
@@ -135,11 +159,11 @@ impl Client {
     }
 }
 
-fn unshown(tx: &dyn Transaction) -> Result<Vec<MessageRecord>, Error> {
+/// Unshown messages behind a place.
+fn unshown(tx: &dyn Transaction, after: u64) -> Result<Vec<MessageRecord>, Error> {
     let mut aliases = HashMap::new();
     let mut messages = Vec::new();
-    for (key, _) in tx.list(Table::Unshown)? {
-        let place = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("unshown"))?;
+    for place in unshown_places(tx)?.into_iter().filter(|place| *place > after) {
         let Some(entry) = tx.at(Log::Message, place)? else { continue };
         let stored = Stored::read(&entry)?;
         let account = stored.message()?.account;
@@ -156,6 +180,11 @@ fn unshown(tx: &dyn Transaction) -> Result<Vec<MessageRecord>, Error> {
     Ok(messages)
 }
 
+fn unshown_places(tx: &dyn Transaction) -> Result<Vec<u64>, Error> {
+    let place = |key: &[u8]| key.try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("unshown"));
+    tx.list(Table::Unshown)?.iter().map(|(key, _)| place(key)).collect()
+}
+
 /// One call of [`Client::receive`].
 struct Receiver<'a, F> {
     client: &'a Client,
@@ -169,7 +198,11 @@ struct Receiver<'a, F> {
     /// When to ask whether the relay is still there, and how often that was asked since it last said something.
     probe_at: Instant,
     probes: usize,
-    inbox: Option<Held>,
+    /// Shared with the transaction that stores a batch: it ends also when the call is dropped, and whoever receives next
+    /// has to see what it stored.
+    inbox: Option<Arc<Held>>,
+    /// After a break: everything up to this place was reported here, unless another process did.
+    let_go_at: Option<u64>,
 }
 
 /// What the receiver woke up for.
@@ -191,6 +224,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                 Err(error) if self.options.follow && error.is_connection() => error,
                 Err(error) => return Err(error),
             };
+            self.let_go(&mut first).await?;
             let event = Event::Disconnected { code: error.code(), message: error.to_string() };
             if self.tell(event).is_break() {
                 return Ok(ReceiveEnd::Stopped);
@@ -215,8 +249,32 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         }
     }
 
+    /// Without a connection there is no reason to keep others from receiving.
+    async fn let_go(&mut self, first: &mut bool) -> Result<(), Error> {
+        if self.inbox.is_some() {
+            let places = self.client.0.blocking(|inner| inner.transact(Mode::Read, unshown_places)).await?;
+            self.let_go_at = Some(places.into_iter().max().or(self.let_go_at).unwrap_or(0));
+            self.inbox = None;
+            *first = true;
+        }
+        Ok(())
+    }
+
+    /// Takes the inbox back after a break, unless another process has it: that one came later, and stays.
+    async fn take_back(&mut self) -> Result<(), Error> {
+        if self.let_go_at.is_some() && self.inbox.is_none() {
+            let held = self.client.0.home.hold(Exclusive::Inbox, Duration::ZERO).await;
+            self.inbox = Some(Arc::new(held.map_err(|error| match error {
+                Error::StoreLocked { .. } => Error::Displaced,
+                error => error,
+            })?));
+        }
+        Ok(())
+    }
+
     /// From attaching to the end of the connection.
     async fn attached(&mut self, first: &mut bool, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
+        self.take_back().await?;
         if self.connection.link().inbox() == Inbox::InDoubt {
             self.connection.replace(self.client.establish().await?);
         }
@@ -235,7 +293,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         // marked: only then is it sure what was not shown.
         if self.inbox.is_none() {
             let inner = &self.client.0;
-            self.inbox = Some(inner.home.hold(Exclusive::Inbox, inner.options.lock_timeout).await?);
+            self.inbox = Some(Arc::new(inner.home.hold(Exclusive::Inbox, inner.options.lock_timeout).await?));
         }
         let expired = established.take_expired();
         if expired > 0 {
@@ -301,7 +359,8 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
 
     async fn show_what_was_not_shown(&mut self) -> Result<Option<ReceiveEnd>, Error> {
         let inner = &self.client.0;
-        let left = inner.blocking(|inner| inner.transact(Mode::Read, unshown)).await?;
+        let after = self.let_go_at.unwrap_or(0);
+        let left = inner.blocking(move |inner| inner.transact(Mode::Read, |tx| unshown(tx, after))).await?;
         let events = left.into_iter().map(Event::Message).collect();
         // A crash may have left receipts behind.
         self.flush_at = Some(Instant::now());
@@ -364,10 +423,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         let Some(up_to) = batch.iter().map(|delivery| delivery.cursor).max() else { return Ok(None) };
         let envelopes: Vec<Incoming> = batch.into_iter().map(Incoming::check).collect();
         let accounts = look_up_strangers(&self.client.0, established, &envelopes).await?;
+        let inbox = self.inbox.clone();
         let outcome = self
             .client
             .0
-            .blocking(move |inner| inner.transact(Mode::Write, |tx| open_batch(inner, tx, envelopes, &accounts)))
+            .blocking(move |inner| {
+                let _until_committed = inbox;
+                inner.transact(Mode::Write, |tx| open_batch(inner, tx, envelopes, &accounts))
+            })
             .await?;
         let acknowledge = client_frame::Body::Acknowledge(v1::Acknowledge { up_to });
         match established.link.request(acknowledge).await {
@@ -437,6 +500,8 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
 
     async fn maintain(&mut self) -> Result<(), Error> {
         self.maintain_at = Instant::now() + MAINTENANCE;
+        // A reset whose hour has come.
+        self.flush_at.get_or_insert_with(Instant::now);
         self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| forget_received(tx, inner.now()))).await?;
         match prekeys::maintain(&self.client.0, self.connection).await {
             Err(error) if error.is_connection() => Err(error),

@@ -292,7 +292,7 @@ impl Opener<'_> {
                 self.refuse(id, Refusal::Replayed);
                 // A relay's replay, or a sender whose home was restored from a backup and counts messages anew. A fresh
                 // session mends the second and costs the first next to nothing.
-                self.opened.receipts_due |= resets::request(self.tx, &source, self.now)?;
+                self.ask_for_a_fresh_session(contact, &source)?;
             }
             DecryptError::AccountMismatch => self.refuse(id, Refusal::WrongSource),
             DecryptError::IdentityChanged { .. } => {
@@ -311,19 +311,25 @@ impl Opener<'_> {
 
     /// Something of a contact's cannot be opened: says so, and asks for a fresh session.
     fn lost_each_other(&mut self, contact: &Contact, envelope: EnvelopeId, source: Address) -> Result<(), Error> {
-        let mut known = Contact::get(self.tx, &contact.account)?.is_some();
+        let known = Contact::get(self.tx, &contact.account)?.is_some();
         // A stranger whose account the relay knows under the key that it writes with: answering is worth more than a tidy
         // address book, because what it wrote will come again over a fresh session.
         if !known && self.accounts.get(&contact.account).is_some_and(|account| contact.row.key() == Ok(account.key)) {
             contact.save(self.tx)?;
             self.say(Event::NewContact(contact.info()));
-            known = true;
         }
-        let reset_queued = known && resets::request(self.tx, &source, self.now)?;
-        self.opened.receipts_due |= reset_queued;
+        let reset_queued = self.ask_for_a_fresh_session(contact, &source)?;
         let (account, who) = (contact.account, contact.row.alias.clone());
         self.say(Event::Undecryptable { account, who, envelope, reset_queued });
         Ok(())
+    }
+
+    /// Has a fresh session begun with a device of a known contact. Whether the next flush may.
+    fn ask_for_a_fresh_session(&mut self, contact: &Contact, source: &Address) -> Result<bool, Error> {
+        let known = Contact::get(self.tx, &contact.account)?.is_some();
+        let soon = known && resets::request(self.tx, source, self.now)?;
+        self.opened.receipts_due |= soon;
+        Ok(soon)
     }
 
     /// Takes an authentic content.
@@ -342,13 +348,13 @@ impl Opener<'_> {
         match content.body {
             Body::Text(text) => self.take_text(&contact, content.id, content.sent_at, text),
             Body::Receipts { delivered, read } => {
+                resets::confirmed(self.tx, &source, &delivered)?;
                 self.take_receipts(&contact, &delivered, ReceiptKind::Delivered)?;
                 self.take_receipts(&contact, &read, ReceiptKind::Read)
             }
             Body::SessionReset => {
-                if resets::send_again(self.tx, &source, self.now)? > 0 {
-                    self.opened.receipts_due = true;
-                }
+                resets::heard(self.tx, &source, content.id)?;
+                self.opened.receipts_due = true;
                 let (account, who) = (contact.account, contact.row.alias.clone());
                 self.say(Event::SessionReset { account, who });
                 Ok(())

@@ -22,8 +22,9 @@ use crate::contacts::{Account, Compared, Contact};
 use crate::devices;
 use crate::error::Error;
 use crate::records::{Accepted, FlushReport, MessageRef, NotSent};
+use crate::resets;
 use crate::rng;
-use crate::state::{self, OutboxRow, Outgoing, Progress, SealedRow, enqueue};
+use crate::state::{self, OutboxRow, Outgoing, Progress, RESETS, SealedRow, enqueue};
 use crate::store::{Log, Mode, Table, Transaction};
 use crate::transport::{Link, Refusal, Ticket};
 
@@ -117,19 +118,39 @@ impl<'a> Flush<'a> {
     pub async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
         self.inner
             .blocking(|inner| {
-                let due = inner.transact(Mode::Read, |tx| Ok(tx.count(Table::ReceiptDue)? > 0))?;
+                let now = inner.now();
+                let due = inner
+                    .transact(Mode::Read, |tx| Ok(tx.count(Table::ReceiptDue)? > 0 || resets::are_due(tx, now)?))?;
+                if !due {
+                    return Ok(());
+                }
                 // Full: an envelope with these receipts may be sealed next, and the ratchet must not go back.
-                if due { inner.transact(Mode::Write, |tx| gather_receipts(tx, inner.now())) } else { Ok(()) }
+                inner.transact(Mode::Write, |tx| {
+                    resets::queue_what_is_due(tx, now)?;
+                    gather_receipts(tx, now)
+                })
             })
             .await?;
+        // Resets first: what is sealed then goes into the sessions that they begin.
+        self.send(Some(RESETS), on_accepted).await?;
+        self.send(None, on_accepted).await?;
+        self.list_stopped().await
+    }
+
+    /// Sends the outbox, or one group of it.
+    async fn send(
+        &mut self,
+        group: Option<&'static [u8]>,
+        on_accepted: &mut (dyn FnMut(&Accepted) + Send),
+    ) -> Result<(), Error> {
         let (mut after, mut patience) = (0, 0);
         loop {
-            let page = self.page(after).await?;
-            let Some(last) = page.last().map(|outgoing| outgoing.place) else { break };
+            let page = self.page(group, after).await?;
+            let Some(last) = page.last().map(|outgoing| outgoing.place) else { return Ok(()) };
             for account in page.iter().map(|outgoing| outgoing.account).collect::<HashSet<_>>() {
                 self.make_ready(account).await?;
             }
-            self.start_fresh_sessions(&page).await?;
+            let page = self.begin_fresh_sessions(page).await?;
             let page = self.seal(page).await?;
             match self.submit(page, on_accepted).await? {
                 None => (after, patience) = (last, 0),
@@ -143,14 +164,13 @@ impl<'a> Flush<'a> {
                 }
             }
         }
-        self.list_stopped().await
     }
 
-    async fn page(&self, after: u64) -> Result<Vec<Outgoing>, Error> {
+    async fn page(&self, group: Option<&'static [u8]>, after: u64) -> Result<Vec<Outgoing>, Error> {
         self.inner
             .blocking(move |inner| {
                 inner.transact(Mode::Read, |tx| {
-                    tx.scan(Log::Outbox, None, after, PAGE)?.iter().map(Outgoing::read).collect()
+                    tx.scan(Log::Outbox, group, after, PAGE)?.iter().map(Outgoing::read).collect()
                 })
             })
             .await
@@ -196,7 +216,7 @@ impl<'a> Flush<'a> {
         if missing.is_empty() {
             return Ok(Ok(()));
         }
-        self.begin_sessions(account, missing).await
+        self.begin_sessions(account, missing, None).await.map(|begun| begun.map(drop))
     }
 
     async fn contact(&self, account: AccountId) -> Result<Contact, Error> {
@@ -234,8 +254,14 @@ impl<'a> Flush<'a> {
             .await
     }
 
-    /// Takes prekey bundles for devices and begins sessions with them.
-    async fn begin_sessions(&self, account: AccountId, devices: Vec<DeviceId>) -> Result<Result<(), Error>, Error> {
+    /// Takes prekey bundles for devices and begins sessions with them. `first` is sealed in the same transaction, so that
+    /// nothing comes before it in its session.
+    async fn begin_sessions(
+        &self,
+        account: AccountId,
+        devices: Vec<DeviceId>,
+        mut first: Option<Outgoing>,
+    ) -> Result<Result<Option<Outgoing>, Error>, Error> {
         let contact = self.contact(account).await?;
         let who = contact.row.alias.clone();
         let request = client_frame::Body::TakeBundles(v1::TakeBundles {
@@ -277,7 +303,7 @@ impl<'a> Flush<'a> {
         self.inner
             .blocking(move |inner| {
                 inner.transact(Mode::Write, |tx| {
-                    let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(())) };
+                    let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(first)) };
                     if let Err(conflict) = devices::take(&mut contact.row, &list)? {
                         return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
                     }
@@ -291,31 +317,38 @@ impl<'a> Flush<'a> {
                         }
                         tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
                     }
-                    Ok(Ok(()))
+                    if let Some(first) = &mut first {
+                        let mut sealer = Sealer::new(inner, tx);
+                        sealer.seal(first)?;
+                        sealer.save()?;
+                    }
+                    Ok(Ok(first))
                 })
             })
             .await
     }
 
-    /// Entries that ask for a fresh session get one before they are sealed.
-    async fn start_fresh_sessions(&mut self, page: &[Outgoing]) -> Result<(), Error> {
-        for outgoing in page {
+    /// Entries that ask for a fresh session are sealed as the first in one.
+    async fn begin_fresh_sessions(&mut self, mut page: Vec<Outgoing>) -> Result<Vec<Outgoing>, Error> {
+        for outgoing in &mut page {
             let OutboxRow { fresh_session_with, sealed, .. } = &outgoing.row;
             let Ok(device) = DeviceId::new(*fresh_session_with) else { continue };
-            if !sealed.is_empty() || self.stopped.contains_key(&outgoing.account) {
+            let account = outgoing.account;
+            if !sealed.is_empty() || self.stopped.contains_key(&account) {
                 continue;
             }
-            let listed = devices::of(&self.contact(outgoing.account).await?.row)?
+            let listed = devices::of(&self.contact(account).await?.row)?
                 .is_some_and(|list| list.body().devices.iter().any(|entry| entry.device == device));
             if !listed {
                 // Removed meanwhile; sealing drops the entry.
                 continue;
             }
-            if let Err(error) = self.begin_sessions(outgoing.account, vec![device]).await? {
-                self.stopped.insert(outgoing.account, error);
+            match self.begin_sessions(account, vec![device], Some(outgoing.clone())).await? {
+                Ok(first) => *outgoing = first.unwrap_or_else(|| outgoing.clone()),
+                Err(error) => drop(self.stopped.insert(account, error)),
             }
         }
-        Ok(())
+        Ok(page)
     }
 
     /// Seals what is not sealed yet, in one transaction with the sessions.
@@ -341,41 +374,55 @@ impl<'a> Flush<'a> {
             .await
     }
 
-    /// Submits what is sealed, without waiting in between, and takes the answers. `Some`: the relay asks for patience.
+    /// Submits what is sealed and takes the answers. `Some`: the relay asks for patience.
+    ///
+    /// Nothing may pass an envelope that is refused because its recipient's mailbox is full. So the first one for a
+    /// recipient goes alone, and none goes behind a larger one that has no answer yet; what is refused ends the recipient's
+    /// part of the page. Everything else is submitted without waiting in between.
     async fn submit(
         &mut self,
         page: Vec<Outgoing>,
         on_accepted: &mut (dyn FnMut(&Accepted) + Send),
     ) -> Result<Option<Limited>, Error> {
         let established = self.connection.link();
-        let mut tickets = Vec::new();
-        for (entry, outgoing) in page.iter().enumerate() {
-            if outgoing.row.sealed.is_empty() || self.stopped.contains_key(&outgoing.account) {
-                continue;
-            }
-            for sealed in &outgoing.row.sealed {
-                let ticket = send_envelope(&established.link, self.inner.own.address, outgoing.account, sealed).await?;
-                tickets.push(InFlight { entry, ticket });
-            }
-        }
-        // An entry is accepted when all of its envelopes are; the first that is not decides.
+        let mut in_flight: Vec<InFlight> = Vec::new();
         let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
         let mut broken = None;
-        for InFlight { entry, ticket } in tickets {
-            let outcome = match ticket.answer().await {
-                Ok(Ok(server_frame::Body::Accepted(_))) => Outcome::Accepted,
-                Ok(Ok(_)) => return Err(Error::RelayProtocol { what: "no answer to an envelope" }),
-                Ok(Err(refusal)) => self.judge(&page[entry], refusal).await?,
-                Err(error) => {
-                    // What was accepted before is still to be noted.
-                    broken = Some(error);
+        // For each recipient: entries submitted from this page, and the largest envelope since the last wait.
+        let mut submitted: HashMap<AccountId, (usize, usize)> = HashMap::new();
+        let mut halted: HashSet<AccountId> = HashSet::new();
+        for (entry, outgoing) in page.iter().enumerate() {
+            let account = outgoing.account;
+            if outgoing.row.sealed.is_empty() || self.stopped.contains_key(&account) || halted.contains(&account) {
+                continue;
+            }
+            let size = outgoing.row.sealed.iter().map(|sealed| sealed.ciphertext.len()).max().unwrap_or(0);
+            let (count, largest) = submitted.entry(account).or_default();
+            if *count == 1 || size < *largest {
+                *largest = 0;
+                let (theirs, others) = in_flight.into_iter().partition(|sent| page[sent.entry].account == account);
+                in_flight = others;
+                broken = self.take_answers(&page, theirs, &mut outcomes).await?;
+                if broken.is_some() {
                     break;
                 }
-            };
-            match outcomes.get(&entry) {
-                None | Some(Outcome::Accepted) => drop(outcomes.insert(entry, outcome)),
-                Some(_) => {}
+                let refused = |(entry, outcome): (&usize, &Outcome)| {
+                    page[*entry].account == account && !matches!(outcome, Outcome::Accepted)
+                };
+                if outcomes.iter().any(refused) {
+                    halted.insert(account);
+                    continue;
+                }
             }
+            *count += 1;
+            *largest = size.max(*largest);
+            for sealed in &outgoing.row.sealed {
+                let ticket = send_envelope(&established.link, self.inner.own.address, account, sealed).await?;
+                in_flight.push(InFlight { entry, ticket });
+            }
+        }
+        if broken.is_none() {
+            broken = self.take_answers(&page, in_flight, &mut outcomes).await?;
         }
         if broken.is_some() {
             // The last one may have envelopes without an answer.
@@ -384,6 +431,29 @@ impl<'a> Flush<'a> {
         }
         let limited = self.note(&page, outcomes, on_accepted).await?;
         broken.map_or(Ok(limited), Err)
+    }
+
+    /// Waits for answers. An entry is accepted when all of its envelopes are; the first that is not decides. `Some`: the
+    /// link broke; what was accepted before is still to be noted.
+    async fn take_answers(
+        &self,
+        page: &[Outgoing],
+        sent: Vec<InFlight>,
+        outcomes: &mut HashMap<usize, Outcome>,
+    ) -> Result<Option<Error>, Error> {
+        for InFlight { entry, ticket } in sent {
+            let outcome = match ticket.answer().await {
+                Ok(Ok(server_frame::Body::Accepted(_))) => Outcome::Accepted,
+                Ok(Ok(_)) => return Err(Error::RelayProtocol { what: "no answer to an envelope" }),
+                Ok(Err(refusal)) => self.judge(&page[entry], refusal).await?,
+                Err(error) => return Ok(Some(error)),
+            };
+            match outcomes.get(&entry) {
+                None | Some(Outcome::Accepted) => drop(outcomes.insert(entry, outcome)),
+                Some(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// What a refusal means for an entry.
@@ -487,6 +557,9 @@ impl<'a> Flush<'a> {
                 inner.transact(mode, |tx| {
                     let mut waiting = Vec::new();
                     for (account, gone) in accounts {
+                        if gone {
+                            resets::forget(tx, &account)?;
+                        }
                         for entry in tx.scan(Log::Outbox, Some(account.as_bytes()), 0, usize::MAX)? {
                             let outgoing = Outgoing::read(&entry)?;
                             waiting.extend(outgoing.text.map(|message| (outgoing.place, message)));

@@ -84,6 +84,9 @@ impl<'a> Sealer<'a> {
         if devices.is_empty() {
             // The device that was to get a fresh session is gone.
             self.tx.remove(Log::Outbox, outgoing.place)?;
+            if let Ok(device) = DeviceId::new(only) {
+                self.tx.delete(Table::Peer, &Address { account, device }.to_bytes())?;
+            }
             return Ok(());
         }
         for device in &devices {
@@ -102,7 +105,7 @@ impl<'a> Sealer<'a> {
             let ciphertext = match session.encrypt(&plaintext, self.inner.now(), &mut rng::system_rng()) {
                 Ok(ciphertext) => ciphertext,
                 Err(EncryptError::TooLong) => return Err(Error::Internal { what: "content over the limit" }),
-                // The session is at its end. The next flush begins a new one and comes back to this entry.
+                // The session is at its end. A later flush begins a new one and comes back to this entry.
                 Err(EncryptError::NoSession | EncryptError::Exhausted | EncryptError::PqFailed(_)) => {
                     resets::request(self.tx, &address, self.inner.now())?;
                     return Ok(());

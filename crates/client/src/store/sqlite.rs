@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use matrix_sdk_store_encryption::{EncryptedValue, StoreCipher};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, ffi, params};
 use zeroize::Zeroizing;
 
 use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
@@ -61,8 +61,12 @@ impl SqliteStore {
             return Ok(Opened::Nothing);
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?;
-        if is_blank(&connection)? {
-            return Ok(Opened::Nothing);
+        match is_blank(&connection) {
+            Ok(true) => return Ok(Opened::Nothing),
+            Ok(false) => {}
+            // The first look at the file's bytes: text, a picture, or a store whose head is gone.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Err(foreign(path)),
+            Err(error) => return Err(read_error(error)),
         }
         check_header(&connection, path)?;
         let sealed: Vec<u8> = connection
@@ -89,7 +93,7 @@ impl SqliteStore {
         let cipher = StoreCipher::new().map_err(|_| Error::Internal { what: "store cipher" })?;
         let sealed = cipher.export_with_key(key).map_err(|_| Error::Internal { what: "store cipher" })?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
-        if is_blank(&transaction)? {
+        if is_blank(&transaction).map_err(read_error)? {
             transaction.execute_batch(SCHEMA).map_err(store_error)?;
             transaction
                 .execute("INSERT INTO meta (name, value) VALUES ('cipher', ?1)", [sealed])
@@ -128,16 +132,15 @@ fn configure(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_blank(connection: &Connection) -> Result<bool, Error> {
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(read_error)?;
+fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(objects == 0)
 }
 
 fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(read_error);
     if pragma("application_id")? != APPLICATION_ID {
-        return Err(Error::StoreForeign { path: path.to_owned() });
+        return Err(foreign(path));
     }
     match pragma("user_version")? {
         SCHEMA_VERSION => Ok(()),
@@ -146,9 +149,18 @@ fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
     }
 }
 
+fn foreign(path: &Path) -> Error {
+    Error::StoreForeign { path: path.to_owned() }
+}
+
 /// A missing table or row in a file that is ours is damage, too.
 fn read_error(error: rusqlite::Error) -> Error {
+    let code = error.sqlite_error_code();
     match convert(error) {
+        // The file system's failure says nothing about what is in the file.
+        StoreError::Io(what) if matches!(code, Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)) => {
+            Error::StoreIo { what }
+        }
         StoreError::Io(what) => Error::StoreCorrupt { what },
         other => other.into(),
     }
@@ -163,10 +175,17 @@ fn convert(error: rusqlite::Error) -> StoreError {
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Locked,
         ErrorCode::DiskFull => StoreError::DiskFull,
+        // A quota or a limit on the size of files is used up, or the file of shared memory beside the log cannot grow.
+        ErrorCode::SystemIoFailure if could_not_grow(&error) => StoreError::DiskFull,
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt("SQLite finds its pages inconsistent".to_owned()),
         ErrorCode::NotADatabase => StoreError::Corrupt("it is not a database file".to_owned()),
         _ => StoreError::Io(error.to_string()),
     }
+}
+
+fn could_not_grow(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    matches!(failure.extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 impl Store for SqliteStore {
@@ -445,7 +464,7 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         assert_eq!(code(reopen(&dir, &KEY)), "nothing");
         std::fs::write(&path, [0x41; 8192]).unwrap();
-        assert_eq!(code(reopen(&dir, &KEY)), "store-corrupt");
+        assert_eq!(code(reopen(&dir, &KEY)), "store-foreign");
         std::fs::remove_file(&path).unwrap();
 
         let other = Connection::open(&path).unwrap();

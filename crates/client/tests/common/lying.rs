@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use kuvert_client::{AccountId, Address};
+use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
     AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
     Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
     SubmitError, Submitted, TakeBundleError, Totals, Waiting,
 };
+
+type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
 
 type Lie<T> = Mutex<Option<Box<dyn FnMut(T) -> T + Send>>>;
 
@@ -19,6 +22,8 @@ pub struct LyingStore {
     pub bundle: Lie<Bundle>,
     /// Envelopes on their way in.
     pub envelope: Lie<NewEnvelope>,
+    /// Whether an envelope is refused, as if the mailbox were full.
+    pub full: Refuse,
     /// What was submitted as it came.
     pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
 }
@@ -32,7 +37,12 @@ impl LyingStore {
         *place.lock().unwrap() = Some(Box::new(lie));
     }
 
-    pub fn stop<T>(place: &Lie<T>) {
+    /// Refuses envelopes for which `full` says so.
+    pub fn refuse(&self, full: impl FnMut(&NewEnvelope) -> bool + Send + 'static) {
+        *self.full.lock().unwrap() = Some(Box::new(full));
+    }
+
+    pub fn stop<T>(place: &Mutex<Option<T>>) {
         *place.lock().unwrap() = None;
     }
 
@@ -57,6 +67,9 @@ impl LyingStore {
 
 impl Store for LyingStore {
     fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+        if self.full.lock().unwrap().as_mut().is_some_and(|full| full(&envelope)) {
+            return Pending::ready(Err(SubmitError::Full(MailboxFull::Bytes)));
+        }
         self.seen.lock().unwrap().push((mailbox, envelope.clone()));
         self.inner.submit(mailbox, Self::tell(&self.envelope, envelope), accepted_at)
     }

@@ -3,11 +3,13 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod lying;
+pub mod watched;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -87,7 +89,7 @@ impl World {
 
     pub fn options(&self) -> Options {
         let clock = Arc::clone(&self.clock) as _;
-        Options { connect_timeout: Duration::from_secs(20), clock, ..Options::default() }
+        Options { connect_timeout: Duration::from_secs(60), clock, ..Options::default() }
     }
 
     pub async fn register(&self, name: &str) -> Client {
@@ -131,7 +133,7 @@ async fn start_relay(
 
 /// Nothing here may hang for ever.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), work).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(600), work).await.expect("in time")
 }
 
 pub async fn say(from: &Client, to: &str, text: &str) {
@@ -176,4 +178,14 @@ pub fn texts(events: &[Event]) -> Vec<&str> {
 
 pub fn numbers(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix} {n}")).collect()
+}
+
+/// A backup of a home, or a home from a backup.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
