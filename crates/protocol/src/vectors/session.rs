@@ -364,6 +364,7 @@ fn vectors_session() {
         "Alice goes back to an older state and begins a chain a second time: bob refuses it and begins a new session.",
     ));
 
+    cases.push(clock_that_goes_back());
     cases.push(another_account_key());
     tampered(&mut cases);
     check("session", cases);
@@ -371,6 +372,38 @@ fn vectors_session() {
 
 const DRAWS: &str = "Draws at the start, for alice and then for bob: account seed, signing seed, identity secret, signed prekey, \
                      one-time prekey, one-time KEM prekey, last-resort KEM prekey. All other draws stand at their steps.";
+
+/// A message that comes in at an earlier time than the one before does not make a session look silent.
+fn clock_that_goes_back() -> Case {
+    let (a, b) = (0, 1);
+    let mut world = World::new("session: clock 3");
+    // The transcript hash of the active session.
+    let active = |world: &World, who: usize| world.parties[who].record.encode()[2..34].to_vec();
+    world.initiate(a, KemPrekeyKind::OneTime, true);
+    world.encrypt(a, "a0", b"on alice's session");
+    world.encrypt(a, "a1", b"on alice's session");
+    world.initiate(b, KemPrekeyKind::OneTime, true);
+    world.encrypt(b, "b0", b"on bob's session");
+    world.decrypt(b, "a0", "accepted");
+    let alices = active(&world, a);
+    assert_eq!(active(&world, b), alices, "alice's session outranks bob's: else take another seed");
+    world.now = NOW - 2 * CONVERGENCE_WINDOW_MS;
+    world.decrypt(b, "a1", "accepted");
+    world.now = NOW + CONVERGENCE_WINDOW_MS;
+    world.decrypt(a, "b0", "accepted");
+    world.encrypt(a, "a2", b"on bob's session, because alice's has no answer");
+    assert_ne!(active(&world, a), alices);
+    world.now = NOW + 1_000;
+    world.decrypt(b, "a2", "accepted");
+    assert_eq!(active(&world, b), alices);
+    world.pass(b, "b1", b"on alice's session");
+    world.pass(a, "a3", b"on alice's session");
+    world.case(
+        "clock that goes back",
+        "Bob receives a message when his clock stands ten minutes earlier. Alice's session has been silent for a second, not \
+         for ten minutes, and keeps its place.",
+    )
+}
 
 /// A first message under another account key than the sessions there are.
 fn another_account_key() -> Case {
