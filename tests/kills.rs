@@ -5,17 +5,18 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Home, Random, Relay, Running, alice_and_bob, find, texts};
+use support::{Home, Random, Relay, Running, alice_and_bob, all, find};
 
 const MESSAGES: usize = 1000;
 
 /// When to give up on a test that hangs.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// What a process lives for: a few messages, so that every kill finds some progress however busy the machine is, and then a
 /// moment that ends anywhere. Every fifth process is killed early, wherever it is.
@@ -122,9 +123,9 @@ fn send_all(world: &World, home: &Home, to: &str, mut random: Random) {
 }
 
 /// Receives through `receive --follow`, killed again and again. Returns what each process printed.
-fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String>> {
+fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<Shown>> {
     let _alarm = Alarm(world);
-    let mut printed: Vec<Vec<String>> = Vec::new();
+    let mut printed: Vec<Vec<Shown>> = Vec::new();
     let last = text(MESSAGES - 1);
     let mut attempt = 0;
     loop {
@@ -141,12 +142,12 @@ fn receive_all(world: &World, home: &Home, mut random: Random) -> Vec<Vec<String
         }
         let seen: Vec<Value> = running.kill();
         finished |= seen.iter().any(|object| object["text"] == last.as_str());
-        printed.push(texts(&seen));
+        printed.push(shown(&seen));
         if finished {
             // Nothing may come after the last one. The relay may be killed meanwhile: then again.
             loop {
                 let after = home.run(&["receive"]);
-                printed.push(texts(&after.objects));
+                printed.push(shown(&after.objects));
                 if after.code == Some(0) {
                     return printed;
                 }
@@ -174,29 +175,40 @@ fn kill_relay(world: &World, mut random: Random) {
     }
 }
 
-/// Each message once and in order. A process that was killed between printing and noting that it printed prints that one
-/// message again the next time: such repetitions are counted, and only allowed there.
-fn check(printed: &[Vec<String>]) -> usize {
+/// A message as it was printed.
+#[derive(Clone, PartialEq, Debug)]
+struct Shown {
+    id: String,
+    text: String,
+}
+
+fn shown(objects: &[Value]) -> Vec<Shown> {
+    let word = |object: &Value, field: &str| object[field].as_str().unwrap().to_owned();
+    all(objects, "message").iter().map(|m| Shown { id: word(m, "id"), text: word(m, "text") }).collect()
+}
+
+/// Each message once and in order, every one under an id of its own. The one exception: the last message that a process
+/// printed before it was killed may be the first that the next one prints, under the same id. Returns how many were.
+fn check(printed: &[Vec<Shown>]) -> usize {
     let mut repeated = 0;
-    let mut all: Vec<&String> = Vec::new();
+    let mut once: Vec<&Shown> = Vec::new();
     for of_process in printed {
-        for (place, text) in of_process.iter().enumerate() {
-            if place == 0 && all.last() == Some(&text) {
+        for (place, shown) in of_process.iter().enumerate() {
+            if place == 0 && once.last() == Some(&shown) {
                 repeated += 1;
             } else {
-                all.push(text);
+                once.push(shown);
             }
         }
     }
+    let texts: Vec<&str> = once.iter().map(|shown| shown.text.as_str()).collect();
     let expected: Vec<String> = (0..MESSAGES).map(text).collect();
-    let wrong = all.iter().zip(&expected).position(|(shown, expected)| *shown != expected);
-    assert_eq!(
-        wrong,
-        None,
-        "at {wrong:?}: {:?}",
-        wrong.map(|wrong| &all[wrong.saturating_sub(2)..(wrong + 3).min(all.len())])
-    );
-    assert_eq!(all.len(), MESSAGES);
+    let wrong = texts.iter().zip(&expected).position(|(shown, expected)| shown != expected);
+    let around = wrong.map(|wrong| &texts[wrong.saturating_sub(2)..(wrong + 3).min(texts.len())]);
+    assert_eq!(wrong, None, "at {wrong:?}: {around:?}");
+    assert_eq!(texts.len(), MESSAGES);
+    let ids: HashSet<&str> = once.iter().map(|shown| shown.id.as_str()).collect();
+    assert_eq!(ids.len(), MESSAGES, "an id for each");
     repeated
 }
 

@@ -26,6 +26,23 @@ fn the_second_receiver_displaces_the_first_with_a_clear_message() {
 }
 
 #[test]
+fn a_command_that_receives_nothing_disturbs_no_follower() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let mut following = bob.start(&["receive", "--follow"]);
+    following.until("caught_up");
+    for number in 0..5 {
+        bob.ok(&["send", "--offline", "alice", &format!("from bob {number}")]);
+        assert!(texts(&bob.ok(&["receive", "--max", "0"])).is_empty());
+        alice.ok(&["send", "bob", &format!("from alice {number}")]);
+        assert_eq!(following.until("message")["text"], format!("from alice {number}"));
+    }
+    assert_eq!(alice.receive(), (0..5).map(|number| format!("from bob {number}")).collect::<Vec<_>>());
+    following.interrupt();
+    assert_eq!(following.wait().0, Some(0));
+}
+
+#[test]
 fn one_home_can_send_and_receive_at_the_same_time() {
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);

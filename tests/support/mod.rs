@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Nothing in these tests takes longer than this on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
@@ -67,6 +67,16 @@ fn clean(program: &Path) -> Command {
     command
 }
 
+/// The same command, unable to make any file larger than so many bytes. What it writes beyond fails; the signal that would
+/// come with it is ignored.
+fn limited(bytes: u64, command: &Command) -> Command {
+    let mut shell = clean(Path::new("/bin/sh"));
+    // In blocks of 512 bytes.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f \"$1\" && shift && exec \"$@\"", "sh", &(bytes / 512).to_string()]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
+}
+
 /// A relay in a directory of its own.
 pub struct Relay {
     directory: tempfile::TempDir,
@@ -83,35 +93,38 @@ impl Relay {
     pub fn start_with(arguments: &[&str]) -> Self {
         let mut relay =
             Self { directory: tempfile::tempdir().unwrap(), child: None, address: String::new(), starts: 0 };
-        relay.launch(0, arguments);
+        relay.launch(0, arguments, None);
         relay
     }
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self, arguments: &[&str]) {
-        let host = self.address.trim_start_matches("kuvert://").split('#').next().unwrap();
-        let port = host.rsplit(':').next().unwrap().parse().unwrap();
         self.kill();
-        self.launch(port, arguments);
+        self.launch(self.port(), arguments, None);
     }
 
-    fn launch(&mut self, port: u16, arguments: &[&str]) {
+    /// Starts it again on the same port, unable to make any file larger than so many bytes.
+    pub fn start_within(&mut self, bytes: u64) {
+        self.kill();
+        self.launch(self.port(), &[], Some(bytes));
+    }
+
+    fn port(&self) -> u16 {
+        let host = self.address.trim_start_matches("kuvert://").split('#').next().unwrap();
+        host.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    fn launch(&mut self, port: u16, arguments: &[&str], limit: Option<u64>) {
         let ready = self.directory.path().join("ready");
         let _ = fs::remove_file(&ready);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = clean(kuvert_relay())
-            .arg("serve")
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .arg("--data")
-            .arg(self.data())
-            .arg("--ready-file")
-            .arg(&ready)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = clean(kuvert_relay());
+        command.arg("serve").args(["--listen", &format!("127.0.0.1:{port}")]).arg("--data").arg(self.data());
+        command.arg("--ready-file").arg(&ready).args(arguments);
+        if let Some(bytes) = limit {
+            command = limited(bytes, &command);
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let begun = Instant::now();
         let address = loop {
             if let Ok(address) = fs::read_to_string(&ready) {
@@ -285,6 +298,13 @@ impl Home {
         command
     }
 
+    /// The same as a person would type it, without `--json`.
+    pub fn typed(&self, arguments: &[&str]) -> Command {
+        let mut command = clean(kuvert());
+        command.arg("--home").arg(self.path()).args(arguments);
+        command
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Done {
         self.feed(arguments, b"")
@@ -298,6 +318,11 @@ impl Home {
     /// Runs a command that has to succeed.
     pub fn ok(&self, arguments: &[&str]) -> Vec<Value> {
         self.run(arguments).ok()
+    }
+
+    /// Runs a command to its end that cannot make any file larger than so many bytes.
+    pub fn within(&self, bytes: u64, arguments: &[&str]) -> Done {
+        Done::of(limited(bytes, &self.command(arguments)), b"", arguments)
     }
 
     /// Starts a command and reads along.

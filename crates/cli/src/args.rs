@@ -25,17 +25,20 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Where the help lists them.
+const GLOBAL: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, ClapArgs)]
 pub struct GlobalArgs {
     /// Where account, keys, contacts and messages are kept [default: XDG data directory, then `kuvert`]
-    #[arg(long, global = true, value_name = "DIR", env = "KUVERT_HOME")]
+    #[arg(long, global = true, value_name = "DIR", env = "KUVERT_HOME", help_heading = GLOBAL)]
     pub home: Option<PathBuf>,
     /// Print JSON lines on stdout, one object a line with a `type`
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Say more on stderr; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
 }
 
@@ -51,11 +54,18 @@ pub enum Command {
     /// Contacts: add, list, verify, accept a new key, block
     #[command(subcommand)]
     Contact(Contact),
-    /// Show the number to compare with a contact, on another way than this one
+    /// Show the number to compare with a contact over another way, such as the phone
     SafetyNumber(SafetyNumber),
     /// Send a text; done when the relay has it on disk
     Send(Send),
     /// Fetch and show what waits
+    ///
+    /// Every message is stored before the relay is told to delete it, printed in the order of arrival, and noted as shown once
+    /// it is printed. So none is lost, and none is printed twice, with one exception that no program can close: if this one is
+    /// killed between printing a message and noting it, the next one prints that one message again, under the same id.
+    ///
+    /// Of two that receive for one account at the same time the later one goes on; the first one ends and says so. What either
+    /// of them shows, the other does not. Ctrl-C ends it in good order.
     Receive(Receive),
     /// Talk with a contact: full screen, or line by line when stdin is not a terminal
     Chat(Who),
@@ -108,11 +118,11 @@ pub enum Contact {
     Verify(Who),
     /// Accept the new key of a contact whose key changed
     Accept(Who),
-    /// Receive nothing more from a contact
+    /// Block a contact: what it sends is dropped unseen, and nothing is sent to it
     Block {
         #[command(flatten)]
         who: Who,
-        /// Take the block back
+        /// Unblock it
         #[arg(long)]
         unblock: bool,
     },
@@ -158,10 +168,10 @@ pub struct Receive {
     /// Stay connected and show messages as they come
     #[arg(long)]
     pub follow: bool,
-    /// Wait for something to come, this many seconds at most
+    /// Wait this many seconds at most for messages to come; with --follow, end after that time
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
-    /// End after this many messages
+    /// End after this many messages; 0 only sends what is queued
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! What the chat's screen shows, as a value. Keys and events go in, effects come out; nothing here waits or writes.
 
+use kuvert_client::error::shell_word;
 use std::collections::HashMap;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -193,7 +194,8 @@ impl State {
                     self.contact.key_changed = true;
                 }
                 self.remark(&format!(
-                    "the key of {who} changed: compare safety numbers, then `kuvert contact accept {who}`"
+                    "the key of {who} changed: compare safety numbers, then `kuvert contact accept {}`",
+                    shell_word(&who)
                 ));
             }
             Event::Disconnected { .. } => self.status = Status::Offline,

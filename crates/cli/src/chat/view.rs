@@ -57,6 +57,9 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
         Status::Displaced => ("another window receives", Style::new().fg(Color::Yellow)),
     };
     let columns = usize::from(area.width);
+    // In a narrow window the name counts for more than the connection.
+    let narrow = columns < width(trust) + width(status) + MAX_NAME_COLUMNS;
+    let status = if narrow { "" } else { status };
     let alias = shorten(&state.alias, columns.saturating_sub(width(trust) + width(status) + 8));
     let used = 1 + width(&alias) + 2 + width(trust) + width(status) + 1;
     let line = Line::from(vec![
@@ -108,7 +111,7 @@ fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u6
         && before.is_some_and(|before| {
             before.outgoing == entry.outgoing && entry.at.saturating_sub(before.at) < SAME_BREATH_MS
         });
-    let names = width(&state.alias).clamp(width(YOU), MAX_NAME_COLUMNS);
+    let names = width(&state.alias).clamp(width(YOU), MAX_NAME_COLUMNS.min(columns / 5).max(width(YOU)));
     let (name, name_style) = if entry.outgoing {
         (YOU.to_owned(), Style::new().fg(Color::Cyan))
     } else {

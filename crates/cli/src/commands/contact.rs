@@ -1,6 +1,7 @@
 //! `kuvert contact …`
 
 use kuvert_client::ContactInfo;
+use kuvert_client::error::shell_word;
 
 use crate::commands::{flush, open, remark};
 use crate::error::Failure;
@@ -17,7 +18,7 @@ pub async fn add(who: &str, alias: Option<&str>, options: &Options) -> Result<()
     if !contact.verified {
         options.output.note(&format!(
             "Trusted on first use: compare `kuvert safety-number {0}` with them, then `kuvert contact verify {0}`.",
-            contact.alias
+            shell_word(&contact.alias)
         ));
     }
     remark(&flush(&client, &connection, options).await?, options);

@@ -21,7 +21,7 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
             Ok(connection) => connection,
             Err(error) => {
                 // What is in the store already can be read without a relay.
-                show_stored(&client, args, options)?;
+                show_stored(&client, args, options).await?;
                 return Err(error.into());
             }
         };
@@ -79,14 +79,21 @@ async fn receive(client: &Client, connection: &Connection, args: &Receive, optio
 }
 
 /// Prints and marks what an earlier command stored and did not come to show.
-fn show_stored(client: &Client, args: &Receive, options: &Options) -> Result<(), Failure> {
+async fn show_stored(client: &Client, args: &Receive, options: &Options) -> Result<(), Failure> {
     let mut screen = Screen::new(client, args, options)?;
-    let most = args.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
-    for message in client.unshown()?.into_iter().take(most) {
-        // A message never ends the loop.
-        let _ = screen.show(Event::Message(message))?;
-    }
-    Ok(())
+    let mut left = args.max.unwrap_or(u64::MAX);
+    let mut shown = Ok(());
+    let stored = client.show_stored(|message| {
+        if left == 0 {
+            return ControlFlow::Break(());
+        }
+        left -= 1;
+        // A message never ends the loop, what fails does.
+        shown = screen.show(Event::Message(message)).map(drop);
+        if shown.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    stored.await?;
+    shown
 }
 
 /// Prints events.

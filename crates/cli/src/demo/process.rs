@@ -11,11 +11,11 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::error::Failure;
 
-/// A command that takes longer than this is stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A command that takes longer than this is stuck, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The relay gets this long to finish.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// A running relay.
 #[derive(Debug)]
@@ -87,13 +87,12 @@ impl Drop for Ends {
     }
 }
 
-/// What `kuvert relay inspect` says of the whole relay.
-pub async fn inspect(data: &Path) -> Result<Value, Failure> {
+/// What `kuvert relay inspect` says.
+pub async fn inspect(data: &Path) -> Result<Vec<Value>, Failure> {
     let arguments = ["relay", "inspect", "--json", "--data"].map(OsString::from);
     let command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
     let (_, stdout, _) = feed_and_wait(command, b"").await.map_err(|error| Failure::io("inspect the relay", &error))?;
-    let objects = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    objects.into_iter().find(|object| object["type"] == "relay").ok_or_else(|| failed("the relay cannot be inspected"))
+    Ok(stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// One person's client: a home, and commands on it.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::Failure;
 
 /// How long the relay's own writing may keep us waiting.
-const BUSY: Duration = Duration::from_secs(2);
+const BUSY: Duration = Duration::from_secs(60);
 
 /// The relay's data directory.
 #[derive(Clone, Debug)]

@@ -43,13 +43,13 @@ const BOB_WRITES: [&str; 6] = [
 ];
 
 /// The relay's files are searched again until they are clean, for this long at most.
-const CLEAN_WITHIN: Duration = Duration::from_secs(6);
+const CLEAN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Between two of these searches.
 const SEARCH_AGAIN: Duration = Duration::from_millis(40);
 
 /// How long the relay's observations may lag behind its answers.
-const OBSERVED_WITHIN: Duration = Duration::from_secs(2);
+const OBSERVED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Rounds of fetching until no receipt is on its way any more. Receipts are not acknowledged by receipts, so that two
 /// would do.
@@ -113,7 +113,8 @@ impl Play {
         let added = self.alice.run(&["contact", "add", &link, "--as", ALIAS_OF_BOB], "").await?;
         let known = self.bob.run(&["contact", "add", "alice", "--as", ALIAS_OF_ALICE], "").await?;
         let verified = |contact: &[Value]| find(contact, "contact").is_some_and(|contact| contact["verified"] == true);
-        let holds = process::inspect(self.files.directory()).await?;
+        let inspected = process::inspect(self.files.directory()).await?;
+        let holds = find(&inspected, "relay").ok_or_else(|| failed("the relay cannot be inspected"))?;
         let names = self.files.names()?;
         let looked_up = self
             .observed("two look-ups", |observations| {
@@ -187,7 +188,12 @@ impl Play {
         self.facts.bytes_while_waiting = snapshot.left_of(ciphertext);
         self.facts.bytes_known_before = self.before.left_of(ciphertext);
         let from = self.observed("where the letter came from", |seen| sent_from(seen, &envelope.id)).await?;
-        let keep_until = envelope.accepted_at + 30 * 24 * 60 * 60 * 1000;
+        let inspected = process::inspect(self.files.directory()).await?;
+        let keep_until = inspected
+            .iter()
+            .find(|object| object["type"] == "waiting" && object["id"] == envelope.id.as_str())
+            .and_then(|waiting| waiting["expires_at"].as_u64())
+            .ok_or_else(|| failed("the relay does not say when the letter expires"))?;
         stage
             .show(&Scene {
                 title: "Bob is away. Alice writes.".into(),

@@ -4,6 +4,7 @@ use crate::output::harmless;
 use crate::output::record::{Message, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
+use kuvert_client::error::shell_word;
 
 /// Spaces before the second line of a message, so that no text can pass for a line of somebody else's.
 const CONTINUATION: &str = "                  ";
@@ -60,15 +61,16 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
         }
         Record::IdentityChanged { who, .. } => {
             let who = harmless::line(who);
+            let word = shell_word(&who);
             painter.warning(&format!(
-                "the key of {who} changed: a new device, or somebody in between. Compare `kuvert safety-number {who}`, \
-                 then `kuvert contact accept {who}`"
+                "the key of {who} changed: a new device, or somebody in between. Compare `kuvert safety-number {word}`, \
+                 then `kuvert contact accept {word}`"
             ))
         }
         Record::NewContact { alias, account } => painter.warning(&format!(
             "new contact {} ({account}), not verified: compare `kuvert safety-number {}` with them",
             harmless::line(alias),
-            harmless::line(alias)
+            shell_word(&harmless::line(alias))
         )),
         Record::Notice { message, .. } => painter.warning(&harmless::text(message)),
         Record::CaughtUp {} => String::new(),
@@ -106,7 +108,7 @@ fn safety_number(painter: &Painter, who: &str, digits: &str, verified: bool) -> 
     let state = if verified {
         painter.good("verified")
     } else {
-        format!("Equal on both sides? Then `kuvert contact verify {who}`.")
+        format!("Equal on both sides? Then `kuvert contact verify {}`.", shell_word(&who))
     };
     format!("Safety number with {}\n\n{}\n\n{state}", painter.person(&who), rows.join("\n"))
 }
