@@ -12,6 +12,7 @@
 //! | [`sizes`] | bytes of state and of messages |
 //! | [`goals`] | what the figures are to reach |
 //! | [`report`], [`plot`] | the figures as JSON, for a terminal, as a document |
+//! | [`scaling`] | what relays of any size need, from what one was measured to do |
 //! | [`machine`] | where, and built how |
 //!
 //! Everybody gets the same contents, the same turns and the same system randomness, and hands over bytes as they go on the wire.
@@ -29,6 +30,7 @@ pub mod post_quantum;
 pub mod primitives;
 pub mod report;
 pub mod rows;
+pub mod scaling;
 pub mod sizes;
 
 use std::time::Duration;

@@ -204,7 +204,7 @@ fn ratio(value: Option<f64>) -> String {
 }
 
 /// A Markdown table; everything after the first column is a figure and stands at the right, unless there are two columns of words.
-fn table<const N: usize>(out: &mut String, heads: &[&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+pub(crate) fn table<const N: usize>(out: &mut String, heads: &[&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     out.push_str(&line(&heads.map(str::to_owned)));
     out.push_str(&format!("|{}\n", "---|".repeat(N)));
@@ -215,7 +215,7 @@ fn table<const N: usize>(out: &mut String, heads: &[&str; N], rows: impl IntoIte
 }
 
 /// Markdown tables with their columns aligned, for a terminal.
-fn plain(markdown: &str) -> String {
+pub(crate) fn plain(markdown: &str) -> String {
     let mut out = String::new();
     let mut lines = markdown.lines().peekable();
     while let Some(line) = lines.next() {

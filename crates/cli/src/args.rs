@@ -80,7 +80,7 @@ pub enum Command {
     Completions(Completions),
     /// Write the manual pages into a directory
     Man(Man),
-    /// Measure how fast this machine encrypts
+    /// Measure how fast this machine encrypts; calculate what relays of any size need
     #[cfg(feature = "bench")]
     #[command(subcommand)]
     Bench(Bench),
@@ -98,6 +98,9 @@ pub struct Register {
     /// A phone number as E.164 writes it, +491701234567; not needed, and the relay knows it
     #[arg(long, value_name = "E164")]
     pub phone: Option<String>,
+    /// The operator's invitation, where the relay registers invited people only
+    #[arg(long, value_name = "CODE")]
+    pub invitation: Option<String>,
 }
 
 /// `kuvert contact …`
@@ -238,6 +241,15 @@ pub enum Bench {
         #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
         /// Put the figures between the marks of this Markdown file, and a plot `crypto.svg` beside it
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
+    /// What relays of any size need, calculated from what one was measured to do
+    Scaling {
+        /// What `kuvert bench relay --json` printed
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Put the tables between the marks of this Markdown file
         #[arg(long, value_name = "FILE")]
         document: Option<PathBuf>,
     },

@@ -121,8 +121,8 @@ impl Client {
     /// If it was interrupted before, it goes on with the same keys.
     ///
     /// # Errors
-    /// `already-registered`, `name-invalid`, `phone-invalid`, `name-taken`, `registration-closed`, and those of
-    /// [`connect`](Self::connect) and [`open`](Self::open).
+    /// `already-registered`, `name-invalid`, `phone-invalid`, `name-taken`, `registration-closed`,
+    /// `invitation-needed`, `invitation-refused`, and those of [`connect`](Self::connect) and [`open`](Self::open).
     pub async fn register(home: &Path, relay: RelayUrl, profile: Profile, options: Options) -> Result<Self, Error> {
         check_profile(&profile)?;
         let home = Home::create(home, options.store_key_file.as_deref())?;
@@ -216,6 +216,7 @@ async fn register_at(inner: &Inner, link: Link, profile: &Profile) -> Result<Est
         name: profile.name.clone(),
         phone: profile.phone.clone(),
         signature: signature.clone(),
+        invitation: profile.invitation.clone(),
     });
     let refusal = match link.request(body).await? {
         Ok(body) => return established(link, body),

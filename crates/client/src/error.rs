@@ -176,6 +176,16 @@ pub enum Error {
     /// The relay takes no new accounts.
     #[error("the relay takes no new accounts: ask its operator")]
     RegistrationClosed,
+    /// The relay registers invited people only.
+    #[error(
+        "this relay registers invited people only: ask its operator for an invitation, and give it with --invitation"
+    )]
+    InvitationNeeded,
+    /// The invitation is not, or no longer, good.
+    #[error(
+        "the relay does not take this invitation: it is misspelt, used up or too old; ask its operator for another one"
+    )]
+    InvitationRefused,
     /// Somebody else has this name.
     #[error("the name '{name}' is taken at this relay: choose another one")]
     NameTaken {
@@ -330,6 +340,8 @@ impl Error {
             Self::VersionUnsupported => "version-unsupported",
             Self::AuthenticationFailed => "authentication-failed",
             Self::RegistrationClosed => "registration-closed",
+            Self::InvitationNeeded => "invitation-needed",
+            Self::InvitationRefused => "invitation-refused",
             Self::NameTaken { .. } => "name-taken",
             Self::UnknownRecipient { .. } => "unknown-recipient",
             Self::MailboxFull { .. } => "mailbox-full",

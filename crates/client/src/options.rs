@@ -62,13 +62,15 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What a new account tells the relay about its owner. Both are optional, and both are visible to the relay.
+/// What a new account tells the relay about its owner. All is optional, and all is visible to the relay.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Profile {
     /// A name by which others find the account ([`kuvert_types::limits::is_valid_name`]).
     pub name: Option<String>,
     /// A phone number as E.164 writes it ([`kuvert_types::limits::is_valid_phone`]).
     pub phone: Option<String>,
+    /// The operator's invitation, where the relay registers invited people only.
+    pub invitation: Option<String>,
 }
 
 /// How long [`crate::Client::receive`] goes on.

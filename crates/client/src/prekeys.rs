@@ -257,7 +257,9 @@ fn generate(
 ) -> Result<bool, Error> {
     let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
     // Absolute: a clock that was set back must not put rotation off for years.
-    let due = counters.last_signed == 0 || now.abs_diff(counters.rotated_at) >= ROTATION_MS;
+    // A relay that has none of ours left may have been restored from a backup, with signed prekeys of then.
+    let emptied = wanted.one_time == MAX_ONE_TIME_PREKEYS && wanted.kem == MAX_ONE_TIME_PREKEYS;
+    let due = counters.last_signed == 0 || emptied || now.abs_diff(counters.rotated_at) >= ROTATION_MS;
     if due {
         for (kind, id, mut stored) in Stored::all(tx)? {
             if matches!(kind, Kind::Signed | Kind::KemLastResort) && stored.replaced_at == (0, 0) {

@@ -312,7 +312,7 @@ async fn registering_names_what_is_wrong() {
     let world = World::new().await;
     world.register("alice").await;
     let register = async |home: &str, name: Option<&str>, phone: Option<&str>| {
-        let profile = Profile { name: name.map(str::to_owned), phone: phone.map(str::to_owned) };
+        let profile = Profile { name: name.map(str::to_owned), phone: phone.map(str::to_owned), invitation: None };
         let result = Client::register(&world.home(home), world.url.clone(), profile, world.options()).await;
         result.map(|client| client.whoami().unwrap().name).map_err(|error| error.code())
     };

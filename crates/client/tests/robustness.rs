@@ -360,3 +360,25 @@ async fn a_store_that_another_process_holds_is_named() {
     let (events, _) = fetch_on(&alice, &connection, ReceiveOptions::default()).await;
     assert!(texts(&events).is_empty());
 }
+
+/// A relay that was restored from a backup has signed prekeys of then and none for one time: a device publishes all anew.
+#[tokio::test]
+async fn a_device_supplies_a_restored_relay_anew() {
+    let mut world = World::new().await;
+    let bob = world.register("bob").await;
+    let device = bob.whoami().unwrap().address;
+    let before = world.relay().store().last_resort_bundle(device).await.unwrap();
+    world.stop_relay().await;
+    let (data, backup) = (world.home("relay"), world.home("backup"));
+    kuvert_relay::backup::create(&data, &backup, 0).unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    kuvert_relay::backup::restore(&backup, &data).unwrap();
+    world.start_relay().await;
+    let counts = world.relay().store().count_prekeys(device).await.unwrap();
+    assert_eq!((counts.one_time, counts.one_time_kem), (0, 0));
+    fetch(&bob).await;
+    let counts = world.relay().store().count_prekeys(device).await.unwrap();
+    assert_eq!((counts.one_time, counts.one_time_kem), (100, 100));
+    let after = world.relay().store().last_resort_bundle(device).await.unwrap();
+    assert!(after.signed.id > before.signed.id && after.kem.id > before.kem.id);
+}

@@ -161,5 +161,6 @@ fn account(n: u8) -> NewAccount {
             signing_key: DeviceSigningKey::from_bytes([n; 32]),
             certificate: vec![n; 245].into(),
         },
+        invitation: None,
     }
 }

@@ -19,6 +19,7 @@ use kuvert_relay::command::authenticate::{self, Proof};
 use kuvert_relay::command::{self, Caller, Refusal, register};
 use kuvert_relay::config::{Limits, Registration};
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
+use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
 use kuvert_relay::retention;
 use kuvert_relay::service::Service;
@@ -137,6 +138,7 @@ impl World {
             store: Arc::clone(&store),
             wakeups: Arc::new(LocalWakeUps::default()),
             observer: Arc::new(Blind),
+            metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
             clock: as_clock,
             registration: Registration::Open,
@@ -356,6 +358,7 @@ fn device(store: &dyn Store, n: u8) -> Device {
             signing_key: secrets.signing_key(),
             certificate: certificate.encode().to_vec().into(),
         },
+        invitation: None,
     };
     store.register(new).wait().unwrap();
     Device { secrets, address }

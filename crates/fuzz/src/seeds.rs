@@ -202,6 +202,7 @@ fn registration() -> Request {
         name: Some("carol".to_owned()),
         phone: None,
         signature: new.local.secrets().sign_authentication(&statement).as_bytes().to_vec().into(),
+        invitation: None,
     })
 }
 

@@ -1,11 +1,11 @@
-//! What an operator may set, with its defaults: read from a TOML file, changed by flags and environment in
-//! [`crate::program`], or filled in by a program that embeds the relay.
+//! What an operator may set, with its defaults: read from a TOML file and the environment ([`source`]), changed by flags
+//! in [`crate::program`], or filled in by a program that embeds the relay.
 
-use std::collections::BTreeSet;
-use std::fs;
+pub mod source;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kuvert_types::limits::MAX_RETENTION_DAYS;
@@ -41,6 +41,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// What is logged.
     pub log: Log,
+    /// Metrics and health.
+    pub monitoring: Monitoring,
     /// What clients may ask for.
     pub limits: Limits,
 }
@@ -58,6 +60,7 @@ impl Default for Config {
             drain_seconds: 5,
             tls: None,
             log: Log::default(),
+            monitoring: Monitoring::default(),
             limits: Limits::default(),
         }
     }
@@ -69,6 +72,8 @@ impl Default for Config {
 pub enum Registration {
     /// Everybody.
     Open,
+    /// Whoever has an invitation of the operator's.
+    Invitation,
     /// Nobody new.
     Closed,
 }
@@ -110,6 +115,24 @@ pub enum LogLevel {
     Debug,
     /// And every command.
     Trace,
+}
+
+/// Metrics and health, over HTTP without any protection of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Monitoring {
+    /// TCP address to listen on; none: no monitoring. Port 0 picks a free one.
+    pub listen: Option<SocketAddr>,
+    /// Whether that may be an address that other machines reach.
+    pub any_address: bool,
+    /// Below so many MiB of free disk space the relay says that it is not ready.
+    pub ready_free_mib: u32,
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        Self { listen: None, any_address: false, ready_free_mib: 256 }
+    }
 }
 
 /// Bounds on what clients may ask for. Each is enforced with an error that says so.
@@ -177,15 +200,28 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that means nothing.
-    #[error("{}: unknown key `{key}`{}", path.display(), suggestion.as_deref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default())]
+    #[error("{origin}: unknown key `{key}`{}", suggestion.as_deref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default())]
     UnknownKey {
-        /// Which file.
-        path: PathBuf,
-        /// The key, with its table before it.
+        /// Which file, or the environment.
+        origin: String,
+        /// The key with its table before it, or the variable.
         key: String,
-        /// The known key that looks most like it.
+        /// The known one that looks most like it.
         suggestion: Option<String>,
     },
+    /// A variable's value cannot be read.
+    #[error("{variable}: {reason}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Others could read the metrics.
+    #[error(
+        "monitoring.listen = \"{0}\" can be reached from other machines, and nothing protects it: listen on 127.0.0.1, or set monitoring.any_address = true if a firewall does"
+    )]
+    Monitoring(SocketAddr),
     /// Longer than the relay promises anybody.
     #[error(
         "a retention of {0} days is not possible: undelivered mail is kept for 1 to {MAX_RETENTION_DAYS} days, never longer"
@@ -203,30 +239,6 @@ impl Config {
     /// The defaults, with a data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self { data: data.into(), ..Self::default() }
-    }
-
-    /// Reads a file. Keys that it does not name have their defaults.
-    ///
-    /// # Errors
-    /// The file cannot be read, is not TOML, holds an unknown key or a value of the wrong kind. Values are not judged
-    /// yet: see [`check`](Self::check).
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Self::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let syntax = |error: toml::de::Error| ConfigError::Syntax { path: path.into(), reason: error.to_string() };
-        let table: toml::Table = toml::from_str(text).map_err(syntax)?;
-        let mut keys = BTreeSet::new();
-        collect_keys(&table, "", &mut keys);
-        let known = known_keys();
-        if let Some(key) = keys.into_iter().find(|key| !known.contains(key)) {
-            let suggestion = nearest(&key, &known);
-            return Err(ConfigError::UnknownKey { path: path.into(), key, suggestion });
-        }
-        // From the text once more, so that errors name line and column.
-        toml::from_str(text).map_err(syntax)
     }
 
     /// Refuses values that break a rule.
@@ -249,6 +261,12 @@ impl Config {
                 return Err(ConfigError::Rate(name));
             }
         }
+        if let Some(listen) = self.monitoring.listen
+            && !listen.ip().is_loopback()
+            && !self.monitoring.any_address
+        {
+            return Err(ConfigError::Monitoring(listen));
+        }
         for (name, value) in
             [("connections", limits.connections), ("connections_per_address", limits.connections_per_address)]
         {
@@ -265,99 +283,9 @@ impl Config {
     }
 }
 
-/// `table.key` for every key, tables included.
-fn collect_keys(table: &toml::Table, prefix: &str, into: &mut BTreeSet<String>) {
-    for (key, value) in table {
-        let name = format!("{prefix}{key}");
-        if let toml::Value::Table(inner) = value {
-            collect_keys(inner, &format!("{name}."), into);
-        }
-        into.insert(name);
-    }
-}
-
-/// The default file names every key, the optional ones behind a `#` that has no space after it.
-fn known_keys() -> BTreeSet<String> {
-    let uncommented: String = DEFAULT_FILE
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if !key.starts_with(' ') => key,
-            _ => line,
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    let mut keys = BTreeSet::new();
-    // A default file that is not TOML would know no keys; a test reads it.
-    collect_keys(&toml::from_str(&uncommented).unwrap_or_default(), "", &mut keys);
-    keys
-}
-
-/// The known key that looks most like `key`, if any does.
-fn nearest(key: &str, known: &BTreeSet<String>) -> Option<String> {
-    let last = |key: &str| key.rsplit('.').next().map(str::to_owned).unwrap_or_default();
-    known
-        .iter()
-        .map(|candidate| {
-            let whole = strsim::normalized_damerau_levenshtein(key, candidate);
-            // A key in the wrong table is still the same word.
-            let word = strsim::normalized_damerau_levenshtein(&last(key), &last(candidate)) * 0.95;
-            (whole.max(word), candidate)
-        })
-        .filter(|(likeness, _)| *likeness > 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("relay.toml"))
-    }
-
-    #[test]
-    fn the_default_file_says_what_the_defaults_are() {
-        assert_eq!(parse(DEFAULT_FILE).unwrap(), Config::default());
-        assert_eq!(parse("").unwrap(), Config::default());
-        for key in ["public_host", "tls.certificate", "tls.key", "limits.bundles_per_device.burst", "ready_file"] {
-            assert!(known_keys().contains(key), "{key}");
-        }
-    }
-
-    #[test]
-    fn every_key_of_the_default_file_is_read() {
-        let all: String = DEFAULT_FILE
-            .lines()
-            .map(|l| l.strip_prefix("#").filter(|k| !k.starts_with(' ')).unwrap_or(l))
-            .flat_map(|l| [l, "\n"])
-            .collect();
-        let config = parse(&all).unwrap();
-        assert!(config.tls.is_some() && config.public_host.is_some() && config.ready_file.is_some());
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_the_nearest_name() {
-        for (text, meant) in [
-            ("retention = 3", Some("retention_days")),
-            ("[limits]\nconections = 3", Some("limits.connections")),
-            ("connections_per_adress = 3", Some("limits.connections_per_address")),
-            ("[log]\njsno = true", Some("log.json")),
-            ("zzzzqqq = 1", None),
-        ] {
-            match parse(text) {
-                Err(ConfigError::UnknownKey { suggestion, .. }) => assert_eq!(suggestion.as_deref(), meant, "{text}"),
-                other => panic!("{text}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn values_of_the_wrong_kind_are_refused_with_their_place() {
-        let error = parse("observe = true\nlisten = 7").unwrap_err().to_string();
-        assert!(error.contains("line 2"), "{error}");
-        assert!(parse("registration = \"maybe\"").unwrap_err().to_string().contains("open"));
-    }
 
     #[test]
     fn retention_is_at_most_thirty_days() {
@@ -368,5 +296,20 @@ mod tests {
         let mut config = Config::new("data");
         config.limits.lookups_per_device.burst = 0;
         assert!(matches!(config.check(), Err(ConfigError::Rate("lookups_per_device"))));
+    }
+
+    #[test]
+    fn only_this_machine_sees_the_metrics_unless_told_otherwise() {
+        for (listen, any_address, good) in [
+            ("127.0.0.1:9464", false, true),
+            ("[::1]:9464", false, true),
+            ("0.0.0.0:9464", false, false),
+            ("192.0.2.7:9464", false, false),
+            ("192.0.2.7:9464", true, true),
+        ] {
+            let monitoring = Monitoring { listen: Some(listen.parse().unwrap()), any_address, ..Monitoring::default() };
+            let config = Config { monitoring, ..Config::new("data") };
+            assert_eq!(config.check().is_ok(), good, "{listen}");
+        }
     }
 }

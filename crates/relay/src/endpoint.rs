@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::connection::close::Close;
 use crate::connection::serve;
-use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, RETRY_ABOVE_HANDSHAKES};
+use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RETRY_ABOVE_HANDSHAKES};
+use crate::metrics::{Metrics, Turned};
 use crate::service::Service;
 
 /// A client that is silent for this long is gone. Clients send a keep-alive about every 25 s: each costs the relay some
@@ -71,7 +72,7 @@ pub enum ListenError {
 /// # Errors
 /// See [`ListenError`].
 pub fn listen(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, ListenError> {
-    let crypto = QuicServerConfig::try_from(tls)?;
+    let server = server(tls)?;
     let refuse = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse(address),
         io::ErrorKind::PermissionDenied => ListenError::Denied(address),
@@ -79,8 +80,7 @@ pub fn listen(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint
         _ => ListenError::Io { address, error },
     };
     let socket = bind(address).map_err(refuse)?;
-    Endpoint::new(EndpointConfig::default(), Some(server(crypto)), socket, Arc::new(quinn::TokioRuntime))
-        .map_err(refuse)
+    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(quinn::TokioRuntime)).map_err(refuse)
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
@@ -95,7 +95,12 @@ fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-fn server(crypto: QuicServerConfig) -> ServerConfig {
+/// What the relay does with new connections: this certificate, these bounds.
+///
+/// # Errors
+/// The TLS settings do not suit QUIC.
+pub fn server(tls: rustls::ServerConfig) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let crypto = QuicServerConfig::try_from(tls)?;
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))
@@ -112,7 +117,7 @@ fn server(crypto: QuicServerConfig) -> ServerConfig {
         .max_incoming(MAX_HANDSHAKES)
         .incoming_buffer_size(INCOMING_BUFFER_BYTES)
         .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_HANDSHAKES as u64);
-    config
+    Ok(config)
 }
 
 /// Accepts connections until the relay stops, then waits for those that are open.
@@ -128,7 +133,7 @@ pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<Connec
             Some(_) = connections.join_next() => {}
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if let Some(incoming) = admit(incoming, &count, connections.len()) {
+                if let Some(incoming) = admit(incoming, &count, connections.len(), &service.metrics) {
                     connections.spawn(handshake(incoming, Arc::clone(&service), Arc::clone(&count)));
                 }
             }
@@ -147,14 +152,16 @@ pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<Connec
 
 /// Turns peers away before they cost a handshake: those without a place, and under load those that have not shown that
 /// they receive at the address that they send from (QUIC Retry).
-fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize) -> Option<Incoming> {
+fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, metrics: &Metrics) -> Option<Incoming> {
     let open = count.open();
     let handshakes = tasks.saturating_sub(open);
     if open >= count.max() || handshakes >= MAX_HANDSHAKES {
+        metrics.turned_away(Turned::Full);
         incoming.refuse();
         return None;
     }
     if !incoming.remote_address_validated() && (handshakes >= RETRY_ABOVE_HANDSHAKES || open * 4 > count.max() * 3) {
+        metrics.turned_away(Turned::Retry);
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }
@@ -165,12 +172,17 @@ fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize) -> Option<In
 
 async fn handshake(incoming: Incoming, service: Arc<Service>, count: Arc<ConnectionCount>) {
     let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await else {
+        service.metrics.turned_away(Turned::Handshake);
         tracing::debug!("a handshake failed");
         return;
     };
     match count.enter(connection.remote_address().ip()) {
         Ok(_place) => serve(service, connection).await,
         Err(reason) => {
+            service.metrics.turned_away(match reason {
+                NoPlace::Full => Turned::Full,
+                NoPlace::AddressFull => Turned::AddressFull,
+            });
             tracing::debug!(?reason, "no place for a connection");
             Close::FULL.close(&connection);
         }

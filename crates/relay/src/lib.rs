@@ -5,32 +5,40 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`program`] | the program `kuvert-relay`: `serve`, `inspect`, `config` |
+//! | [`program`] | the program `kuvert-relay`: `serve`, `inspect`, `invite`, `backup`, `restore`, `config` |
 //! | [`config`] | what an operator may set |
 //! | [`relay`] | [`start`] to [`RunningRelay::shutdown`] |
 //! | [`tls`] | certificate, fingerprint, post-quantum key exchange |
 //! | [`endpoint`] | the QUIC endpoint: who gets a connection |
 //! | [`connection`] | one client: greeting, reading, writing, delivery |
 //! | [`command`] | what a client can ask for, a file per command |
+//! | [`invitation`] | codes with which people register where not everybody may |
 //! | [`limits`] | how much of it |
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
 //! | [`wakeup`] | who is told that mail has come |
 //! | [`retention`] | deleting what nobody fetched in time |
+//! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
 //! | [`registry`] | every field that can be stored: what it is, what for, how long |
+//! | [`metrics`] | what the relay counts about itself |
+//! | [`monitoring`] | metrics and health over HTTP |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`clock`] | what time it is |
 //! | [`service`] | what every connection shares |
 
+pub mod backup;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod connection;
 pub mod endpoint;
+pub mod invitation;
 pub mod limits;
 pub mod logging;
 pub mod mailbox;
+pub mod metrics;
+pub mod monitoring;
 pub mod observe;
 pub mod program;
 pub mod registry;

@@ -1,11 +1,13 @@
 //! A relay from start to stop. The program does this; tests and other programs can, too.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_types::RelayUrl;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -14,6 +16,8 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{self, ListenError};
 use crate::limits::{ConnectionCount, Limiter};
+use crate::metrics::Metrics;
+use crate::monitoring::{self, Monitor};
 use crate::observe::database::{Database, ObserveError};
 use crate::observe::{Blind, Observer};
 use crate::retention;
@@ -25,6 +29,9 @@ use crate::wakeup::LocalWakeUps;
 
 /// Name of the observation database within the data directory.
 pub const OBSERVE_FILE: &str = "observe.db";
+
+/// Name of the file within the data directory that tells how it was served last.
+pub const SERVING_FILE: &str = "serving.toml";
 
 /// How long a stopping relay waits for its last tasks.
 const LAST_TASKS: Duration = Duration::from_secs(5);
@@ -47,6 +54,14 @@ pub enum StartError {
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// No monitoring.
+    #[error("cannot listen on {address} for monitoring: {error}. Choose another monitoring.listen, or remove it.")]
+    Monitoring {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// No observation database.
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -90,18 +105,17 @@ pub async fn start_on(
     store: Arc<dyn Store>,
 ) -> Result<RunningRelay, StartError> {
     config.check()?;
-    let identity = match &config.tls {
-        Some(files) => Identity::from_files(&files.certificate, &files.key)?,
-        None => Identity::load_or_make(&config.data)?,
-    };
+    let identity = Identity::of(&config)?;
     let observer: Arc<dyn Observer> =
         if config.observe { Arc::new(Database::open(&config.data.join(OBSERVE_FILE))?) } else { Arc::new(Blind) };
     let (stop, stopping) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
+    let metrics = Arc::new(Metrics::new());
     let service = Arc::new(Service {
         store: Arc::clone(&store),
         wakeups: Arc::new(LocalWakeUps::default()),
         observer: Arc::clone(&observer),
+        metrics,
         limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
         clock,
         registration: config.registration,
@@ -115,15 +129,18 @@ pub async fn start_on(
     let local = endpoint.local_addr().map_err(|error| ListenError::Io { address: config.listen, error })?;
     let address = address(&config, local, identity.fingerprint())?;
     let count = ConnectionCount::new(&config.limits);
+    let monitoring = Monitoring::start(&config, &service, &count).await?;
     let drain = Duration::from_secs(config.drain_seconds.into());
-    let accepting = tokio::spawn(endpoint::accept(endpoint, Arc::clone(&service), Arc::clone(&count), drain));
+    let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), Arc::clone(&service), Arc::clone(&count), drain));
     let expiring = tokio::spawn(retention::run(Arc::clone(&service), config.retention_days));
     tracing::info!(retention_days = config.retention_days, observe = config.observe, "serving");
     let tasks = [accepting, expiring];
     Ok(RunningRelay {
         address,
         local,
-        retention_days: config.retention_days,
+        config,
+        endpoint,
+        monitoring,
         service,
         store,
         observer,
@@ -132,6 +149,41 @@ pub async fn start_on(
         ended,
         tasks,
     })
+}
+
+/// The task that answers whoever watches.
+struct Monitoring {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Monitoring {
+    async fn start(
+        config: &Config,
+        service: &Service,
+        count: &Arc<ConnectionCount>,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(address) = config.monitoring.listen else { return Ok(None) };
+        let refuse = |error| StartError::Monitoring { address, error };
+        let listener = TcpListener::bind(address).await.map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        let monitor = Monitor {
+            metrics: Arc::clone(&service.metrics),
+            store: Arc::clone(&service.store),
+            count: Arc::clone(count),
+            stopping: service.stopping.clone(),
+            data: config.data.clone(),
+            ready_free_bytes: u64::from(config.monitoring.ready_free_mib) << 20,
+        };
+        Ok(Some(Self { address, task: tokio::spawn(monitoring::serve(listener, Arc::new(monitor))) }))
+    }
+
+    /// The store is released when this returns.
+    async fn stop(self) {
+        self.task.abort();
+        // The error is the abortion.
+        let _ = self.task.await;
+    }
 }
 
 /// Where clients find the relay.
@@ -173,7 +225,9 @@ fn usable(listening: IpAddr) -> IpAddr {
 pub struct RunningRelay {
     address: RelayUrl,
     local: SocketAddr,
-    retention_days: u32,
+    config: Config,
+    endpoint: quinn::Endpoint,
+    monitoring: Option<Monitoring>,
     service: Arc<Service>,
     store: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
@@ -200,6 +254,24 @@ impl RunningRelay {
         self.local
     }
 
+    /// Where metrics and health are, if anywhere.
+    pub fn monitoring_address(&self) -> Option<SocketAddr> {
+        self.monitoring.as_ref().map(|monitoring| monitoring.address)
+    }
+
+    /// Reads the certificate's files again. Connections from now on get the new certificate; those that are open stay.
+    ///
+    /// # Errors
+    /// The files cannot be used, or are for another key than clients pin ([`TlsError::OtherKey`]). The relay goes on with
+    /// what it had.
+    pub fn reload_certificate(&self) -> Result<(), StartError> {
+        let identity = Identity::of(&self.config)?;
+        identity.must_be(&self.address.fingerprint)?;
+        let server = endpoint::server(identity.server_config()?).map_err(ListenError::from)?;
+        self.endpoint.set_server_config(Some(server));
+        Ok(())
+    }
+
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
         self.count.open()
@@ -215,18 +287,21 @@ impl RunningRelay {
     /// # Errors
     /// Those of the store.
     pub async fn expire(&self) -> Result<u64, StoreError> {
-        retention::expire(&self.service, self.retention_days).await
+        retention::expire(&self.service, self.config.retention_days).await
     }
 
     /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.
     pub async fn shutdown(self) {
-        let Self { service, store, observer, stop, mut ended, tasks, .. } = self;
+        let Self { service, store, observer, monitoring, stop, mut ended, tasks, .. } = self;
         // An error means that nobody listens any more.
         let _ = stop.send(true);
         for task in tasks {
             if task.await.is_err() {
                 tracing::error!("a task of the relay failed");
             }
+        }
+        if let Some(monitoring) = monitoring {
+            monitoring.stop().await;
         }
         drop(service);
         if timeout(LAST_TASKS, ended.recv()).await.is_err() {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::Registration;
 use crate::limits::Limiter;
+use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::store::Store;
 use crate::wakeup::WakeUps;
@@ -20,6 +21,8 @@ pub struct Service {
     pub wakeups: Arc<dyn WakeUps>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Who asks for too much.
@@ -39,8 +42,9 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// Tells the observer.
+    /// Counts, and tells the observer.
     pub fn observe(&self, event: Event) {
+        self.metrics.count(&event);
         self.observer.see(self.clock.now_ms(), event);
     }
 

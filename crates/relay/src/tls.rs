@@ -16,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use sha2::{Digest, Sha256};
 
+use crate::config::Config;
+
 /// The relay's certificate chain and key.
 #[derive(Debug)]
 pub struct Identity {
@@ -59,6 +61,14 @@ pub enum TlsError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Clients would take the relay for another one.
+    #[error(
+        "the certificate is for another key than the one that clients of this relay pin: they would refuse it. Renew it for the same key ({hint})"
+    )]
+    OtherKey {
+        /// How, or what else can be done.
+        hint: &'static str,
+    },
     /// The TLS library refuses certificate or key.
     #[error("the TLS library refuses the certificate or its key ({0}). Check that the two belong together.")]
     Refused(#[from] rustls::Error),
@@ -68,6 +78,28 @@ pub enum TlsError {
 }
 
 impl Identity {
+    /// The operator's own files where the configuration names some, else the self-made identity.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn of(config: &Config) -> Result<Self, TlsError> {
+        match &config.tls {
+            Some(files) => Self::from_files(&files.certificate, &files.key),
+            None => Self::load_or_make(&config.data),
+        }
+    }
+
+    /// Refuses a key that clients do not know.
+    ///
+    /// # Errors
+    /// [`TlsError::OtherKey`]
+    pub fn must_be(&self, fingerprint: &[u8; 32]) -> Result<(), TlsError> {
+        if self.fingerprint == *fingerprint {
+            return Ok(());
+        }
+        Err(TlsError::OtherKey { hint: "certbot: --reuse-key; docs/OPERATING.md, \"Certificates\"" })
+    }
+
     /// The self-made identity in `DATA/tls/`, made now if there is none.
     ///
     /// # Errors

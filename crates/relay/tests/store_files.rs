@@ -38,6 +38,7 @@ fn account(n: u8, name: Option<String>) -> NewAccount {
             signing_key: DeviceSigningKey::from_bytes([n; 32]),
             certificate: Bytes::from_static(&[2; 245]),
         },
+        invitation: None,
     }
 }
 

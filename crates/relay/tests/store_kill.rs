@@ -69,6 +69,7 @@ fn work(directory: &Path, round: u32) -> ! {
                 signing_key: DeviceSigningKey::from_bytes([n; 32]),
                 certificate: Bytes::from_static(&[2; 245]),
             },
+            invitation: None,
         };
         match store.register(account).wait() {
             Ok(()) | Err(RegisterError::AccountExists) => {}

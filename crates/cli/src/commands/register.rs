@@ -11,7 +11,7 @@ use crate::output::record::Record;
 /// Makes an account and registers it.
 pub async fn run(args: Register, options: &Options) -> Result<(), Failure> {
     let relay: RelayUrl = args.relay.parse().map_err(kuvert_client::Error::RelayUrlInvalid)?;
-    let profile = Profile { name: args.name, phone: args.phone };
+    let profile = Profile { name: args.name, phone: args.phone, invitation: args.invitation };
     let client = Client::register(&options.home()?, relay, profile, client_options(None)).await?;
     let whoami = client.whoami()?;
     options.output.print(&Record::Registered {

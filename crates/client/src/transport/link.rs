@@ -357,6 +357,8 @@ impl Refusal {
             Code::UnsupportedVersion => Error::VersionUnsupported,
             Code::NotAuthenticated | Code::AuthenticationFailed => Error::AuthenticationFailed,
             Code::RegistrationClosed => Error::RegistrationClosed,
+            Code::InvitationNeeded => Error::InvitationNeeded,
+            Code::InvitationRefused => Error::InvitationRefused,
             Code::Limited => Error::Limited { seconds: self.retry_after.as_millis().div_ceil(1000) as u64 },
             Code::Unavailable => Error::RelayUnavailable { detail: self.message },
             other => Error::RelayRefused { code: other.as_str_name(), detail: self.message },

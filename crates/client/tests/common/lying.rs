@@ -6,9 +6,9 @@ use kuvert_client::{AccountId, Address};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
-    Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
-    SubmitError, Submitted, TakeBundleError, Totals, Waiting,
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
+    NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store,
+    StoreError, SubmitError, Submitted, TakeBundleError, Totals, Waiting,
 };
 
 type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
@@ -98,6 +98,10 @@ impl Store for LyingStore {
         self.inner.register(account)
     }
 
+    fn add_invitation(&self, invitation: NewInvitation) -> Pending<(), StoreError> {
+        self.inner.add_invitation(invitation)
+    }
+
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
         // The memory store answers at once.
         let (reply, pending) = Pending::channel();
@@ -133,6 +137,10 @@ impl Store for LyingStore {
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
         self.inner.count_prekeys(device)
+    }
+
+    fn glance(&self) -> Pending<Glance, StoreError> {
+        self.inner.glance()
     }
 
     fn totals(&self) -> Pending<Totals, StoreError> {

@@ -93,7 +93,7 @@ impl World {
     }
 
     pub async fn register(&self, name: &str) -> Client {
-        let profile = Profile { name: Some(name.to_owned()), phone: None };
+        let profile = Profile { name: Some(name.to_owned()), phone: None, invitation: None };
         Client::register(&self.home(name), self.url.clone(), profile, self.options()).await.unwrap()
     }
 

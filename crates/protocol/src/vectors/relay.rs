@@ -159,11 +159,20 @@ fn frames(cases: &mut Vec<Case>) {
             ciphertext: vec![9; 200].into(),
         }),
     };
+    let register = v1::Register {
+        certificate: vec![1; 245].into(),
+        device_list: vec![2; 130].into(),
+        name: Some("alice".into()),
+        phone: None,
+        signature: vec![3; 64].into(),
+        invitation: Some("abcdefghijklmnopqrstuvwxyz".into()),
+    };
     for (name, request, body) in [
         ("hello", 1, Body::Hello(v1::Hello { version: kuvert_wire::VERSION })),
         ("attach", 2, Body::Attach(v1::Attach {})),
         ("acknowledge", 300, Body::Acknowledge(v1::Acknowledge { up_to: 1 << 40 })),
         ("submit", 3, Body::Submit(submit)),
+        ("register", 4, Body::Register(register)),
     ] {
         let message = v1::ClientFrame { request, body: Some(body) };
         let mut out = BytesMut::new();

@@ -54,6 +54,7 @@ pub struct Caller {
 
 /// Does what an authenticated device asks for. `attach` and acknowledgements concern the connection's own delivery.
 pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -> Answer {
+    let name = name(&request);
     let answer = match request {
         Request::Submit(request) => submit::run(caller, request),
         Request::Attach(v) => attach::run(caller, delivery, v),
@@ -69,5 +70,32 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
             "this connection is authenticated already; open another one to be somebody else",
         )),
     };
-    answer.unwrap_or_else(|refusal| Box::pin(std::future::ready(Err(refusal))))
+    let service = Arc::clone(&caller.service);
+    let asked = service.clock.elapsed();
+    Box::pin(async move {
+        let answer = match answer {
+            Ok(answer) => answer.await,
+            Err(refusal) => Err(refusal),
+        };
+        service.metrics.answered(name, service.clock.elapsed().saturating_sub(asked), &answer);
+        answer
+    })
+}
+
+/// As metrics name it.
+const fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Hello(_) => "hello",
+        Request::Authenticate(_) => "authenticate",
+        Request::Register(_) => "register",
+        Request::Submit(_) => "submit",
+        Request::Attach(_) => "attach",
+        Request::Acknowledge(_) => "acknowledge",
+        Request::AcknowledgeExpired(_) => "acknowledge_expired",
+        Request::PublishPrekeys(_) => "publish_prekeys",
+        Request::CountPrekeys(_) => "count_prekeys",
+        Request::TakeBundles(_) => "take_bundles",
+        Request::GetAccount(_) => "get_account",
+        Request::PublishDeviceList(_) => "publish_device_list",
+    }
 }

@@ -15,6 +15,7 @@ use super::Refusal;
 use super::authenticate::{Proof, authenticated};
 use super::refusal::{Code, invalid};
 use crate::config::Registration;
+use crate::invitation;
 use crate::observe::{ConnectionNumber, Event};
 use crate::service::Service;
 use crate::store::{NewAccount, NewDevice, NumberedDeviceList, RegisterError};
@@ -22,7 +23,7 @@ use crate::store::{NewAccount, NewDevice, NumberedDeviceList, RegisterError};
 /// Checks everything that the request claims, and stores the account.
 ///
 /// # Errors
-/// `REGISTRATION_CLOSED`, `LIMITED`, `INVALID`, `AUTHENTICATION_FAILED`, `NAME_TAKEN`, `ACCOUNT_EXISTS`, and what the
+/// `REGISTRATION_CLOSED`, `INVITATION_NEEDED`, `INVITATION_REFUSED`, `LIMITED`, `INVALID`, `AUTHENTICATION_FAILED`, `NAME_TAKEN`, `ACCOUNT_EXISTS`, and what the
 /// store can say.
 pub async fn run(
     service: &Service,
@@ -31,15 +32,25 @@ pub async fn run(
     proof: &Proof,
     request: v1::Register,
 ) -> Result<(Address, Response), Refusal> {
-    if service.registration == Registration::Closed {
-        return Err(Refusal::new(
-            Code::RegistrationClosed,
-            "this relay registers nobody new; ask its operator, or choose another relay",
-        ));
-    }
+    let invitation = match (service.registration, request.invitation.as_deref()) {
+        (Registration::Open, _) => None,
+        (Registration::Invitation, Some(code)) => Some(invitation::hash(code).ok_or_else(not_invited)?),
+        (Registration::Invitation, None) => {
+            return Err(Refusal::new(
+                Code::InvitationNeeded,
+                "this relay registers invited people only; ask its operator for an invitation",
+            ));
+        }
+        (Registration::Closed, _) => {
+            return Err(Refusal::new(
+                Code::RegistrationClosed,
+                "this relay registers nobody new; ask its operator, or choose another relay",
+            ));
+        }
+    };
     service.limiter.registration(from).map_err(|wait| Refusal::limited("registrations from this address", wait))?;
 
-    let new = check(proof, &request, service.clock.now_ms())?;
+    let new = NewAccount { invitation, ..check(proof, &request, service.clock.now_ms())? };
     let device = Address { account: new.account, device: new.device.device };
     let (name, phone) = (new.name.clone(), new.phone.clone());
     service.store.register(new).await.map_err(|error| match error {
@@ -48,6 +59,7 @@ pub async fn run(
             "this account is registered already; authenticate instead of registering again",
         ),
         RegisterError::NameTaken => Refusal::new(Code::NameTaken, "this name is taken; choose another one"),
+        RegisterError::Invitation => not_invited(),
         RegisterError::Store(error) => error.into(),
     })?;
     service.observe(Event::Registered { connection, device, name, phone });
@@ -93,7 +105,16 @@ fn check(proof: &Proof, request: &v1::Register, now: u64) -> Result<NewAccount, 
             signing_key: certificate.signing_key(),
             certificate: Bytes::copy_from_slice(&certificate.encode()),
         },
+        invitation: None,
     })
+}
+
+/// The same words whatever is wrong with it: nobody learns which codes were good once.
+fn not_invited() -> Refusal {
+    Refusal::new(
+        Code::InvitationRefused,
+        "this invitation is misspelt, used up or too old; ask the relay's operator for another one",
+    )
 }
 
 /// The list of a new account names its one device and no other: a device that the relay does not know could not be

@@ -81,13 +81,18 @@ impl Challenged {
         connection: &quinn::Connection,
         number: ConnectionNumber,
     ) -> Result<Outcome, Fatal> {
-        let result = match frame.body {
-            Some(Request::Authenticate(request)) => authenticate::run(service, number, &self.proof, request).await,
+        let asked = service.clock.elapsed();
+        let (name, result) = match frame.body {
+            Some(Request::Authenticate(request)) => {
+                ("authenticate", authenticate::run(service, number, &self.proof, request).await)
+            }
             Some(Request::Register(request)) => {
-                register::run(service, number, connection.remote_address().ip(), &self.proof, request).await
+                let from = connection.remote_address().ip();
+                ("register", register::run(service, number, from, &self.proof, request).await)
             }
             _ => return Err(Fatal::protocol(frame.request, not_authenticated("authenticate or register first"))),
         };
+        service.metrics.answered(name, service.clock.elapsed().saturating_sub(asked), &result);
         match result {
             Ok((device, response)) => Ok(Outcome::Authenticated(device, response)),
             Err(refusal) if self.attempts + 1 >= AUTHENTICATION_ATTEMPTS => {

@@ -1,5 +1,5 @@
 //! The command line as given. What is not given comes from the environment, the configuration file, the defaults, in that
-//! order.
+//! order: [`crate::config::source`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,13 +32,94 @@ pub enum Command {
     Serve(Serve),
     /// Prints everything that a relay holds, also while it runs.
     Inspect(Inspect),
-    /// Prints a configuration file with every key, explained.
-    Config,
+    /// Backs a relay up into a new directory, also while it runs.
+    Backup(Backup),
+    /// Makes a data directory from a backup.
+    Restore(Restore),
+    /// Invitations, for a relay with registration = "invitation"; also while it runs.
+    Invite {
+        /// What about them.
+        #[command(subcommand)]
+        command: Invite,
+    },
+    /// The configuration: prints a file with every key, explained; checks one.
+    Config {
+        /// What about it; without it the default file is printed.
+        #[command(subcommand)]
+        command: Option<Config>,
+    },
     /// Prints what is told about data, from the registry of all that a relay can store.
     Registry(Registry),
 }
 
-/// `serve`
+/// `backup`
+#[derive(clap::Args, Debug)]
+pub struct Backup {
+    /// The relay's data directory [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+    /// The directory to make. It holds the relay's key, and mail in the sealed form that waits for its recipients.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// `restore`
+#[derive(clap::Args, Debug)]
+pub struct Restore {
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The data directory to make: new or empty [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `invite …`
+#[derive(Subcommand, Debug)]
+pub enum Invite {
+    /// Makes an invitation and prints its code, this once.
+    Create {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// How many accounts can be made with it.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        uses: u32,
+        /// For how long.
+        #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
+    /// Lists the invitations that are good, without their codes.
+    List {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// Takes an invitation back.
+    Revoke {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// Its code, or its name in the list.
+        #[arg(value_name = "CODE|NAME")]
+        code: String,
+    },
+}
+
+/// `config …`
+#[derive(Subcommand, Debug)]
+pub enum Config {
+    /// Prints a configuration file with every key and its default, explained.
+    Default,
+    /// Says what is wrong with a configuration, the environment included; starts nothing.
+    Check {
+        /// The file.
+        #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_CONFIG")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `serve`. Every key of the configuration also has a variable KUVERT_RELAY_…: see the command `config`.
 #[derive(clap::Args, Debug, Default)]
 pub struct Serve {
     /// A configuration file; see the command `config`.
@@ -46,28 +127,33 @@ pub struct Serve {
     pub config: Option<PathBuf>,
 
     /// UDP address to listen on; port 0 picks a free one [default: 127.0.0.1:4433].
-    #[arg(long, value_name = "ADDR:PORT", env = "KUVERT_RELAY_LISTEN")]
+    #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
 
     /// Host name or IP address that clients should use, where it is not the one listened on.
-    #[arg(long, value_name = "NAME", env = "KUVERT_RELAY_PUBLIC_HOST")]
+    #[arg(long, value_name = "NAME")]
     pub public_host: Option<String>,
 
     /// The directory that holds all that the relay keeps [default: kuvert-relay in the user's data directory].
-    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
     /// Writes the relay's address to this file once it is ready.
-    #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_READY_FILE")]
+    #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 
     /// Days that undelivered envelopes are kept, 1 to 30 [default: 30].
-    #[arg(long, value_name = "DAYS", env = "KUVERT_RELAY_RETENTION")]
+    #[arg(long, value_name = "DAYS")]
     pub retention: Option<u32>,
 
     /// Records everything that the relay learns in observe.db in the data directory.
-    #[arg(long, env = "KUVERT_RELAY_OBSERVE")]
+    #[arg(long)]
     pub observe: bool,
+
+    /// Serves although the key is not the one that this directory was served with before: clients that know the relay by
+    /// its old address are locked out until they have the new one.
+    #[arg(long)]
+    pub new_key: bool,
 
     /// Moves the relay's clock, for demonstrations and drills: 2678400 is day 31.
     #[arg(

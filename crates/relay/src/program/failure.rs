@@ -66,7 +66,8 @@ impl From<ConfigError> for Failure {
             ConfigError::Syntax { .. } => "config-syntax",
             ConfigError::UnknownKey { .. } => "config-unknown-key",
             ConfigError::Retention(_) => "retention-too-long",
-            ConfigError::Rate(_) | ConfigError::Zero(_) => "config-value",
+            ConfigError::Monitoring(_) => "monitoring-exposed",
+            ConfigError::Variable { .. } | ConfigError::Rate(_) | ConfigError::Zero(_) => "config-value",
         };
         Self { code, message: error.to_string(), usage: true }
     }
@@ -79,6 +80,7 @@ impl From<OpenError> for Failure {
             OpenError::Foreign(_) => "data-foreign",
             OpenError::Newer { .. } => "data-newer",
             OpenError::Unregistered { .. } => "data-unregistered",
+            OpenError::Older { .. } => "data-older",
             OpenError::Permissions { .. } => "data-permissions",
             OpenError::Missing(_) => "data-missing",
             OpenError::Io { .. } => "data-io",
@@ -115,10 +117,12 @@ impl From<StartError> for Failure {
             StartError::Config(error) => return error.into(),
             StartError::Open(error) => return error.into(),
             StartError::Store(error) => return error.into(),
+            StartError::Tls(TlsError::OtherKey { .. }) => "tls-other-key",
             StartError::Tls(TlsError::Permissions { .. }) => "tls-permissions",
             StartError::Tls(_) => "tls",
             StartError::Listen(ListenError::InUse(_)) => "port-in-use",
             StartError::Listen(_) => "listen",
+            StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
             StartError::PublicHost(_) => return Self { code: "public-host", message: error.to_string(), usage: true },
         };

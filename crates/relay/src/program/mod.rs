@@ -6,11 +6,17 @@
 //! | [`args`] | flags, as given |
 //! | [`serve`] | `serve` |
 //! | [`inspect`] | `inspect` |
+//! | [`backup`] | `backup`, `restore` |
+//! | [`invite`] | `invite` |
+//! | [`configuration`] | `config` |
 //! | [`failure`] | what went wrong, for people and for programs |
 
 pub mod args;
+pub mod backup;
+pub mod configuration;
 pub mod failure;
 pub mod inspect;
+pub mod invite;
 pub mod serve;
 
 use std::ffi::OsString;
@@ -22,7 +28,6 @@ use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Args, Command, Format};
 use self::failure::Failure;
-use crate::config::DEFAULT_FILE;
 
 /// Everything went well.
 const DONE: u8 = 0;
@@ -54,7 +59,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match args.command {
         Command::Serve(serve) => serve::run(serve, args.verbose, json),
         Command::Inspect(inspect) => inspect::run(&inspect, json),
-        Command::Config => print(DEFAULT_FILE),
+        Command::Backup(args) => backup::run(args, json),
+        Command::Restore(args) => backup::run_restore(args, json),
+        Command::Invite { command } => invite::run(command, json),
+        Command::Config { command } => configuration::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", registry.document.json()))
         }

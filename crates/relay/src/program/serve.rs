@@ -7,6 +7,7 @@ use std::process;
 use std::sync::Arc;
 
 use etcetera::BaseStrategy;
+use kuvert_types::RelayUrl;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,12 +16,10 @@ use super::FAILED;
 use super::args::Serve;
 use super::failure::Failure;
 use crate::clock::SystemClock;
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, LogLevel, source};
 use crate::logging;
-use crate::relay::{self, RunningRelay};
-
-/// Name of the file in the data directory that tells `inspect` how the relay serves.
-const SERVING_FILE: &str = "serving.toml";
+use crate::relay::{self, RunningRelay, SERVING_FILE, StartError};
+use crate::tls::TlsError;
 
 /// Runs `serve`.
 ///
@@ -28,6 +27,7 @@ const SERVING_FILE: &str = "serving.toml";
 /// See [`Failure`].
 pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
+    let new_key = args.new_key;
     let config = settle(args, verbose)?;
     logging::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -39,11 +39,17 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
         let relay = relay::start(config.clone(), clock).await?;
-        if let Err(failure) = announce(&relay, &config, json) {
+        let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
+        if let Err(failure) = announced {
             relay.shutdown().await;
             return Err(failure);
         }
-        stop.wait().await;
+        while stop.wait_or_reload().await == Asked::Reload {
+            match relay.reload_certificate() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+            }
+        }
         tracing::info!("stopping");
         tokio::select! {
             () = relay.shutdown() => Ok(()),
@@ -55,13 +61,11 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
     })
 }
 
-/// Flags win over the environment (clap has settled that), that wins over the file, that over the defaults.
-fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
-    let mut config = match &args.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    let Serve { config: _, listen, public_host, data, ready_file, retention, observe, clock_offset: _ } = args;
+/// Flags win over the environment, that over the file, that over the defaults.
+pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
+    let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
+    let Serve { config: _, listen, public_host, data, ready_file, retention, observe, new_key: _, clock_offset: _ } =
+        args;
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);
@@ -87,25 +91,51 @@ pub(super) fn default_data() -> Result<PathBuf, Failure> {
     Ok(base.data_dir().join("kuvert-relay"))
 }
 
-/// What `inspect` needs to know and the database does not hold.
+/// What is known of the last time that the directory was served, beside the database.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Serving {
+    /// For `inspect`.
     retention_days: u32,
+    /// The relay's address: its key must stay.
+    address: Option<String>,
 }
 
 /// The retention of the relay that served this directory last.
 pub(super) fn last_retention(data: &Path) -> Option<u32> {
-    let text = fs::read_to_string(data.join(SERVING_FILE)).ok()?;
-    Some(toml::from_str::<Serving>(&text).ok()?.retention_days)
+    Some(last_serving(data)?.retention_days)
+}
+
+fn last_serving(data: &Path) -> Option<Serving> {
+    toml::from_str(&fs::read_to_string(data.join(SERVING_FILE)).ok()?).ok()
+}
+
+/// Refuses to serve with another key than before. Clients pin it: a certificate that was renewed with a new key, or a
+/// directory restored without its `tls/`, would lock everybody out.
+fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Failure> {
+    let before = last_serving(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
+    match before {
+        Some(before) if before.fingerprint != relay.address().fingerprint && !new_key => {
+            Err(StartError::Tls(TlsError::OtherKey {
+                hint: "or put the old key back; --new-key serves with the new one all the same",
+            })
+            .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says where the relay is: on stdout, and in the ready file once everything else is done.
 fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Failure> {
-    let serving = format!("retention_days = {}\n", config.retention_days);
-    write_whole(&config.data.join(SERVING_FILE), &serving)?;
     let address = relay.address().to_string();
-    let line = if json { json!({"type": "ready", "address": address}).to_string() } else { address.clone() };
+    let serving = Serving { retention_days: config.retention_days, address: Some(address.clone()) };
+    let serving = toml::to_string(&serving).map_err(|error| Failure::new("io", error.to_string()))?;
+    write_whole(&config.data.join(SERVING_FILE), &serving)?;
+    let line = if json {
+        let monitoring = relay.monitoring_address().map(|address| address.to_string());
+        json!({"type": "ready", "address": address, "monitoring": monitoring}).to_string()
+    } else {
+        address.clone()
+    };
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))?;
     match &config.ready_file {
@@ -131,15 +161,35 @@ fn write_whole(path: &Path, content: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::write(path, &error))
 }
 
-/// SIGTERM and Ctrl-C.
+/// SIGTERM and Ctrl-C, and SIGHUP.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
 }
 
 impl Stop {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait_or_reload(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
     }
 
     async fn wait(&mut self) {

@@ -73,6 +73,9 @@ pub enum RegisterError {
     /// Another account has this name.
     #[error("the name is taken")]
     NameTaken,
+    /// The invitation is unknown, used up or too old.
+    #[error("the invitation is unknown, used up or too old")]
+    Invitation,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

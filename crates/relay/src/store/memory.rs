@@ -9,10 +9,10 @@ use kuvert_types::{AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
-    Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, SignedKey,
-    Store, StoreError, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UnsignedKey,
-    Waiting,
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
+    NumberedDeviceList, Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
+    ReplaceDeviceListError, SignedKey, Store, StoreError, StoredEnvelope, SubmitError, Submitted, TakeBundleError,
+    Totals, Unavailable, UnsignedKey, Waiting,
 };
 
 /// The model. What it holds is gone with it.
@@ -26,6 +26,7 @@ struct Content {
     /// All envelopes that wait, in the order of arrival.
     envelopes: Vec<(Address, StoredEnvelope)>,
     last_cursor: u64,
+    invitations: Vec<NewInvitation>,
     closed: bool,
 }
 
@@ -132,6 +133,12 @@ impl Content {
         }
         if new.name.is_some() && self.accounts.values().any(|(account, _)| account.name == new.name) {
             return Err(RegisterError::NameTaken);
+        }
+        if let Some(hash) = new.invitation {
+            let good = |invitation: &&mut NewInvitation| {
+                invitation.hash == hash && invitation.uses > 0 && invitation.expires_at > new.registered_at
+            };
+            self.invitations.iter_mut().find(good).ok_or(RegisterError::Invitation)?.uses -= 1;
         }
         let address = Address { account: new.account, device: new.device.device };
         let record =
@@ -266,6 +273,14 @@ impl Store for MemoryStore {
         self.with(|content| content.register(account))
     }
 
+    fn add_invitation(&self, invitation: NewInvitation) -> Pending<(), StoreError> {
+        self.with(|content| {
+            content.invitations.retain(|known| known.hash != invitation.hash);
+            content.invitations.push(invitation);
+            Ok(())
+        })
+    }
+
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
         self.with(|content| Ok(content.account(&by)))
     }
@@ -302,6 +317,16 @@ impl Store for MemoryStore {
                 one_time: device.one_time.len() as u64,
                 one_time_kem: device.one_time_kem.len() as u64,
             }))
+        })
+    }
+
+    fn glance(&self) -> Pending<Glance, StoreError> {
+        self.with(|content| {
+            Ok(Glance {
+                devices: content.devices.len() as u64,
+                waiting: content.envelopes.len() as u64,
+                waiting_bytes: content.envelopes.iter().map(|(_, envelope)| envelope.ciphertext.len() as u64).sum(),
+            })
         })
     }
 

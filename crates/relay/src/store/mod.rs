@@ -73,11 +73,15 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- accounts and devices
 
-    /// Creates an account with its first device and the device's empty mailbox, all or nothing.
+    /// Creates an account with its first device and the device's empty mailbox, and counts one use of the invitation where
+    /// the account comes with one; all or nothing.
     ///
     /// # Errors
-    /// [`RegisterError::AccountExists`], [`RegisterError::NameTaken`].
+    /// [`RegisterError::AccountExists`], [`RegisterError::NameTaken`], and last [`RegisterError::Invitation`].
     fn register(&self, account: NewAccount) -> Pending<(), RegisterError>;
+
+    /// Makes an invitation good, or gives a known one this number of uses and this end.
+    fn add_invitation(&self, invitation: NewInvitation) -> Pending<(), StoreError>;
 
     /// Looks an account up.
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError>;
@@ -129,7 +133,10 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- the whole
 
-    /// What the relay holds in sum.
+    /// What can be told at any moment, without looking through anything: for monitoring.
+    fn glance(&self) -> Pending<Glance, StoreError>;
+
+    /// What the relay holds in sum. May look through everything.
     fn totals(&self) -> Pending<Totals, StoreError>;
 
     /// Brings the files to rest: when it is done, the bytes of envelopes that were deleted before the call are in none of
@@ -253,6 +260,24 @@ pub struct NewAccount {
     pub registered_at: u64,
     /// Its first device.
     pub device: NewDevice,
+    /// The invitation that it uses, where it needs one. Good if it has a use left and ends after `registered_at`.
+    pub invitation: Option<InvitationHash>,
+}
+
+/// What a relay keeps of an invitation: the SHA-256 of its code, so that whoever reads the store cannot register with it.
+pub type InvitationHash = [u8; 32];
+
+/// An invitation that is good from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewInvitation {
+    /// Of its code.
+    pub hash: InvitationHash,
+    /// Accounts that may be made with it.
+    pub uses: u32,
+    /// When it was made, Unix milliseconds.
+    pub created_at: u64,
+    /// When it stops being good, Unix milliseconds.
+    pub expires_at: u64,
 }
 
 /// A device on its way in.
@@ -382,6 +407,17 @@ pub struct PrekeyCounts {
     pub one_time: u64,
     /// KEM prekeys.
     pub one_time_kem: u64,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Glance {
+    /// Devices.
+    pub devices: u64,
+    /// Envelopes that wait.
+    pub waiting: u64,
+    /// Their bytes of ciphertext.
+    pub waiting_bytes: u64,
 }
 
 /// What a relay holds in sum.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use kuvert_relay::config::{Rate, Registration};
-use kuvert_relay::{Config, SystemClock};
+use kuvert_relay::store::NewInvitation;
+use kuvert_relay::{Clock, Config, SystemClock};
 use kuvert_types::{AccountId, Address, DeviceId};
 use kuvert_wire::checked::to_wire;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -214,5 +215,64 @@ async fn registrations_from_one_address_are_limited() {
         }
         other => panic!("{other:?}"),
     }
+    relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn with_invitations_only_the_invited_register_and_each_use_counts_once() {
+    let data = tempfile::tempdir().unwrap();
+    let config = Config { registration: Registration::Invitation, ..config(data.path()) };
+    let clock = Arc::new(kuvert_relay::ManualClock::new(NOON));
+    let relay = start_with(config, clock.clone()).await;
+    let invite = async |uses| {
+        let (code, hash) = kuvert_relay::invitation::draw().unwrap();
+        let expires_at = clock.now_ms() + 1_000;
+        relay.store().add_invitation(NewInvitation { hash, uses, created_at: NOON, expires_at }).await.unwrap();
+        code
+    };
+    let register = async |device: &Device, code: Option<&str>| {
+        let mut client = Client::connect(relay.address()).await;
+        let proof = client.hello().await;
+        let invitation = code.map(str::to_owned);
+        client.ask(Request::Register(v1::Register { invitation, ..device.register_request(&proof) })).await
+    };
+    let refused = async |device: &Device, code: Option<&str>| match register(device, code).await {
+        Response::Error(error) => error.code(),
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (Device::named("first"), Device::named("second"));
+    assert_eq!(refused(&first, None).await, Code::InvitationNeeded);
+    for wrong in ["", "abc", "aaaaa-aaaaa-aaaaa-aaaaa-aaaaa-a"] {
+        assert_eq!(refused(&first, Some(wrong)).await, Code::InvitationRefused, "{wrong}");
+    }
+    let once = invite(1).await;
+    assert!(matches!(register(&first, Some(&once)).await, Response::Authenticated(_)));
+    assert_eq!(refused(&second, Some(&once)).await, Code::InvitationRefused);
+    // A try that fails for another reason costs no use: the name is taken, the account exists.
+    let twice = invite(2).await;
+    assert_eq!(refused(&Device::named("first"), Some(&twice)).await, Code::NameTaken);
+    assert_eq!(refused(&first, Some(&twice)).await, Code::AccountExists);
+    for device in [&second, &Device::new()] {
+        let typed = twice.to_uppercase().replace('-', " ");
+        assert!(matches!(register(device, Some(&typed)).await, Response::Authenticated(_)));
+    }
+    assert_eq!(refused(&Device::new(), Some(&twice)).await, Code::InvitationRefused);
+    // Too late.
+    let late = invite(5).await;
+    clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(refused(&Device::new(), Some(&late)).await, Code::InvitationRefused);
+    // Whoever is registered needs none.
+    drop(Client::authenticate(relay.address(), &first).await);
+    relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_open_relay_ignores_invitations() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = start(data.path()).await;
+    let mut client = Client::connect(relay.address()).await;
+    let proof = client.hello().await;
+    let request = v1::Register { invitation: Some("whatever".into()), ..Device::new().register_request(&proof) };
+    assert!(matches!(client.ask(Request::Register(request)).await, Response::Authenticated(_)));
     relay.shutdown().await;
 }

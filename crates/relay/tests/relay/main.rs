@@ -8,6 +8,7 @@ mod dependencies;
 mod hostile;
 mod identity;
 mod mail;
+mod monitoring;
 mod observation;
 mod prekeys;
 mod program;

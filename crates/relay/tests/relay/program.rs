@@ -16,6 +16,9 @@ use crate::common::*;
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
+        command.env_remove(name);
+    }
     command.kill_on_drop(true).stdin(Stdio::null());
     command
 }
@@ -430,9 +433,165 @@ async fn the_printed_configuration_is_one_that_serve_takes() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(&["config".as_ref()]).await;
     assert!(output.status.success());
+    assert_eq!(run(&["config".as_ref(), "default".as_ref()]).await.stdout, output.stdout);
     let file = folder.path().join("relay.toml");
     std::fs::write(&file, output.stdout).unwrap();
+    let checked = run(&["config".as_ref(), "check".as_ref(), "--config".as_ref(), file.as_ref()]).await;
+    assert!(text(&checked.stdout).starts_with("good: listens on 127.0.0.1:4433"), "{}", text(&checked.stderr));
     let relay = Process::start(&folder.path().join("data"), &["--config", file.to_str().unwrap()]).await;
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    std::fs::write(&file, "[log]\nlevle = \"info\"").unwrap();
+    let checked = run(&["config".as_ref(), "check".as_ref(), "--config".as_ref(), file.as_ref()]).await;
+    assert_eq!(checked.status.code(), Some(2));
+    assert!(text(&checked.stderr).contains("did you mean `log.level`?"), "{}", text(&checked.stderr));
+}
+
+#[tokio::test]
+async fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:7\"\ndata = \"/file\"\nregistration = \"closed\"").unwrap();
+    let check = async |variables: &[(&str, &str)]| {
+        let mut command = command();
+        command.args(["--json", "config", "check", "--config"]).arg(&file);
+        within(command.envs(variables.iter().copied()).output()).await.unwrap()
+    };
+    let output = check(&[("KUVERT_RELAY_LISTEN", "127.0.0.1:8"), ("KUVERT_RELAY_DATA", "")]).await;
+    let settled: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&settled["listen"], &settled["data"]), (&"127.0.0.1:8".into(), &"/file".into()));
+    let output = check(&[("KUVERT_RELAY_LISTENN", "127.0.0.1:8")]).await;
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(error["code"], "config-unknown-key");
+    assert!(error["message"].as_str().unwrap().contains("did you mean `KUVERT_RELAY_LISTEN`?"), "{error}");
+    // `Process::start` gives --listen and --data.
+    let data = folder.path().join("data");
+    let relay = Process::start(&data, &["--config", file.to_str().unwrap()]).await;
+    assert!(data.join("relay.db").exists() && relay.url.port != 7);
+    let mut client = Client::connect(&relay.url).await;
+    let proof = client.hello().await;
+    let register = Request::Register(Device::new().register_request(&proof));
+    assert_eq!(client.refused(register).await, v1::error::Code::RegistrationClosed);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn invitations_are_made_listed_and_taken_back_beside_a_running_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "registration = \"invitation\"").unwrap();
+    let data = folder.path().join("data");
+    let relay = Process::start(&data, &["--config", file.to_str().unwrap()]).await;
+    let invite = async |args: &[&str]| {
+        let mut all: Vec<&OsStr> = vec!["--json".as_ref(), "invite".as_ref(), args[0].as_ref(), "--data".as_ref()];
+        all.push(data.as_ref());
+        all.extend(args[1..].iter().map(OsStr::new));
+        let output = run(&all).await;
+        let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (output.status.code(), lines)
+    };
+    let register = async |code: &str| {
+        let mut client = Client::connect(&relay.url).await;
+        let proof = client.hello().await;
+        let invitation = Some(code.to_owned());
+        client.ask(Request::Register(v1::Register { invitation, ..Device::new().register_request(&proof) })).await
+    };
+    let (status, made) = invite(&["create", "--uses", "2", "--days", "3"]).await;
+    assert_eq!(status, Some(0));
+    let code = made[0]["code"].as_str().unwrap();
+    assert!(matches!(register(code).await, v1::server_frame::Body::Authenticated(_)));
+    let (_, listed) = invite(&["list"]).await;
+    assert_eq!((&listed[0]["uses"], &listed[0]["name"]), (&1.into(), &made[0]["name"]));
+    assert!(!listed[0].to_string().contains(code));
+    // By the name in the list; then it is gone.
+    let name = listed[0]["name"].as_str().unwrap();
+    assert_eq!(invite(&["revoke", name]).await.0, Some(0));
+    assert_eq!(invite(&["list"]).await.1.len(), 0);
+    assert!(matches!(register(code).await, v1::server_frame::Body::Error(_)));
+    let (status, error) = invite(&["revoke", name]).await;
+    assert_eq!((status, &error[0]["code"]), (Some(1), &"invitation-unknown".into()));
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    // No file of the relay's ever held the code.
+    for entry in std::fs::read_dir(&data).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        for needle in [code.to_owned(), code.replace('-', "")] {
+            assert!(!bytes.windows(needle.len()).any(|window| window == needle.as_bytes()), "{:?}", entry.path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn sighup_reads_the_certificate_again_and_another_key_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // The files that the relay made are as good as anybody's.
+    let relay = Process::start(&data, &[]).await;
+    let address = relay.url.clone();
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    let mut relay = Process::start(&data, &[]).await;
+    let mut client = Client::register(&relay.url, &Device::new()).await;
+    let mut log = BufReader::new(relay.child.stderr.take().unwrap()).lines();
+    let mut logged = async |words: &str| {
+        while let Some(line) = within(log.next_line()).await.unwrap() {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("never logged: {words}");
+    };
+    relay.signal("-HUP");
+    logged("the certificate was read again").await;
+    let certificate = data.join("tls/certificate.pem");
+    let good = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, "nothing").unwrap();
+    relay.signal("-HUP");
+    logged("the certificate was not read again").await;
+    client.ask(Request::CountPrekeys(v1::CountPrekeys {})).await;
+    std::fs::write(&certificate, good).unwrap();
+    relay.signal("-TERM");
+    assert_eq!(within(relay.child.wait()).await.unwrap().code(), Some(0));
+
+    // The key is lost, and a new one would be made: everybody would be locked out.
+    let kept = folder.path().join("kept");
+    std::fs::rename(data.join("tls"), &kept).unwrap();
+    let args = ["--json", "serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let output = run(&args.map(OsStr::new)).await;
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &error["code"]), (Some(1), &"tls-other-key".into()));
+    let relay = Process::start(&data, &["--new-key"]).await;
+    assert_ne!(relay.url.fingerprint, address.fingerprint);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    // From then on that is the key.
+    std::fs::remove_dir_all(data.join("tls")).unwrap();
+    std::fs::rename(&kept, data.join("tls")).unwrap();
+    assert_eq!(run(&args.map(OsStr::new)).await.status.code(), Some(1));
+    let relay = Process::start(&data, &["--new-key"]).await;
+    assert_eq!(relay.url.fingerprint, address.fingerprint);
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn monitoring_is_on_this_machine_only_and_its_address_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let serve = async |listen: &str| {
+        let mut command = command();
+        command.args(["--json", "serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+        within(command.env("KUVERT_RELAY_MONITORING_LISTEN", listen).output()).await.unwrap()
+    };
+    let output = serve("0.0.0.0:0").await;
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &error["code"]), (Some(2), &"monitoring-exposed".into()));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = serve(&taken.local_addr().unwrap().to_string()).await;
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &error["code"]), (Some(1), &"monitoring".into()));
+
+    let file = data.path().join("relay.toml");
+    std::fs::write(&file, "[monitoring]\nlisten = \"127.0.0.1:0\"").unwrap();
+    let relay = Process::start(data.path(), &["--json", "--config", file.to_str().unwrap()]).await;
+    let ready: Value = serde_json::from_str(&relay.first_line).unwrap();
+    let address: std::net::SocketAddr = ready["monitoring"].as_str().unwrap().parse().unwrap();
+    assert!(address.ip().is_loopback() && address.port() != 0);
+    drop(within(tokio::net::TcpStream::connect(address)).await.unwrap());
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
 }
 

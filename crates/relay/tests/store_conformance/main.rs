@@ -87,6 +87,7 @@ every_backend! {
     expired_mail_is_counted_until_told
     accounts_are_found_by_id_and_name
     names_and_ids_are_unique
+    an_invitation_is_good_for_its_uses_and_until_its_end
     device_lists_are_compared_and_set
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort

@@ -6,9 +6,9 @@ use std::thread;
 
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::{
-    AccountBy, Cursor, NewEnvelope, NewPrekeys, NumberedDeviceList, Page, PrekeyCounts, PrekeyKind,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
-    Totals, Unavailable, Waiting,
+    AccountBy, Cursor, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page,
+    PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError,
+    Submitted, TakeBundleError, Totals, Unavailable, Waiting,
 };
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
 
@@ -282,6 +282,31 @@ pub fn names_and_ids_are_unique<B: Backend>(backend: &B) {
     assert_eq!(store.totals().wait().unwrap().accounts, 3);
 }
 
+pub fn an_invitation_is_good_for_its_uses_and_until_its_end<B: Backend>(backend: &B) {
+    let store = backend.open();
+    let invite = |hash, uses, expires_at| {
+        store.add_invitation(NewInvitation { hash: [hash; 32], uses, created_at: NOW - 1, expires_at }).wait().unwrap();
+    };
+    let register = |n, hash| {
+        store.register(NewAccount { invitation: Some([hash; 32]), ..new_account(n, Some(&format!("n{n}"))) }).wait()
+    };
+    assert_eq!(register(1, 7), Err(RegisterError::Invitation));
+    invite(7, 2, NOW + 1);
+    assert_eq!(register(1, 7), Ok(()));
+    // What fails for another reason costs no use.
+    assert_eq!(register(1, 7), Err(RegisterError::AccountExists));
+    let taken = NewAccount { invitation: Some([7; 32]), ..new_account(2, Some("n1")) };
+    assert_eq!(store.register(taken).wait(), Err(RegisterError::NameTaken));
+    assert_eq!(register(2, 7), Ok(()));
+    assert_eq!(register(3, 7), Err(RegisterError::Invitation));
+    assert_eq!(store.device(address(3)).wait(), Ok(None));
+    // At its end it is good no more; made again it is.
+    invite(8, 1, NOW);
+    assert_eq!(register(3, 8), Err(RegisterError::Invitation));
+    invite(8, 1, NOW + 1);
+    assert_eq!(register(3, 8), Ok(()));
+}
+
 pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
@@ -503,6 +528,15 @@ pub fn totals_add_up<B: Backend>(backend: &B) {
     assert_eq!(store.totals().wait(), Ok(want));
     store.checkpoint().wait().unwrap();
     assert_eq!(store.totals().wait(), Ok(want));
+    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 4, waiting_bytes: 35 }));
+    // What is delivered, expires or is refused is counted out, or never in.
+    let first = store.read(address(2), Cursor::START, 1, 100).wait().unwrap().envelopes[0].cursor;
+    store.acknowledge(address(2), first).wait().unwrap();
+    store.submit(address(9), envelope(10, 5), NOW).wait().unwrap_err();
+    store.submit(address(3), envelope(9, 5), NOW).wait().unwrap();
+    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 3, waiting_bytes: 25 }));
+    store.expire(NOW + 1, 10).wait().unwrap();
+    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 0, waiting_bytes: 0 }));
 }
 
 pub fn a_closed_store_refuses<B: Backend>(backend: &B) {

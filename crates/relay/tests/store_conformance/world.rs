@@ -30,6 +30,7 @@ pub fn new_account(n: u8, name: Option<&str>) -> NewAccount {
             signing_key: DeviceSigningKey::from_bytes([n ^ 0xFF; 32]),
             certificate: vec![n; 245].into(),
         },
+        invitation: None,
     }
 }
 

@@ -6,7 +6,7 @@
 //! | `time` | times as people read them |
 
 mod accounts;
-mod time;
+pub(super) mod time;
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

@@ -26,7 +26,11 @@ const LIMIT: Field = Field { table: "limits", form: Form::Number, purpose: Purpo
 
 pub const FIELDS: &[Field] = &[
     Field { column: "listen", meaning: "the address that the relay listens on", ..SETTING },
-    Field { column: "public_host", meaning: "the host that stands in the relay's address", ..SETTING },
+    Field {
+        column: "public_host",
+        meaning: "the host that stands in the relay's address; the address is also written to serving.toml",
+        ..SETTING
+    },
     Field { column: "data", meaning: "the directory of all that the relay keeps", ..SETTING },
     Field { column: "ready_file", meaning: "where the relay's address is written", ..SETTING },
     Field {
@@ -43,6 +47,21 @@ pub const FIELDS: &[Field] = &[
     Field { table: "tls", column: "key", meaning: "the file of its private key", ..SETTING },
     Field { table: "log", column: "level", meaning: "how much is logged", ..SETTING },
     Field { table: "log", column: "json", meaning: "whether the log is JSON", form: Form::Flag, ..SETTING },
+    Field { table: "monitoring", column: "listen", meaning: "the address of metrics and health checks", ..SETTING },
+    Field {
+        table: "monitoring",
+        column: "any_address",
+        meaning: "whether other machines may reach that address",
+        form: Form::Flag,
+        ..SETTING
+    },
+    Field {
+        table: "monitoring",
+        column: "ready_free_mib",
+        meaning: "free disk space below which the relay is not ready",
+        form: Form::Number,
+        ..SETTING
+    },
     Field { column: "connections", meaning: "connections in all", ..LIMIT },
     Field { column: "connections_per_address", meaning: "connections from one address", ..LIMIT },
     Field { column: "requests_per_device", meaning: "requests of one device", ..LIMIT },

@@ -91,6 +91,9 @@ const TECHNICAL: Field = Field {
     ..ACCOUNT
 };
 
+/// An invitation of the operator's.
+const INVITATION: Field = Field { table: "invitation", ..TECHNICAL };
+
 pub const FIELDS: &[Field] = &[
     Field { column: "id", meaning: "the account: 16 random bytes, drawn by its first device", ..ACCOUNT },
     Field {
@@ -264,6 +267,19 @@ pub const FIELDS: &[Field] = &[
         form: Form::PublicKey,
         ..ONE_TIME_PREKEY
     },
+    Field {
+        column: "hash",
+        meaning: "the SHA-256 of an invitation's code; nothing ties it to the accounts that were made with it",
+        form: Form::Identifier,
+        ..INVITATION
+    },
+    Field {
+        column: "uses_left",
+        meaning: "accounts that can still be made with it; the last one deletes it",
+        ..INVITATION
+    },
+    Field { column: "created_at", meaning: "when it was made", form: Form::Time, ..INVITATION },
+    Field { column: "expires_at", meaning: "when it stops being good", form: Form::Time, ..INVITATION },
     Field { table: "counter", column: "name", meaning: "the name of a counter", form: Form::Text, ..TECHNICAL },
     Field { table: "counter", column: "value", meaning: "the next place in the order of arrival", ..TECHNICAL },
     Field {

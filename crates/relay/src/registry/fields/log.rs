@@ -36,7 +36,11 @@ pub const FIELDS: &[Field] = &[
     },
     Field { column: "reason", meaning: "why a connection ended or was not made", ..STATEMENT },
     Field { column: "code", meaning: "the code of an error", ..STATEMENT },
-    Field { column: "error", meaning: "the kind of an error of the disk or the database", ..STATEMENT },
+    Field {
+        column: "error",
+        meaning: "the kind of an error of the disk or the database; what is wrong with the operator's certificate",
+        ..STATEMENT
+    },
     Field { column: "count", meaning: "how many envelopes expired", form: Form::Number, ..STATEMENT },
     Field { column: "connections", meaning: "how many connections were closed", form: Form::Number, ..STATEMENT },
     Field { column: "events", meaning: "how many observations were not written", form: Form::Number, ..STATEMENT },

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::column::{bytes, signed, unsigned};
 use super::index::Undo;
+use super::invitations;
 use super::writer::Work;
 use crate::store::{
     AccountBy, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError, ReplaceDeviceListError,
@@ -19,6 +20,11 @@ pub fn register(work: &mut Work<'_>, new: &NewAccount) -> rusqlite::Result<Resul
     }
     if connection.prepare_cached("SELECT 1 FROM account WHERE name = ?1")?.exists([&new.name])? {
         return Ok(Err(RegisterError::NameTaken));
+    }
+    if let Some(hash) = &new.invitation
+        && !invitations::take(connection, hash, new.registered_at)?
+    {
+        return Ok(Err(RegisterError::Invitation));
     }
     connection
         .prepare_cached(

@@ -5,8 +5,8 @@ use kuvert_types::{AccountId, Address};
 use super::residue::Suspects;
 use crate::store::pending::Reply;
 use crate::store::{
-    Bundle, Cursor, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
+    Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, PublishPrekeysError,
+    RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
 };
 
 /// Holds an answer back until its transaction is durable.
@@ -63,6 +63,10 @@ pub enum Command {
         account: Box<NewAccount>,
         slot: Slot<(), RegisterError>,
     },
+    AddInvitation {
+        invitation: NewInvitation,
+        slot: Slot<(), StoreError>,
+    },
     ReplaceDeviceList {
         account: AccountId,
         expected: u64,
@@ -96,7 +100,11 @@ impl Command {
     pub fn grows(&self) -> bool {
         matches!(
             self,
-            Self::Submit { .. } | Self::Register { .. } | Self::ReplaceDeviceList { .. } | Self::PublishPrekeys { .. }
+            Self::Submit { .. }
+                | Self::Register { .. }
+                | Self::AddInvitation { .. }
+                | Self::ReplaceDeviceList { .. }
+                | Self::PublishPrekeys { .. }
         )
     }
 
@@ -110,7 +118,10 @@ impl Command {
         match self {
             Self::Submit { slot, .. } => slot.send(),
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
-            Self::AcknowledgeExpired { slot, .. } | Self::Checkpoint { slot } | Self::Close { slot } => slot.send(),
+            Self::AcknowledgeExpired { slot, .. }
+            | Self::AddInvitation { slot, .. }
+            | Self::Checkpoint { slot }
+            | Self::Close { slot } => slot.send(),
             Self::Register { slot, .. } => slot.send(),
             Self::ReplaceDeviceList { slot, .. } => slot.send(),
             Self::PublishPrekeys { slot, .. } => slot.send(),
@@ -124,9 +135,10 @@ impl Command {
         match self {
             Self::Submit { slot, .. } => slot.fail(error),
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
-            Self::AcknowledgeExpired { slot, .. } | Self::Checkpoint { slot } | Self::Close { slot } => {
-                slot.fail(error)
-            }
+            Self::AcknowledgeExpired { slot, .. }
+            | Self::AddInvitation { slot, .. }
+            | Self::Checkpoint { slot }
+            | Self::Close { slot } => slot.fail(error),
             Self::Register { slot, .. } => slot.fail(error),
             Self::ReplaceDeviceList { slot, .. } => slot.fail(error),
             Self::PublishPrekeys { slot, .. } => slot.fail(error),

@@ -52,8 +52,9 @@ pub fn submit(
     ))?;
     *work.next_cursor += 1;
     work.eras.push(cursor, accepted_at);
-    work.index.lock().mailbox_mut(number).push(Entry { cursor, size, tag });
-    work.undo.push(Undo::Pushed(number));
+    let entry = Entry { cursor, size, tag };
+    work.index.lock().mailbox_mut(number).push(entry);
+    work.undo.push(Undo::Pushed(number, entry));
     Ok(Ok(Submitted::Stored { cursor: Cursor::new(cursor) }))
 }
 

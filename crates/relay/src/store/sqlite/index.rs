@@ -16,7 +16,7 @@ use super::column::unsigned;
 use super::envelopes::Eras;
 use super::schema::store_error;
 use crate::mailbox::{Entry, Mailbox};
-use crate::store::Waiting;
+use crate::store::{Glance, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -39,13 +39,15 @@ pub struct Index {
     mailboxes: HashMap<MailboxNumber, Mailbox>,
     /// The highest cursor that was committed.
     visible: u64,
+    /// Envelopes and bytes that wait in all mailboxes.
+    waiting: (u64, u64),
     /// Keys the tags, so that nobody can make ids whose tags collide.
     tags: RandomState,
 }
 
 /// How to take back one change.
 pub enum Undo {
-    Pushed(MailboxNumber),
+    Pushed(MailboxNumber, Entry),
     Removed(MailboxNumber, Entry),
     Expired(MailboxNumber, Entry),
     ExpiredSet(MailboxNumber, u64),
@@ -88,18 +90,24 @@ impl Index {
         Waiting { count, bytes, expired: mailbox.expired() }
     }
 
-    /// Envelopes and bytes that wait in all mailboxes.
-    pub fn waiting_in_all(&self) -> (u64, u64) {
-        self.mailboxes
-            .values()
-            .map(|mailbox| mailbox.waiting(self.visible))
-            .fold((0, 0), |(count, bytes), one| (count + one.0, bytes + one.1))
+    /// What can be told without looking at any mailbox.
+    pub fn glance(&self) -> Glance {
+        let (waiting, waiting_bytes) = self.waiting;
+        Glance { devices: self.addresses.len() as u64, waiting, waiting_bytes }
     }
 
     /// The changes were committed: everything up to `visible` may be read.
     pub fn commit(&mut self, changes: impl Iterator<Item = Undo>, visible: u64) {
         self.visible = visible;
         for change in changes {
+            let (count, bytes) = self.waiting;
+            self.waiting = match &change {
+                Undo::Pushed(_, entry) => (count + 1, bytes + u64::from(entry.size)),
+                Undo::Removed(_, entry) | Undo::Expired(_, entry) => {
+                    (count.saturating_sub(1), bytes.saturating_sub(entry.size.into()))
+                }
+                Undo::ExpiredSet(..) | Undo::Registered(_) => (count, bytes),
+            };
             if let Undo::Removed(number, _) | Undo::Expired(number, _) | Undo::ExpiredSet(number, _) = change
                 && self.mailbox(number).is_some_and(Mailbox::is_empty)
             {
@@ -112,7 +120,7 @@ impl Index {
     pub fn undo(&mut self, changes: impl Iterator<Item = Undo>) {
         for change in changes {
             match change {
-                Undo::Pushed(number) => self.mailbox_mut(number).undo_push(),
+                Undo::Pushed(number, _) => self.mailbox_mut(number).undo_push(),
                 Undo::Removed(number, entry) => self.mailbox_mut(number).undo_removal(entry),
                 Undo::Expired(number, entry) => {
                     let mailbox = self.mailbox_mut(number);
@@ -138,11 +146,18 @@ pub struct Loaded {
 
 /// Rebuilds the index by one scan. Bodies are stepped over, not read into memory.
 pub fn load(connection: &Connection) -> Result<Loaded, OpenError> {
-    let mut index =
-        Index { addresses: HashMap::new(), mailboxes: HashMap::new(), visible: 0, tags: RandomState::new() };
+    let mut index = Index {
+        addresses: HashMap::new(),
+        mailboxes: HashMap::new(),
+        visible: 0,
+        waiting: (0, 0),
+        tags: RandomState::new(),
+    };
     let mut eras = Eras::default();
     let next_cursor = scan(connection, &mut index, &mut eras).map_err(|error| store_error(&error))?;
     index.visible = next_cursor.saturating_sub(1);
+    let waiting = index.mailboxes.values().map(|mailbox| mailbox.waiting(index.visible));
+    index.waiting = waiting.fold((0, 0), |(count, bytes), one| (count + one.0, bytes + one.1));
     Ok(Loaded { index: SharedIndex(Arc::new(Mutex::new(index))), eras, next_cursor })
 }
 

@@ -41,6 +41,11 @@ impl Inspector {
         schema::open_reader(&directory.join(DATABASE_FILE)).map(Self)
     }
 
+    /// Looks through a connection that is there.
+    pub(super) const fn on(connection: Connection) -> Self {
+        Self(connection)
+    }
+
     /// What the relay holds in sum.
     ///
     /// # Errors

@@ -18,7 +18,9 @@
 //! | `residue` | wiping what deletions leave within pages |
 //! | `schema` | tables, versions, connection settings |
 //! | `files` | the directory, its permissions, the lock, the reserve for a full disk |
+//! | [`backup`] | copies, and making them safe to serve again |
 //! | [`inspect`] | looking at a store from another process |
+//! | [`invitations`] | who may register; also changed from another process |
 //!
 //! # Layout
 //! Envelopes lie in the order of arrival, whatever their mailbox: inserting appends, expiring deletes from the front, and
@@ -32,6 +34,7 @@
 //! system or a disk keeps of freed blocks is beyond a program's reach.
 
 mod accounts;
+pub mod backup;
 mod checkpoint;
 mod column;
 mod command;
@@ -39,6 +42,7 @@ mod envelopes;
 mod files;
 mod index;
 pub mod inspect;
+pub mod invitations;
 mod prekeys;
 mod reader;
 mod residue;
@@ -56,9 +60,9 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccountId, Address};
 
 use super::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, NewAccount, NewEnvelope, NewPrekeys, NumberedDeviceList,
-    Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store, StoreError,
-    SubmitError, Submitted, TakeBundleError, Totals, Unavailable, Waiting,
+    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
+    NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store,
+    StoreError, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, Waiting,
 };
 use crate::registry::Mismatch;
 use command::{Command, Slot};
@@ -70,7 +74,7 @@ pub use inspect::Inspector;
 pub const DATABASE_FILE: &str = "relay.db";
 
 /// SQLite's write-ahead log.
-const LOG_FILE: &str = "relay.db-wal";
+pub const LOG_FILE: &str = "relay.db-wal";
 
 /// Bytes of ciphertext and overhead that may wait for the writer. Beyond, submits are refused as
 /// [`Unavailable::Overloaded`]: memory stays bounded whatever arrives.
@@ -105,6 +109,16 @@ pub enum OpenError {
         path: PathBuf,
         /// Which column.
         mismatch: Mismatch,
+    },
+    /// Written by an earlier version of this program, and to be changed beside a relay.
+    #[error("{} has format {found}, this program writes {known}: start this version's relay on it once", path.display())]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        known: i64,
     },
     /// Others could read or change the files.
     #[error("{} is open to other users (mode {mode:04o}): run chmod {wanted:04o} on it", path.display())]
@@ -294,6 +308,10 @@ impl Store for SqliteStore {
         self.write(|slot| Command::Register { account: Box::new(account), slot })
     }
 
+    fn add_invitation(&self, invitation: NewInvitation) -> Pending<(), StoreError> {
+        self.write(|slot| Command::AddInvitation { invitation, slot })
+    }
+
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
         self.ask(move |reader| reader.account(&by))
     }
@@ -325,6 +343,10 @@ impl Store for SqliteStore {
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
         self.ask(move |reader| reader.count_prekeys(device))
+    }
+
+    fn glance(&self) -> Pending<Glance, StoreError> {
+        self.ask(|reader| Ok(reader.glance()))
     }
 
     fn totals(&self) -> Pending<Totals, StoreError> {

@@ -12,7 +12,7 @@ use super::column::unsigned;
 use super::index::SharedIndex;
 use super::schema::store_error;
 use super::{OpenError, accounts, envelopes, prekeys, schema};
-use crate::store::{AccountBy, AccountRecord, Cursor, DeviceRecord, Page, PrekeyCounts, StoreError, Totals};
+use crate::store::{AccountBy, AccountRecord, Cursor, DeviceRecord, Glance, Page, PrekeyCounts, StoreError, Totals};
 
 /// A question with the place for its answer inside.
 pub type Job = Box<dyn FnOnce(&mut Reader) + Send>;
@@ -95,8 +95,12 @@ impl Reader {
         prekeys::count(&self.connection, number).map_err(|error| store_error(&error))
     }
 
+    pub fn glance(&self) -> Glance {
+        self.index.lock().glance()
+    }
+
     pub fn totals(&mut self) -> Result<Totals, StoreError> {
-        let (waiting, waiting_bytes) = self.index.lock().waiting_in_all();
+        let Glance { devices: _, waiting, waiting_bytes } = self.glance();
         let count = |table: &str| {
             let sql = format!("SELECT count(*) FROM {table}");
             self.connection.query_row(&sql, [], |row| unsigned(row, 0)).map_err(|error| store_error(&error))

@@ -88,6 +88,11 @@ impl Residue {
     }
 
     fn note(&mut self, frames: u64, deleted: bool) -> io::Result<()> {
+        // An empty log has no header to read: a transaction that changed nothing leaves it so.
+        if frames == 0 {
+            self.seen = 0;
+            return Ok(());
+        }
         if self.log.is_none() {
             self.log = Some(File::open(&self.log_path)?);
         }
@@ -208,6 +213,17 @@ mod tests {
         assert_eq!(unallocated(&page(5, 7, 100), 0), Some(26..100));
         assert_eq!(unallocated(&page(13, 0, 4096), 0), Some(8..4096));
         assert_eq!(unallocated(&page(13, 7, 22), 0), Some(22..22));
+    }
+
+    #[test]
+    fn a_transaction_that_changed_nothing_is_no_reason_to_look_at_all_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("relay.db");
+        File::create(&database).unwrap();
+        File::create(folder.path().join(LOG_FILE)).unwrap();
+        let mut residue = Residue::new(&database, false).unwrap();
+        residue.committed(0, false);
+        assert!(residue.take().is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::store::{StoreError, Unavailable};
 const APPLICATION_ID: i64 = 0x4B75_7672;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -91,6 +91,16 @@ CREATE VIEW waiting AS                         -- for people: SELECT * FROM wait
     FROM envelope JOIN device USING(mailbox);
 ";
 
+/// Invitations.
+const V2: &str = "
+CREATE TABLE invitation(
+    hash BLOB NOT NULL PRIMARY KEY,            -- SHA-256 of the code: whoever reads this cannot register with it
+    uses_left INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the database for the writer, with the newest schema.
 pub fn open_writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | no_mutex())
@@ -154,6 +164,32 @@ pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     }
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB).map_err(|error| refuse(path, error))?;
     connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Opens the database to change something small from another process than the relay's, which may be running. The log is
+/// left for the relay to copy; without one it is copied at the end as usual.
+pub fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing(path.to_owned()));
+    }
+    let open = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | no_mutex())?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|error| refuse(path, error))?;
+    match version(path, &connection)? {
+        0 => return Err(OpenError::Foreign(path.to_owned())),
+        VERSION => {}
+        found => return Err(OpenError::Older { path: path.to_owned(), found, known: VERSION }),
+    }
+    let prepare = || {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)
+    };
+    prepare().map_err(|error| refuse(path, error))?;
     Ok(connection)
 }
 

@@ -19,7 +19,7 @@ use super::envelopes::Eras;
 use super::files::Files;
 use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
-use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, prekeys};
+use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys};
 use crate::store::{StoreError, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
@@ -357,6 +357,7 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
             slot.set(Ok(()));
         }
         Command::Register { account, slot } => slot.set(accounts::register(work, account)?),
+        Command::AddInvitation { invitation, slot } => slot.set(Ok(invitations::add(work.connection, invitation)?)),
         Command::ReplaceDeviceList { account, expected, list, slot } => {
             slot.set(accounts::replace_device_list(work, account, *expected, list)?);
         }

@@ -121,6 +121,7 @@ impl Device {
             name: self.name.clone(),
             phone: self.phone.clone(),
             signature: proof.sign(&self.signing_key, &self.address),
+            invitation: None,
         }
     }
 

@@ -1,0 +1,265 @@
+//! What the relay counts about itself, for Prometheus. Numbers about the relay and nothing about anybody: no label names
+//! an account, a device, an address or a connection, and every label has a short list of values.
+//!
+//! Names and their meaning stand in [`Metrics::new`]; `packaging/grafana/` shows them, and a test holds the two together.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::command::Refusal;
+use crate::observe::Event;
+use crate::store::Glance;
+
+/// What every name begins with.
+const PREFIX: &str = "kuvert_relay";
+
+/// Buckets of request durations: 0.5 ms, doubled up to 16 s.
+fn buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+}
+
+/// A command and how it ended: `OK` or the error's code.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Answered {
+    command: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OfCommand {
+    command: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Because {
+    reason: &'static str,
+}
+
+/// Why a peer did not get a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// Too many in all, or too many handshakes under way.
+    Full,
+    /// Too many from its address.
+    AddressFull,
+    /// Told to prove its address first (QUIC Retry).
+    Retry,
+    /// TLS or QUIC failed, or took too long.
+    Handshake,
+}
+
+impl Turned {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AddressFull => "address_full",
+            Self::Retry => "retry",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// What is looked at when somebody asks for the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// Connections that are open.
+    pub connections: usize,
+    /// What the store holds; `None`: it did not answer.
+    pub held: Option<Glance>,
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes that are free for the data directory.
+    pub free_bytes: u64,
+    /// Whether the relay is ready.
+    pub ready: bool,
+}
+
+/// The counters.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    request_seconds: Family<OfCommand, Histogram, fn() -> Histogram>,
+    connections: Gauge,
+    connected: Counter,
+    turned_away: Family<Because, Counter>,
+    registered: Counter,
+    authentication_failures: Counter,
+    accepted: Counter,
+    accepted_bytes: Counter,
+    repeated: Counter,
+    delivered: Counter,
+    acknowledged: Counter,
+    expired: Counter,
+    bundles: Family<Because, Counter>,
+    devices: Gauge,
+    waiting: Gauge,
+    waiting_bytes: Gauge,
+    database_bytes: Gauge,
+    log_bytes: Gauge,
+    free_bytes: Gauge,
+    ready: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let r = &mut registry;
+        let requests = Family::<Answered, Counter>::default();
+        r.register("requests", "Requests answered, by command and code", requests.clone());
+        let request_seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
+        r.register_with_unit(
+            "request_duration",
+            "From reading a request to having its answer",
+            Unit::Seconds,
+            request_seconds.clone(),
+        );
+        let turned_away = Family::<Because, Counter>::default();
+        r.register("turned_away", "Peers that got no connection, by reason", turned_away.clone());
+        let bundles = Family::<Because, Counter>::default();
+        r.register("bundles", "Prekey bundles handed out, with or without one-time prekeys", bundles.clone());
+        r.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self {
+            connections: gauge(r, "connections", "Connections that are open"),
+            connected: counter(r, "connections_opened", "Connections made"),
+            registered: counter(r, "registrations", "Accounts registered"),
+            authentication_failures: counter(r, "authentication_failures", "Claims to be a device without its key"),
+            accepted: counter(r, "envelopes_accepted", "Envelopes stored"),
+            accepted_bytes: counter(r, "ciphertext_accepted_bytes", "Ciphertext stored"),
+            repeated: counter(r, "envelopes_repeated", "Envelopes submitted again while they waited"),
+            delivered: counter(
+                r,
+                "envelopes_delivered",
+                "Envelopes sent to their devices, again after a lost connection",
+            ),
+            acknowledged: counter(r, "envelopes_acknowledged", "Envelopes deleted because they were delivered"),
+            expired: counter(r, "envelopes_expired", "Envelopes deleted because nobody fetched them in time"),
+            devices: gauge(r, "devices", "Devices"),
+            waiting: gauge(r, "envelopes_waiting", "Envelopes that wait"),
+            waiting_bytes: gauge(r, "ciphertext_waiting_bytes", "Their ciphertext"),
+            database_bytes: gauge(r, "database_bytes", "Size of the database"),
+            log_bytes: gauge(r, "database_log_bytes", "Size of its write-ahead log"),
+            free_bytes: gauge(r, "disk_free_bytes", "Free space for the data directory"),
+            ready: gauge(r, "ready", "1 if /readyz says so"),
+            requests,
+            request_seconds,
+            turned_away,
+            bundles,
+            registry,
+        }
+    }
+
+    /// A request was answered.
+    pub fn answered<T>(&self, command: &'static str, took: Duration, answer: &Result<T, Refusal>) {
+        let code = answer.as_ref().map_or_else(|refusal| refusal.code.as_str_name(), |_| "OK");
+        self.requests.get_or_create(&Answered { command, code }).inc();
+        self.request_seconds.get_or_create(&OfCommand { command }).observe(took.as_secs_f64());
+    }
+
+    /// A peer got no connection.
+    pub fn turned_away(&self, reason: Turned) {
+        self.turned_away.get_or_create(&Because { reason: reason.label() }).inc();
+    }
+
+    /// Counts what the relay learns. Whom it concerns is left out.
+    pub fn count(&self, event: &Event) {
+        match event {
+            Event::Connected { .. } => {
+                self.connected.inc();
+            }
+            Event::Registered { .. } => {
+                self.registered.inc();
+            }
+            Event::AuthenticationFailed { .. } => {
+                self.authentication_failures.inc();
+            }
+            Event::Submitted { repeated: true, .. } => {
+                self.repeated.inc();
+            }
+            Event::Submitted { size, .. } => {
+                self.accepted.inc();
+                self.accepted_bytes.inc_by(*size as u64);
+            }
+            Event::Delivered { .. } => {
+                self.delivered.inc();
+            }
+            Event::Acknowledged { count, .. } => {
+                self.acknowledged.inc_by(*count);
+            }
+            Event::Expired { count } => {
+                self.expired.inc_by(*count);
+            }
+            Event::BundleTaken { one_time, .. } => {
+                let reason = if *one_time { "one_time" } else { "last_resort" };
+                self.bundles.get_or_create(&Because { reason }).inc();
+            }
+            Event::Disconnected { .. }
+            | Event::Authenticated { .. }
+            | Event::Attached { .. }
+            | Event::Displaced { .. }
+            | Event::ExpiryAcknowledged { .. }
+            | Event::LookedUp { .. }
+            | Event::PrekeysPublished { .. }
+            | Event::PrekeysCounted { .. }
+            | Event::DeviceListPublished { .. } => {}
+        }
+    }
+
+    /// All metrics as text, in the format of Prometheus and OpenMetrics.
+    ///
+    /// # Errors
+    /// Formatting into a string has none; the library's signature has.
+    pub fn text(&self, sample: &Sample) -> Result<String, fmt::Error> {
+        let set = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.connections, sample.connections as u64);
+        if let Some(held) = sample.held {
+            set(&self.devices, held.devices);
+            set(&self.waiting, held.waiting);
+            set(&self.waiting_bytes, held.waiting_bytes);
+        }
+        set(&self.database_bytes, sample.database_bytes);
+        set(&self.log_bytes, sample.log_bytes);
+        set(&self.free_bytes, sample.free_bytes);
+        set(&self.ready, sample.ready.into());
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn counter(registry: &mut Registry, name: &'static str, help: &'static str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &'static str, help: &'static str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}

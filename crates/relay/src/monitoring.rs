@@ -1,0 +1,253 @@
+//! Metrics and health for whoever watches the relay, over plain HTTP on an address of this machine.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | [`crate::metrics`] as text |
+//! | `/healthz` | 200 as long as the process answers at all: restart it if not |
+//! | `/readyz` | 200 if mail can be accepted: the store answers, the disk has room, the relay is not stopping; else 503 and why |
+//!
+//! One request per connection, read by `httparse`: nothing here needs a web framework.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kuvert_types::{AccountId, Address, DeviceId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::limits::ConnectionCount;
+use crate::metrics::{Metrics, Sample};
+use crate::store::Store;
+use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
+
+/// Bytes of a request. Nobody has more to say here.
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
+
+/// Header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+/// For a whole request, and for taking its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Requests under way at once.
+const MAX_CONNECTIONS: usize = 16;
+
+/// How long the store may take to answer before the relay is not ready.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// OpenMetrics, which Prometheus has read since version 2.5.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A mailbox that is nobody's: asking about it shows that the store answers, and changes nothing.
+const NOBODY: Address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
+
+/// What monitoring looks at.
+pub struct Monitor {
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it answers, and how much it holds.
+    pub store: Arc<dyn Store>,
+    /// Connections.
+    pub count: Arc<ConnectionCount>,
+    /// Becomes true once, when the relay shuts down.
+    pub stopping: watch::Receiver<bool>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Free space below which the relay is not ready.
+    pub ready_free_bytes: u64,
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").finish_non_exhaustive()
+    }
+}
+
+/// An answer.
+#[derive(PartialEq, Eq, Debug)]
+struct Answer {
+    status: &'static str,
+    kind: &'static str,
+    body: String,
+}
+
+impl Answer {
+    fn text(status: &'static str, body: impl Into<String>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let Self { status, kind, body } = self;
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+}
+
+/// Answers until it is dropped.
+pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(answer(stream, Arc::clone(&monitor)))),
+                // The process has no handles left, for instance: that passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, monitor: Arc<Monitor>) {
+    let answer = match timeout(PATIENCE, read(&mut stream)).await {
+        Ok(Ok(Ok(path))) => monitor.answer(&path).await,
+        Ok(Ok(Err(refusal))) => refusal,
+        // Nobody is there to be told.
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let send = async {
+        stream.write_all(&answer.bytes()).await?;
+        stream.shutdown().await
+    };
+    // Whoever does not take it, misses it.
+    let _ = timeout(PATIENCE, send).await;
+}
+
+/// The path that is asked for, without its query; or what is wrong with the request.
+async fn read(stream: &mut TcpStream) -> io::Result<Result<String, Answer>> {
+    let mut bytes = Vec::new();
+    loop {
+        if stream.take((MAX_REQUEST_BYTES - bytes.len()) as u64).read_buf(&mut bytes).await? == 0 {
+            let too_long = bytes.len() >= MAX_REQUEST_BYTES;
+            return if too_long {
+                Ok(Err(Answer::text("431 Request Header Fields Too Large", "too long\n")))
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
+        }
+        if let Some(result) = parse(&bytes) {
+            return Ok(result);
+        }
+    }
+}
+
+/// `None`: there is more to come.
+fn parse(bytes: &[u8]) -> Option<Result<String, Answer>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Partial) => None,
+        Ok(httparse::Status::Complete(_)) if request.method == Some("GET") => {
+            let target = request.path.unwrap_or_default();
+            Some(Ok(target.split('?').next().unwrap_or_default().to_owned()))
+        }
+        Ok(httparse::Status::Complete(_)) => Some(Err(Answer::text("405 Method Not Allowed", "only GET\n"))),
+        Err(_) => Some(Err(Answer::text("400 Bad Request", "this is no HTTP request\n"))),
+    }
+}
+
+impl Monitor {
+    async fn answer(&self, path: &str) -> Answer {
+        match path {
+            "/healthz" => Answer::text("200 OK", "ok\n"),
+            "/readyz" => match self.ready().await {
+                Ok(()) => Answer::text("200 OK", "ready\n"),
+                Err(reason) => Answer::text("503 Service Unavailable", format!("{reason}\n")),
+            },
+            "/metrics" => match self.metrics.text(&self.sample().await) {
+                Ok(body) => Answer { status: "200 OK", kind: METRICS_TYPE, body },
+                Err(_) => Answer::text("500 Internal Server Error", "the metrics cannot be written\n"),
+            },
+            _ => Answer::text("404 Not Found", "there are /metrics, /healthz and /readyz\n"),
+        }
+    }
+
+    /// Whether mail can be accepted; else why not.
+    async fn ready(&self) -> Result<(), &'static str> {
+        if *self.stopping.borrow() {
+            return Err("stopping");
+        }
+        // The writer and a reader, without writing anything.
+        let answers = async {
+            self.store.acknowledge_expired(NOBODY, 0).await?;
+            self.store.device(NOBODY).await
+        };
+        match timeout(STORE_PATIENCE, answers).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err("the store fails"),
+            Err(_) => return Err("the store does not answer"),
+        }
+        match self.free_bytes() {
+            Some(free) if free >= self.ready_free_bytes => Ok(()),
+            Some(_) => Err("the disk is nearly full"),
+            None => Err("the data directory cannot be read"),
+        }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let stats = rustix::fs::statvfs(&self.data).ok()?;
+        Some(stats.f_bavail.saturating_mul(stats.f_frsize))
+    }
+
+    async fn sample(&self) -> Sample {
+        let size = |name: &str| self.data.join(name).metadata().map_or(0, |metadata| metadata.len());
+        Sample {
+            connections: self.count.open(),
+            held: timeout(STORE_PATIENCE, self.store.glance()).await.ok().and_then(Result::ok),
+            database_bytes: size(DATABASE_FILE),
+            log_bytes: size(LOG_FILE),
+            free_bytes: self.free_bytes().unwrap_or_default(),
+            ready: self.ready().await.is_ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn requests_are_read_whole_or_refused() {
+        assert_eq!(parse(b"GET /metr"), None);
+        assert_eq!(parse(b"GET /metrics HTTP/1.1\r\nHost: x\r\n"), None);
+        for target in ["/metrics", "/metrics?a=b"] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(parse(request.as_bytes()), Some(Ok("/metrics".into())));
+        }
+        let status = |bytes: &[u8]| parse(bytes).unwrap().unwrap_err().status;
+        assert_eq!(status(b"POST /metrics HTTP/1.1\r\n\r\n"), "405 Method Not Allowed");
+        assert_eq!(status(b"\x16\x03\x01\x02\x00\x01"), "400 Bad Request");
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        assert_eq!(status(many.as_bytes()), "400 Bad Request");
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_stops_is_alive_and_not_ready() {
+        let data = tempfile::tempdir().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let monitor = Monitor {
+            metrics: Arc::new(Metrics::new()),
+            store: Arc::new(MemoryStore::new()),
+            count: ConnectionCount::new(&Limits::default()),
+            stopping,
+            data: data.path().into(),
+            ready_free_bytes: 1,
+        };
+        assert_eq!(monitor.answer("/readyz").await, Answer::text("200 OK", "ready\n"));
+        stop.send(true).unwrap();
+        assert_eq!(monitor.answer("/readyz").await, Answer::text("503 Service Unavailable", "stopping\n"));
+        assert_eq!(monitor.answer("/healthz").await.status, "200 OK");
+    }
+}
