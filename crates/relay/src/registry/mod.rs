@@ -1,6 +1,6 @@
 //! The registry: one entry for each field that the relay can store, so that what is told about data cannot go stale.
 //!
-//! A column without an entry is not stored: [`check`] compares the tables of every database with the registry when the
+//! A column without an entry is not stored: [`check()`] compares the tables of every database with the registry when the
 //! relay opens it, and the relay does not start over a difference. From the same entries come the documents that tell
 //! people about their data; a test compares them with the files in `docs/`.
 //!
@@ -10,7 +10,7 @@
 //! | [`fields`] | the entries: database, observations, memory, configuration, log |
 //! | [`items`] | the catalogue M-01 … M-47 of what a messenger's server sees, and where each item is shown |
 //! | [`not_held`] | what the relay cannot tell, and the test that shows it |
-//! | [`check`] | the comparison at start |
+//! | [`mod@check`] | the comparison at start |
 //! | [`documents`] | what is written from the entries |
 
 pub mod check;

@@ -1,0 +1,187 @@
+//! The program `kuvert-lens`. Another program can offer it as a subcommand of its own: [`run`] takes the name that usage lines show
+//! from its first argument.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::policy::{Policy, Receipts};
+use crate::score::Score;
+use crate::{Level, Setup, plot, report};
+
+/// It did not go well; the message says what to do.
+const FAILED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// What a relay can infer from metadata.
+#[derive(Parser, Debug)]
+#[command(name = "kuvert-lens", version, propagate_version = true)]
+pub struct Args {
+    /// Writes JSON lines to stdout, one object a level.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// A synthetic population talks, an attacker gets the relay's log of each level: how much is inferred, and at what cost.
+    Score(ScoreArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct ScoreArgs {
+    /// A level of the disclosure ladder; several times for several [default: all].
+    #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
+    level: Vec<Level>,
+
+    /// People.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    users: u32,
+
+    /// Texts in a second, all people together, averaged over the day.
+    #[arg(long, value_name = "N", default_value_t = 4.0, value_parser = rate)]
+    rate: f64,
+
+    /// Days of traffic.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    days: u32,
+
+    /// What everything follows from: the same seed gives the same figures.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// What L3 does with delivery receipts.
+    #[arg(long, value_enum, default_value_t = ReceiptsArg::Jittered)]
+    receipts: ReceiptsArg,
+
+    /// Puts the table of all levels between the marks of this Markdown file, and plots beside it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "receipts"])]
+    document: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReceiptsArg {
+    /// Each waits 0 to 60 seconds
+    Jittered,
+    /// None is sent
+    Off,
+}
+
+/// Up to what a machine can hold: 100 texts a second are 26 million in three days.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=100.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.001 to 100".to_owned()),
+    }
+}
+
+/// The command line, for completions and man pages.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+/// Runs the program. The first argument is its name: a path, or words such as `kuvert lens`.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let name = args.first().map_or_else(|| "kuvert-lens".to_owned(), program_name);
+    let parsed =
+        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    let Args { json, command: Command::Score(args) } = match parsed {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match score(&args, json) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever closed the pipe has seen enough.
+        Err(Failure { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: cannot {}: {}", failure.doing, failure.error);
+            FAILED.into()
+        }
+    }
+}
+
+fn program_name(argument: &OsString) -> String {
+    let text = argument.to_string_lossy();
+    if text.contains('/') {
+        Path::new(argument).file_name().unwrap_or(argument).to_string_lossy().into_owned()
+    } else {
+        text.into_owned()
+    }
+}
+
+/// What could not be done, and why.
+struct Failure {
+    doing: String,
+    error: io::Error,
+}
+
+fn doing(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+    let doing = doing.into();
+    move |error| Failure { doing, error }
+}
+
+fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
+    let ScoreArgs { level, users, rate, days, seed, receipts, document } = args;
+    let setup = Setup { users: *users, rate: *rate, days: *days, seed: *seed };
+    let receipts = match receipts {
+        ReceiptsArg::Jittered => Receipts::Jittered,
+        ReceiptsArg::Off => Receipts::Off,
+    };
+    let levels = if level.is_empty() { Level::ALL } else { level };
+    let mut policies: Vec<Policy> = levels.iter().map(|level| Policy::of(*level, receipts)).collect();
+    if document.is_some() {
+        policies.push(Policy::of(Level::L3, Receipts::Off));
+    }
+    let scores = crate::score::score(&setup, &policies, |policy| {
+        eprintln!("simulating {}", report::policy_name(policy));
+    });
+    if let Some(document) = document {
+        write(&scores, document)?;
+    }
+    let printed = if json {
+        report::json(&scores).map_err(|error| doing("write JSON")(error.into()))?
+    } else {
+        report::text(&scores)
+    };
+    io::stdout().write_all(printed.as_bytes()).map_err(doing("write the output"))
+}
+
+/// The table between the document's marks, and the plots beside it.
+fn write(scores: &[Score], document: &Path) -> Result<(), Failure> {
+    let updating = || doing(format!("update {}", document.display()));
+    let old = fs::read_to_string(document).map_err(updating())?;
+    let new = report::insert(&old, &report::markdown(scores)).ok_or_else(|| {
+        let reason = "it has no marks to put the table between; take docs/LENS.md";
+        updating()(io::Error::new(io::ErrorKind::InvalidData, reason))
+    })?;
+    fs::write(document, new).map_err(updating())?;
+    for (name, plot) in [("lens-identified.svg", plot::identified(scores)), ("lens-edges.svg", plot::edges(scores))] {
+        let path = document.with_file_name(name);
+        fs::write(&path, plot).map_err(doing(format!("write {}", path.display())))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,147 @@
+//! Scores as JSON lines, as words, and as the table in docs/LENS.md.
+
+use std::fmt::Write as _;
+
+use crate::policy::{Policy, Receipts};
+use crate::score::Score;
+
+/// Marks between which the table stands in a Markdown file.
+const MARKS: (&str, &str) = ("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
+
+/// One object a line.
+///
+/// # Errors
+/// None that a score can cause.
+pub fn json(scores: &[Score]) -> serde_json::Result<String> {
+    scores.iter().map(|score| serde_json::to_string(score).map(|line| line + "\n")).collect()
+}
+
+/// A table for a terminal.
+pub fn text(scores: &[Score]) -> String {
+    let mut out = conditions(scores);
+    let _ = writeln!(
+        out,
+        "\n{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}",
+        "level",
+        "precision",
+        "recall",
+        "F1",
+        "5",
+        "10",
+        "20",
+        "40",
+        "half",
+        "anonymity",
+        "size/kind",
+        "bytes",
+        "receipts"
+    );
+    for score in scores {
+        let cells = Cells::of(score);
+        let _ = writeln!(
+            out,
+            "{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}",
+            cells.level,
+            cells.edges[0],
+            cells.edges[1],
+            cells.edges[2],
+            cells.top1[0],
+            cells.top1[1],
+            cells.top1[2],
+            cells.top1[3],
+            cells.half,
+            cells.anonymity,
+            cells.size_kind,
+            cells.bytes,
+            cells.latency
+        );
+    }
+    out.push_str(
+        "\n5 10 20 40: share of targets whose first guess is a real contact, after so many texts; half: texts until it is \
+         for half\nof them. anonymity: bits that are lacking to name a sender. size/kind: bits that the size tells of the \
+         kind. bytes, and\ndelay of receipts: against L0. docs/LENS.md explains them and has the published figures beside.\n",
+    );
+    out
+}
+
+/// The table for Markdown.
+pub fn markdown(scores: &[Score]) -> String {
+    let mut out = conditions(scores);
+    out.push_str(
+        "\n| Level | Precision | Recall | F1 | Top guess right after 5 | 10 | 20 | 40 texts | Half of targets after | Anonymity, \
+         bits | Size tells of kind, bits | Bytes | Receipts later by |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for score in scores {
+        let Cells {
+            level,
+            edges: [precision, recall, f1],
+            top1: [a, b, c, d],
+            half,
+            anonymity,
+            size_kind,
+            bytes,
+            latency,
+        } = Cells::of(score);
+        let _ = writeln!(
+            out,
+            "| {level} | {precision} | {recall} | {f1} | {a} | {b} | {c} | {d} | {half} | {anonymity} | {size_kind} | {bytes} | \
+             {latency} |"
+        );
+    }
+    out
+}
+
+/// `document` with `table` between its marks; `None` if it has none.
+pub fn insert(document: &str, table: &str) -> Option<String> {
+    let (before, rest) = document.split_once(MARKS.0)?;
+    let (_, after) = rest.split_once(MARKS.1)?;
+    Some(format!("{before}{}{table}{}{after}", MARKS.0, MARKS.1))
+}
+
+fn conditions(scores: &[Score]) -> String {
+    let Some(score) = scores.first() else { return String::new() };
+    format!(
+        "{} people, {} texts a second, {} texts between {} pairs, seed {}\n",
+        score.users, score.rate, score.more.texts, score.more.pairs, score.seed
+    )
+}
+
+/// A row, written out.
+struct Cells {
+    level: String,
+    edges: [String; 3],
+    top1: [String; 4],
+    half: String,
+    anonymity: String,
+    size_kind: String,
+    bytes: String,
+    latency: String,
+}
+
+impl Cells {
+    fn of(score: &Score) -> Self {
+        let two = |value: f64| format!("{value:.2}");
+        let edges = score.edges;
+        let mut top1 = score.top1_after.values().map(|share| two(*share));
+        Self {
+            level: policy_name(&score.more.policy),
+            edges: [edges.precision, edges.recall, edges.f1].map(two),
+            top1: [(); 4].map(|()| top1.next().unwrap_or_else(|| "–".to_owned())),
+            half: score.more.half_after().map_or_else(|| "never".to_owned(), |texts| texts.to_string()),
+            anonymity: format!("{:.1}", score.anonymity_bits),
+            size_kind: two(score.size_kind_bits),
+            bytes: format!("{:.2}×", score.bytes_ratio),
+            latency: score.latency_ms.map_or_else(|| "never".to_owned(), |ms| format!("{:.1} s", ms.max(0.0) / 1000.0)),
+        }
+    }
+}
+
+/// The level, and what is chosen within it.
+pub fn policy_name(policy: &Policy) -> String {
+    let level = policy.level;
+    match policy.receipts {
+        Receipts::Immediate => level.to_string(),
+        Receipts::Jittered => format!("{level}, 0–60 s"),
+        Receipts::Off => format!("{level}, no receipts"),
+    }
+}
