@@ -16,6 +16,8 @@ pub const TABLE: &[(&str, Option<usize>, f64)] = &[
     ("decrypt", Some(16_384), 1.02),
     ("decrypt", Some(65_536), 1.07),
     ("decrypt", Some(1_048_576), 12.6),
+    ("encrypt_into", Some(256), 0.0),
+    ("decrypt_into", Some(256), 0.0),
     ("ping_pong", Some(256), 2.87),
     ("establish_out", Some(256), 10.0),
     ("establish_in", Some(256), 8.0),

@@ -1,5 +1,5 @@
-//! The lower bound: the primitives that the protocol's formulas call for, one after another on buffers that lie ready, and
-//! nothing around them. No state, no layouts, no allocation, no checks of anything but tags and signatures, no erasure code.
+//! The lower bound: the primitives that the protocol's formulas call for, one after another on buffers that lie ready, by the
+//! same backends, and nothing around them. No state, no layouts, no allocation, no checks of anything but tags and signatures, no erasure code.
 //!
 //! ```text
 //! message   system randomness 24 B                                    (encrypting only)
@@ -13,12 +13,11 @@
 //! epoch     ML-KEM-768: key pair, encapsulation, check of the key, decapsulation
 //! ```
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit, XChaCha20Poly1305};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use kuvert_protocol::message::HANDSHAKE_LEN;
 use kuvert_protocol::padding::padded_len;
+use kuvert_protocol::primitives::backend::chosen::{X25519Scalar, open, seal, xopen, xseal};
 use kuvert_protocol::primitives::x25519::X25519Public;
 use kuvert_protocol::ratchet::HEADER_LEN;
 use libcrux_ml_kem::mlkem768::incremental;
@@ -26,7 +25,6 @@ use libcrux_ml_kem::{mlkem768, mlkem1024};
 use rand_core::Rng as _;
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
-use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::conversation::Half;
 use crate::meter::{Batch, Meter};
@@ -103,42 +101,25 @@ impl Message {
             sealed_body: vec![2; padded_len(size)],
             body_tag: [0; 16],
         };
-        let header_cipher = XChaCha20Poly1305::new(&HEADER_KEY.into());
-        message.header_tag = header_cipher
-            .encrypt_inout_detached(&NONCE.into(), &[], message.sealed_header.as_mut_slice().into())
-            .map_err(|_| "sealing")?
-            .into();
+        message.header_tag = xseal(&HEADER_KEY, &NONCE, &[], &mut message.sealed_header);
         let (key, nonce) = body_key(&message.associated)?;
-        message.body_tag = ChaCha20Poly1305::new(&key.into())
-            .encrypt_inout_detached(&nonce.into(), &message.associated, message.sealed_body.as_mut_slice().into())
-            .map_err(|_| "sealing")?
-            .into();
+        message.body_tag = seal(&key, &nonce, &message.associated, &mut message.sealed_body);
         Ok(message)
     }
 
     fn send(&mut self) -> Outcome<()> {
         let mut nonce = [0; 24];
         system_rng().fill_bytes(&mut nonce);
-        let header_cipher = XChaCha20Poly1305::new(black_box(&HEADER_KEY).into());
-        let header = self.header.as_mut_slice().into();
-        black_box(header_cipher.encrypt_inout_detached(&nonce.into(), &[], header).map_err(|_| "sealing")?);
+        black_box(xseal(black_box(&HEADER_KEY), &nonce, &[], &mut self.header));
         let (key, nonce) = body_key(&self.associated)?;
-        let body = self.body.as_mut_slice().into();
-        let sealed = ChaCha20Poly1305::new(&key.into()).encrypt_inout_detached(&nonce.into(), &self.associated, body);
-        black_box(sealed.map_err(|_| "sealing")?);
+        black_box(seal(&key, &nonce, &self.associated, &mut self.body));
         Ok(())
     }
 
-    /// Opens `header` and `body`, which are copies of what was sealed.
-    fn receive(&self, header: &mut [u8], body: &mut [u8]) -> Outcome<()> {
-        let header_cipher = XChaCha20Poly1305::new(black_box(&HEADER_KEY).into());
-        header_cipher
-            .decrypt_inout_detached(&NONCE.into(), &[], header.into(), &self.header_tag.into())
-            .map_err(|_| "opening")?;
+    fn receive(&mut self) -> Outcome<()> {
+        xopen(black_box(&HEADER_KEY), &NONCE, &[], &self.sealed_header, &self.header_tag, &mut self.header)?;
         let (key, nonce) = body_key(&self.associated)?;
-        ChaCha20Poly1305::new(&key.into())
-            .decrypt_inout_detached(&nonce.into(), &self.associated, body.into(), &self.body_tag.into())
-            .map_err(|_| "opening")?;
+        open(&key, &nonce, &self.associated, &self.sealed_body, &self.body_tag, &mut self.body)?;
         Ok(())
     }
 }
@@ -163,24 +144,14 @@ impl OneDirection {
 
 impl Batch for OneDirection {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
-        let count = self.count * self.parts;
-        match self.half {
-            Half::Send => {
-                meter.start();
-                for _ in 0..count {
-                    self.message.send()?;
-                }
-                meter.stop();
-            }
-            Half::Receive => {
-                let mut copies = vec![(self.message.sealed_header, self.message.sealed_body.clone()); count];
-                meter.start();
-                for (header, body) in &mut copies {
-                    self.message.receive(header, body)?;
-                }
-                meter.stop();
+        meter.start();
+        for _ in 0..self.count * self.parts {
+            match self.half {
+                Half::Send => self.message.send()?,
+                Half::Receive => self.message.receive()?,
             }
         }
+        meter.stop();
         Ok(())
     }
 
@@ -191,30 +162,37 @@ impl Batch for OneDirection {
 
 /// The curve half of a turn, both sides' keys.
 struct Turn {
-    ours: StaticSecret,
-    theirs: PublicKey,
+    ours: X25519Scalar,
+    theirs: [u8; 32],
 }
 
 impl Turn {
     fn new() -> Self {
-        let theirs = PublicKey::from(&StaticSecret::from([11; 32]));
-        Self { ours: StaticSecret::from([10; 32]), theirs }
+        Self { ours: X25519Scalar::new(&[10; 32]), theirs: X25519Scalar::new(&[11; 32]).public() }
     }
 
-    fn run(&self) -> Outcome<()> {
-        black_box(hkdf::<96>(&[1; 32], self.ours.diffie_hellman(&self.theirs).as_bytes(), &[])?);
-        let next = key_pair();
-        black_box(hkdf::<96>(&[1; 32], next.diffie_hellman(&self.theirs).as_bytes(), &[])?);
+    fn run(&mut self) -> Outcome<()> {
+        black_box(hkdf::<96>(&[1; 32], &*self.ours.multiply(&self.theirs), &[])?);
+        // The next turn uses it again.
+        self.ours = key_pair();
+        black_box(hkdf::<96>(&[1; 32], &*self.ours.multiply(&self.theirs), &[])?);
         Ok(())
     }
 }
 
 /// A new X25519 key pair; its public half is made and thrown away.
-fn key_pair() -> StaticSecret {
+fn key_pair() -> X25519Scalar {
     let mut bytes = [0; 32];
     system_rng().fill_bytes(&mut bytes);
-    let secret = StaticSecret::from(bytes);
-    black_box(PublicKey::from(&secret));
+    let secret = X25519Scalar::new(&bytes);
+    black_box(secret.public());
+    secret
+}
+
+/// A prekey read from its stored form.
+fn stored_key_pair() -> X25519Scalar {
+    let secret = X25519Scalar::new(black_box(&[10; 32]));
+    black_box(secret.public());
     secret
 }
 
@@ -256,11 +234,10 @@ impl PingPong {
 
 impl Batch for PingPong {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
-        let mut copies = vec![(self.message.sealed_header, self.message.sealed_body.clone()); self.count];
         meter.start();
-        for (header, body) in &mut copies {
+        for _ in 0..self.count {
             self.message.send()?;
-            self.message.receive(header, body)?;
+            self.message.receive()?;
             self.turn.run()?;
         }
         epoch()?;
@@ -352,6 +329,7 @@ pub struct Establish {
     side: Agreement,
     message: Message,
     turn: Turn,
+    device: X25519Scalar,
     verifying: VerifyingKey,
     signature: ed25519_dalek::Signature,
     /// As long as a transcript.
@@ -376,8 +354,9 @@ impl Establish {
         Ok(Self {
             side,
             message: Message::new(size)?,
-            ephemeral: X25519Public::decode(*turn.theirs.as_bytes())?,
+            ephemeral: X25519Public::decode(turn.theirs)?,
             turn,
+            device: X25519Scalar::new(&[17; 32]),
             verifying: signing.verifying_key(),
             signature: signing.sign(&[15; 149]),
             transcript: vec![16; 3_513],
@@ -391,13 +370,13 @@ impl Establish {
         Ok(key.verify_strict(&[15; 149], &self.signature)?)
     }
 
-    fn agree(&self, times: usize) {
+    fn agree(&self, with: &X25519Scalar, times: usize) {
         for _ in 0..times {
-            black_box(black_box(&self.turn.ours).diffie_hellman(&self.turn.theirs));
+            black_box(black_box(with).multiply(&self.turn.theirs));
         }
     }
 
-    fn run_once(&mut self, header: &mut [u8], body: &mut [u8]) -> Outcome<()> {
+    fn run_once(&mut self) -> Outcome<()> {
         // What both sides do: transcript, handshake digest, SK, ratchet keys, post-quantum secret and its start.
         black_box(Sha256::digest(&self.transcript));
         black_box(Sha256::digest(&self.transcript[..HANDSHAKE_LEN]));
@@ -410,9 +389,10 @@ impl Establish {
                 for _ in 0..4 {
                     self.verify()?;
                 }
-                key_pair();
-                key_pair();
-                self.agree(5);
+                // With the device's own key, the ephemeral key and the first ratchet key.
+                self.agree(&self.device, 1);
+                self.agree(&key_pair(), 3);
+                self.agree(&key_pair(), 1);
                 black_box(hkdf::<96>(&[0; 32], &[1; 32], &[])?);
                 if !mlkem1024::validate_public_key(self.kem.public_key()) {
                     return Err("ML-KEM key".into());
@@ -430,13 +410,16 @@ impl Establish {
                 if !black_box(&self.ephemeral).is_torsion_free() {
                     return Err("torsion".into());
                 }
-                black_box(PublicKey::from(black_box(&self.turn.ours)));
-                black_box(PublicKey::from(black_box(&self.turn.ours)));
-                self.agree(4);
+                // With the signed prekey, the one-time prekey and the device's own key; the turn has the rest.
+                let signed = stored_key_pair();
+                self.agree(&signed, 2);
+                self.agree(&stored_key_pair(), 1);
+                self.agree(&self.device, 1);
                 black_box(mlkem1024::generate_key_pair(black_box([13; 64])));
                 black_box(mlkem1024::decapsulate(self.kem.private_key(), &self.kem_ciphertext));
+                self.turn.ours = signed;
                 self.turn.run()?;
-                self.message.receive(header, body)
+                self.message.receive()
             }
         }
     }
@@ -444,10 +427,9 @@ impl Establish {
 
 impl Batch for Establish {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
-        let mut copies = vec![(self.message.sealed_header, self.message.sealed_body.clone()); SESSIONS];
         meter.start();
-        for (header, body) in &mut copies {
-            self.run_once(header, body)?;
+        for _ in 0..SESSIONS {
+            self.run_once()?;
         }
         meter.stop();
         Ok(())

@@ -1,7 +1,8 @@
 //! The work itself, written once: whoever is measured gets the same contents in the same turns.
 
+use crate::Outcome;
 use crate::meter::{Batch, Meter};
-use crate::{Outcome, SEED};
+use crate::seeded::Seeded;
 
 /// Two devices that write to each other.
 pub trait Conversation {
@@ -137,7 +138,12 @@ impl<C: Conversation> PingPong<C> {
     /// # Errors
     /// No conversation could be begun.
     pub fn new(size: usize, count: usize) -> Outcome<Self> {
-        Ok(Self { conversation: C::begin()?, content: content(size), count, turn: Side::Alice })
+        Ok(Self::over(C::begin()?, size, count))
+    }
+
+    /// The same over a conversation that has begun.
+    pub fn over(conversation: C, size: usize, count: usize) -> Self {
+        Self { conversation, content: content(size), count, turn: Side::Alice }
     }
 }
 
@@ -163,7 +169,7 @@ pub struct OutOfOrder<C> {
     conversation: C,
     content: Vec<u8>,
     skipped: usize,
-    random: Random,
+    random: Seeded,
 }
 
 impl<C: Conversation> OutOfOrder<C> {
@@ -172,7 +178,7 @@ impl<C: Conversation> OutOfOrder<C> {
     /// # Errors
     /// No conversation could be begun.
     pub fn new(size: usize, skipped: usize) -> Outcome<Self> {
-        Ok(Self { conversation: C::begin()?, content: content(size), skipped, random: Random::new() })
+        Ok(Self { conversation: C::begin()?, content: content(size), skipped, random: Seeded::new() })
     }
 }
 
@@ -183,7 +189,7 @@ impl<C: Conversation> Batch for OutOfOrder<C> {
         for _ in 0..=self.skipped {
             messages.push(self.conversation.send(Side::Alice, &self.content)?);
         }
-        self.random.shuffle(&mut messages[..self.skipped]);
+        shuffle(&mut self.random, &mut messages[..self.skipped]);
         meter.start();
         for message in messages.iter().rev() {
             self.conversation.receive(Side::Bob, message)?;
@@ -199,29 +205,13 @@ impl<C: Conversation> Batch for OutOfOrder<C> {
 
 /// `size` bytes that no compressor would make smaller.
 pub fn content(size: usize) -> Vec<u8> {
-    let mut random = Random::new();
+    let mut random = Seeded::new();
     (0..size).map(|_| random.next().to_le_bytes()[3]).collect()
 }
 
-/// SplitMix64: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    const fn new() -> Self {
-        Self(SEED)
-    }
-
-    const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            let other = usize::try_from(self.next() % (at as u64 + 1)).unwrap_or(at);
-            items.swap(at, other);
-        }
+fn shuffle<T>(random: &mut Seeded, items: &mut [T]) {
+    for at in (1..items.len()).rev() {
+        let other = usize::try_from(random.next() % (at as u64 + 1)).unwrap_or(at);
+        items.swap(at, other);
     }
 }

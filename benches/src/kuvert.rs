@@ -1,11 +1,14 @@
 //! Kuvert's own sessions: two devices, the public API of `kuvert-protocol`, the system's randomness.
 
+use kuvert_protocol::message::RATCHET_MESSAGE_OVERHEAD;
+use kuvert_protocol::padding::padded_len;
 use kuvert_protocol::prelude::*;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, UnverifiedDeviceCertificate};
 
-use crate::conversation::{Conversation, Side, content};
+use crate::conversation::{Conversation, Half, Side, content};
 use crate::meter::{Batch, Meter};
 use crate::{Outcome, system_rng};
+use rand_core::CryptoRng;
 
 /// Time stands still: nothing here expires.
 const NOW: u64 = 1_763_683_200_000;
@@ -19,8 +22,7 @@ pub struct Device {
 }
 
 impl Device {
-    fn new(account: u8) -> Outcome<Self> {
-        let rng = &mut system_rng();
+    fn new(account: u8, rng: &mut dyn CryptoRng) -> Outcome<Self> {
         let address = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY };
         let secrets = DeviceSecrets::generate(rng);
         let certificate = secrets.certify(&AccountSecret::generate(rng), address);
@@ -39,8 +41,7 @@ struct Prekeys {
 }
 
 impl Prekeys {
-    fn of(device: &LocalDevice) -> Outcome<Self> {
-        let rng = &mut system_rng();
+    fn of(device: &LocalDevice, rng: &mut dyn CryptoRng) -> Outcome<Self> {
         let signed = SignedPrekeySecret::generate(1, device.secrets(), rng);
         let one_time = OneTimePrekeySecret::generate(1, rng);
         let kem = KemPrekeySecret::generate(1, KemPrekeyKind::OneTime, device.secrets(), rng);
@@ -81,6 +82,7 @@ pub struct Kuvert {
     /// Was written to.
     pub bob: Device,
     prekeys: Prekeys,
+    rng: Box<dyn CryptoRng>,
 }
 
 impl Kuvert {
@@ -89,15 +91,48 @@ impl Kuvert {
     /// # Errors
     /// A key does not fit its certificate, which would be a bug.
     pub fn strangers() -> Outcome<Self> {
-        let (alice, bob) = (Device::new(1)?, Device::new(2)?);
-        let prekeys = Prekeys::of(&bob.local)?;
-        Ok(Self { alice, bob, prekeys })
+        Self::strangers_with(Box::new(system_rng()))
+    }
+
+    /// As [`strangers`](Self::strangers), everything drawn from `rng`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn strangers_with(mut rng: Box<dyn CryptoRng>) -> Outcome<Self> {
+        let (alice, bob) = (Device::new(1, &mut *rng)?, Device::new(2, &mut *rng)?);
+        let prekeys = Prekeys::of(&bob.local, &mut *rng)?;
+        Ok(Self { alice, bob, prekeys, rng })
+    }
+
+    /// Two devices that have heard from each other, everything drawn from `rng`.
+    ///
+    /// # Errors
+    /// A message was refused, which would be a bug.
+    pub fn begin_with(rng: Box<dyn CryptoRng>) -> Outcome<Self> {
+        let mut pair = Self::strangers_with(rng)?;
+        pair.initiate(pair.bundle())?;
+        pair.exchange()?;
+        Ok(pair)
+    }
+
+    /// Forgets the sessions of both.
+    pub fn forget(&mut self) {
+        self.alice.record = SessionRecord::new();
+        self.bob.record = SessionRecord::new();
+    }
+
+    /// What Bob has published.
+    pub fn bundle(&self) -> PrekeyBundle {
+        self.prekeys.bundle.clone()
     }
 
     /// Alice checks `bundle` and begins a session.
-    fn initiate(&mut self, bundle: PrekeyBundle) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// The bundle was refused, which would be a bug.
+    pub fn initiate(&mut self, bundle: PrekeyBundle) -> Outcome<()> {
         let bundle = bundle.verify(self.bob.local.address(), &self.prekeys.account_key)?;
-        self.alice.record.initiate(&self.alice.local, &bundle, NOW, &mut system_rng())?;
+        self.alice.record.initiate(&self.alice.local, &bundle, NOW, &mut *self.rng)?;
         Ok(())
     }
 }
@@ -106,10 +141,7 @@ impl Conversation for Kuvert {
     type Message = Vec<u8>;
 
     fn begin() -> Outcome<Self> {
-        let mut pair = Self::strangers()?;
-        pair.initiate(pair.prekeys.bundle.clone())?;
-        pair.exchange()?;
-        Ok(pair)
+        Self::begin_with(Box::new(system_rng()))
     }
 
     fn send(&mut self, from: Side, content: &[u8]) -> Outcome<Vec<u8>> {
@@ -117,7 +149,7 @@ impl Conversation for Kuvert {
             Side::Alice => &mut self.alice,
             Side::Bob => &mut self.bob,
         };
-        Ok(device.record.encrypt(content, NOW, &mut system_rng())?)
+        Ok(device.record.encrypt(content, NOW, &mut *self.rng)?)
     }
 
     fn receive(&mut self, to: Side, message: &Vec<u8>) -> Outcome<usize> {
@@ -126,9 +158,65 @@ impl Conversation for Kuvert {
             Side::Bob => (&mut self.bob, self.alice.local.address()),
         };
         let Device { local, record, replay } = device;
-        let decrypted = record.decrypt(local, remote, message, &self.prekeys, replay, NOW, &mut system_rng())?;
+        let decrypted = record.decrypt(local, remote, message, &self.prekeys, replay, NOW, &mut *self.rng)?;
         Ok(decrypted.plaintext.len())
     }
+}
+
+/// Messages from Alice to Bob through buffers that are used again and again.
+pub struct CallersBuffers {
+    pair: Kuvert,
+    content: Vec<u8>,
+    half: Half,
+    message: Vec<u8>,
+    plaintext: Plaintext,
+}
+
+impl CallersBuffers {
+    /// With `size` bytes of content.
+    ///
+    /// # Errors
+    /// No devices could be made.
+    pub fn new(half: Half, size: usize) -> Outcome<Self> {
+        let plaintext = Plaintext::with_capacity(padded_len(size));
+        let message = Vec::with_capacity(padded_len(size) + RATCHET_MESSAGE_OVERHEAD);
+        Ok(Self { pair: Kuvert::begin()?, content: content(size), half, message, plaintext })
+    }
+}
+
+impl Batch for CallersBuffers {
+    fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
+        self.pair.exchange()?;
+        let Self { pair: Kuvert { alice, bob, prekeys, rng }, content, half, message, plaintext } = self;
+        for _ in 0..MESSAGES {
+            message.clear();
+            metered(*half == Half::Send, meter, || alice.record.encrypt_into(content, NOW, &mut **rng, message))?;
+            let buffer = std::mem::take(plaintext);
+            let Device { local, record, replay } = &mut *bob;
+            let decrypted = metered(*half == Half::Receive, meter, || {
+                record.decrypt_into(local, alice.local.address(), message, prekeys, replay, NOW, &mut **rng, buffer)
+            })?;
+            *plaintext = decrypted.plaintext;
+        }
+        Ok(())
+    }
+
+    fn operations(&self) -> usize {
+        MESSAGES
+    }
+}
+
+const MESSAGES: usize = 64;
+
+fn metered<T>(counted: bool, meter: &mut dyn Meter, work: impl FnOnce() -> T) -> T {
+    if counted {
+        meter.start();
+    }
+    let value = work();
+    if counted {
+        meter.stop();
+    }
+    value
 }
 
 /// Sessions begun, one operation each.
@@ -153,8 +241,8 @@ impl EstablishOut {
 impl Batch for EstablishOut {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
         for _ in 0..SESSIONS {
-            let bundle = self.pair.prekeys.bundle.clone();
-            self.pair.alice.record = SessionRecord::new();
+            self.pair.forget();
+            let bundle = self.pair.bundle();
             meter.start();
             self.pair.initiate(bundle)?;
             std::hint::black_box(self.pair.send(Side::Alice, &self.content)?);
@@ -187,9 +275,8 @@ impl EstablishIn {
 impl Batch for EstablishIn {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
         for _ in 0..SESSIONS {
-            self.pair.alice.record = SessionRecord::new();
-            self.pair.bob.record = SessionRecord::new();
-            self.pair.initiate(self.pair.prekeys.bundle.clone())?;
+            self.pair.forget();
+            self.pair.initiate(self.pair.bundle())?;
             let message = self.pair.send(Side::Alice, &self.content)?;
             meter.start();
             self.pair.receive(Side::Bob, &message)?;

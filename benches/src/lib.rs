@@ -10,6 +10,9 @@
 //! | [`meter`] | CPU time, interleaved batches, median and spread |
 //! | [`allocations`] | allocations of each row, counted by a test |
 //! | [`sizes`] | bytes of state and of messages |
+//! | [`timing`] | whether secrets show in the time that operations take: `kuvert bench timing` |
+//! | `client` | a whole client with its store and a relay: `kuvert bench client` (feature `client`) |
+//! | [`seeded`] | the same numbers in every run |
 //! | [`goals`] | what the figures are to reach |
 //! | [`report`], [`plot`] | the figures as JSON, for a terminal, as a document |
 //! | [`scaling`] | what relays of any size need, from what one was measured to do |
@@ -19,11 +22,15 @@
 
 pub mod allocations;
 pub mod bound;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod conversation;
 pub mod goals;
 pub mod kuvert;
 pub mod machine;
 pub mod meter;
+#[cfg(feature = "client")]
+mod metered_store;
 pub mod olm;
 pub mod plot;
 pub mod post_quantum;
@@ -31,7 +38,10 @@ pub mod primitives;
 pub mod report;
 pub mod rows;
 pub mod scaling;
+mod sections;
+pub mod seeded;
 pub mod sizes;
+pub mod timing;
 
 use std::time::Duration;
 

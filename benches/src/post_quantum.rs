@@ -2,11 +2,14 @@
 
 use kuvert_protocol::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
 
+use rand_core::CryptoRng;
+
 use crate::conversation::{Conversation, Side};
 use crate::{Outcome, system_rng};
 
 /// Both sides of it.
 pub struct PostQuantum {
+    rng: Box<dyn CryptoRng>,
     /// Of the side that began.
     pub alice: PostQuantumRatchet,
     /// Of the other.
@@ -16,8 +19,13 @@ pub struct PostQuantum {
 impl PostQuantum {
     /// Nothing sent yet.
     pub fn fresh() -> Self {
+        Self::fresh_with(Box::new(system_rng()))
+    }
+
+    /// Nothing sent yet; everything is drawn from `rng`.
+    pub fn fresh_with(rng: Box<dyn CryptoRng>) -> Self {
         let shared = [7; 32];
-        Self { alice: PostQuantumRatchet::new_initiator(&shared), bob: PostQuantumRatchet::new_recipient(&shared) }
+        Self { rng, alice: PostQuantumRatchet::new_initiator(&shared), bob: PostQuantumRatchet::new_recipient(&shared) }
     }
 }
 
@@ -36,7 +44,7 @@ impl Conversation for PostQuantum {
             Side::Alice => &mut self.alice,
             Side::Bob => &mut self.bob,
         };
-        let (header, key) = ratchet.send(&mut system_rng())?;
+        let (header, key) = ratchet.send(&mut &mut *self.rng)?;
         std::hint::black_box(key);
         Ok((header, content.len()))
     }

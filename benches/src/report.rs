@@ -44,11 +44,12 @@ impl Report {
         plain(&self.markdown())
     }
 
-    /// `document` with this run's figures between its two marks.
-    pub fn insert_into(&self, document: &str) -> Option<String> {
+    /// `document` with this run's figures between its two marks, and `sections` after them.
+    pub fn insert_into(&self, document: &str, sections: &[String]) -> Option<String> {
         let (before, rest) = document.split_once(BEGIN)?;
         let (_, after) = rest.split_once(END)?;
-        Some(format!("{before}{BEGIN}\n{}\n{END}{after}", self.markdown()))
+        let figures = [&[self.markdown()], sections].concat().join("\n");
+        Some(format!("{before}{BEGIN}\n{figures}\n{END}{after}"))
     }
 
     /// All tables as Markdown.

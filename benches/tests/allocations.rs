@@ -6,7 +6,7 @@ use std::alloc::System;
 
 use kuvert_bench::allocations::TABLE;
 use kuvert_bench::conversation::{Conversation, Half, OneDirection, OutOfOrder, PingPong};
-use kuvert_bench::kuvert::{EstablishIn, EstablishOut, Kuvert, Restore, Snapshot};
+use kuvert_bench::kuvert::{CallersBuffers, EstablishIn, EstablishOut, Kuvert, Restore, Snapshot};
 use kuvert_bench::meter::{Batch, Meter};
 use kuvert_bench::post_quantum::{PostQuantum, messages_in_two_epochs};
 use kuvert_bench::rows::{SIZE, SIZES, SKIPPED, shape};
@@ -54,6 +54,9 @@ fn the_table_says_what_is_allocated() {
             let batch = OneDirection::<Kuvert>::new(half, size, parts, in_batch).unwrap();
             counted.push((name, Some(size), count(batch)));
         }
+    }
+    for (name, half) in [("encrypt_into", Half::Send), ("decrypt_into", Half::Receive)] {
+        counted.push((name, Some(SIZE), count(CallersBuffers::new(half, SIZE).unwrap())));
     }
     counted.push(("ping_pong", Some(SIZE), count(PingPong::<Kuvert>::new(SIZE, turns).unwrap())));
     counted.push(("establish_out", Some(SIZE), count(EstablishOut::new(SIZE).unwrap())));

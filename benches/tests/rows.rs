@@ -36,13 +36,14 @@ fn a_short_run_has_every_row_every_goal_and_a_document() {
         assert!(backends.count() >= 2, "{operation}");
     }
     assert!(json["machine"]["compiler"].as_str().unwrap().starts_with("rustc"));
-    assert_eq!(report.goals.iter().filter(|goal| goal.figure.is_none()).count(), 1, "{:#?}", report.goals);
+    assert!(report.goals.iter().all(|goal| goal.figure.is_some()), "{:#?}", report.goals);
 
     let document = include_str!("../../docs/BENCHMARKS.md");
-    let updated = report.insert_into(document).unwrap();
-    assert!(updated.contains("### Goals") && updated.contains("| encrypt | 256 |"));
+    let sections = ["### More\n".to_owned()];
+    let updated = report.insert_into(document, &sections).unwrap();
+    assert!(updated.contains("### Goals") && updated.contains("### More") && updated.contains("| encrypt | 256 |"));
     // Once more replaces, and adds nothing.
-    assert_eq!(report.insert_into(&updated).unwrap(), updated);
+    assert_eq!(report.insert_into(&updated, &sections).unwrap(), updated);
     let svg = plot::svg(&report.rows);
     assert_eq!(svg.matches("<rect").count(), 1 + 3 + 2 * 6 * 3);
 }
@@ -54,4 +55,32 @@ fn contents_arrive() {
     let message = pair.send(Side::Alice, &sent).unwrap();
     assert_eq!(pair.receive(Side::Bob, &message).unwrap(), sent.len());
     assert!(pair.receive(Side::Bob, &message).is_err(), "a message opens once");
+}
+
+#[test]
+fn a_short_timing_run_has_every_experiment() {
+    let report = kuvert_bench::timing::timing(Duration::ZERO, |_| {}).unwrap();
+    let names: Vec<_> = report.rows.iter().map(|row| row.name).collect();
+    assert_eq!(
+        names,
+        [
+            "control: a comparison that stops early",
+            "comparison of keys",
+            "tag of a message",
+            "header that no key opens"
+        ]
+    );
+    assert!(report.text().contains("Welch"));
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn a_small_client_run_delivers_everything() {
+    let report = kuvert_bench::client::client(5, |_| {}).unwrap();
+    let names: Vec<_> = report.rows.iter().map(|row| row.name).collect();
+    assert_eq!(names, ["queue", "send", "receive", "first_to_many", "send_to_many"]);
+    // Each queued text is committed by itself; what is sent is committed together.
+    assert_eq!(report.rows[0].commits, 1.0);
+    assert!(report.rows.iter().all(|row| row.us > row.store_us && row.store_us > 0.0), "{:#?}", report.rows);
+    assert!(report.memory.stored > 1_000.0 && report.text().contains("messages/s"));
 }

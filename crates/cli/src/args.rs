@@ -240,7 +240,7 @@ pub enum Bench {
         /// How long to measure, about; longer is steadier
         #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
-        /// Put the figures between the marks of this Markdown file, and a plot `crypto.svg` beside it
+        /// Put the figures, and those of `client` and `timing`, between the marks of this Markdown file, and a plot `crypto.svg` beside it
         #[arg(long, value_name = "FILE")]
         document: Option<PathBuf>,
     },
@@ -253,7 +253,23 @@ pub enum Bench {
         #[arg(long, value_name = "FILE")]
         document: Option<PathBuf>,
     },
+    /// Whole clients: from plaintext to a committed, encrypted store and back, through a relay in this process
+    Client {
+        /// How many messages each way
+        #[arg(long, value_name = "N", default_value_t = MESSAGES, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+        messages: u32,
+    },
+    /// Whether secrets show in the time that operations take (dudect: Welch's t-test)
+    Timing {
+        /// How long to measure, about; longer finds smaller differences
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+    },
 }
+
+/// Of `kuvert bench client`.
+#[cfg(feature = "bench")]
+pub const MESSAGES: u32 = 1_000;
 
 #[cfg(test)]
 mod tests {

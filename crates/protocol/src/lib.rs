@@ -2,7 +2,7 @@
 //! Specified byte by byte in docs/PROTOCOL.md.
 //!
 //! Nothing here talks to a network, reads a clock or makes randomness: bytes, `now` (Unix milliseconds) and `rng` come in as
-//! arguments. Builds without std. Nothing here panics on what somebody else sent.
+//! arguments. Builds without std (without the feature `aws-lc`, see [`primitives::backend`]). Nothing here panics on what somebody else sent.
 //!
 //! | module | holds |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `pqxdh` | the key agreement |
 //! | [`ratchet`] | the Double Ratchet with header encryption |
 //! | [`pq_ratchet`], [`scka`], [`braid`] | the post-quantum ratchet beside it |
-//! | [`padding`] | buckets that hide lengths |
+//! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
 //! | [`labels`] | what separates one use of a key from another |
 //! | [`primitives`] | the one place where primitives are named |
 //!
@@ -69,7 +69,7 @@
 //!
 //! let (mut with_alice, mut replay) = (SessionRecord::new(), ReplayRecord::new());
 //! let decrypted = with_alice.decrypt(&bob, alice.address(), &message, &prekeys, &mut replay, now, rng)?;
-//! assert_eq!(*decrypted.plaintext, b"hello");
+//! assert_eq!(*decrypted.plaintext, *b"hello");
 //! # Ok(())
 //! # }
 //! ```
@@ -83,6 +83,7 @@ pub mod identity;
 pub mod labels;
 pub mod message;
 pub mod padding;
+pub mod plaintext;
 pub mod pq_ratchet;
 mod pqxdh;
 pub mod prekey;
@@ -100,6 +101,7 @@ pub use identity::{
     AccountSecret, DeviceSecrets, LocalDevice, LocalDeviceError, SafetyNumber, account_key_fingerprint, safety_number,
 };
 pub use message::initiator_certificate;
+pub use plaintext::Plaintext;
 pub use prekey::{
     BundleError, KemPrekey, KemPrekeyKind, KemPrekeySecret, OneTimePrekey, OneTimePrekeySecret, PrekeyBundle,
     PrekeySecrets, SignedPrekey, SignedPrekeySecret, VerifiedBundle,
@@ -111,7 +113,7 @@ pub use session::{DecryptError, Decrypted, EncryptError, InitiateError, SessionR
 pub mod prelude {
     pub use crate::{
         AccountSecret, DecryptError, Decrypted, DeviceSecrets, EncryptError, InitiateError, KemPrekey, KemPrekeyKind,
-        KemPrekeySecret, LocalDevice, OneTimePrekey, OneTimePrekeySecret, PrekeyBundle, PrekeySecrets, ReplayRecord,
-        SessionRecord, SignedPrekey, SignedPrekeySecret, UsedPrekeys, VerifiedBundle,
+        KemPrekeySecret, LocalDevice, OneTimePrekey, OneTimePrekeySecret, Plaintext, PrekeyBundle, PrekeySecrets,
+        ReplayRecord, SessionRecord, SignedPrekey, SignedPrekeySecret, UsedPrekeys, VerifiedBundle,
     };
 }

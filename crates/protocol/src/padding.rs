@@ -47,7 +47,10 @@ pub(crate) fn append_padded(content: &[u8], out: &mut Vec<u8>) {
 
 /// Cuts `padded` down to its content. `None` if the padding is not the one right one.
 pub(crate) fn content_len(padded: &[u8]) -> Option<usize> {
-    let end = padded.iter().rposition(|byte| *byte != 0)?;
+    // Most of it is zeros: whole blocks first.
+    let (_, blocks) = padded.as_rchunks::<64>();
+    let zeros = 64 * blocks.iter().rev().take_while(|block| **block == [0; 64]).count();
+    let end = padded[..padded.len() - zeros].iter().rposition(|byte| *byte != 0)?;
     (padded[end] == MARKER && padded_len(end) == padded.len()).then_some(end)
 }
 

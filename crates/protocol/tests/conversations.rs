@@ -77,7 +77,7 @@ impl Network {
         let from = self.parties[1 - who].address();
         match self.parties[who].try_decrypt(from, &message) {
             Ok(decrypted) => {
-                assert_eq!(*decrypted.plaintext, text);
+                assert_eq!(decrypted.plaintext[..], text[..]);
                 assert!(self.seen.insert(serial), "message {serial} was accepted twice");
                 assert_eq!(decrypted.remote_certificate.address(), from);
             }

@@ -4,37 +4,53 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use kuvert_bench::client::{ClientReport, client};
 use kuvert_bench::scaling::{Measured, Model};
+use kuvert_bench::timing::{TimingReport, timing};
 use kuvert_bench::{Report, plot};
+use serde::Serialize;
 
-use crate::args::Bench;
+use crate::args::{Bench, MESSAGES};
 use crate::error::Failure;
 use crate::options::Options;
 
 /// Measures, and prints or writes the figures.
 pub fn run(args: &Bench, options: &Options) -> Result<(), Failure> {
-    match args {
-        Bench::Crypto { seconds, document } => crypto(*seconds, document.as_deref(), options),
-        Bench::Scaling { from, document } => scaling(from, document.as_deref(), options),
-    }
-}
-
-fn crypto(seconds: u64, document: Option<&Path>, options: &Options) -> Result<(), Failure> {
-    if cfg!(debug_assertions) {
+    // Scaling measures nothing.
+    if cfg!(debug_assertions) && !matches!(args, Bench::Scaling { .. }) {
         options
             .output
             .note("This is not a release build: its figures say nothing. Try `cargo run --release -- bench crypto`.");
     }
-    let report =
-        kuvert_bench::crypto(Duration::from_secs(seconds), |row| options.output.note(&format!("measuring {row}")))
-            .map_err(|error| failed(&*error))?;
-    if let Some(document) = document {
-        write(&report, document)?;
+    let measuring = |row: &str| options.output.note(&format!("measuring {row}"));
+    match args {
+        Bench::Crypto { seconds, document } => {
+            let time = Duration::from_secs(*seconds);
+            let report = kuvert_bench::crypto(time, measuring).map_err(|error| failed(&*error))?;
+            if let Some(document) = document {
+                let timing = timing(time / 3, measuring).map_err(|error| failed(&*error))?;
+                let client = client(MESSAGES as usize, measuring).map_err(|error| failed(&*error))?;
+                write(&report, &timing, &client, document)?;
+            }
+            print(&report, report.text(), options)
+        }
+        Bench::Client { messages } => {
+            let report = client(*messages as usize, measuring).map_err(|error| failed(&*error))?;
+            print(&report, report.text(), options)
+        }
+        Bench::Timing { seconds } => {
+            let report = timing(Duration::from_secs(*seconds), measuring).map_err(|error| failed(&*error))?;
+            print(&report, report.text(), options)
+        }
+        Bench::Scaling { from, document } => scaling(from, document.as_deref(), options),
     }
+}
+
+fn print(report: &impl Serialize, text: String, options: &Options) -> Result<(), Failure> {
     if options.output.is_json() {
-        options.output.document(&report.json().map_err(|error| failed(&*error))?)
+        options.output.document(&serde_json::to_value(report).map_err(|error| failed(&error))?)
     } else {
-        options.output.words(report.text().trim_end())
+        options.output.words(text.trim_end())
     }
 }
 
@@ -66,10 +82,10 @@ fn failed(error: &dyn std::error::Error) -> Failure {
     Failure::new("benchmark", format!("a benchmark failed: {error}"))
 }
 
-fn write(report: &Report, document: &Path) -> Result<(), Failure> {
+fn write(report: &Report, timing: &TimingReport, client: &ClientReport, document: &Path) -> Result<(), Failure> {
     let doing = format!("update {}", document.display());
     let old = fs::read_to_string(document).map_err(|error| Failure::io(&doing, &error))?;
-    let new = report.insert_into(&old).ok_or_else(|| {
+    let new = report.insert_into(&old, &[client.markdown(), timing.markdown()]).ok_or_else(|| {
         Failure::new(
             "benchmark",
             format!("{} has no marks to put figures between; take docs/BENCHMARKS.md", document.display()),

@@ -1,8 +1,7 @@
-//! ChaCha20-Poly1305 (RFC 8439) for bodies and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) for headers, both in place
-//! and with the 16-byte tag apart. Tags are compared in constant time by the backend and never truncated.
+//! ChaCha20-Poly1305 (RFC 8439) for bodies and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) for headers, with the 16-byte
+//! tag apart. Tags are compared in constant time by the [backend](super::backend) and never truncated.
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
+use super::backend::chosen;
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
@@ -20,49 +19,42 @@ pub struct OpenError;
 
 /// Encrypts `data` in place with ChaCha20-Poly1305 and returns the tag.
 ///
-/// `data` must be shorter than 256 GiB, which every caller's bounds see to; the tag of longer data would be zero.
+/// `data` must be shorter than 256 GiB, which every caller's bounds see to; the algorithm has no tag for longer data.
 pub fn seal(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], associated: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-    let cipher = ChaCha20Poly1305::new(key.into());
-    sealed(cipher.encrypt_inout_detached(nonce.into(), associated, data.into()))
+    chosen::seal(key, nonce, associated, data)
 }
 
-/// Decrypts `data` in place with ChaCha20-Poly1305.
+/// Decrypts `ciphertext` into `plaintext`, which is as long, with ChaCha20-Poly1305.
 ///
 /// # Errors
-/// The tag does not fit. `data` is then unchanged: the tag is checked before anything is decrypted.
+/// The tag does not fit. `plaintext` then holds nothing that was decrypted.
 pub fn open(
     key: &[u8; KEY_LEN],
     nonce: &[u8; NONCE_LEN],
     associated: &[u8],
-    data: &mut [u8],
+    ciphertext: &[u8],
     tag: &[u8; TAG_LEN],
+    plaintext: &mut [u8],
 ) -> Result<(), OpenError> {
-    let cipher = ChaCha20Poly1305::new(key.into());
-    cipher.decrypt_inout_detached(nonce.into(), associated, data.into(), tag.into()).map_err(|_| OpenError)
+    chosen::open(key, nonce, associated, ciphertext, tag, plaintext)
 }
 
 /// Encrypts `data` in place with XChaCha20-Poly1305 and returns the tag. Bounds as for [`seal`].
 pub fn xseal(key: &[u8; KEY_LEN], nonce: &[u8; XNONCE_LEN], associated: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-    let cipher = XChaCha20Poly1305::new(key.into());
-    sealed(cipher.encrypt_inout_detached(nonce.into(), associated, data.into()))
+    chosen::xseal(key, nonce, associated, data)
 }
 
-/// Decrypts `data` in place with XChaCha20-Poly1305.
+/// Decrypts `ciphertext` into `plaintext`, which is as long, with XChaCha20-Poly1305.
 ///
 /// # Errors
-/// The tag does not fit. `data` is then unchanged.
+/// As for [`open`].
 pub fn xopen(
     key: &[u8; KEY_LEN],
     nonce: &[u8; XNONCE_LEN],
     associated: &[u8],
-    data: &mut [u8],
+    ciphertext: &[u8],
     tag: &[u8; TAG_LEN],
+    plaintext: &mut [u8],
 ) -> Result<(), OpenError> {
-    let cipher = XChaCha20Poly1305::new(key.into());
-    cipher.decrypt_inout_detached(nonce.into(), associated, data.into(), tag.into()).map_err(|_| OpenError)
-}
-
-fn sealed(tag: Result<chacha20poly1305::Tag, chacha20poly1305::Error>) -> [u8; TAG_LEN] {
-    #[allow(clippy::expect_used)] // fails for 256 GiB and more only; a message has at most 96 KiB
-    tag.expect("data shorter than 256 GiB").into()
+    chosen::xopen(key, nonce, associated, ciphertext, tag, plaintext)
 }

@@ -9,8 +9,11 @@
 //! | [`ed25519`] | signing; strict verification is in `kuvert_types::signature` | RFC 8032 |
 //! | [`kem1024`] | ML-KEM-1024 for prekeys | FIPS 203 |
 //! | [`kem768`] | ML-KEM-768 in two parts for the post-quantum ratchet | FIPS 203 |
+//!
+//! Who computes: [`backend`].
 
 pub mod aead;
+pub mod backend;
 pub mod ed25519;
 pub mod kdf;
 pub mod kem1024;

@@ -11,8 +11,9 @@
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
+
+use super::backend::chosen::X25519Scalar;
 
 /// Bytes of public keys, secret keys and results.
 pub const LEN: usize = 32;
@@ -88,7 +89,7 @@ fn is_canonical(bytes: &[u8; LEN]) -> bool {
 
 /// A secret key. Wiped when dropped.
 #[derive(Clone)]
-pub struct X25519Secret(StaticSecret);
+pub struct X25519Secret(X25519Scalar);
 
 impl X25519Secret {
     /// Draws a new key: 32 bytes of `rng`.
@@ -100,7 +101,7 @@ impl X25519Secret {
 
     /// Takes 32 bytes; they are clamped when used (RFC 7748, section 5).
     pub fn from_bytes(bytes: &[u8; LEN]) -> Self {
-        Self(StaticSecret::from(*bytes))
+        Self(X25519Scalar::new(bytes))
     }
 
     /// The 32 bytes.
@@ -110,7 +111,7 @@ impl X25519Secret {
 
     /// The public key. A multiplication: keep the result.
     pub fn public(&self) -> X25519Public {
-        X25519Public(PublicKey::from(&self.0).to_bytes())
+        X25519Public(self.0.public())
     }
 
     /// Diffie–Hellman.
@@ -118,7 +119,7 @@ impl X25519Secret {
     /// # Errors
     /// The result is zero. Cannot happen for an [`X25519Public`]; checked all the same (RFC 7748, section 6.1).
     pub fn agree(&self, theirs: &X25519Public) -> Result<SharedSecret, InvalidX25519Key> {
-        let shared = SharedSecret(self.0.diffie_hellman(&PublicKey::from(theirs.0)).to_bytes());
+        let shared = SharedSecret(self.0.multiply(&theirs.0));
         if shared.0.ct_eq(&[0; LEN]).into() { Err(InvalidX25519Key) } else { Ok(shared) }
     }
 }
@@ -130,8 +131,7 @@ impl core::fmt::Debug for X25519Secret {
 }
 
 /// The result of a Diffie–Hellman, never zero. Wiped when dropped.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SharedSecret([u8; LEN]);
+pub struct SharedSecret(Zeroizing<[u8; LEN]>);
 
 impl SharedSecret {
     /// The 32 bytes. Not uniform: only for a key derivation function.

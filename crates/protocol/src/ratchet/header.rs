@@ -9,9 +9,8 @@
 //! The nonce is random because headers of one chain share a key and no counter may be seen from outside. The body's
 //! associated data covers the sealed header, so a header cannot be put before another body.
 
-use zeroize::Zeroizing;
-
 use super::keys::HeaderKey;
+use crate::plaintext::wipe;
 use crate::pq_ratchet::PQ_HEADER_LEN;
 use crate::primitives::aead::{self, TAG_LEN, XNONCE_LEN};
 use crate::primitives::x25519::X25519Public;
@@ -61,11 +60,13 @@ impl Header {
         let Some((nonce, rest)) = sealed.split_first_chunk::<XNONCE_LEN>() else { return OpenedHeader::OtherKey };
         let Some((ciphertext, tag)) = rest.split_first_chunk::<HEADER_LEN>() else { return OpenedHeader::OtherKey };
         let Some(tag) = tag.first_chunk::<TAG_LEN>() else { return OpenedHeader::OtherKey };
-        let mut plain = Zeroizing::new(*ciphertext);
-        if aead::xopen(key, nonce, &[], &mut *plain, tag).is_err() {
-            return OpenedHeader::OtherKey;
-        }
-        Self::parse(&plain).map_or(OpenedHeader::Invalid, OpenedHeader::Header)
+        let mut plain = [0; HEADER_LEN];
+        let opened = match aead::xopen(key, nonce, &[], ciphertext, tag, &mut plain) {
+            Ok(()) => Self::parse(&plain).map_or(OpenedHeader::Invalid, OpenedHeader::Header),
+            Err(aead::OpenError) => OpenedHeader::OtherKey,
+        };
+        wipe(&mut plain);
+        opened
     }
 
     fn parse(plain: &[u8; HEADER_LEN]) -> Option<Self> {

@@ -157,11 +157,12 @@ impl BodyKey {
     pub(crate) fn open(
         &self,
         associated_data: &[u8],
-        data: &mut [u8],
+        ciphertext: &[u8],
         tag: &[u8; aead::TAG_LEN],
+        plaintext: &mut [u8],
     ) -> Result<(), aead::OpenError> {
         let (key, nonce) = self.parts();
-        aead::open(key, nonce, associated_data, data, tag)
+        aead::open(key, nonce, associated_data, ciphertext, tag, plaintext)
     }
 
     fn parts(&self) -> (&[u8; aead::KEY_LEN], &[u8; aead::NONCE_LEN]) {

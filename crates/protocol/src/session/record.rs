@@ -22,9 +22,10 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::error::{DecryptError, EncryptError, InitiateError};
-use super::session::{OpenError, Opened, Received, Session};
+use super::session::{OpenError, Opened, Session};
 use crate::identity::LocalDevice;
 use crate::message::{Message, PrekeyMessage, RatchetMessage};
+use crate::plaintext::Plaintext;
 use crate::pqxdh::{self, PrekeysInUse};
 use crate::prekey::{KemPrekeyKind, PrekeySecrets, VerifiedBundle};
 use crate::replay::{ReplayCheck, ReplayRecord};
@@ -61,7 +62,7 @@ pub struct SessionRecord {
 #[derive(Debug)]
 pub struct Decrypted {
     /// The content, padding removed.
-    pub plaintext: Zeroizing<Vec<u8>>,
+    pub plaintext: Plaintext,
     /// The prekeys that the message used, if it began a session.
     pub used: Option<UsedPrekeys>,
     /// Whether it began a session.
@@ -167,9 +168,26 @@ impl SessionRecord {
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Vec<u8>, EncryptError> {
-        let message = self.active.as_mut().ok_or(EncryptError::NoSession)?.encrypt(plaintext, rng)?;
-        self.tidy(now);
+        let mut message = Vec::new();
+        self.encrypt_into(plaintext, now, rng, &mut message)?;
         Ok(message)
+    }
+
+    /// [`encrypt`](Self::encrypt), the session message appended to `message`. Allocates nothing if that has room for
+    /// [`padded_len`](crate::padding::padded_len) bytes and the overhead of [`message`](crate::message).
+    ///
+    /// # Errors
+    /// See [`EncryptError`]. The record and `message` are unchanged.
+    pub fn encrypt_into(
+        &mut self,
+        plaintext: &[u8],
+        now: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+        message: &mut Vec<u8>,
+    ) -> Result<(), EncryptError> {
+        self.active.as_mut().ok_or(EncryptError::NoSession)?.encrypt(plaintext, rng, message)?;
+        self.tidy(now);
+        Ok(())
     }
 
     /// Decrypts a session message that came from `remote`.
@@ -187,14 +205,34 @@ impl SessionRecord {
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Decrypted, DecryptError> {
+        self.decrypt_into(local, remote, message, prekeys, replay, now, rng, Plaintext::default())
+    }
+
+    /// [`decrypt`](Self::decrypt), the content written into `buffer`, which comes back as [`Decrypted::plaintext`]. Allocates
+    /// nothing for it if `buffer` has room for the padded content.
+    ///
+    /// # Errors
+    /// As for [`decrypt`](Self::decrypt).
+    #[allow(clippy::too_many_arguments)] // as above
+    pub fn decrypt_into(
+        &mut self,
+        local: &LocalDevice,
+        remote: Address,
+        message: &[u8],
+        prekeys: &dyn PrekeySecrets,
+        replay: &mut ReplayRecord,
+        now: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+        mut buffer: Plaintext,
+    ) -> Result<Decrypted, DecryptError> {
         let message = Message::decode(message).map_err(|_| DecryptError::Malformed)?;
         if self.any_session().is_some_and(|session| session.remote.address() != remote) {
             return Err(DecryptError::AccountMismatch);
         }
         match message {
             Message::Ratchet(message) => {
-                let (place, opened) = self.open_somewhere(&message)?;
-                self.commit(place, opened, now, rng)
+                let (place, opened) = self.open_somewhere(&message, &mut buffer)?;
+                self.commit(place, opened, buffer, now, rng)
             }
             Message::Prekey(message) => {
                 let claimed = message.handshake.certificate.claimed().address;
@@ -203,22 +241,23 @@ impl SessionRecord {
                 }
                 match self.find(|session| session.began_with(message.handshake_bytes)) {
                     Some((place, session)) => {
-                        let opened = session.open(&message.ratchet).map_err(|error| match error {
-                            OpenError::OtherSession => DecryptError::Undecryptable,
-                            OpenError::Refused(error) => error,
-                        })?;
-                        self.commit(place, opened, now, rng)
+                        let opened = session.open(&message.ratchet, &mut buffer).map_err(refused)?;
+                        self.commit(place, opened, buffer, now, rng)
                     }
-                    None => self.accept(local, &message, prekeys, replay, now, rng),
+                    None => self.accept(local, &message, prekeys, replay, now, rng, buffer),
                 }
             }
         }
     }
 
     /// Opens a message in whichever session has its header key.
-    fn open_somewhere(&self, message: &RatchetMessage<'_>) -> Result<(Place, Opened), DecryptError> {
+    fn open_somewhere(
+        &self,
+        message: &RatchetMessage<'_>,
+        plaintext: &mut Plaintext,
+    ) -> Result<(Place, Opened), DecryptError> {
         for (place, session) in self.sessions() {
-            match session.open(message) {
+            match session.open(message, plaintext) {
                 Ok(opened) => return Ok((place, opened)),
                 Err(OpenError::OtherSession) => {}
                 // Header keys are unique: no other session can open what has this one's.
@@ -233,6 +272,7 @@ impl SessionRecord {
         &mut self,
         place: Place,
         opened: Opened,
+        plaintext: Plaintext,
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Decrypted, DecryptError> {
@@ -241,7 +281,7 @@ impl SessionRecord {
             Place::Inactive(at) => self.inactive.get_mut(at),
         };
         let session = session.ok_or(DecryptError::NoSession)?;
-        let Received { plaintext, failure } = session.commit(opened, now, rng)?;
+        let pq_failure = session.commit(opened, now, rng)?;
         let remote_certificate = session.remote;
         if let Place::Inactive(at) = place {
             let outranked = self.active.as_ref().is_some_and(|active| outranks(active, &self.inactive[at], now));
@@ -251,10 +291,11 @@ impl SessionRecord {
             }
         }
         self.tidy(now);
-        Ok(Decrypted { plaintext, used: None, new_session: false, remote_certificate, pq_failure: failure })
+        Ok(Decrypted { plaintext, used: None, new_session: false, remote_certificate, pq_failure })
     }
 
     /// A prekey message that begins a session.
+    #[allow(clippy::too_many_arguments)] // as for `decrypt`
     fn accept(
         &mut self,
         local: &LocalDevice,
@@ -263,6 +304,7 @@ impl SessionRecord {
         replay: &mut ReplayRecord,
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
+        mut plaintext: Plaintext,
     ) -> Result<Decrypted, DecryptError> {
         let choice = &message.handshake.choice;
         let remote = message.handshake.certificate.verify().map_err(|_| DecryptError::InvalidHandshake)?;
@@ -289,11 +331,8 @@ impl SessionRecord {
             }
         }
         let mut session = Session::accept(&agreement, remote, message.handshake_bytes, &in_use.signed, now);
-        let opened = session.open(&message.ratchet).map_err(|error| match error {
-            OpenError::OtherSession => DecryptError::Undecryptable,
-            OpenError::Refused(error) => error,
-        })?;
-        let Received { plaintext, failure } = session.commit(opened, now, rng)?;
+        let opened = session.open(&message.ratchet, &mut plaintext).map_err(refused)?;
+        let pq_failure = session.commit(opened, now, rng)?;
 
         // The message has authenticated: only now may anything be burnt or remembered.
         if kind == KemPrekeyKind::LastResort {
@@ -313,7 +352,7 @@ impl SessionRecord {
             kem: (kind == KemPrekeyKind::OneTime).then_some(choice.kem_prekey_id),
         };
         let used = Some(used);
-        Ok(Decrypted { plaintext, used, new_session: true, remote_certificate: remote, pq_failure: failure })
+        Ok(Decrypted { plaintext, used, new_session: true, remote_certificate: remote, pq_failure })
     }
 
     fn make_active(&mut self, session: Wiped<Session>) {
@@ -388,6 +427,14 @@ impl SessionRecord {
             }
             Ok(Self { active, inactive })
         })
+    }
+}
+
+/// Why the one session that a message belongs to does not open it.
+fn refused(error: OpenError) -> DecryptError {
+    match error {
+        OpenError::OtherSession => DecryptError::Undecryptable,
+        OpenError::Refused(error) => error,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::message::{
     RatchetMessage,
 };
 use crate::padding;
+use crate::plaintext::Plaintext;
 use crate::pq_ratchet::{PostQuantumRatchet, PqError, PqStep};
 use crate::pqxdh::{self, Agreement, TranscriptHash};
 use crate::prekey::{SignedPrekeySecret, VerifiedBundle};
@@ -56,15 +57,8 @@ pub(super) struct Session {
 
 /// A message that authenticated, and what it does to the session.
 pub(super) struct Opened {
-    plaintext: Zeroizing<Vec<u8>>,
     ratchet: RatchetStep,
     pq: PqStep,
-}
-
-/// A message that is in, for the caller.
-pub(super) struct Received {
-    pub(super) plaintext: Zeroizing<Vec<u8>>,
-    pub(super) failure: Option<SckaFailure>,
 }
 
 /// Why a session does not open a message.
@@ -138,12 +132,13 @@ impl Session {
         self.handshake_digest.ct_eq(&handshake_digest(handshake)).into()
     }
 
-    /// Pads and encrypts; the whole session message in one allocation.
+    /// Pads and encrypts; appends the session message to `message`, which grows at most once.
     pub(super) fn encrypt(
         &mut self,
         content: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Vec<u8>, EncryptError> {
+        message: &mut Vec<u8>,
+    ) -> Result<(), EncryptError> {
         if content.len() > MAX_CONTENT_LEN {
             return Err(EncryptError::TooLong);
         }
@@ -165,24 +160,24 @@ impl Session {
             Some(_) => (MessageKind::Prekey, PREKEY_MESSAGE_OVERHEAD),
             None => (MessageKind::Ratchet, RATCHET_MESSAGE_OVERHEAD),
         };
-        let mut message = Vec::with_capacity(overhead + padding::padded_len(content.len()));
+        message.reserve_exact(overhead + padding::padded_len(content.len()));
         message.extend_from_slice(&[PROTOCOL_VERSION, kind.to_byte()]);
         if let Some(handshake) = &self.pending_handshake {
             message.extend_from_slice(&**handshake);
         }
         message.extend_from_slice(&sealed_header);
         let body_at = message.len();
-        padding::append_padded(content, &mut message);
+        padding::append_padded(content, message);
 
         let associated_data = associated_data(kind, &self.transcript, &sealed_header);
         let key = BodyKey::derive(&pq_key, &sending.message_key, &associated_data);
         let tag = key.seal(&associated_data, &mut message[body_at..]);
         message.extend_from_slice(&tag);
-        Ok(message)
+        Ok(())
     }
 
-    /// Decrypts and authenticates. Changes nothing.
-    pub(super) fn open(&self, message: &RatchetMessage<'_>) -> Result<Opened, OpenError> {
+    /// Decrypts into `plaintext` and authenticates. Changes nothing else.
+    pub(super) fn open(&self, message: &RatchetMessage<'_>, plaintext: &mut Plaintext) -> Result<Opened, OpenError> {
         let located = match self.ratchet.locate(message.sealed_header) {
             Located::Nowhere => return Err(OpenError::OtherSession),
             Located::Invalid => return Err(OpenError::Refused(DecryptError::Malformed)),
@@ -193,27 +188,26 @@ impl Session {
 
         let associated_data = associated_data(message.kind, &self.transcript, message.sealed_header);
         let key = BodyKey::derive(&pq.key, &ratchet.message_key, &associated_data);
-        let mut plaintext = Zeroizing::new(message.ciphertext.to_vec());
-        key.open(&associated_data, &mut plaintext, message.tag)
+        key.open(&associated_data, message.ciphertext, message.tag, plaintext.zeros(message.ciphertext.len()))
             .map_err(|_| OpenError::Refused(DecryptError::Undecryptable))?;
-        let content = padding::content_len(&plaintext).ok_or(OpenError::Refused(DecryptError::Malformed))?;
+        let content = padding::content_len(plaintext).ok_or(OpenError::Refused(DecryptError::Malformed))?;
         plaintext.truncate(content);
-        Ok(Opened { plaintext, ratchet, pq })
+        Ok(Opened { ratchet, pq })
     }
 
-    /// Makes the change that an opened message calls for.
+    /// Makes the change that an opened message calls for. If it stops the post-quantum ratchet, says why.
     pub(super) fn commit(
         &mut self,
         opened: Opened,
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Received, DecryptError> {
-        let Opened { plaintext, ratchet, pq } = opened;
+    ) -> Result<Option<SckaFailure>, DecryptError> {
+        let Opened { ratchet, pq } = opened;
         self.ratchet.commit(ratchet, rng).map_err(|_| DecryptError::Malformed)?;
         self.pq.apply(pq);
         self.pending_handshake = None;
         self.last_received_at = self.last_received_at.max(now);
-        Ok(Received { plaintext, failure: self.pq.failure() })
+        Ok(self.pq.failure())
     }
 }
 
