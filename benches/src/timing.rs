@@ -62,12 +62,14 @@ pub struct TimingReport {
     pub seed: u64,
 }
 
+/// Makes an input of the first (`false`) or the second class.
+type Prepare<I> = Box<dyn FnMut(bool, &mut Seeded) -> I>;
+
 /// An operation on an input that was prepared before.
 struct Experiment<I> {
     name: &'static str,
     classes: &'static str,
-    /// Makes an input of the first (`false`) or the second class.
-    prepare: Box<dyn FnMut(bool, &mut Seeded) -> I>,
+    prepare: Prepare<I>,
     work: Box<dyn FnMut(&I)>,
 }
 
