@@ -262,7 +262,7 @@ mod tests {
         let mut random = Seeded::new();
         let mut noisy = |mean: f64| -> Vec<f64> {
             (0..5_000)
-                .map(|_| mean + (random.next() % 20) as f64 + if random.next() % 100 == 0 { 1e6 } else { 0.0 })
+                .map(|_| mean + (random.next() % 20) as f64 + if random.next().is_multiple_of(100) { 1e6 } else { 0.0 })
                 .collect()
         };
         let (a, b, c) = (noisy(100.0), noisy(100.0), noisy(103.0));
