@@ -2,26 +2,27 @@
 //! not carry a counting allocator: so `tests/allocations.rs` counts them with one and fails when this table is not what it
 //! counted.
 
-/// Row, size, and allocations of one operation, to a hundredth. What is above a whole number is the Braid moving on.
+/// Row, size, and allocations of one operation, to a hundredth. What is above a whole number is the Braid moving on; AWS-LC's
+/// Diffie–Hellman allocates too, some of it in Rust.
 pub const TABLE: &[(&str, Option<usize>, f64)] = &[
     ("encrypt", Some(64), 1.0),
     ("encrypt", Some(256), 1.0),
     ("encrypt", Some(1_024), 1.0),
-    ("encrypt", Some(16_384), 1.01),
-    ("encrypt", Some(65_536), 1.04),
-    ("encrypt", Some(1_048_576), 12.3),
+    ("encrypt", Some(16_384), 1.0),
+    ("encrypt", Some(65_536), 1.0),
+    ("encrypt", Some(1_048_576), 12.0),
     ("decrypt", Some(64), 1.0),
     ("decrypt", Some(256), 1.0),
     ("decrypt", Some(1_024), 1.0),
-    ("decrypt", Some(16_384), 1.02),
-    ("decrypt", Some(65_536), 1.07),
-    ("decrypt", Some(1_048_576), 12.6),
+    ("decrypt", Some(16_384), 1.01),
+    ("decrypt", Some(65_536), 1.04),
+    ("decrypt", Some(1_048_576), 12.33),
     ("encrypt_into", Some(256), 0.0),
     ("decrypt_into", Some(256), 0.0),
-    ("ping_pong", Some(256), 2.87),
-    ("establish_out", Some(256), 10.0),
-    ("establish_in", Some(256), 8.0),
-    ("out_of_order", Some(256), 1.0),
+    ("ping_pong", Some(256), 7.87),
+    ("establish_out", Some(256), 23.0),
+    ("establish_in", Some(256), 24.0),
+    ("out_of_order", Some(256), 1.01),
     ("braid", None, 0.87),
     ("snapshot", None, 1.0),
     ("restore", None, 10.68),

@@ -71,7 +71,7 @@ pub enum Half {
 }
 
 /// Contents from Alice to Bob, one after another, none back. Before each batch both exchange one message, so that the batches
-/// meet the Braid in all its states.
+/// meet the Braid in all its states; and the message that makes the Diffie–Hellman step is not counted, it is in [`PingPong`].
 pub struct OneDirection<C> {
     conversation: C,
     content: Vec<u8>,
@@ -94,6 +94,8 @@ impl<C: Conversation> Batch for OneDirection<C> {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
         let Self { conversation, content, parts, count, half } = self;
         conversation.exchange()?;
+        let step = conversation.send(Side::Alice, b"step")?;
+        conversation.receive(Side::Bob, &step)?;
         let part = content.len().div_ceil(*parts);
         let mut messages = Vec::with_capacity(*count * *parts);
         if *half == Half::Send {

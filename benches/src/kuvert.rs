@@ -187,6 +187,8 @@ impl CallersBuffers {
 impl Batch for CallersBuffers {
     fn run(&mut self, meter: &mut dyn Meter) -> Outcome<()> {
         self.pair.exchange()?;
+        let step = self.pair.send(Side::Alice, b"step")?;
+        self.pair.receive(Side::Bob, &step)?;
         let Self { pair: Kuvert { alice, bob, prekeys, rng }, content, half, message, plaintext } = self;
         for _ in 0..MESSAGES {
             message.clear();
@@ -206,7 +208,7 @@ impl Batch for CallersBuffers {
     }
 }
 
-const MESSAGES: usize = 64;
+const MESSAGES: usize = 256;
 
 fn metered<T>(counted: bool, meter: &mut dyn Meter, work: impl FnOnce() -> T) -> T {
     if counted {
