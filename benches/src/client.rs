@@ -77,7 +77,7 @@ struct Person {
 
 impl Person {
     async fn register(directory: &Path, name: &str, relay: &RelayUrl) -> Outcome<Self> {
-        let profile = Profile { name: Some(name.to_owned()), phone: None };
+        let profile = Profile { name: Some(name.to_owned()), ..Profile::default() };
         Client::register(&directory.join(name), relay.clone(), profile, options()).await?;
         Self::open(directory, name).await
     }
@@ -204,7 +204,7 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     let mut names = Vec::new();
     for number in 0..RECIPIENTS {
         let name = format!("recipient{number}");
-        let profile = Profile { name: Some(name.clone()), phone: None };
+        let profile = Profile { name: Some(name.clone()), ..Profile::default() };
         Client::register(&directory.join(&name), url.clone(), profile, options()).await?;
         alice.client.add_contact(&alice.connection, &name, None).await?;
         names.push(name);
