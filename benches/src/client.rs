@@ -90,6 +90,12 @@ impl Person {
         Ok(Self { client, connection, spent })
     }
 
+    /// A connection of its own for the next [`receive`](Self::receive), as each run of the program has.
+    async fn reconnect(&mut self) -> Outcome<()> {
+        self.connection = self.client.connect().await?;
+        Ok(())
+    }
+
     /// Everything that waits, shown.
     async fn receive(&self) -> Outcome<usize> {
         let mut messages = 0;
@@ -172,8 +178,8 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     let relay = kuvert_relay::start(config, Arc::new(SystemClock::default())).await?;
     let url = relay.address().clone();
     progress("accounts");
-    let (alice, bob) =
-        (Person::register(directory, "alice", &url).await?, Person::register(directory, "bob", &url).await?);
+    let alice = Person::register(directory, "alice", &url).await?;
+    let mut bob = Person::register(directory, "bob", &url).await?;
     alice.client.add_contact(&alice.connection, "bob", None).await?;
     // The session is there and answered before anything is measured.
     alice.client.queue_text("bob", "first")?;
@@ -192,6 +198,7 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     progress("send");
     rows.push(alice.measure("send", messages, alice.flush(messages)).await?);
     progress("receive");
+    bob.reconnect().await?;
     let receive = async {
         match bob.receive().await? {
             received if received == messages => Ok(()),
