@@ -265,6 +265,32 @@ pub enum Bench {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
     },
+    /// A relay under load, beside a bare prototype, in one run: real processes, devices and envelopes over loopback
+    Relay(BenchRelay),
+    /// A load process of `bench relay`
+    #[command(hide = true)]
+    RelayWorker,
+}
+
+/// `kuvert bench relay`
+#[cfg(feature = "bench")]
+#[derive(Debug, ClapArgs)]
+pub struct BenchRelay {
+    /// Whence keys, recipients and bodies come
+    #[arg(long, value_name = "N", default_value_t = 20_261_121)]
+    pub seed: u64,
+    /// Tiny numbers, to see that everything works; the figures say nothing
+    #[arg(long)]
+    pub quick: bool,
+    /// Measures latency over load too, and draws it into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Measures only what N hostile clients do to the honest
+    #[arg(long, value_name = "N")]
+    pub hostile: Option<usize>,
+    /// A directory on the disk to measure, about 5 GB for the full run [default: the system's for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }
 
 /// Of `kuvert bench client`.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::connection::close::Close;
 use crate::connection::serve;
+use crate::endpoint_key::{EndpointKey, FILE};
 use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RETRY_ABOVE_HANDSHAKES};
 use crate::metrics::{Metrics, Turned};
 use crate::service::Service;
@@ -62,6 +63,9 @@ pub enum ListenError {
         /// What the system says.
         error: io::Error,
     },
+    /// The endpoint's key cannot be kept.
+    #[error("cannot write {FILE} in the data directory: {0}; check the directory and the space on its disk")]
+    Key(io::Error),
     /// The TLS settings do not suit QUIC.
     #[error("the TLS settings do not suit QUIC: {0}")]
     Tls(#[from] NoInitialCipherSuite),
@@ -71,7 +75,7 @@ pub enum ListenError {
 ///
 /// # Errors
 /// See [`ListenError`].
-pub fn listen(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, ListenError> {
+pub fn listen(address: SocketAddr, tls: rustls::ServerConfig, key: &EndpointKey) -> Result<Endpoint, ListenError> {
     let server = server(tls)?;
     let refuse = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse(address),
@@ -80,7 +84,7 @@ pub fn listen(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint
         _ => ListenError::Io { address, error },
     };
     let socket = bind(address).map_err(refuse)?;
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(quinn::TokioRuntime)).map_err(refuse)
+    Endpoint::new(key.config(), Some(server), socket, Arc::new(quinn::TokioRuntime)).map_err(refuse)
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {

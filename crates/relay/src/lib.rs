@@ -10,6 +10,7 @@
 //! | [`relay`] | [`start`] to [`RunningRelay::shutdown`] |
 //! | [`tls`] | certificate, fingerprint, post-quantum key exchange |
 //! | [`endpoint`] | the QUIC endpoint: who gets a connection |
+//! | [`endpoint_key`] | telling clients of a relay that was killed that it is gone |
 //! | [`connection`] | one client: greeting, reading, writing, delivery |
 //! | [`command`] | what a client can ask for, a file per command |
 //! | [`invitation`] | codes with which people register where not everybody may |
@@ -33,6 +34,7 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod endpoint;
+pub mod endpoint_key;
 pub mod invitation;
 pub mod limits;
 pub mod logging;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{self, ListenError};
+use crate::endpoint_key::EndpointKey;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
@@ -125,7 +126,8 @@ pub async fn start_on(
     // Before anybody can fetch: what is too old is never delivered.
     retention::expire(&service, config.retention_days).await?;
 
-    let endpoint = endpoint::listen(config.listen, identity.server_config()?)?;
+    let key = EndpointKey::load_or_make(&config.data).map_err(ListenError::Key)?;
+    let endpoint = endpoint::listen(config.listen, identity.server_config()?, &key)?;
     let local = endpoint.local_addr().map_err(|error| ListenError::Io { address: config.listen, error })?;
     let address = address(&config, local, identity.fingerprint())?;
     let count = ConnectionCount::new(&config.limits);

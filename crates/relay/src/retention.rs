@@ -14,7 +14,7 @@ use crate::store::StoreError;
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Envelopes deleted in one step of the store's writer: some milliseconds.
-const SLICE: usize = 1_000;
+pub const SLICE: usize = 1_000;
 
 /// Deletes all that is expired by the relay's clock, and says how many envelopes that were.
 ///

@@ -43,6 +43,8 @@ pub fn run(args: &Bench, options: &Options) -> Result<(), Failure> {
             print(&report, report.text(), options)
         }
         Bench::Scaling { from, document } => scaling(from, document.as_deref(), options),
+        // The module `bench_relay`'s.
+        Bench::Relay(_) | Bench::RelayWorker => Ok(()),
     }
 }
 

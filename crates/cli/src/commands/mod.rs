@@ -2,6 +2,8 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "bench")]
+mod bench_relay;
 mod completions;
 mod contact;
 mod history;
@@ -23,6 +25,8 @@ use std::time::Duration;
 
 use kuvert_client::{Client, Connection, NotSent};
 
+#[cfg(feature = "bench")]
+use crate::args::Bench;
 use crate::args::{Command, Contact};
 use crate::error::Failure;
 use crate::options::Options;
@@ -51,6 +55,10 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Demo(args) => block_on(demo::run(args, options)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        #[cfg(feature = "bench")]
+        Command::Bench(Bench::Relay(args)) => bench_relay::run(&args, options),
+        #[cfg(feature = "bench")]
+        Command::Bench(Bench::RelayWorker) => bench_relay::work(),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args, options),
         Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),

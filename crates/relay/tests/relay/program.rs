@@ -42,8 +42,9 @@ struct Process {
 impl Process {
     async fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--data"])
             .arg(data)
+            .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,6 +83,24 @@ async fn inspect(data: &Path) -> Vec<Value> {
     let output = run(&["inspect".as_ref(), "--json".as_ref(), "--data".as_ref(), data.as_ref()]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Of the client's two ways to notice, this one takes a round trip, the other one the idle timeout.
+#[tokio::test]
+async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Process::start(data.path(), &[]).await;
+    let port = relay.url.port.to_string();
+    let device = Device::new();
+    let mut client = Client::register(&relay.url, &device).await;
+    relay.stop("-KILL").await;
+    let listen = format!("127.0.0.1:{port}");
+    let relay = Process::start(data.path(), &["--listen", &listen]).await;
+    client.send(Request::Submit(v1::Submit { envelope: Some(envelope(&device, "to whom?")) })).await;
+    let ended = within(client.connection.closed()).await;
+    assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
+    drop(Client::authenticate(&relay.url, &device).await);
+    relay.stop("-TERM").await;
 }
 
 #[tokio::test]

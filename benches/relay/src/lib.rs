@@ -1,0 +1,45 @@
+//! How fast a relay is, and what it costs: `kuvert bench relay`.
+//!
+//! A real relay (`kuvert relay serve`) serves over loopback QUIC; processes of this same program are its clients, with
+//! devices that register and authenticate, and envelopes as clients send them. Beside it, in the same run and under the same load,
+//! runs the bare prototype: the same endpoint and frames around one SQLite table, without accounts, quotas, limits or an
+//! index of mailboxes. What the relay reaches of it is what the machine allows.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`plan`] | how much of everything, in full and for tests |
+//! | [`job`] | what a load process is told, and what it answers |
+//! | [`process`] | relay, prototype and load processes; CPU, memory and bytes written from `/proc` |
+//! | [`device`], [`link`] | who the clients are, and their connections |
+//! | [`load`] | the work of the load processes |
+//! | [`hostile`] | clients that misbehave |
+//! | [`bare`] | the prototype behind a socket |
+//! | [`storage`] | the store without a network: many mailboxes, start-up, expiry |
+//! | [`run`] | the scenarios in their order |
+//! | [`report`], [`plot`] | the figures as JSON, in words, as a picture |
+
+pub mod bare;
+pub mod device;
+pub mod hostile;
+pub mod job;
+pub mod link;
+pub mod load;
+pub mod plan;
+pub mod plot;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod storage;
+
+pub use plan::Plan;
+pub use report::Report;
+pub use run::{measure, measure_hostile};
+
+/// What went wrong: never a figure.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What every fallible step gives.
+pub type Outcome<T> = Result<T, Failure>;
+
+/// The argument after `kuvert bench` with which the program runs itself as a load process.
+pub const WORKER: &str = "relay-worker";
