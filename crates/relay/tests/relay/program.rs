@@ -32,15 +32,15 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A relay that runs as a process.
-struct Process {
+pub struct Process {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    url: RelayUrl,
+    pub url: RelayUrl,
     first_line: String,
 }
 
 impl Process {
-    async fn start(data: &Path, more: &[&str]) -> Self {
+    pub async fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = command()
             .args(["serve", "--data"])
             .arg(data)
@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Ends it with a signal; its exit code, and all that it still wrote.
-    async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+    pub async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
         let mut stderr = String::new();
         let mut pipe = self.child.stderr.take().unwrap();
