@@ -206,6 +206,9 @@ pub struct Demo {
     /// Keep the relay's and the clients' directories, below DIR
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Serve a page on this machine that shows live what the relay sees; it stays until Ctrl-C
+    #[arg(long)]
+    pub lens: bool,
 }
 
 /// `kuvert relay …`

@@ -12,10 +12,12 @@
 //! | [`facts`] | everything that was checked: the summary and the JSON document |
 //! | [`scene`] | what a scene shows: three columns of lines |
 //! | [`stage`] | drawing scenes, in columns or one after another |
+//! | [`lens`] | the page beside the demo: what the relay sees, live |
 //! | [`hex_dump`] | bytes for people |
 
 mod facts;
 mod hex_dump;
+mod lens;
 mod process;
 mod relay_files;
 mod scenario;
@@ -36,8 +38,8 @@ pub async fn run(args: Demo, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let directories = Directories::make(args.keep)?;
     let mut stage = Stage::new(&options.output, args.step);
-    let facts = tokio::select! {
-        facts = scenario::play(directories.path(), &mut stage) => facts?,
+    let (facts, lens) = tokio::select! {
+        played = scenario::play(directories.path(), &mut stage, args.lens) => played?,
         // Dropping the scene ends its processes.
         () = stop.requested() => return Ok(()),
     };
@@ -49,7 +51,12 @@ pub async fn run(args: Demo, options: &Options) -> Result<(), Failure> {
             options.output.words(&format!("\n  Everything is kept in {}.", kept.display()))?;
         }
     }
-    facts.verdict()
+    facts.verdict()?;
+    if let Some(lens) = lens {
+        options.output.note(&format!("The page stays at {} until Ctrl-C.", lens.url));
+        stop.requested().await;
+    }
+    Ok(())
 }
 
 /// Where relay and clients live.

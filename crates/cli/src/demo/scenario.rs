@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::demo::facts::{self, Facts, grouped};
+use crate::demo::lens::Lens;
 use crate::demo::process::{self, Client, Relay};
 use crate::demo::relay_files::{Observation, RelayFiles, WaitingEnvelope};
 use crate::demo::scene::{Item, Row, Scene};
@@ -55,12 +56,19 @@ const OBSERVED_WITHIN: Duration = Duration::from_secs(60);
 /// would do.
 const LAST_ROUNDS: usize = 4;
 
-/// Plays all scenes and returns what was found out.
-pub async fn play(directory: &Path, stage: &mut Stage) -> Result<Facts, Failure> {
+/// Plays all scenes and returns what was found out. With `watch` a page shows meanwhile what the relay sees; it is served
+/// until it is dropped.
+pub async fn play(directory: &Path, stage: &mut Stage, watch: bool) -> Result<(Facts, Option<Lens>), Failure> {
     let begun = Instant::now();
     let data = directory.join("relay");
+    let relay = Relay::start(&data, 0).await?;
+    let lens = if watch { Some(Lens::open(&data, directory, ["Alice", "Bob"]).await?) } else { None };
+    if let Some(lens) = &lens {
+        stage.lens(&lens.url)?;
+    }
     let mut play = Play {
-        relay: Relay::start(&data, 0).await?,
+        relay,
+        lens,
         files: RelayFiles::new(&data),
         alice: Client::new("Alice", directory),
         bob: Client::new("Bob", directory),
@@ -75,17 +83,23 @@ pub async fn play(directory: &Path, stage: &mut Stage) -> Result<Facts, Failure>
     };
     play.registration(stage).await?;
     play.letter(stage).await?;
+    play.on_lens().await?;
     play.delivery(stage).await?;
+    play.on_lens().await?;
     play.answer(stage).await?;
-    let play = play.conversation(stage).await?;
+    play.on_lens().await?;
+    let mut play = play.conversation(stage).await?;
+    play.on_lens().await?;
+    let lens = play.lens.take();
     let mut facts = play.numbers(stage).await?;
     facts.milliseconds = begun.elapsed().as_millis();
     stage.pause().await?;
-    Ok(facts)
+    Ok((facts, lens))
 }
 
 struct Play {
     relay: Relay,
+    lens: Option<Lens>,
     files: RelayFiles,
     alice: Client,
     bob: Client,
@@ -446,6 +460,15 @@ impl Play {
         relay.stop().await?;
         facts.relay_saw = facts::seen(&files.observations()?, &files.names()?, &zone);
         Ok(facts)
+    }
+
+    /// Brings the lens's two outer columns up to date, if there is a lens.
+    async fn on_lens(&self) -> Result<(), Failure> {
+        if let Some(lens) = &self.lens {
+            lens.show(&self.alice, ALIAS_OF_BOB).await?;
+            lens.show(&self.bob, ALIAS_OF_ALICE).await?;
+        }
+        Ok(())
     }
 
     /// Fetches on both sides until nothing waits.

@@ -112,6 +112,18 @@ impl Stage {
         self.print(&draw(scene, self.shown, self.layout, self.painter))
     }
 
+    /// Tells where the page is that shows what the relay sees.
+    ///
+    /// # Errors
+    /// Nobody reads the output.
+    pub fn lens(&self, url: &str) -> Result<(), Failure> {
+        let line = match self.silent {
+            true => serde_json::json!({"type": "lens", "url": url}).to_string(),
+            false => format!("{MARGIN}What the relay sees, live: {url}"),
+        };
+        self.print(&[line])
+    }
+
     /// Shows the last screen.
     ///
     /// # Errors

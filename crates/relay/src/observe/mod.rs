@@ -8,13 +8,16 @@
 //! |---|---|
 //! | [`event`] | the events |
 //! | [`database`] | an observer that writes `DATA/observe.db`; on with `--observe` |
+//! | [`record`] | reading it back |
 
 pub mod database;
 pub mod event;
+pub mod record;
 
 use std::fmt;
 
 pub use event::{ConnectionNumber, Event};
+pub use record::{Observed, Record};
 
 /// Sees what the relay learns.
 pub trait Observer: Send + Sync + fmt::Debug {

@@ -101,7 +101,7 @@ struct Serving {
 }
 
 /// The retention of the relay that served this directory last.
-pub(super) fn last_retention(data: &Path) -> Option<u32> {
+pub fn last_retention(data: &Path) -> Option<u32> {
     Some(last_serving(data)?.retention_days)
 }
 

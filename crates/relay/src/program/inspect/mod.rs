@@ -2,10 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `accounts` | accounts, devices and their public keys, as stored |
 //! | `time` | times as people read them |
 
-mod accounts;
 pub(super) mod time;
 
 use std::io::{self, BufWriter, Write};
@@ -14,7 +12,6 @@ use std::path::Path;
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde_json::json;
 
-use self::accounts::{Account, Device};
 use self::time::utc;
 use super::args::Inspect;
 use super::failure::Failure;
@@ -23,7 +20,7 @@ use crate::mailbox::expires_at;
 use crate::relay::OBSERVE_FILE;
 use crate::store::Cursor;
 use crate::store::sqlite::Inspector;
-use crate::store::sqlite::inspect::WaitingEnvelope;
+use crate::store::sqlite::inspect::{KnownAccount, KnownDevice, WaitingEnvelope};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
 const PAGE: usize = 1_000;
@@ -85,7 +82,7 @@ fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
         });
         Ok(writeln!(out, "{line}")?)
     })?;
-    for account in store(accounts::read(data))? {
+    for account in store(inspector.accounts())? {
         writeln!(out, "{}", account_json(&account))?;
         for device in &account.devices {
             writeln!(out, "{}", device_json(&account, device))?;
@@ -94,16 +91,16 @@ fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
     Ok(out.flush()?)
 }
 
-fn account_json(account: &Account) -> serde_json::Value {
-    let Account { account, account_key, device_list_number, name, phone, registered_at, devices: _ } = account;
+fn account_json(account: &KnownAccount) -> serde_json::Value {
+    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, devices: _ } = account;
     json!({
         "type": "account", "account": account.to_string(), "account_key": account_key, "name": name, "phone": phone,
         "registered_at": registered_at, "device_list_number": device_list_number,
     })
 }
 
-fn device_json(account: &Account, device: &Device) -> serde_json::Value {
-    let Device { device, signing_key, identity_key, one_time, one_time_kem, expired } = device;
+fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Value {
+    let KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired } = device;
     json!({
         "type": "device", "account": account.account.to_string(), "device": device, "signing_key": signing_key,
         "identity_key": identity_key, "one_time_prekeys": one_time, "one_time_kem_prekeys": one_time_kem,
@@ -122,7 +119,7 @@ fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
     if data.join(OBSERVE_FILE).exists() {
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
     }
-    for account in store(accounts::read(data))? {
+    for account in store(inspector.accounts())? {
         print_account(&account, out)?;
     }
     let mut first = true;
@@ -135,15 +132,15 @@ fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
     Ok(out.flush()?)
 }
 
-fn print_account(account: &Account, out: &mut impl Write) -> io::Result<()> {
-    let Account { account, account_key, device_list_number, name, phone, registered_at, devices } = account;
+fn print_account(account: &KnownAccount, out: &mut impl Write) -> io::Result<()> {
+    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, devices } = account;
     writeln!(out, "\nAccount {account}")?;
     writeln!(out, "  name              {}", name.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  phone             {}", phone.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  registered        {}", utc(*registered_at))?;
     writeln!(out, "  account key       {account_key}")?;
     writeln!(out, "  device list       number {device_list_number}")?;
-    for Device { device, signing_key, identity_key, one_time, one_time_kem, expired } in devices {
+    for KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired } in devices {
         writeln!(out, "  Device {device}")?;
         writeln!(out, "    signing key     {signing_key}")?;
         writeln!(out, "    identity key    {identity_key}")?;

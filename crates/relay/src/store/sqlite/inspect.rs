@@ -1,15 +1,19 @@
 //! Looking at a store from outside, also while a relay uses it: read-only, without the relay's lock.
 
+mod accounts;
+
 use std::path::Path;
 
 use kuvert_types::{AccountId, Address, EnvelopeId};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accounts::device_number;
 use super::column::{address, signed, unsigned};
 use super::schema::store_error;
 use super::{DATABASE_FILE, OpenError, schema};
 use crate::store::{Cursor, StoreError, Totals};
+
+pub use accounts::{KnownAccount, KnownDevice};
 
 /// A read-only view of a store. Every call sees the state of its moment and holds nothing open afterwards: a slow reader
 /// must not keep the relay from emptying its log.
@@ -80,6 +84,20 @@ impl Inspector {
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             select.query_map((signed(after.get()), limit), waiting)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| store_error(&error))
+    }
+
+    /// The first bytes of a waiting envelope, at most `length`; none if it waits no more.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn first_bytes(&self, cursor: Cursor, length: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = || {
+            self.0
+                .prepare_cached("SELECT substr(ciphertext, 1, ?2) FROM envelope WHERE cursor = ?1")?
+                .query_row((signed(cursor.get()), length), |row| row.get(0))
+                .optional()
         };
         read().map_err(|error| store_error(&error))
     }

@@ -1,0 +1,138 @@
+//! A relay's data directory, read from outside, also while the relay runs.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use kuvert_relay::mailbox::expires_at;
+use kuvert_relay::observe::record::RecordError;
+use kuvert_relay::observe::{Observed, Record};
+use kuvert_relay::program::serve::last_retention;
+use kuvert_relay::relay::OBSERVE_FILE;
+use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_relay::store::sqlite::{DATABASE_FILE, Inspector, OpenError};
+use kuvert_relay::store::{Cursor, StoreError};
+use kuvert_types::limits::MAX_RETENTION_DAYS;
+
+/// Waiting envelopes that are shown one by one; the sums are over all.
+pub const SHOWN_WAITING: usize = 200;
+
+/// Bytes of a waiting envelope that are shown.
+const FIRST_BYTES: u32 = 48;
+
+/// The newest events that are looked at.
+pub const EVENTS: usize = 200_000;
+
+/// The relay's files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The database cannot be opened.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The observations cannot be read.
+    #[error("{0}")]
+    Record(#[from] RecordError),
+}
+
+/// The directory.
+#[derive(Clone, Debug)]
+pub struct Files {
+    data: PathBuf,
+}
+
+/// What stands in the files at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// In the order of registration.
+    pub accounts: Vec<KnownAccount>,
+    /// All waiting envelopes.
+    pub waiting_count: u64,
+    /// Their ciphertext's bytes.
+    pub waiting_bytes: u64,
+    /// The first [`SHOWN_WAITING`] of them.
+    pub waiting: Vec<Waiting>,
+    /// Days after which undelivered mail is deleted.
+    pub retention_days: u32,
+    /// Whether the relay ran with `--observe` at all.
+    pub observed: bool,
+    /// What it saw then: the newest [`EVENTS`].
+    pub events: Vec<Observed>,
+}
+
+/// A waiting envelope.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// As the sender drew it.
+    pub id: String,
+    /// `account.device`
+    pub recipient: String,
+    /// `account.device`, if the sender told.
+    pub sender: Option<String>,
+    /// Bytes of ciphertext.
+    pub size: u64,
+    /// Unix milliseconds.
+    pub accepted_at: u64,
+    /// Unix milliseconds.
+    pub expires_at: u64,
+    /// How the ciphertext begins.
+    pub first_bytes: Vec<u8>,
+}
+
+impl Files {
+    /// The files in this directory.
+    ///
+    /// # Errors
+    /// There is no relay's database in it.
+    pub fn open(data: &Path) -> Result<Self, FilesError> {
+        Inspector::open(data)?;
+        Ok(Self { data: data.to_owned() })
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// See [`FilesError`].
+    pub fn read(&self) -> Result<Snapshot, FilesError> {
+        let inspector = Inspector::open(&self.data)?;
+        let totals = inspector.totals()?;
+        let retention_days = last_retention(&self.data).unwrap_or(MAX_RETENTION_DAYS);
+        let mut waiting = Vec::new();
+        for envelope in inspector.waiting(Cursor::START, SHOWN_WAITING)? {
+            // Fetched in the meantime: it waits no more.
+            let Some(first_bytes) = inspector.first_bytes(envelope.cursor, FIRST_BYTES)? else { continue };
+            waiting.push(Waiting {
+                id: envelope.id.to_string(),
+                recipient: envelope.recipient.to_string(),
+                sender: envelope.sender.map(|sender| sender.to_string()),
+                size: envelope.size,
+                accepted_at: envelope.accepted_at,
+                expires_at: expires_at(envelope.accepted_at, retention_days),
+                first_bytes,
+            });
+        }
+        let observations = self.data.join(OBSERVE_FILE);
+        let observed = observations.exists();
+        Ok(Snapshot {
+            accounts: inspector.accounts()?,
+            waiting_count: totals.waiting,
+            waiting_bytes: totals.waiting_bytes,
+            waiting,
+            retention_days,
+            observed,
+            events: if observed { Record::open(&observations)?.newest(EVENTS)? } else { Vec::new() },
+        })
+    }
+
+    /// Changes whenever somebody writes to the files.
+    pub fn version(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let files = [DATABASE_FILE, OBSERVE_FILE];
+        let names = files.iter().flat_map(|file| [(*file).to_owned(), format!("{file}-wal")]);
+        let stamp = |name: String| {
+            let metadata = std::fs::metadata(self.data.join(name)).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        names.map(stamp).collect()
+    }
+}

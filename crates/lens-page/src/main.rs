@@ -1,0 +1,7 @@
+//! The program `kuvert-lens`. All of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kuvert_lens_page::program::run()
+}

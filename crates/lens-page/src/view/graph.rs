@@ -1,0 +1,117 @@
+//! Who with whom. Up to L1 every envelope names its sender. From L2 on the relay can only guess: who was there from the same
+//! IP address shortly before?
+
+use std::collections::BTreeMap;
+
+use kuvert_relay::observe::Observed;
+use kuvert_relay::registry::{Level, Place};
+use serde::Serialize;
+
+use super::sight::{Sight, addresses, time};
+use super::{Names, account, stores};
+
+/// How long a relay remembers in memory who was there from an address.
+const MEMORY_MS: u64 = 10 * 60 * 1000;
+
+/// Somebody wrote to somebody.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Edge {
+    /// The sender's account.
+    pub from: String,
+    /// The recipient's account.
+    pub to: String,
+    /// The sender's name, or how the account begins.
+    pub from_label: String,
+    /// The recipient's.
+    pub to_label: String,
+    /// Envelopes.
+    pub count: u64,
+    /// The first one; Unix milliseconds.
+    pub first: u64,
+    /// The last one; Unix milliseconds.
+    pub last: u64,
+    /// Whether the relay knows it, or infers it.
+    pub stored: bool,
+    /// How sure it is: 1 where it knows.
+    pub probability: f64,
+}
+
+/// Sums over the envelopes between two accounts.
+#[derive(Default)]
+struct Sum {
+    count: u64,
+    weight: f64,
+    first: Option<u64>,
+    last: u64,
+}
+
+impl Sum {
+    fn add(&mut self, at: u64, weight: f64) {
+        self.count += 1;
+        self.weight += weight;
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
+        self.last = self.last.max(at);
+    }
+}
+
+/// All edges, the strongest first.
+pub fn edges(events: &[Observed], sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Edge> {
+    let stored = stores(Place::Observations, "event", "source", level);
+    let sums = if stored { stored_sums(sights) } else { inferred_sums(events, level) };
+    let edge = |((from, to), sum): ((&str, &str), Sum)| Edge {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        from_label: names.label(from),
+        to_label: names.label(to),
+        count: sum.count,
+        first: sum.first.unwrap_or_default(),
+        last: sum.last,
+        stored,
+        // At most 2^53 envelopes are counted exactly.
+        probability: sum.weight / sum.count as f64,
+    };
+    let mut edges: Vec<Edge> = sums.into_iter().map(edge).collect();
+    edges.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to))));
+    edges
+}
+
+fn stored_sums<'a>(sights: &[Sight<'a>]) -> BTreeMap<(&'a str, &'a str), Sum> {
+    let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
+    for submitted in sights.iter().filter(|sight| sight.is_new_envelope()) {
+        if let (Some(from), Some(to)) = (submitted.device, submitted.other) {
+            sums.entry((account(from), account(to))).or_default().add(submitted.at, 1.0);
+        }
+    }
+    sums
+}
+
+/// From what a relay has in its memory while it runs: from which address an envelope came, and who proved themselves from
+/// there in the last minutes. Each of `n` candidates gets 1/n.
+fn inferred_sums(events: &[Observed], level: Level) -> BTreeMap<(&str, &str), Sum> {
+    let addresses = addresses(events);
+    // By address: who was last there when.
+    let mut present: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
+    for event in events {
+        let Some(address) = event.connection.and_then(|connection| addresses.get(&connection).copied()) else {
+            continue;
+        };
+        match (event.kind.as_str(), event.device.as_deref(), event.other.as_deref()) {
+            ("authenticated" | "attached" | "registered", Some(device), _) => {
+                present.entry(address).or_default().insert(account(device), event.at);
+            }
+            ("submitted", _, Some(recipient)) if event.yes != Some(true) => {
+                let recipient = account(recipient);
+                let there = present.get(address).into_iter().flatten();
+                let recent = there.filter(|(_, at)| event.at.saturating_sub(**at) <= MEMORY_MS);
+                let candidates: Vec<&str> = recent.map(|(who, _)| *who).filter(|who| *who != recipient).collect();
+                for candidate in &candidates {
+                    let weight = 1.0 / candidates.len() as f64;
+                    sums.entry((*candidate, recipient)).or_default().add(time(event.at, level), weight);
+                }
+            }
+            _ => {}
+        }
+    }
+    sums
+}

@@ -1,0 +1,58 @@
+//! Exactly what an operator could hand over to somebody who may ask for it, at a level.
+
+use kuvert_relay::registry::{Level, Place, not_held};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Names, sight, stores, waiting};
+use crate::files::Snapshot;
+
+/// The document. It names accounts by their identifiers.
+#[derive(Debug, Serialize)]
+pub struct HandOver {
+    level: Level,
+    /// Unix milliseconds.
+    made_at: u64,
+    accounts: Vec<Value>,
+    waiting: Vec<Value>,
+    /// Empty unless the relay ran with `--observe`: normal service writes none of it down.
+    observations: Vec<Value>,
+    not_held: Vec<Value>,
+}
+
+impl HandOver {
+    /// What could be handed over. `now` in Unix milliseconds.
+    pub fn of(snapshot: &Snapshot, level: Level, now: u64) -> Self {
+        let phone = stores(Place::Database, "account", "phone", level);
+        let accounts = snapshot.accounts.iter().map(|account| {
+            json!({
+                "account": account.account.to_string(), "name": account.name,
+                "phone": account.phone.as_ref().filter(|_| phone),
+                "registered_at": account.registered_at, "devices": account.devices.len(),
+            })
+        });
+        let anonymous = Names(Default::default());
+        let envelopes =
+            waiting(snapshot, &anonymous, level).into_iter().zip(&snapshot.waiting).map(|(shown, stored)| {
+                json!({
+                    "id": shown.id, "recipient": stored.recipient, "sender": shown.from.and(stored.sender.as_ref()),
+                    "size": shown.size, "accepted_at": shown.accepted_at, "expires_at": shown.expires_at,
+                })
+            });
+        let observations = sight::at_level(&snapshot.events, level).into_iter().map(|sight| {
+            json!({
+                "at": sight.at, "kind": sight.kind, "connection": sight.connection, "ip": sight.ip,
+                "device": sight.device, "other": sight.other, "size": sight.size,
+            })
+        });
+        let not_held = not_held::ALL.iter().map(|never| json!({"what": never.what, "why": never.why}));
+        Self {
+            level,
+            made_at: now,
+            accounts: accounts.collect(),
+            waiting: envelopes.collect(),
+            observations: observations.collect(),
+            not_held: not_held.collect(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The two lists: what the relay knows from this traffic, and what it does not know, with the test that shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kuvert_relay::registry::not_held;
+use kuvert_relay::registry::{self, Level, Place};
+use serde::Serialize;
+
+use super::Names;
+use super::graph::Edge;
+use super::people::Person;
+use super::sight::Sight;
+use crate::files::Snapshot;
+
+/// Something that the relay knows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Known {
+    /// The row of docs/METADATA.md.
+    pub row: &'static str,
+    /// What kind of thing.
+    pub what: &'static str,
+    /// What exactly. Times are in `times`, for the reader's own time zone.
+    pub seen: String,
+    /// Unix milliseconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<u64>,
+}
+
+/// Something that the relay does not know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Unknown {
+    /// What.
+    pub what: &'static str,
+    /// Why not.
+    pub why: &'static str,
+    /// The test that shows it: file and name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<[&'static str; 2]>,
+}
+
+/// How many names a line lists before it says "and so many more".
+const LISTED: usize = 6;
+
+/// What the relay knows.
+pub fn known(
+    snapshot: &Snapshot,
+    sights: &[Sight<'_>],
+    people: &[Person],
+    edges: &[Edge],
+    names: &Names,
+) -> Vec<Known> {
+    let envelopes: Vec<&Sight<'_>> = sights.iter().filter(|sight| sight.is_new_envelope()).collect();
+    let mut known = Vec::new();
+    let mut add = |row, what, seen: String, times: Vec<u64>| {
+        if !seen.is_empty() {
+            known.push(Known { row, what, seen, times });
+        }
+    };
+    let (stored, inferred): (Vec<&Edge>, Vec<&Edge>) = edges.iter().partition(|edge| edge.stored);
+    let pair = |edge: &&Edge| format!("{} → {}: {}", edge.from_label, edge.to_label, envelopes_words(edge.count));
+    add("M-09", "who with whom", listed(stored.iter().map(pair)), Vec::new());
+    if stored.is_empty() && !envelopes.is_empty() {
+        let mut to: BTreeMap<String, u64> = BTreeMap::new();
+        for envelope in &envelopes {
+            *to.entry(envelope.other.map(|who| names.label(who)).unwrap_or_default()).or_default() += 1;
+        }
+        let to = to.into_iter().map(|(who, count)| format!("{who}: {}", envelopes_words(count)));
+        add("M-09", "who got mail", listed(to), Vec::new());
+        let guess =
+            |edge: &&Edge| format!("{} → {} ({:.0} %)", edge.from_label, edge.to_label, 100.0 * edge.probability);
+        add("M-09", "guessed from IP addresses in memory", listed(inferred.iter().map(guess)), Vec::new());
+    }
+    if let (Some(first), Some(last)) = (envelopes.first(), envelopes.last()) {
+        add("M-10", "when", envelopes_words(envelopes.len() as u64), vec![first.at, last.at]);
+    }
+    let online = people.iter().filter(|person| person.sessions > 0);
+    let online =
+        online.map(|person| format!("{}: {} times, {}", person.label, person.sessions, duration(person.online_ms)));
+    add("M-10", "who was online, and for how long", listed(online), Vec::new());
+    let addresses: BTreeSet<&str> = sights.iter().filter_map(|sight| sight.ip).collect();
+    add("M-11", "from where", listed(addresses.into_iter().map(str::to_owned)), Vec::new());
+    let first_contacts = sights
+        .iter()
+        .filter(|sight| sight.kind == "bundle_taken")
+        .filter_map(|sight| Some(format!("{} → {}", names.label(sight.device?), names.label(sight.other?))));
+    add("M-09", "first contact", listed(first_contacts.collect::<BTreeSet<_>>().into_iter()), Vec::new());
+    let sizes: BTreeSet<u64> = envelopes.iter().filter_map(|envelope| envelope.size).collect();
+    add("M-09", "how much", listed(sizes.into_iter().map(|size| format!("{size} bytes"))), Vec::new());
+    let phones = people.iter().filter_map(|person| Some(format!("{}: {}", person.label, person.phone.as_deref()?)));
+    add("M-16", "phone numbers", listed(phones), Vec::new());
+    let took = snapshot.accounts.iter().filter_map(|account| names.0.get(&account.account.to_string()).cloned());
+    add("M-16", "the names they took", listed(took), Vec::new());
+    if snapshot.waiting_count > 0 {
+        let seen =
+            format!("{}, {} bytes of ciphertext", envelopes_words(snapshot.waiting_count), snapshot.waiting_bytes);
+        add("M-03", "what waits", seen, Vec::new());
+    }
+    known
+}
+
+/// What it does not know: what nothing here can tell, and what this level keeps from it.
+pub fn unknown(snapshot: &Snapshot, level: Level) -> Vec<Unknown> {
+    let never = not_held::ALL.iter().filter(|never| {
+        // True of normal service only.
+        !(snapshot.observed && never.test == "nothing_is_recorded_in_normal_service")
+    });
+    let mut unknown: Vec<Unknown> =
+        never.map(|never| Unknown { what: never.what, why: never.why, test: Some([never.file, never.test]) }).collect();
+    let personal = registry::all().filter(|field| field.is_personal() && field.place != Place::Configuration);
+    let mut said = BTreeSet::new();
+    for field in personal.filter(|field| !field.levels.contains(&level)) {
+        if said.insert(field.column) {
+            unknown.push(Unknown { what: field.meaning, why: "this level does not tell it", test: None });
+        }
+    }
+    unknown
+}
+
+fn listed(items: impl Iterator<Item = String>) -> String {
+    let mut items: Vec<String> = items.collect();
+    let more = items.len().saturating_sub(LISTED);
+    if more > 0 {
+        items.truncate(LISTED);
+        items.push(format!("and {more} more"));
+    }
+    items.join(", ")
+}
+
+fn envelopes_words(count: u64) -> String {
+    if count == 1 { "1 envelope".to_owned() } else { format!("{count} envelopes") }
+}
+
+fn duration(milliseconds: u64) -> String {
+    match milliseconds / 1000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}

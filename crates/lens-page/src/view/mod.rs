@@ -1,0 +1,178 @@
+//! What a relay knows, and does not know, at a level of the disclosure ladder. The traffic is the same at every level: what
+//! a level hides is taken out of the recording before anything is made of it, as the registry of stored fields says.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`sight`] | the recording as the relay has it at a level |
+//! | [`graph`] | who with whom: stored, or inferred |
+//! | [`people`] | accounts, devices, when they were online and from where |
+//! | [`lists`] | the two lists: known and not known |
+//! | [`hand_over`] | what an operator could hand over |
+
+mod graph;
+mod hand_over;
+mod lists;
+mod people;
+mod sight;
+
+use std::collections::BTreeMap;
+
+use kuvert_relay::registry::{self, Level, Place};
+use serde::Serialize;
+
+use self::graph::Edge;
+use self::lists::{Known, Unknown};
+use self::people::{Device, Person};
+use self::sight::Sight;
+use crate::files::Snapshot;
+use crate::transcript::Column;
+
+pub use self::hand_over::HandOver;
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Everything that the page shows.
+#[derive(Debug, Serialize)]
+pub struct View {
+    level: Level,
+    levels: Vec<Rung>,
+    /// Unix milliseconds.
+    now: u64,
+    /// Whether the relay recorded what it saw.
+    observed: bool,
+    retention_days: u32,
+    people: Vec<Person>,
+    edges: Vec<Edge>,
+    /// Envelopes in each hour that had any.
+    hours: Vec<Hour>,
+    devices: Vec<Device>,
+    waiting_count: u64,
+    waiting_bytes: u64,
+    waiting: Vec<Waiting>,
+    known: Vec<Known>,
+    unknown: Vec<Unknown>,
+    /// The clients' side, beside the relay's column.
+    columns: Vec<Column>,
+}
+
+/// A level, for the switch.
+#[derive(Debug, Serialize)]
+struct Rung {
+    level: Level,
+    title: &'static str,
+    sees: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Hour {
+    /// Its beginning, Unix milliseconds.
+    at: u64,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Waiting {
+    id: String,
+    to: String,
+    from: Option<String>,
+    size: u64,
+    accepted_at: u64,
+    expires_at: u64,
+    /// How the ciphertext begins, hexadecimal.
+    bytes: String,
+}
+
+impl View {
+    /// What the relay knows at `level`. `now` in Unix milliseconds.
+    pub fn of(snapshot: &Snapshot, level: Level, columns: Vec<Column>, now: u64) -> Self {
+        let sights = sight::at_level(&snapshot.events, level);
+        let names = Names::of(snapshot, level);
+        let people = people::people(snapshot, &sights, &names, level);
+        let devices = people::devices(&sights, &names, level);
+        let edges = graph::edges(&snapshot.events, &sights, &names, level);
+        let waiting = waiting(snapshot, &names, level);
+        let known = lists::known(snapshot, &sights, &people, &edges, &names);
+        Self {
+            level,
+            levels: Level::ALL.iter().map(|&level| rung(level)).collect(),
+            now,
+            observed: snapshot.observed,
+            retention_days: snapshot.retention_days,
+            hours: hours(&sights),
+            people,
+            edges,
+            devices,
+            waiting_count: snapshot.waiting_count,
+            waiting_bytes: snapshot.waiting_bytes,
+            waiting,
+            known,
+            unknown: lists::unknown(snapshot, level),
+            columns,
+        }
+    }
+}
+
+/// How accounts are called on the page.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn of(snapshot: &Snapshot, level: Level) -> Self {
+        let named = stores(Place::Database, "account", "name", level);
+        let entry = |account: &kuvert_relay::store::sqlite::inspect::KnownAccount| {
+            Some((account.account.to_string(), account.name.clone().filter(|_| named)?))
+        };
+        Self(snapshot.accounts.iter().filter_map(entry).collect())
+    }
+
+    /// The name that the account took, or how its identifier begins. Takes `account` and `account.device`.
+    fn label(&self, who: &str) -> String {
+        let account = account(who);
+        match self.0.get(account) {
+            Some(name) => name.clone(),
+            None => account.chars().take(8).chain(['…']).collect(),
+        }
+    }
+}
+
+/// The account of `account.device`.
+fn account(who: &str) -> &str {
+    who.split_once('.').map_or(who, |(account, _)| account)
+}
+
+/// Whether a column is stored at a level.
+fn stores(place: Place, table: &str, column: &str, level: Level) -> bool {
+    registry::find(place, table, column).is_some_and(|field| field.levels.contains(&level))
+}
+
+fn rung(level: Level) -> Rung {
+    let (title, sees) = match level {
+        Level::L0 => ("As described", "phone number, name, sender, recipient, device, IP address, time, size"),
+        Level::L1 => ("No number", "random identifiers, sender, recipient, time, size; IP addresses in memory only"),
+        Level::L2 => ("Sealed sender", "recipient, time, size; the sender is inside the sealed envelope"),
+        Level::L3 => ("Blurred", "recipient, a size bucket, a blurred time"),
+    };
+    Rung { level, title, sees }
+}
+
+fn hours(sights: &[Sight<'_>]) -> Vec<Hour> {
+    let mut hours: BTreeMap<u64, u64> = BTreeMap::new();
+    for submitted in sights.iter().filter(|sight| sight.is_new_envelope()) {
+        *hours.entry(submitted.at / HOUR_MS * HOUR_MS).or_default() += 1;
+    }
+    hours.into_iter().map(|(at, count)| Hour { at, count }).collect()
+}
+
+fn waiting(snapshot: &Snapshot, names: &Names, level: Level) -> Vec<Waiting> {
+    let sender = stores(Place::Database, "envelope", "source", level);
+    let waiting = snapshot.waiting.iter().map(|envelope| Waiting {
+        id: envelope.id.clone(),
+        to: names.label(&envelope.recipient),
+        from: envelope.sender.as_deref().filter(|_| sender).map(|sender| names.label(sender)),
+        size: sight::size(envelope.size, level),
+        accepted_at: sight::time(envelope.accepted_at, level),
+        expires_at: sight::time(envelope.expires_at, level),
+        bytes: envelope.first_bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    });
+    waiting.collect()
+}

@@ -1,0 +1,83 @@
+//! The recording as the relay has it at a level: what the registry does not list for that level is gone.
+
+use std::collections::HashMap;
+
+use kuvert_relay::observe::Observed;
+use kuvert_relay::registry::{Level, Place};
+
+use super::stores;
+
+/// Size buckets from L3 on, bytes of ciphertext.
+const BUCKETS: [u64; 3] = [1_024, 4_096, 16_384];
+
+/// Times are told to the minute from L3 on: that is how long a receipt may be held back.
+const BLUR_MS: u64 = 60_000;
+
+/// An event.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Unix milliseconds.
+    pub at: u64,
+    /// `connected`, `submitted` ….
+    pub kind: &'a str,
+    /// Ties together what happens on one connection.
+    pub connection: Option<u32>,
+    /// Where the connection comes from.
+    pub ip: Option<&'a str>,
+    /// Who did it.
+    pub device: Option<&'a str>,
+    /// With whom.
+    pub other: Option<&'a str>,
+    /// Bytes of ciphertext.
+    pub size: Option<u64>,
+    repeated: bool,
+}
+
+impl Sight<'_> {
+    /// Whether an envelope came in that was not there yet.
+    pub fn is_new_envelope(&self) -> bool {
+        self.kind == "submitted" && !self.repeated
+    }
+}
+
+/// The events as the relay has them at `level`.
+pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
+    let has = |column| stores(Place::Observations, "event", column, level);
+    let (ip, device, other, sender) = (has("ip"), has("device"), has("other"), has("source"));
+    let addresses = addresses(events);
+    let sights = events.iter().map(|event| {
+        // A sealed sender sends on a connection of its own, on which nobody proved who they are.
+        let unsigned = event.kind == "submitted" && !sender;
+        let address = event.connection.and_then(|connection| addresses.get(&connection).copied());
+        Sight {
+            at: time(event.at, level),
+            kind: &event.kind,
+            connection: event.connection.filter(|_| !unsigned),
+            ip: address.filter(|_| ip),
+            device: event.device.as_deref().filter(|_| device && !unsigned),
+            other: event.other.as_deref().filter(|_| other),
+            size: event.size.map(|bytes| size(bytes, level)),
+            repeated: event.yes.unwrap_or_default(),
+        }
+    });
+    sights.collect()
+}
+
+/// Where each connection comes from.
+pub fn addresses(events: &[Observed]) -> HashMap<u32, &str> {
+    events.iter().filter_map(|event| Some((event.connection?, event.ip.as_deref()?))).collect()
+}
+
+/// A time as it is known at a level, Unix milliseconds.
+pub fn time(at: u64, level: Level) -> u64 {
+    if level < Level::L3 { at } else { at / BLUR_MS * BLUR_MS }
+}
+
+/// A size as it is known at a level, bytes.
+pub fn size(bytes: u64, level: Level) -> u64 {
+    if level < Level::L3 {
+        return bytes;
+    }
+    let bucket = BUCKETS.into_iter().find(|bucket| bytes <= *bucket);
+    bucket.unwrap_or_else(|| bytes.next_multiple_of(BUCKETS[BUCKETS.len() - 1]))
+}

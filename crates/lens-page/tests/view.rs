@@ -1,0 +1,204 @@
+//! What the page shows at each level: the same recording, less and less of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use kuvert_lens_page::files::{Snapshot, Waiting};
+use kuvert_lens_page::view::{HandOver, View};
+use kuvert_relay::observe::Observed;
+use kuvert_relay::registry::Level;
+use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_types::AccountId;
+use serde_json::Value;
+
+/// A Wednesday.
+const NOON: u64 = 1_800_000_000_000;
+const PHONE: &str = "+4915112345678";
+const ALICE_IP: &str = "203.0.113.77";
+const BOB_IP: &str = "198.51.100.9";
+
+fn account(byte: u8) -> String {
+    AccountId::from_bytes([byte; 16]).to_string()
+}
+
+fn known(byte: u8, name: &str, phone: Option<&str>) -> KnownAccount {
+    KnownAccount {
+        account: AccountId::from_bytes([byte; 16]),
+        account_key: String::new(),
+        device_list_number: 1,
+        name: Some(name.to_owned()),
+        phone: phone.map(str::to_owned),
+        registered_at: NOON,
+        devices: Vec::new(),
+    }
+}
+
+fn event(kind: &str, seconds: u64, connection: u32, of: Option<u8>) -> Observed {
+    Observed {
+        at: NOON + 1000 * seconds,
+        kind: kind.to_owned(),
+        connection: Some(connection),
+        device: of.map(|byte| format!("{}.1", account(byte))),
+        ..Observed::default()
+    }
+}
+
+fn connected(seconds: u64, connection: u32, ip: &str) -> Observed {
+    Observed { ip: Some(ip.to_owned()), ..event("connected", seconds, connection, None) }
+}
+
+fn submitted(seconds: u64, connection: u32, from: u8, to: u8, size: u64) -> Observed {
+    Observed {
+        source: Some(format!("{}.1", account(from))),
+        other: Some(format!("{}.1", account(to))),
+        size: Some(size),
+        yes: Some(false),
+        ..event("submitted", seconds, connection, Some(from))
+    }
+}
+
+/// Alice (1) writes three envelopes to Bob (2) and one of them again; Bob answers one. Carol (3) shares Bob's address.
+fn day() -> Snapshot {
+    let repeated = Observed { yes: Some(true), ..submitted(4, 10, 1, 2, 700) };
+    Snapshot {
+        accounts: vec![known(1, "alice", Some(PHONE)), known(2, "bob", None), known(3, "carol", None)],
+        waiting_count: 1,
+        waiting_bytes: 700,
+        waiting: vec![Waiting {
+            id: "e".to_owned(),
+            recipient: format!("{}.1", account(2)),
+            sender: Some(format!("{}.1", account(1))),
+            size: 700,
+            accepted_at: NOON + 4000,
+            expires_at: NOON + 30 * 86_400_000,
+            first_bytes: vec![0xab, 0xcd],
+        }],
+        retention_days: 30,
+        observed: true,
+        events: vec![
+            connected(0, 10, ALICE_IP),
+            event("authenticated", 1, 10, Some(1)),
+            submitted(2, 10, 1, 2, 700),
+            submitted(3, 10, 1, 2, 2_600),
+            submitted(4, 10, 1, 2, 700),
+            repeated,
+            connected(5, 20, BOB_IP),
+            event("authenticated", 6, 20, Some(2)),
+            connected(7, 30, BOB_IP),
+            event("authenticated", 8, 30, Some(3)),
+            submitted(9, 20, 2, 1, 700),
+            event("disconnected", 61, 10, None),
+        ],
+    }
+}
+
+fn view(level: Level) -> Value {
+    serde_json::to_value(View::of(&day(), level, Vec::new(), NOON)).unwrap()
+}
+
+fn edges(view: &Value) -> Vec<(String, String, u64, bool, u64)> {
+    let edge = |edge: &Value| {
+        (
+            edge["from_label"].as_str().unwrap().to_owned(),
+            edge["to_label"].as_str().unwrap().to_owned(),
+            edge["count"].as_u64().unwrap(),
+            edge["stored"].as_bool().unwrap(),
+            (100.0 * edge["probability"].as_f64().unwrap()).round() as u64,
+        )
+    };
+    view["edges"].as_array().unwrap().iter().map(edge).collect()
+}
+
+fn edge(from: &str, to: &str, count: u64, stored: bool, percent: u64) -> (String, String, u64, bool, u64) {
+    (from.to_owned(), to.to_owned(), count, stored, percent)
+}
+
+#[test]
+fn a_marker_stands_only_where_the_level_tells_it() {
+    for &level in Level::ALL {
+        let page = view(level).to_string();
+        let document = serde_json::to_string(&HandOver::of(&day(), level, NOON)).unwrap();
+        for text in [page, document] {
+            assert_eq!(text.contains(PHONE), level == Level::L0, "the number at {level}");
+            assert_eq!(text.contains(ALICE_IP), level == Level::L0, "the address at {level}");
+        }
+    }
+}
+
+#[test]
+fn up_to_level_1_every_envelope_names_its_sender() {
+    for level in [Level::L0, Level::L1] {
+        let expected = [edge("alice", "bob", 3, true, 100), edge("bob", "alice", 1, true, 100)];
+        assert_eq!(edges(&view(level)), expected, "{level}: a repetition does not count");
+        assert!(view(level)["waiting"][0]["from"] == "alice");
+    }
+}
+
+#[test]
+fn from_level_2_the_relay_guesses_from_addresses_in_its_memory() {
+    for level in [Level::L2, Level::L3] {
+        let expected = [
+            edge("alice", "bob", 3, false, 100),
+            // From that address it may as well have been Carol.
+            edge("bob", "alice", 1, false, 50),
+            edge("carol", "alice", 1, false, 50),
+        ];
+        assert_eq!(edges(&view(level)), expected, "{level}");
+        assert!(view(level)["waiting"][0]["from"].is_null());
+        let document = serde_json::to_value(HandOver::of(&day(), level, NOON)).unwrap();
+        assert!(document["waiting"][0]["sender"].is_null());
+        let submitted = |event: &&Value| event["kind"] == "submitted";
+        let observations = document["observations"].as_array().unwrap();
+        assert!(
+            observations.iter().filter(submitted).all(|event| event["device"].is_null() && event["other"].is_string())
+        );
+    }
+}
+
+#[test]
+fn sizes_and_times_are_blurred_at_level_3_only() {
+    let size_and_first = |level| {
+        let view = view(level);
+        (view["waiting"][0]["size"].as_u64().unwrap(), view["edges"][0]["first"].as_u64().unwrap())
+    };
+    assert_eq!(size_and_first(Level::L2), (700, NOON + 2000));
+    assert_eq!(size_and_first(Level::L3), (1024, NOON));
+}
+
+#[test]
+fn when_somebody_was_there_is_exact_at_level_0_and_a_day_after() {
+    let alice = |level| {
+        let view = view(level);
+        let devices = view["devices"].as_array().unwrap().clone();
+        devices.into_iter().find(|device| device["label"] == "alice").unwrap()
+    };
+    assert_eq!(alice(Level::L0)["last_seen"], NOON + 4000);
+    assert_eq!(alice(Level::L0)["addresses"], serde_json::json!([ALICE_IP]));
+    assert_eq!(alice(Level::L1)["last_seen"], NOON / 86_400_000 * 86_400_000);
+    assert_eq!(alice(Level::L1)["precision"], "day");
+    let people = view(Level::L0)["people"].as_array().unwrap().clone();
+    assert_eq!((&people[0]["sessions"], &people[0]["online_ms"]), (&1.into(), &60_000.into()));
+}
+
+#[test]
+fn what_is_not_known_grows_with_the_level() {
+    let mut before = 0;
+    for &level in Level::ALL {
+        let view = view(level);
+        let unknown = view["unknown"].as_array().unwrap();
+        assert!(unknown.len() >= before, "{level}");
+        assert!(unknown.iter().any(|item| item["what"] == "the words of any message" && item["test"].is_array()));
+        before = unknown.len();
+    }
+    assert!(before > view(Level::L0)["unknown"].as_array().unwrap().len());
+}
+
+#[test]
+fn without_observation_the_page_shows_what_delivery_needs() {
+    let normal = Snapshot { observed: false, events: Vec::new(), ..day() };
+    let view = serde_json::to_value(View::of(&normal, Level::L0, Vec::new(), NOON)).unwrap();
+    assert_eq!(view["observed"], false);
+    assert_eq!(view["edges"], serde_json::json!([]));
+    assert_eq!(view["waiting_count"], 1);
+    let unknown = view["unknown"].as_array().unwrap();
+    assert!(unknown.iter().any(|item| item["test"][1] == "nothing_is_recorded_in_normal_service"));
+}

@@ -1,0 +1,104 @@
+//! Accounts and devices as they lie in the database.
+
+use kuvert_types::{AccountId, UnverifiedDeviceCertificate};
+use rusqlite::Row;
+
+use super::Inspector;
+use crate::store::StoreError;
+use crate::store::sqlite::schema::store_error;
+
+/// Everything that a relay knows of one account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownAccount {
+    /// Its identifier.
+    pub account: AccountId,
+    /// Hexadecimal.
+    pub account_key: String,
+    /// The number of its newest device list.
+    pub device_list_number: i64,
+    /// The name that it took.
+    pub name: Option<String>,
+    /// The phone number that it gave.
+    pub phone: Option<String>,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+    /// Its devices.
+    pub devices: Vec<KnownDevice>,
+}
+
+/// One of its devices.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownDevice {
+    /// Its number within the account.
+    pub device: u32,
+    /// Hexadecimal.
+    pub signing_key: String,
+    /// Hexadecimal.
+    pub identity_key: String,
+    /// One-time prekeys that are left.
+    pub one_time: u64,
+    /// One-time KEM prekeys that are left.
+    pub one_time_kem: u64,
+    /// Envelopes that expired and of which the device has not been told.
+    pub expired: u64,
+}
+
+impl Inspector {
+    /// All accounts, in the order of registration.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn accounts(&self) -> Result<Vec<KnownAccount>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<KnownAccount>> {
+            let mut accounts = self
+                .0
+                .prepare_cached(
+                    "SELECT id, lower(hex(account_key)), device_list_number, name, phone, registered_at FROM account
+                        ORDER BY registered_at, id",
+                )?
+                .query_map([], account)?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut devices = self.0.prepare_cached(
+                "SELECT number, lower(hex(signing_key)), certificate,
+                        (SELECT count(*) FROM one_time_prekey WHERE mailbox = device.mailbox AND kind = 0),
+                        (SELECT count(*) FROM one_time_prekey WHERE mailbox = device.mailbox AND kind = 1),
+                        ifnull((SELECT count FROM expired WHERE mailbox = device.mailbox), 0)
+                    FROM device WHERE account = ?1 ORDER BY number",
+            )?;
+            for account in &mut accounts {
+                account.devices =
+                    devices.query_map([account.account.as_bytes()], device)?.collect::<rusqlite::Result<_>>()?;
+            }
+            Ok(accounts)
+        };
+        read().map_err(|error| store_error(&error))
+    }
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<KnownAccount> {
+    Ok(KnownAccount {
+        account: AccountId::from_bytes(row.get(0)?),
+        account_key: row.get(1)?,
+        device_list_number: row.get(2)?,
+        name: row.get(3)?,
+        phone: row.get(4)?,
+        registered_at: row.get::<_, i64>(5)?.unsigned_abs(),
+        devices: Vec::new(),
+    })
+}
+
+fn device(row: &Row<'_>) -> rusqlite::Result<KnownDevice> {
+    let certificate: Vec<u8> = row.get(2)?;
+    let identity_key = match UnverifiedDeviceCertificate::decode(&certificate) {
+        Ok(certificate) => certificate.claimed().identity_key.as_bytes().iter().map(|b| format!("{b:02x}")).collect(),
+        Err(_) => "not readable".to_owned(),
+    };
+    Ok(KnownDevice {
+        device: row.get(0)?,
+        signing_key: row.get(1)?,
+        identity_key,
+        one_time: row.get::<_, i64>(3)?.unsigned_abs(),
+        one_time_kem: row.get::<_, i64>(4)?.unsigned_abs(),
+        expired: row.get::<_, i64>(5)?.unsigned_abs(),
+    })
+}
