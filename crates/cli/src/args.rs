@@ -76,6 +76,9 @@ pub enum Command {
     /// Run or inspect a relay; the same as the program `kuvert-relay`
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Relay(Relay),
+    /// See what a relay sees: a page on this machine, and scores by simulation; the same as the program `kuvert-lens`
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Lens(Lens),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Write the manual pages into a directory
@@ -215,6 +218,14 @@ pub struct Demo {
 #[derive(Debug, ClapArgs)]
 pub struct Relay {
     /// Arguments of `kuvert-relay`; try `kuvert relay --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<OsString>,
+}
+
+/// `kuvert lens …`
+#[derive(Debug, ClapArgs)]
+pub struct Lens {
+    /// Arguments of `kuvert-lens`; try `kuvert lens --help`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub arguments: Vec<OsString>,
 }

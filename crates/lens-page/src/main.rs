@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kuvert_lens_page::program::run()
+    kuvert_lens_page::program::run(std::env::args_os())
 }

@@ -1,34 +1,55 @@
-//! The program `kuvert-lens`: serves the page until it is told to stop.
+//! The program `kuvert-lens`: serves the page until it is told to stop; or scores by simulation. Another program can offer
+//! it as a subcommand of its own: [`run`] takes the name that usage lines show from its first argument.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use kuvert_lens::command::ScoreArgs;
 use serde_json::json;
 
 use crate::{Options, PageError, Server};
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
 
 /// Show what a relay sees: a page on this machine only
 ///
 /// Reads the relay's data directory, also while the relay runs. Start the relay with `--observe` to see who talks with
 /// whom, when and from where; without it the page shows the little that normal service keeps.
 #[derive(Debug, Parser)]
-#[command(name = "kuvert-lens", version)]
-pub struct Args {
+#[command(name = "kuvert-lens", version, propagate_version = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The relay's data directory
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    data: Option<PathBuf>,
     /// Where to serve the page: a loopback address; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
     /// A column beside the relay's, at most two: a client's messages as `kuvert --json history` prints them
     #[arg(long = "client", value_name = "NAME=FILE", value_parser = client)]
-    pub clients: Vec<(String, PathBuf)>,
+    clients: Vec<(String, PathBuf)>,
     /// JSON lines on stdout
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A synthetic population talks, an attacker gets the relay's log of each level: how much is inferred, and at what cost
+    Score {
+        #[command(flatten)]
+        args: ScoreArgs,
+        /// JSON lines on stdout, one object a level
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn client(argument: &str) -> Result<(String, PathBuf), String> {
@@ -36,17 +57,35 @@ fn client(argument: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), file.into()))
 }
 
-/// Runs the program.
-pub fn run() -> ExitCode {
-    run_with(Args::parse())
+/// The command line, for completions and man pages.
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
-/// Runs the program with these arguments. Exit code 0: asked to stop; 1: failed.
-pub fn run_with(args: Args) -> ExitCode {
-    let json = args.json;
+/// Runs the program. The first argument is its name: a path, or words such as `kuvert lens`.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    let parsed =
+        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    match parsed {
+        Ok(Args { command: Some(Command::Score { args, json }), .. }) => kuvert_lens::command::run(&args, json),
+        Ok(Args { data, listen, clients, json, .. }) => {
+            // Required, or the parser has refused.
+            page(Options { data: data.unwrap_or_default(), listen, clients }, json)
+        }
+        Err(error) => {
+            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
+            let _ = error.print();
+            if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn page(options: Options, json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args)),
+        Ok(runtime) => runtime.block_on(serve(options, json)),
         Err(error) => Err(PageError::Serve(error)),
     };
     let Err(error) = served else { return ExitCode::SUCCESS };
@@ -58,9 +97,8 @@ pub fn run_with(args: Args) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(args: Args) -> Result<(), PageError> {
-    let Args { data, listen, clients, json } = args;
-    let server = Server::bind(Options { data, listen, clients }).await?;
+async fn serve(options: Options, json: bool) -> Result<(), PageError> {
+    let server = Server::bind(options).await?;
     announce(&server, json);
     tokio::select! {
         served = server.serve() => served,
@@ -83,5 +121,15 @@ async fn asked_to_stop() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command().debug_assert();
     }
 }

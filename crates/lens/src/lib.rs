@@ -22,16 +22,17 @@
 //! | [`mod@score`] | the comparison with the truth |
 //! | [`report`] | scores as JSON, words and Markdown |
 //! | [`plot`] | scores as SVG |
-//! | [`program`] | the program `kuvert-lens` |
+//! | [`command`] | the command `score` |
 //! | [`random`] | randomness from a seed |
 
 pub mod attack;
+pub mod command;
 pub mod envelope;
 pub mod log;
 pub mod plot;
 pub mod policy;
 pub mod population;
-pub mod program;
+
 pub mod random;
 pub mod relay;
 pub mod report;

@@ -8,6 +8,7 @@ mod completions;
 mod contact;
 mod history;
 mod invite;
+mod lens;
 mod man;
 mod receive;
 mod register;
@@ -61,6 +62,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Bench(Bench::RelayWorker) => bench_relay::work(),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args, options),
+        Command::Lens(args) => return Ok(lens::run(args, options.output.is_json())),
         Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,44 +1,19 @@
-//! The program `kuvert-lens`. Another program can offer it as a subcommand of its own: [`run`] takes the name that usage lines show
-//! from its first argument.
+//! The command `score`, as the programs `kuvert-lens` and `kuvert` offer it.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::ValueEnum;
 
 use crate::policy::{Policy, Receipts};
 use crate::score::Score;
 use crate::{Level, Setup, plot, report};
 
-/// It did not go well; the message says what to do.
-const FAILED: u8 = 1;
-/// The command line makes no sense.
-const USAGE: u8 = 2;
-
-/// What a relay can infer from metadata.
-#[derive(Parser, Debug)]
-#[command(name = "kuvert-lens", version, propagate_version = true)]
-pub struct Args {
-    /// Writes JSON lines to stdout, one object a level.
-    #[arg(long, global = true)]
-    json: bool,
-
-    /// What to do.
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// A synthetic population talks, an attacker gets the relay's log of each level: how much is inferred, and at what cost.
-    Score(ScoreArgs),
-}
-
+/// The flags of `score`.
 #[derive(clap::Args, Debug)]
-struct ScoreArgs {
+pub struct ScoreArgs {
     /// A level of the disclosure ladder; several times for several [default: all].
     #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
     level: Vec<Level>,
@@ -84,42 +59,16 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The command line, for completions and man pages.
-pub fn command() -> clap::Command {
-    Args::command()
-}
-
-/// Runs the program. The first argument is its name: a path, or words such as `kuvert lens`.
-pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.collect();
-    let name = args.first().map_or_else(|| "kuvert-lens".to_owned(), program_name);
-    let parsed =
-        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
-    let Args { json, command: Command::Score(args) } = match parsed {
-        Ok(args) => args,
-        Err(error) => {
-            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
-            let _ = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
-        }
-    };
-    match score(&args, json) {
+/// Runs the command. Exit code 0: done; 1: failed, and stderr says why.
+pub fn run(args: &ScoreArgs, json: bool) -> ExitCode {
+    match score(args, json) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever closed the pipe has seen enough.
         Err(Failure { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: cannot {}: {}", failure.doing, failure.error);
-            FAILED.into()
+            ExitCode::FAILURE
         }
-    }
-}
-
-fn program_name(argument: &OsString) -> String {
-    let text = argument.to_string_lossy();
-    if text.contains('/') {
-        Path::new(argument).file_name().unwrap_or(argument).to_string_lossy().into_owned()
-    } else {
-        text.into_owned()
     }
 }
 
@@ -174,14 +123,4 @@ fn write(scores: &[Score], document: &Path) -> Result<(), Failure> {
         fs::write(&path, plot).map_err(doing(format!("write {}", path.display())))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clap_finds_no_contradiction() {
-        command().debug_assert();
-    }
 }

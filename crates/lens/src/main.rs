@@ -1,7 +1,0 @@
-//! The program `kuvert-lens`. All of it is in the library.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    kuvert_lens::program::run(std::env::args_os())
-}
