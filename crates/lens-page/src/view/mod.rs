@@ -3,11 +3,11 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`sight`] | the recording as the relay has it at a level |
-//! | [`graph`] | who with whom: stored, or inferred |
-//! | [`people`] | accounts, devices, when they were online and from where |
-//! | [`lists`] | the two lists: known and not known |
-//! | [`hand_over`] | what an operator could hand over |
+//! | `sight` | the recording as the relay has it at a level |
+//! | `graph` | who with whom: stored, or inferred |
+//! | `people` | accounts, devices, when they were online and from where |
+//! | `lists` | the two lists: known and not known |
+//! | `hand_over` | what an operator could hand over |
 
 mod graph;
 mod hand_over;
