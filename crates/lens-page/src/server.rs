@@ -25,6 +25,7 @@ use crate::{Options, PageError, transcript, watch as files_watch};
 const INDEX: &str = include_str!("../web/index.html");
 const SCRIPT: &str = include_str!("../web/dist/lens.js");
 const STYLE: &str = include_str!("../web/lens.css");
+const ICON: &str = include_str!("../web/icon.svg");
 
 /// Nothing from elsewhere, nothing inline, no frames, no forms.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -78,6 +79,7 @@ impl Server {
             .route("/", get(|| async { asset("text/html; charset=utf-8", INDEX) }))
             .route("/lens.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
             .route("/lens.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+            .route("/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
             .route("/api/view", get(view))
             .route("/api/hand-over", get(hand_over))
             .route("/api/changes", get(changes))

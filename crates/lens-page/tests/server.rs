@@ -44,7 +44,9 @@ async fn request(address: SocketAddr, path: &str, host: &str) -> String {
 #[tokio::test]
 async fn the_page_and_its_parts_come_with_strict_rules() {
     let (_directory, address) = page().await;
-    for (path, kind) in [("/", "text/html"), ("/lens.js", "text/javascript"), ("/lens.css", "text/css")] {
+    for (path, kind) in
+        [("/", "text/html"), ("/lens.js", "text/javascript"), ("/lens.css", "text/css"), ("/icon.svg", "image/svg")]
+    {
         let answer = request(address, path, &address.to_string()).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         assert!(answer.contains(&format!("content-type: {kind}")), "{path}");
