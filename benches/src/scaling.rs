@@ -246,8 +246,7 @@ impl Model {
     /// All tables as Markdown.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
-        let machine = self.machine.as_str().map_or_else(|| self.machine.to_string(), str::to_owned);
-        let _ = writeln!(out, "Measured on: {machine}\n");
+        let _ = writeln!(out, "Measured on: {}\n", machine_words(&self.machine));
         self.units(&mut out);
         self.loads(&mut out);
         self.nodes(&mut out);
@@ -415,4 +414,18 @@ fn scaled(value: f64, base: f64, units: &[&str]) -> String {
     // 5 k rather than 5.0 k, and 0.9 rather than 1.
     let digits = usize::from(value < 10.0 && value.fract() > 0.05);
     format!("{value:.digits$}{unit}")
+}
+
+/// The machine in a line: what the relay's benchmark tells of it, or the words that stand there.
+fn machine_words(machine: &serde_json::Value) -> String {
+    let told =
+        |key: &str| machine.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let parts: Vec<String> = ["processor", "processors", "system", "compiler", "profile"]
+        .iter()
+        .filter_map(|key| Some(if *key == "processors" { format!("{} processors", told(key)?) } else { told(key)? }))
+        .collect();
+    if parts.is_empty() {
+        return machine.as_str().map_or_else(|| machine.to_string(), str::to_owned);
+    }
+    parts.join(", ")
 }
