@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kuvert_relay::observe::Observed;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::demo::relay_files::Observation;
 use crate::error::Failure;
 use crate::output::time::Zone;
 
@@ -216,7 +216,7 @@ pub fn name(device: &Option<String>, names: &BTreeMap<String, String>) -> String
 }
 
 /// What the relay learned, from its own records. `names` are the accounts' names as the relay knows them.
-pub fn seen(observations: &[Observation], names: &BTreeMap<String, String>, zone: &Zone) -> Vec<Seen> {
+pub fn seen(observations: &[Observed], names: &BTreeMap<String, String>, zone: &Zone) -> Vec<Seen> {
     let of_kind = |kind: &'static str| observations.iter().filter(move |observation| observation.kind == kind);
     let name = |device: &Option<String>| name(device, names);
     let mut pairs: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -234,7 +234,7 @@ pub fn seen(observations: &[Observation], names: &BTreeMap<String, String>, zone
         _ => "none".to_owned(),
     };
     let addresses: BTreeSet<&str> = of_kind("connected").filter_map(|connected| connected.ip.as_deref()).collect();
-    let connections: BTreeSet<i64> = of_kind("connected").filter_map(|connected| connected.connection).collect();
+    let connections: BTreeSet<u32> = of_kind("connected").filter_map(|connected| connected.connection).collect();
     let attached = of_kind("attached").map(|attached| name(&attached.device)).collect::<Vec<_>>();
     let online: BTreeMap<&String, usize> = attached.iter().fold(BTreeMap::new(), |mut counts, who| {
         *counts.entry(who).or_default() += 1;
@@ -337,13 +337,13 @@ mod tests {
     #[test]
     fn the_relays_own_records_say_who_writes_to_whom() {
         let names = BTreeMap::from([("a".to_owned(), "alice".to_owned()), ("b".to_owned(), "bob".to_owned())]);
-        let submitted = |at, size| Observation {
+        let submitted = |at, size| Observed {
             at,
             kind: "submitted".into(),
             device: Some("a.1".into()),
             other: Some("b.1".into()),
             size: Some(size),
-            ..Observation::default()
+            ..Observed::default()
         };
         let seen = seen(&[submitted(1, 2048), submitted(2, 512)], &names, &Zone::utc());
         assert_eq!(seen[0].seen, "alice → bob 2 envelopes");

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kuvert_relay::observe::{Observed, Record};
+use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_types::EnvelopeId;
 use rusqlite::{Connection, OpenFlags};
 
@@ -31,29 +33,6 @@ pub struct WaitingEnvelope {
     pub accepted_at: u64,
     /// The sealed bytes.
     pub ciphertext: Vec<u8>,
-}
-
-/// A row of the observations: what the relay learned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observation {
-    /// Unix milliseconds.
-    pub at: u64,
-    /// What happened.
-    pub kind: String,
-    /// On which connection.
-    pub connection: Option<i64>,
-    /// From which IP address.
-    pub ip: Option<String>,
-    /// From which port.
-    pub port: Option<u16>,
-    /// Which device.
-    pub device: Option<String>,
-    /// With whom.
-    pub other: Option<String>,
-    /// Which envelope.
-    pub envelope: Option<String>,
-    /// Bytes of ciphertext.
-    pub size: Option<u64>,
 }
 
 impl RelayFiles {
@@ -136,28 +115,9 @@ impl RelayFiles {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn observations(&self) -> Result<Vec<Observation>, Failure> {
-        let database = self.open("observe.db", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let read = || {
-            let mut statement = database.prepare(
-                "SELECT at, kind, connection, ip, port, device, other, envelope, size FROM event ORDER BY id",
-            )?;
-            let rows = statement.query_map([], |row| {
-                Ok(Observation {
-                    at: row.get::<_, i64>(0)?.cast_unsigned(),
-                    kind: row.get(1)?,
-                    connection: row.get(2)?,
-                    ip: row.get(3)?,
-                    port: row.get(4)?,
-                    device: row.get(5)?,
-                    other: row.get(6)?,
-                    envelope: row.get(7)?,
-                    size: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-                })
-            })?;
-            rows.collect::<Result<_, _>>()
-        };
-        read().map_err(|error: rusqlite::Error| unreadable(&error))
+    pub fn observations(&self) -> Result<Vec<Observed>, Failure> {
+        let read = || Record::open(&self.directory.join(OBSERVE_FILE))?.newest(usize::MAX);
+        read().map_err(|error| Failure::new("demo-relay-files", error.to_string()))
     }
 
     fn open(&self, file: &str, flags: OpenFlags) -> Result<Connection, Failure> {

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kuvert_relay::observe::Observed;
 use serde_json::Value;
 
 use crate::demo::facts::{self, Facts, grouped};
 use crate::demo::lens::Lens;
 use crate::demo::process::{self, Client, Relay};
-use crate::demo::relay_files::{Observation, RelayFiles, WaitingEnvelope};
+use crate::demo::relay_files::{RelayFiles, WaitingEnvelope};
 use crate::demo::scene::{Item, Row, Scene};
 use crate::demo::search::Snapshot;
 use crate::demo::stage::Stage;
@@ -250,8 +251,7 @@ impl Play {
         let letter = self.text_ids.last().cloned().unwrap_or_default();
         let fetched_at = self
             .observed("who fetched the letter", |observations| {
-                let delivered =
-                    |seen: &&Observation| seen.kind == "delivered" && seen.envelope.as_ref() == Some(&letter);
+                let delivered = |seen: &&Observed| seen.kind == "delivered" && seen.envelope.as_ref() == Some(&letter);
                 observations.iter().find(delivered).map(|delivered| delivered.at)
             })
             .await?;
@@ -572,7 +572,7 @@ impl Play {
     }
 
     /// Looks into the relay's own records until something is there: they are written a moment behind its answers.
-    async fn observed<T>(&self, what: &str, find: impl Fn(&[Observation]) -> Option<T>) -> Result<T, Failure> {
+    async fn observed<T>(&self, what: &str, find: impl Fn(&[Observed]) -> Option<T>) -> Result<T, Failure> {
         let begun = Instant::now();
         loop {
             if let Some(found) = find(&self.files.observations()?) {
@@ -590,7 +590,7 @@ impl Play {
     }
 }
 
-fn sent_from(observations: &[Observation], envelope: &str) -> Option<String> {
+fn sent_from(observations: &[Observed], envelope: &str) -> Option<String> {
     let submitted =
         observations.iter().find(|seen| seen.kind == "submitted" && seen.envelope.as_deref() == Some(envelope))?;
     let connected =
