@@ -21,6 +21,7 @@ use kuvert_relay::config::{Limits, Registration};
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
+use kuvert_relay::people::People;
 use kuvert_relay::retention;
 use kuvert_relay::service::Service;
 use kuvert_relay::store::memory::MemoryStore;
@@ -136,6 +137,7 @@ impl World {
         let as_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let service = Arc::new(Service {
             store: Arc::clone(&store),
+            people: People::in_memory().expect("SQLite works in memory"),
             wakeups: Arc::new(LocalWakeUps::default()),
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),

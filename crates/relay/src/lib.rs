@@ -17,6 +17,7 @@
 //! | [`limits`] | how much of it |
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
+//! | [`people`] | what people tell beyond what delivering mail needs |
 //! | [`wakeup`] | who is told that mail has come |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`backup`] | all of it as a directory, and back |
@@ -42,6 +43,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod monitoring;
 pub mod observe;
+pub mod people;
 pub mod program;
 pub mod registry;
 pub mod relay;

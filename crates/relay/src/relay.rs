@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::database::{Database, ObserveError};
 use crate::observe::{Blind, Observer};
+use crate::people::{People, PeopleError};
 use crate::retention;
 use crate::service::Service;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -66,6 +67,9 @@ pub enum StartError {
     /// No observation database.
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    /// What people tell beyond mail cannot be opened.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// The host for clients is none.
     #[error("`{0}` cannot stand in a relay's address: give a host name or an IP address with --public-host")]
     PublicHost(String),
@@ -114,6 +118,7 @@ pub async fn start_on(
     let metrics = Arc::new(Metrics::new());
     let service = Arc::new(Service {
         store: Arc::clone(&store),
+        people: People::open(&config.data)?,
         wakeups: Arc::new(LocalWakeUps::default()),
         observer: Arc::clone(&observer),
         metrics,

@@ -10,6 +10,7 @@ use crate::config::Registration;
 use crate::limits::Limiter;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
+use crate::people::People;
 use crate::store::Store;
 use crate::wakeup::WakeUps;
 
@@ -17,6 +18,8 @@ use crate::wakeup::WakeUps;
 pub struct Service {
     /// What is kept.
     pub store: Arc<dyn Store>,
+    /// What people tell beyond what delivering mail needs.
+    pub people: People,
     /// Who listens.
     pub wakeups: Arc<dyn WakeUps>,
     /// Who watches.

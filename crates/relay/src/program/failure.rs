@@ -124,6 +124,7 @@ impl From<StartError> for Failure {
             StartError::Listen(_) => "listen",
             StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
+            StartError::People(_) => "people",
             StartError::PublicHost(_) => return Self { code: "public-host", message: error.to_string(), usage: true },
         };
         Self::new(code, error.to_string())

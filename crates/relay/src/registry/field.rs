@@ -92,6 +92,8 @@ choice! {
     Place {
         /// `DATA/relay.db`
         Database = "relay.db",
+        /// `DATA/people.db`: what people tell beyond what delivering mail needs.
+        People = "people.db",
         /// `DATA/observe.db`, written only with `--observe`.
         Observations = "observe.db",
         /// Only while the relay runs.
@@ -134,6 +136,8 @@ choice! {
         Recipient = "the recipient",
         /// Sender and recipient both: who is in contact with whom.
         Both = "sender and recipient",
+        /// People in somebody's address book, with or without an account.
+        Others = "people in an address book",
         /// Who runs the relay.
         Operator = "the operator",
         /// Technical.
@@ -146,6 +150,8 @@ choice! {
     Category {
         /// Who somebody is.
         Account = "account",
+        /// Whom somebody knows.
+        Contacts = "contacts",
         /// Public keys.
         Keys = "public keys",
         /// Sealed content.

@@ -5,9 +5,10 @@ mod database;
 mod log;
 mod memory;
 mod observations;
+mod people;
 
 use super::field::Field;
 
 /// Every entry.
 pub const ALL: &[&[Field]] =
-    &[database::FIELDS, observations::FIELDS, memory::FIELDS, configuration::FIELDS, log::FIELDS];
+    &[database::FIELDS, people::FIELDS, observations::FIELDS, memory::FIELDS, configuration::FIELDS, log::FIELDS];

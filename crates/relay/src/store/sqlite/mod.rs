@@ -69,6 +69,7 @@ use command::{Command, Slot};
 use index::SharedIndex;
 
 pub use inspect::Inspector;
+pub(crate) use schema::store_error;
 
 /// Name of the database within the data directory.
 pub const DATABASE_FILE: &str = "relay.db";

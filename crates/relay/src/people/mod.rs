@@ -1,0 +1,181 @@
+//! What people tell a relay about themselves and others beyond what delivering mail needs: level L0 of the disclosure
+//! ladder. None of it is needed for the service, and whoever stays above L0 leaves no row here.
+//!
+//! It lies in a database of its own, `DATA/people.db`, apart from the mail: a few small rows, written seldom, one
+//! transaction each. Every column has its entry in the registry ([`crate::registry`]).
+//!
+//! | module | holds |
+//! |---|---|
+//! | `schema` | tables and versions |
+
+mod schema;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::registry::Mismatch;
+use crate::store::sqlite::store_error;
+use crate::store::{StoreError, Unavailable};
+
+/// Name of the database within the data directory.
+pub const PEOPLE_FILE: &str = "people.db";
+
+/// Why the database cannot be opened. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleError {
+    /// SQLite cannot read or write it.
+    #[error("cannot open {}: {error}. Check its permissions and the disk, or restore it from a backup", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The operating system refused.
+    #[error("cannot open {}: {error}. Check its permissions and the disk", path.display())]
+    Io {
+        /// The database.
+        path: PathBuf,
+        /// What it says.
+        error: io::Error,
+    },
+    /// Not this program's, or by a later version of it.
+    #[error("{} has format {found}, this program knows up to {}: use a newer program", path.display(), schema::VERSION)]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// Its columns are not those that the registry tells of.
+    #[error("{}: {mismatch}", path.display())]
+    Unregistered {
+        /// The database.
+        path: PathBuf,
+        /// Which column.
+        mismatch: Mismatch,
+    },
+}
+
+/// The database, open. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct People(Arc<Mutex<Connection>>);
+
+impl People {
+    /// Opens or creates `DATA/people.db`.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub fn open(data: &Path) -> Result<Self, PeopleError> {
+        let path = data.join(PEOPLE_FILE);
+        // SQLite gives its other files the mode of this one.
+        let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        made.map_err(|error| PeopleError::Io { path: path.clone(), error })?;
+        schema::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map(|connection| Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// One that is kept in memory only, for tests and simulations.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub fn in_memory() -> Result<Self, PeopleError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        schema::open(Path::new(":memory:"), flags).map(|connection| Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Opens the database of a relay that may be running, to look at. `None`: there is none.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub fn look(data: &Path) -> Result<Option<Self>, PeopleError> {
+        let path = data.join(PEOPLE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        schema::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map(|connection| Some(Self(Arc::new(Mutex::new(connection)))))
+    }
+
+    /// Runs `work` in one transaction, which is durable when this returns: all of it or nothing.
+    ///
+    /// # Errors
+    /// What SQLite says, as the store says it.
+    pub fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        // A panic in another holder rolled its transaction back.
+        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || {
+            let behavior = if connection.is_readonly("main")? {
+                TransactionBehavior::Deferred
+            } else {
+                TransactionBehavior::Immediate
+            };
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| store_error(&error))
+    }
+
+    /// [`transact`](Self::transact) where it may block. It finishes even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// Those of [`transact`](Self::transact).
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let people = self.clone();
+        let done = tokio::task::spawn_blocking(move || people.transact(work)).await;
+        // The other error is that the work panicked, which has been printed and rolled back.
+        done.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_leaves_nothing_and_what_is_deleted_leaves_no_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let people = People::open(folder.path()).unwrap();
+        let insert = "INSERT INTO phone VALUES(x'00', '+4915550000001', 1)";
+        let failed = people.transact(|tx| {
+            tx.execute(insert, [])?;
+            tx.execute("SELECT nonsense", [])
+        });
+        assert!(failed.is_err());
+        let count =
+            |people: &People| people.transact(|tx| tx.query_row("SELECT count(*) FROM phone", [], |row| row.get(0)));
+        assert_eq!(count(&people), Ok(0_i64));
+        people.transact(|tx| tx.execute(insert, [])).unwrap();
+        let bytes = || std::fs::read(folder.path().join(PEOPLE_FILE)).unwrap();
+        let holds = |bytes: &[u8]| bytes.windows(14).any(|window| window == b"+4915550000001");
+        assert!(holds(&bytes()));
+        let look = People::look(folder.path()).unwrap().unwrap();
+        assert_eq!(count(&look), Ok(1));
+        assert!(look.transact(|tx| tx.execute("DELETE FROM phone", [])).is_err());
+        people.transact(|tx| tx.execute("DELETE FROM phone", [])).unwrap();
+        assert!(!holds(&bytes()));
+    }
+
+    #[test]
+    fn somebody_elses_database_is_refused_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(People::look(folder.path()).unwrap().is_none());
+        let path = folder.path().join(PEOPLE_FILE);
+        drop(People::open(folder.path()).unwrap());
+        Connection::open(&path).unwrap().execute_batch("ALTER TABLE profile ADD COLUMN shoe_size INTEGER").unwrap();
+        assert!(matches!(People::open(folder.path()), Err(PeopleError::Unregistered { .. })));
+        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+        assert!(matches!(People::open(folder.path()), Err(PeopleError::Newer { found: 99, .. })));
+        std::fs::write(&path, b"not a database, only text that somebody put there by mistake").unwrap();
+        assert!(matches!(People::open(folder.path()), Err(PeopleError::Database { .. })));
+    }
+}

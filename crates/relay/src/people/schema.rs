@@ -1,0 +1,93 @@
+//! Tables and versions of `people.db`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::PeopleError;
+use crate::registry::{self, CheckError, Place};
+
+/// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
+const MIGRATIONS: &[&str] = &[V1];
+
+/// The version that this program writes.
+pub const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// How long another process may hold the database before a transaction fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All times: Unix milliseconds. Accounts are the 16 bytes of `relay.db`'s `account.id`.
+const V1: &str = "
+CREATE TABLE phone(                            -- numbers whose code came back: one for an account, one account for a number
+    account BLOB NOT NULL PRIMARY KEY,
+    number TEXT NOT NULL UNIQUE,               -- E.164
+    verified_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE phone_code(                       -- numbers whose code is on its way
+    account BLOB NOT NULL PRIMARY KEY,
+    number TEXT NOT NULL,
+    code_hash BLOB NOT NULL,                   -- SHA-256 of account and code: whoever reads this still has to guess
+    expires_at INTEGER NOT NULL,
+    attempts_left INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE profile(                          -- each part with the time of its last change
+    account BLOB NOT NULL PRIMARY KEY,
+    display_name TEXT, display_name_at INTEGER,
+    email TEXT, email_at INTEGER,
+    about TEXT, about_at INTEGER,
+    picture BLOB, picture_at INTEGER,
+    public INTEGER NOT NULL DEFAULT 0          -- 1: whoever looks the account up sees display name, about text and picture
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE address_book(                     -- also of people who have no account and were never asked
+    owner BLOB NOT NULL,
+    phone TEXT NOT NULL,                       -- E.164
+    name TEXT, email TEXT, birthday TEXT, address TEXT,
+    uploaded_at INTEGER NOT NULL,
+    PRIMARY KEY(owner, phone)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX address_book_phone ON address_book(phone);
+
+CREATE TABLE device_details(                   -- what a client says about the machine it runs on
+    account BLOB NOT NULL,
+    device INTEGER NOT NULL,
+    model TEXT, system TEXT, system_version TEXT, app_version TEXT, language TEXT, network TEXT,
+    reported_at INTEGER NOT NULL,
+    PRIMARY KEY(account, device)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Opens a database with the newest schema; one that may only be read, with the one that it has.
+pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
+    let refuse = |error| PeopleError::Database { path: path.to_owned(), error };
+    let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(refuse)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(refuse)?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(refuse)?;
+    if found > VERSION {
+        return Err(PeopleError::Newer { path: path.to_owned(), found });
+    }
+    if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        prepare(&mut connection, found).map_err(refuse)?;
+        registry::check(Place::People, &connection).map_err(|error| match error {
+            CheckError::Mismatch(mismatch) => PeopleError::Unregistered { path: path.to_owned(), mismatch },
+            CheckError::Database(error) => refuse(error),
+        })?;
+    }
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten; the rollback journal is deleted with each transaction.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    for (step, sql) in (0..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
