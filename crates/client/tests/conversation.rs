@@ -221,6 +221,25 @@ async fn a_maximum_and_a_dropped_call_leave_the_rest_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_call_on_a_connection_fetches_what_came_since_the_first() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    let connection = bob.connect().await.unwrap();
+    fetch_on(&bob, &connection, ReceiveOptions::default()).await;
+    // On the relay's disk when it begins, perhaps still on its way: the call that ended before it may have been told
+    // "nothing is left".
+    for round in 0..20 {
+        let sent = numbers(&format!("round {round}:"), 5);
+        for text in &sent {
+            alice.queue_text("bob", text).unwrap();
+        }
+        fetch(&alice).await;
+        let (events, end) = fetch_on(&bob, &connection, ReceiveOptions::default()).await;
+        assert_eq!((texts(&events), end), (sent.iter().map(String::as_str).collect(), ReceiveEnd::CaughtUp));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expired_mail_is_told_once() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;

@@ -275,7 +275,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     /// From attaching to the end of the connection.
     async fn attached(&mut self, first: &mut bool, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
         self.take_back().await?;
-        if self.connection.link().inbox() == Inbox::InDoubt {
+        // Who does not follow asks what waits now. A link that was told "nothing is left" earlier is not told again, and what
+        // came since may be on its way: only attaching anew has an answer.
+        let renew = match self.connection.link().inbox() {
+            Inbox::Attached { caught_up } => caught_up && !self.options.follow,
+            Inbox::InDoubt => true,
+            Inbox::Detached => false,
+        };
+        if renew {
             self.connection.replace(self.client.establish().await?);
         }
         let established = self.connection.link();
@@ -311,14 +318,11 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             return Ok(end);
         }
         loop {
-            // An earlier call on this connection may have heard the word already.
-            let caught_up = established.inbox() == Inbox::Attached { caught_up: true };
             let flush_now = self.flush_at.is_some_and(|at| at <= Instant::now());
             let at_hand = if flush_now { None } else { established.link.push_at_hand().await };
             let wake = match at_hand {
                 _ if flush_now => Wake::Flush, // also under a steady stream of mail
                 Some(push) => Wake::Push(push),
-                None if caught_up && !self.options.follow => return Ok(ReceiveEnd::CaughtUp),
                 None => self.next(&established).await?,
             };
             // It works: the next break starts with short pauses again.
