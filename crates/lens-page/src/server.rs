@@ -25,6 +25,8 @@ use crate::{Options, PageError, transcript, watch as files_watch};
 const INDEX: &str = include_str!("../web/index.html");
 const SCRIPT: &str = include_str!("../web/dist/lens.js");
 const STYLE: &str = include_str!("../web/lens.css");
+/// As `kuvert-lens score --document docs/LENS.md` wrote it.
+const SCORECARD: &str = include_str!("../../../docs/lens-scorecard.json");
 const ICON: &str = include_str!("../web/icon.svg");
 
 /// Nothing from elsewhere, nothing inline, no frames, no forms.
@@ -80,6 +82,7 @@ impl Server {
             .route("/lens.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
             .route("/lens.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
             .route("/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
+            .route("/api/scorecard", get(|| async { asset("application/json", SCORECARD) }))
             .route("/api/view", get(view))
             .route("/api/hand-over", get(hand_over))
             .route("/api/changes", get(changes))

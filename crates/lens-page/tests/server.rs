@@ -112,3 +112,18 @@ async fn a_change_of_the_files_is_told() {
     }
     relay.shutdown().await;
 }
+
+#[test]
+fn the_scorecard_is_that_of_the_document() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let document = std::fs::read_to_string(docs.join("LENS.md")).unwrap();
+    let card = std::fs::read(docs.join("lens-scorecard.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_slice(&card).unwrap();
+    assert!(document.contains(card["conditions"].as_str().unwrap()), "one command writes both");
+    for row in card["rows"].as_array().unwrap() {
+        let edges = &row["score"]["edges"];
+        let figures = ["precision", "recall", "f1"].map(|name| format!("{:.2}", edges[name].as_f64().unwrap()));
+        let begins = format!("| {} | {} |", row["policy"].as_str().unwrap(), figures.join(" | "));
+        assert!(document.contains(&begins), "{begins}");
+    }
+}

@@ -38,7 +38,7 @@ pub struct ScoreArgs {
     #[arg(long, value_enum, default_value_t = ReceiptsArg::Jittered)]
     receipts: ReceiptsArg,
 
-    /// Puts the table of all levels between the marks of this Markdown file, and plots beside it.
+    /// Puts the table of all levels between the marks of this Markdown file, and plots and the page's scorecard beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "receipts"])]
     document: Option<PathBuf>,
 }
@@ -109,7 +109,7 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
     io::stdout().write_all(printed.as_bytes()).map_err(doing("write the output"))
 }
 
-/// The table between the document's marks, and the plots beside it.
+/// The table between the document's marks, the plots and the page's scorecard beside it.
 fn write(scores: &[Score], document: &Path) -> Result<(), Failure> {
     let updating = || doing(format!("update {}", document.display()));
     let old = fs::read_to_string(document).map_err(updating())?;
@@ -118,9 +118,14 @@ fn write(scores: &[Score], document: &Path) -> Result<(), Failure> {
         updating()(io::Error::new(io::ErrorKind::InvalidData, reason))
     })?;
     fs::write(document, new).map_err(updating())?;
-    for (name, plot) in [("lens-identified.svg", plot::identified(scores)), ("lens-edges.svg", plot::edges(scores))] {
+    let scorecard = report::scorecard(scores).map_err(|error| doing("write JSON")(error.into()))?;
+    for (name, content) in [
+        ("lens-identified.svg", plot::identified(scores)),
+        ("lens-edges.svg", plot::edges(scores)),
+        ("lens-scorecard.json", scorecard),
+    ] {
         let path = document.with_file_name(name);
-        fs::write(&path, plot).map_err(doing(format!("write {}", path.display())))?;
+        fs::write(&path, content).map_err(doing(format!("write {}", path.display())))?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use crate::policy::{Policy, Receipts};
 use crate::score::Score;
 
@@ -14,6 +16,17 @@ const MARKS: (&str, &str) = ("<!-- scorecard: kuvert-lens score --document -->\n
 /// None that a score can cause.
 pub fn json(scores: &[Score]) -> serde_json::Result<String> {
     scores.iter().map(|score| serde_json::to_string(score).map(|line| line + "\n")).collect()
+}
+
+/// What the page shows: the conditions, and a row for each policy.
+///
+/// # Errors
+/// None that a score can cause.
+pub fn scorecard(scores: &[Score]) -> serde_json::Result<String> {
+    let rows: Vec<_> =
+        scores.iter().map(|score| json!({ "policy": policy_name(&score.more.policy), "score": score })).collect();
+    let card = json!({ "conditions": conditions(scores).trim_end(), "rows": rows });
+    serde_json::to_string_pretty(&card).map(|text| text + "\n")
 }
 
 /// A table for a terminal.

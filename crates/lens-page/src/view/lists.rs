@@ -132,7 +132,8 @@ fn envelopes_words(count: u64) -> String {
 
 fn duration(milliseconds: u64) -> String {
     match milliseconds / 1000 {
-        seconds @ 0..120 => format!("{seconds} s"),
+        0 => "less than a second".to_owned(),
+        seconds @ 1..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),
     }

@@ -26,6 +26,7 @@ function svg(name, attributes, ...children) {
 }
 
 const number = (value) => value.toLocaleString("en");
+const counted = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;
 
 /** A time as exactly as the level knows it: from L1 on days, from L3 on minutes for envelopes. */
 function time(at, precision = level === "L3" ? "minute" : "millisecond") {
@@ -155,7 +156,7 @@ function drawGraph(view) {
   const stored = view.edges.some((edge) => edge.stored);
   const words = !view.edges.length
     ? "Nobody has written to anybody, as far as the relay knows."
-    : `${nodes.length} people, ${links.length} pairs: ${stored ? "named by every envelope" : "guessed, not stored"}.`;
+    : `${counted(nodes.length, "person", "people")}, ${counted(links.length, "pair", "pairs")}: ${stored ? "named by every envelope" : "guessed, not stored"}.`;
   byId("graph-words").textContent = left > 0 ? `${words} ${left} less busy people are not drawn.` : words;
   const rows = view.edges.slice(0, 200).map((edge) =>
     element(
@@ -212,7 +213,7 @@ function drawDevices(view) {
 function drawQueue(view) {
   const more = view.waiting_count > view.waiting.length ? ` The first ${number(view.waiting.length)}:` : "";
   byId("queue-words").textContent = view.waiting_count
-    ? `${number(view.waiting_count)} envelopes, ${number(view.waiting_bytes)} bytes of ciphertext. Each vanishes when its ` +
+    ? `${counted(view.waiting_count, "envelope", "envelopes")}, ${number(view.waiting_bytes)} bytes of ciphertext. Each vanishes when its ` +
       `recipient acknowledges it, and after ${view.retention_days} days at the latest.${more}`
     : "Nothing. What was delivered is gone.";
   const rows = view.waiting.map((envelope) => {
@@ -230,6 +231,34 @@ function drawQueue(view) {
   byId("queue").replaceChildren(...rows);
 }
 
+/** The simulation's figures, the same whatever the relay does: drawn once. */
+async function drawScorecard() {
+  const { conditions, rows } = await (await fetch("/api/scorecard")).json();
+  const percent = (share) => (share === undefined ? "–" : `${Math.round(100 * share)} %`);
+  byId("scorecard-conditions").textContent = conditions;
+  const drawn = rows.map(({ policy, score }) => {
+    const cells = [
+      percent(score.edges.precision), percent(score.edges.recall), percent(score.top1_after["5"]), percent(score.top1_after["40"]),
+      score.anonymity_bits.toFixed(1), score.size_kind_bits.toFixed(2), `${score.bytes_ratio.toFixed(2)} ×`,
+      score.latency_ms === null ? "never sent" : `${(Math.max(0, score.latency_ms) / 1000).toFixed(1)} s`,
+    ];
+    const row = element("tr", {}, element("th", { scope: "row" }, policy));
+    row.append(...cells.map((cell) => element("td", { class: "number" }, cell)));
+    row.dataset.level = score.level;
+    return row;
+  });
+  byId("scorecard").tBodies[0].replaceChildren(...drawn);
+  markScorecard();
+}
+
+/** The rows of the level that is shown. */
+function markScorecard() {
+  for (const row of byId("scorecard").tBodies[0].rows) {
+    if (row.dataset.level === level) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+}
+
 function draw(view) {
   shown = view;
   drawLevels(view);
@@ -240,8 +269,9 @@ function draw(view) {
   drawHeat(view);
   drawDevices(view);
   drawQueue(view);
+  markScorecard();
   document.body.dataset.level = view.level;
-  byId("status").textContent = `${number(view.people.length)} accounts. Live, as of ${time(view.now, "millisecond").slice(11, 19)}.`;
+  byId("status").textContent = `${counted(view.people.length, "account", "accounts")}. Live, as of ${time(view.now, "millisecond").slice(11, 19)}.`;
 }
 
 let asked = 0;
@@ -267,4 +297,5 @@ new EventSource("/api/changes").addEventListener("changed", refresh);
 setInterval(() => {
   for (const left of document.querySelectorAll(".countdown")) left.textContent = remaining(Number(left.dataset.until));
 }, 1000);
+drawScorecard();
 refresh();

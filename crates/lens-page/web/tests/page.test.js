@@ -88,6 +88,14 @@ test("what is not known is as long a list as what is known", async () => {
   assert.ok(unknown >= known - 2, `${unknown} of ${known}`);
 });
 
+test("the scorecard marks the level that is shown", async () => {
+  await at("L2");
+  const marked = page.locator("#scorecard [aria-current]");
+  assert.equal(await marked.count(), 1);
+  assert.match(await marked.innerText(), /^L2\s+\d+ %/);
+  assert.match(await page.locator("#scorecard-conditions").innerText(), /\d+ people/);
+});
+
 test("the level is switched by keyboard", async () => {
   await at("L0");
   await page.getByRole("radio", { name: /^L0 / }).focus();
