@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from kuvert_model import body, encodings, erasure, errors, identity, labels, links, messages, mlkem, padding, pq_ratchet
-from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, session
+from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, sealed_sender, session
 from kuvert_model import envelope as wire
 from kuvert_model import prekeys as pk
 from kuvert_model.braid import Authenticator, Braid, Message
@@ -763,7 +763,8 @@ def check_envelope(case: dict) -> None:
             content_body = wire.Receipts(*(tuple(map(unhex, entry[key])) for key in ("delivered", "read")))
         elif entry.get("session_reset"):
             content_body = wire.SessionReset()
-        content = wire.Content(unhex(i["message_id"]), i["sent_at"], *lists, content_body)
+        access_key = unhex(i["access_key"]) if "access_key" in i else None
+        content = wire.Content(unhex(i["message_id"]), i["sent_at"], *lists, content_body, access_key)
         same("protobuf", content.encode(), o["protobuf"])
         must(wire.Content.decode(unhex(o["protobuf"])) == content, "the protobuf gives the content back")
     elif name.startswith("frame "):
@@ -776,6 +777,30 @@ def check_envelope(case: dict) -> None:
         wire.parse_client_frame(unhex(i["body"]))
     else:
         raise WrongResult("unknown case")
+
+
+# --- sealed_sender.json -----------------------------------------------------------------------------------------------
+
+
+def check_sealed_sender(case: dict) -> None:
+    i, o = case["inputs"], case.get("outputs")
+    bob = Certificate.decode(unhex(i["recipient_certificate"])).verify()
+    secret = unhex(i["recipient_identity_secret"])
+    same("identity key", primitives.dh_public(secret), bob.identity_key.hex())
+    if case.get("must_reject"):
+        return refused(lambda: sealed_sender.open_sender(unhex(i["sealed"]), bob, secret))
+    draws, message = Draws(case["draws"]), unhex(i["message"])
+    sealed = sealed_sender.seal_sender(unhex(i["sender_certificate"]), bob, message, draws)
+    draws.finish()
+    same("sealed", sealed, o["sealed"])
+    same("ephemeral", sealed[1:33], o["ephemeral"])
+    shared = primitives.DH(secret, sealed[1:33])
+    same("shared", shared, o["shared"])
+    for what, value in zip(("key", "nonce", "associated_data"), sealed_sender.keys(shared, sealed[1:33], bob)):
+        same(what, value, o[what])
+    sender, opened = sealed_sender.open_sender(sealed, bob, secret)
+    same("sender", sender.encoded, i["sender_certificate"])
+    same("message", opened, i["message"])
 
 
 def check_relay_authentication(case: dict) -> None:
@@ -861,6 +886,7 @@ CHECKS = {
     "braid": check_braid,
     "session": check_session,
     "envelope": check_envelope,
+    "sealed_sender": check_sealed_sender,
     "relay_authentication": check_relay_authentication,
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use kuvert_types::Level;
 
 /// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
 #[derive(Debug, Parser)]
@@ -37,6 +38,9 @@ pub struct GlobalArgs {
     /// Print JSON lines on stdout, one object a line with a `type`
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
+    /// How much the relay is told, from L0 (most) to L3; the home stays at it. `kuvert disclosure` says what it means
+    #[arg(long, global = true, value_name = "L0|L1|L2|L3", help_heading = GLOBAL)]
+    pub level: Option<Level>,
     /// Say more on stderr; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
@@ -71,6 +75,8 @@ pub enum Command {
     Chat(Who),
     /// Show the messages with a contact
     History(History),
+    /// Show what the relay gets to know at this home's level, and choose when receipts are sent
+    Disclosure(Disclosure),
     /// See what a relay sees: a real relay, two real clients, one letter and a conversation
     Demo(Demo),
     /// Run or inspect a relay; the same as the program `kuvert-relay`
@@ -200,6 +206,25 @@ pub struct History {
     pub last: Option<usize>,
 }
 
+/// `kuvert disclosure`
+#[derive(Debug, ClapArgs)]
+pub struct Disclosure {
+    /// When receipts are sent from now on, whatever the level: at once, up to a minute late, or not at all
+    #[arg(long, value_name = "WHEN")]
+    pub receipts: Option<ReceiptsWhen>,
+}
+
+/// When receipts are sent.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum ReceiptsWhen {
+    /// At once
+    Now,
+    /// Each after a random time up to a minute
+    Late,
+    /// Not at all
+    Off,
+}
+
 /// `kuvert demo`
 #[derive(Debug, ClapArgs)]
 pub struct Demo {
@@ -320,6 +345,14 @@ mod tests {
     #[test]
     fn clap_finds_no_contradiction() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_level_is_taken_before_and_behind_the_command_in_either_case() {
+        for arguments in [["kuvert", "--level", "L2", "whoami"], ["kuvert", "whoami", "--level", "l2"]] {
+            assert_eq!(Args::try_parse_from(arguments).unwrap().global.level, Some(Level::L2));
+        }
+        assert!(Args::try_parse_from(["kuvert", "whoami", "--level", "L4"]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use kuvert_types::Level;
 
 use crate::args::GlobalArgs;
 use crate::error::Failure;
@@ -13,6 +14,8 @@ use crate::output::Output;
 #[derive(Debug)]
 pub struct Options {
     home: Option<PathBuf>,
+    /// The level of disclosure that the home is to go to.
+    pub level: Option<Level>,
     /// Where results go, and in which form.
     pub output: Output,
 }
@@ -20,7 +23,11 @@ pub struct Options {
 impl Options {
     /// Resolves the global flags.
     pub fn resolve(args: GlobalArgs) -> Self {
-        Self { home: args.home.filter(|home| !home.as_os_str().is_empty()), output: Output::new(args.json) }
+        Self {
+            home: args.home.filter(|home| !home.as_os_str().is_empty()),
+            level: args.level,
+            output: Output::new(args.json),
+        }
     }
 
     /// The home directory: `--home`, `KUVERT_HOME`, or `kuvert` in the XDG data directory.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_types::limits::MAX_TEXT_BYTES;
-use kuvert_types::{DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
+use kuvert_types::{AccessKey, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
 use kuvert_wire::checked::{FieldError, InField as _, array, required};
 use kuvert_wire::v1;
 use prost::Message as _;
@@ -74,6 +74,8 @@ pub struct Content {
     pub recipient_list: DeviceListState,
     /// What it says.
     pub body: Body,
+    /// The key with which sealed mail may be sent to the sender, when it takes any.
+    pub access_key: Option<AccessKey>,
 }
 
 /// What a content says.
@@ -97,7 +99,8 @@ pub enum Body {
 /// A content that waits for sealing: the device lists' states come with [`seal_content`].
 pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     let message_id = Bytes::copy_from_slice(id.as_bytes());
-    v1::Content { message_id, sent_at, sender_list: None, recipient_list: None, body: Some(body) }.encode_to_vec()
+    v1::Content { message_id, sent_at, sender_list: None, recipient_list: None, body: Some(body), access_key: None }
+        .encode_to_vec()
 }
 
 /// The message id of a draft.
@@ -106,15 +109,17 @@ pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
     EnvelopeId::try_from(content.message_id.as_ref()).map_err(|_| damaged("the outbox"))
 }
 
-/// A draft with the lists' states as they are now.
+/// A draft with the lists' states, and the own access key if it is to be told, as they are now.
 pub fn seal_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
+    access_key: Option<AccessKey>,
 ) -> Result<Vec<u8>, prost::DecodeError> {
     let mut content = v1::Content::decode(draft)?;
     content.sender_list = Some(list_state(own));
     content.recipient_list = Some(list_state(theirs));
+    content.access_key = access_key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
     Ok(content.encode_to_vec())
 }
 
@@ -149,6 +154,10 @@ pub fn open_content(plaintext: &[u8]) -> Result<Content, FieldError> {
         sender_list: state(content.sender_list, "sender_list")?,
         recipient_list: state(content.recipient_list, "recipient_list")?,
         body,
+        access_key: content
+            .access_key
+            .map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key"))
+            .transpose()?,
     })
 }
 
@@ -176,7 +185,7 @@ mod tests {
 
     fn sealed(body: v1::content::Body) -> Vec<u8> {
         let state = |number| DeviceListState { number, hash: [7; 32] };
-        seal_content(&draft(ID, 99, body), state(1), state(2)).unwrap()
+        seal_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
     }
 
     #[test]
@@ -187,6 +196,15 @@ mod tests {
         let body = open_content(&sealed(receipts(&[ID], &[]))).unwrap().body;
         assert_eq!(body, Body::Receipts { delivered: vec![ID], read: vec![] });
         assert_eq!(open_content(&sealed(session_reset())).unwrap().body, Body::SessionReset);
+    }
+
+    #[test]
+    fn an_access_key_travels_within() {
+        let state = |number| DeviceListState { number, hash: [7; 32] };
+        let key = AccessKey::from_bytes([9; 16]);
+        let sealed = seal_content(&draft(ID, 99, text("hello")), state(1), state(2), Some(key)).unwrap();
+        assert_eq!(open_content(&sealed).unwrap().access_key, Some(key));
+        assert_eq!(open_content(&seal_content(&sealed, state(1), state(2), None).unwrap()).unwrap().access_key, None);
     }
 
     #[test]

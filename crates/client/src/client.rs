@@ -13,6 +13,7 @@ pub use crate::connect::Connection;
 use crate::connect::{load_own, look_up};
 use crate::contacts::{Account, Compared, Contact, check_alias, free_alias};
 use crate::devices;
+use crate::disclosure;
 use crate::error::Error;
 use crate::home::Home;
 use crate::invite::InviteLink;
@@ -156,7 +157,11 @@ impl Client {
         if !inner.own.registered {
             return Err(Error::NotRegistered { home: inner.home.directory().to_owned() });
         }
-        Ok(Self(inner))
+        let client = Self(inner);
+        if let Some(level) = client.0.options.level {
+            client.set_level(level)?;
+        }
+        Ok(client)
     }
 
     /// Who this home is.
@@ -165,8 +170,9 @@ impl Client {
     /// Those of the store.
     pub fn whoami(&self) -> Result<Whoami, Error> {
         let own = &self.0.own;
-        let (queued, unshown) =
-            self.0.transact(Mode::Read, |tx| Ok((tx.len(Log::Outbox)?, tx.count(Table::Unshown)?)))?;
+        let (queued, unshown, level) = self.0.transact(Mode::Read, |tx| {
+            Ok((tx.len(Log::Outbox)?, tx.count(Table::Unshown)?, disclosure::row(tx)?.level()))
+        })?;
         Ok(Whoami {
             address: own.address,
             name: own.name.clone(),
@@ -174,6 +180,7 @@ impl Client {
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
             queued,
             unshown,
+            level,
         })
     }
 
@@ -289,12 +296,16 @@ impl Client {
         })
     }
 
-    /// Blocks or unblocks a contact. While it is blocked its mail is dropped unseen and nothing is sent to it.
+    /// Blocks or unblocks a contact. While it is blocked its mail is dropped unseen and nothing is sent to it. Blocking
+    /// draws another access key: from the next flush on the relay takes no sealed mail from it.
     ///
     /// # Errors
     /// `contact-unknown`.
     pub fn set_blocked(&self, who: &str, blocked: bool) -> Result<ContactInfo, Error> {
-        self.change(who, |_, contact| {
+        self.change(who, |tx, contact| {
+            if blocked && !contact.row.blocked {
+                disclosure::rotate(tx)?;
+            }
             contact.row.blocked = blocked;
             Ok(())
         })

@@ -10,11 +10,12 @@ use kuvert_protocol::identity::{AccountSecret, DeviceSecrets, LocalDevice};
 use kuvert_types::authentication::{CHALLENGE_LEN, statement};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::limits::{is_valid_name, is_valid_phone};
-use kuvert_types::{AccountId, Address, DeviceId, RelayUrl, label};
+use kuvert_types::{AccountId, Address, DeviceId, Level, RelayUrl, label};
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
 use crate::client::{Client, Inner, Own};
+use crate::disclosure;
 use crate::error::Error;
 use crate::home::{Exclusive, Home};
 use crate::options::{Options, Profile};
@@ -129,7 +130,7 @@ impl Client {
         let _held = home.hold(Exclusive::Outbox, options.lock_timeout).await?;
         let key = home.store_key_or_make()?;
         let mut store = SqliteStore::open_or_create(&home.store_file(), home.key_file(), &key, options.lock_timeout)?;
-        prepare(&mut store, &home, &relay, &profile)?;
+        prepare(&mut store, &home, &relay, &profile, options.level)?;
         let inner = Inner::load(home, Box::new(store), options)?;
 
         let link = dial(&inner.own.relay, &inner.options).await?;
@@ -184,7 +185,13 @@ fn check_profile(profile: &Profile) -> Result<(), Error> {
 
 /// Draws the account's and the device's keys, unless a try before did. They are on disk before the relay hears of them, so
 /// that no answer that gets lost can leave an account without its keys.
-fn prepare(store: &mut dyn Store, home: &Home, relay: &RelayUrl, profile: &Profile) -> Result<(), Error> {
+fn prepare(
+    store: &mut dyn Store,
+    home: &Home,
+    relay: &RelayUrl,
+    profile: &Profile,
+    level: Option<Level>,
+) -> Result<(), Error> {
     let tx = store.begin(Mode::Write)?;
     let row = match state::get::<OwnRow>(&*tx, Table::Own, own::ACCOUNT)? {
         Some(row) if row.registered => return Err(Error::AlreadyRegistered { home: home.directory().to_owned() }),
@@ -204,6 +211,9 @@ fn prepare(store: &mut dyn Store, home: &Home, relay: &RelayUrl, profile: &Profi
     };
     let row = OwnRow { relay: relay.to_string(), name: profile.name.clone(), ..row };
     state::put(&*tx, Table::Own, own::ACCOUNT, &row)?;
+    if let Some(level) = level {
+        disclosure::set_level(&*tx, level)?;
+    }
     Ok(tx.commit()?)
 }
 

@@ -187,6 +187,8 @@ impl Contact {
         self.row.device_list = None;
         self.row.claimed_number = 0;
         self.row.claimed_hash.clear();
+        // Told under the old key.
+        self.row.access_key = None;
         self.save(tx)?;
         for number in 1..=MAX_DEVICES as u32 {
             let Ok(device) = DeviceId::new(number) else { continue };

@@ -118,7 +118,8 @@ pub enum Refusal {
     Malformed,
     /// It is addressed to another device.
     Misdelivered,
-    /// It claims to come from another device than the one that sealed it, or does not say.
+    /// It claims to come from another device than the one that sealed it, or from a contact under another key than the
+    /// contact's.
     WrongSource,
     /// It was opened before under another envelope id: a replay.
     Replayed,

@@ -23,10 +23,12 @@
 //! | `state` | which tables there are and what their rows hold |
 //! | `contacts` | trust on first use, pinned keys, verification, blocking |
 //! | `devices` | device lists: refuse unsigned, older, forked |
+//! | `disclosure` | the level, the access key, what the relay gets to know |
 //! | `prekeys` | refill, rotation, retention |
 //! | `bridge` | where protocol and wire types meet |
 //! | `transport` | QUIC, the relay's pin, requests and pushes |
 //! | `send` | outbox: seal, submit, resubmit |
+//! | `receipts` | when receipts are sent |
 //! | `receive` | inbox: open, commit, acknowledge, receipts |
 
 mod bridge;
@@ -34,12 +36,14 @@ pub mod client;
 mod connect;
 mod contacts;
 mod devices;
+mod disclosure;
 pub mod error;
 mod event;
 pub mod home;
 pub mod invite;
 mod options;
 mod prekeys;
+mod receipts;
 mod receive;
 mod records;
 mod resets;
@@ -50,10 +54,12 @@ pub mod store;
 pub mod transport;
 
 pub use client::{Client, Connection};
+pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
 pub use event::{Event, ListConflict, ReceiptKind, Refusal};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
+pub use receipts::Receipts;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
     SafetyNumber, Whoami,
@@ -69,4 +75,4 @@ pub mod internal {
 }
 
 /// The types in this crate's signatures.
-pub use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, RelayUrl};
+pub use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, Level, RelayUrl};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kuvert_types::Level;
+
 /// Where the time comes from. Only stored stamps and slow timers read it; waiting for the network uses tokio's timers.
 pub trait Clock: Send + Sync {
     /// Unix time in milliseconds.
@@ -36,6 +38,8 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// The level of disclosure to go to, for good; `None`: the one that the home is at.
+    pub level: Option<Level>,
 }
 
 impl Default for Options {
@@ -46,18 +50,20 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
+            level: None,
         }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store_key_file, connect_timeout, request_timeout, lock_timeout, clock: _ } = self;
+        let Self { store_key_file, connect_timeout, request_timeout, lock_timeout, clock: _, level } = self;
         f.debug_struct("Options")
             .field("store_key_file", store_key_file)
             .field("connect_timeout", connect_timeout)
             .field("request_timeout", request_timeout)
             .field("lock_timeout", lock_timeout)
+            .field("level", level)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! What the client tells its caller: plain values, no handles.
 
-use kuvert_types::{AccountId, Address, EnvelopeId, RelayUrl};
+use kuvert_types::{AccountId, Address, EnvelopeId, Level, RelayUrl};
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub struct Whoami {
     pub queued: u64,
     /// Messages received and not yet marked as shown.
     pub unshown: u64,
+    /// How much the relay is told.
+    pub level: Level,
 }
 
 /// A person in the address book.

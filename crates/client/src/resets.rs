@@ -17,6 +17,7 @@ use kuvert_types::{AccountId, Address, EnvelopeId};
 use crate::bridge;
 use crate::contacts::Contact;
 use crate::error::Error;
+use crate::receipts;
 use crate::records::MessageRef;
 use crate::rng;
 use crate::state::{self, OutboxRow, Outgoing, PeerRow, Progress, RESETS, Stored, enqueue};
@@ -72,9 +73,8 @@ pub fn request(tx: &dyn Transaction, device: &Address, now: u64) -> Result<bool,
 
 /// A device could not open something and began a fresh session: it gets a receipt for saying so, and texts that it did not
 /// confirm are due again.
-pub fn heard(tx: &dyn Transaction, device: &Address, reset: EnvelopeId) -> Result<(), Error> {
-    let message = MessageRef { account: device.account, id: reset };
-    tx.put(Table::ReceiptDue, &state::receipt_key(&message), &[1])?;
+pub fn heard(tx: &dyn Transaction, device: &Address, reset: EnvelopeId, now: u64) -> Result<(), Error> {
+    receipts::note_reset(tx, &MessageRef { account: device.account, id: reset }, now)?;
     let peer = PeerRow { resend_due: true, ..PeerRow::of(tx, device)? };
     peer.save(tx, device)
 }

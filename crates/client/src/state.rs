@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | Own | `account` | [`OwnRow`] |
 //! | Own | `account secret`, `device secrets` | 32 and 64 bytes |
+//! | Own | `disclosure` | [`DisclosureRow`] |
 //! | Own | `prekeys` | [`PrekeyStateRow`] |
 //! | Own | `replay` | the protocol's replay record |
 //! | Own | `tidied` | when, u64 |
@@ -14,7 +15,7 @@
 //! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
 //! | Received | envelope id 16 | when, u64 |
 //! | Unshown | place u64 | empty |
-//! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read |
+//! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
 //! | log Message | direction u8 ‖ account id 16 ‖ message id 16; group: account id | [`MessageRow`] |
 //! | log Outbox | random 16; group: account id, or [`RESETS`] | [`OutboxRow`] |
 
@@ -33,6 +34,8 @@ pub mod own {
     pub const ACCOUNT_SECRET: &[u8] = b"account secret";
     /// The device's two secrets.
     pub const DEVICE_SECRETS: &[u8] = b"device secrets";
+    /// [`super::DisclosureRow`]
+    pub const DISCLOSURE: &[u8] = b"disclosure";
     /// [`super::PrekeyStateRow`]
     pub const PREKEYS: &[u8] = b"prekeys";
     /// The protocol's replay record.
@@ -59,6 +62,23 @@ pub struct OwnRow {
     /// Whether the relay confirmed the registration. Until then the row only keeps the keys for another try.
     #[prost(bool, tag = "5")]
     pub registered: bool,
+}
+
+/// How much the relay is told.
+#[derive(Clone, PartialEq, Message)]
+pub struct DisclosureRow {
+    /// The level's number and one; 0: none was chosen.
+    #[prost(uint32, tag = "1")]
+    pub level_and_one: u32,
+    /// The account's access key, once a level needed one.
+    #[prost(bytes = "vec", tag = "2")]
+    pub access_key: Vec<u8>,
+    /// The hash that the relay holds of it; empty: none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub published: Vec<u8>,
+    /// When receipts are sent: 1 at once, 2 late, 3 never; 0: as the level does.
+    #[prost(uint32, tag = "4")]
+    pub receipts_and_one: u32,
 }
 
 /// Counters and dates of this device's prekeys.
@@ -114,6 +134,12 @@ pub struct ContactRow {
     /// The hash that went with it.
     #[prost(bytes = "vec", tag = "10")]
     pub claimed_hash: Vec<u8>,
+    /// Its access key, when it told one.
+    #[prost(bytes = "vec", optional, tag = "11")]
+    pub access_key: Option<Vec<u8>>,
+    /// When its list was last compared with the relay's.
+    #[prost(uint64, tag = "12")]
+    pub compared_at: u64,
 }
 
 /// What is remembered about a remote device that something could not be opened of, or that could not open something.

@@ -250,7 +250,7 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
         events.iter().any(|event| matches!(event, Event::Undecryptable { who, .. } if who == "alice")),
         "{events:?}"
     );
-    let expected = [Refusal::WrongSource, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
+    let expected = [Refusal::Malformed, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
     assert_eq!(refusals(&events), expected);
     let waiting = store.waiting(mailbox).await.unwrap();
     assert_eq!(waiting.count, 0, "acknowledged");

@@ -232,7 +232,7 @@ fn content(input: &[u8]) {
         client::Body::Unknown => return,
     };
     let draft = client::draft(content.id, content.sent_at, body);
-    let sealed = client::seal_content(&draft, content.sender_list, content.recipient_list).unwrap();
+    let sealed = client::seal_content(&draft, content.sender_list, content.recipient_list, content.access_key).unwrap();
     assert_eq!(client::open_content(&sealed), Ok(content));
 }
 

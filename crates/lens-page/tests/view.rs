@@ -28,6 +28,7 @@ fn known(byte: u8, name: &str, phone: Option<&str>) -> KnownAccount {
         name: Some(name.to_owned()),
         phone: phone.map(str::to_owned),
         registered_at: NOON,
+        sealed_mail: false,
         devices: Vec::new(),
     }
 }

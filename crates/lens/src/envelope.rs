@@ -45,6 +45,7 @@ impl Sizes {
             sender_list: list(),
             recipient_list: list(),
             body: Some(body),
+            access_key: None,
         };
         let address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
         let envelope = v1::Envelope::from(checked::Envelope {

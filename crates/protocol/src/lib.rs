@@ -9,6 +9,7 @@
 //! | [`identity`] | account and device keys, safety numbers |
 //! | [`prekey`] | prekeys, and bundles of them |
 //! | [`session`] | [`SessionRecord`]: begin sessions, encrypt, decrypt |
+//! | [`sealed_sender`] | hiding from the relay who sent a session message |
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with last-resort keys |
 //! | [`message`] | layouts of session messages |
 //! | `pqxdh` | the key agreement |
@@ -91,6 +92,7 @@ pub mod primitives;
 pub mod ratchet;
 pub mod replay;
 pub mod scka;
+pub mod sealed_sender;
 pub mod session;
 mod stored;
 #[cfg(test)]

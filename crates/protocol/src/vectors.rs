@@ -14,6 +14,7 @@ mod identity;
 mod keys;
 mod ratchet;
 mod relay;
+mod sealed_sender;
 mod session;
 
 use alloc::format;

@@ -151,6 +151,8 @@ pub struct Limits {
     pub lookups_per_device: Rate,
     /// Prekey bundles that one device takes.
     pub bundles_per_device: Rate,
+    /// Sealed envelopes from one address, which name nobody whose requests could be counted.
+    pub sealed_per_address: Rate,
     /// Bundles with one-time prekeys handed out for one account, whoever asks; over it they come without. 100 one-time
     /// prekeys must outlast somebody who tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
@@ -165,6 +167,7 @@ impl Default for Limits {
             registrations_per_address: Rate { burst: 200, per_hour: 1_200 },
             lookups_per_device: Rate { burst: 100, per_hour: 1_800 },
             bundles_per_device: Rate { burst: 100, per_hour: 600 },
+            sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
         }
     }
@@ -255,6 +258,7 @@ impl Config {
             ("registrations_per_address", limits.registrations_per_address),
             ("lookups_per_device", limits.lookups_per_device),
             ("bundles_per_device", limits.bundles_per_device),
+            ("sealed_per_address", limits.sealed_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
         ] {
             if rate.burst == 0 || rate.per_hour == 0 {

@@ -15,6 +15,7 @@ use governor::RateLimiter;
 use governor::clock::{Clock as GovernorClock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccountId, Address};
 
 use crate::clock::Clock;
@@ -31,6 +32,13 @@ pub const AUTHENTICATION_ATTEMPTS: u32 = 5;
 
 /// Bytes of a frame from a connection that is not authenticated: a registration has less than 1 KiB, with 16 devices.
 pub const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 4 * 1024;
+
+/// Bytes of a frame from a connection that has said Hello: the largest sealed envelope with everything around it.
+pub const MAX_SEALED_FRAME_BYTES: usize = MAX_CIPHERTEXT_BYTES + 1024;
+
+/// A connection that submits sealed envelopes and says nothing for this long is closed: nobody answers for it, and it
+/// costs no more than a handshake to come back.
+pub const SEALED_IDLE: Duration = Duration::from_secs(60);
 
 /// A client that lets the relay wait this long before it takes any more bytes does not read.
 pub const WRITE_STALL: Duration = Duration::from_secs(20);
@@ -65,6 +73,7 @@ pub struct Limiter {
     registrations: Keyed<Network>,
     lookups: Keyed<Address>,
     bundles: Keyed<Address>,
+    sealed: Keyed<Network>,
     one_time_prekeys: Keyed<AccountId>,
 }
 
@@ -76,6 +85,7 @@ impl Limiter {
             registrations: Keyed::new(limits.registrations_per_address, &clock),
             lookups: Keyed::new(limits.lookups_per_device, &clock),
             bundles: Keyed::new(limits.bundles_per_device, &clock),
+            sealed: Keyed::new(limits.sealed_per_address, &clock),
             one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account, &clock),
             clock,
         }
@@ -113,6 +123,14 @@ impl Limiter {
         self.bundles.take(device, count, &*self.clock)
     }
 
+    /// One sealed envelope from an address.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn sealed(&self, from: IpAddr) -> Result<(), Duration> {
+        self.sealed.take(&Network::of(from), 1, &*self.clock)
+    }
+
     /// One-time prekeys for one bundle of an account, whoever asks.
     ///
     /// # Errors
@@ -127,6 +145,7 @@ impl Limiter {
         self.registrations.tidy();
         self.lookups.tidy();
         self.bundles.tidy();
+        self.sealed.tidy();
         self.one_time_prekeys.tidy();
     }
 }

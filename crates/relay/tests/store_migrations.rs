@@ -17,7 +17,7 @@ use kuvert_relay::store::{
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 /// Of the program under test.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// When everything in a fixture was accepted, Unix milliseconds.
 const THEN: u64 = 1_790_000_000_000;
@@ -119,6 +119,7 @@ async fn still_holds(store: &SqliteStore) {
     assert_eq!((alice.account_key, alice.device_list), (written.account_key, written.device_list));
     assert_eq!((alice.phone, alice.registered_at), (written.phone, written.registered_at));
     assert_eq!(alice.devices[0].certificate, written.device.certificate);
+    assert_eq!(store.access_key_hash(address(ALICE)).await.unwrap(), None, "what came later is not there");
     assert_eq!(store.device(address(BOB)).await.unwrap().unwrap().signing_key, DeviceSigningKey::from_bytes([BOB; 32]));
     assert_eq!(store.waiting(address(ALICE)).await.unwrap().expired, 1);
     let page = store.read(address(BOB), Cursor::START, 10, 10_000).await.unwrap();
@@ -142,6 +143,10 @@ async fn goes_on(store: &SqliteStore) {
     assert_eq!(again, Submitted::AlreadyStored { cursor: before });
     assert!(store.submit(address(BOB), envelope(5, None), THEN).await.unwrap().cursor() > before);
     assert_eq!(store.acknowledge(address(BOB), Cursor::new(u64::MAX)).await.unwrap(), 3);
+    store.set_access_key_hash(address(BOB).account, Some([8; 32])).await.unwrap();
+    assert_eq!(store.access_key_hash(address(BOB)).await.unwrap(), Some([8; 32]));
+    store.note_seen(address(BOB), 20_000).await.unwrap();
+    assert_eq!(store.device(address(BOB)).await.unwrap().unwrap().last_seen_day, Some(20_000));
 }
 
 #[test]

@@ -11,28 +11,34 @@
 //! | [`device_list`] | [`DeviceList`]: which devices an account has |
 //! | [`authentication`] | what a device signs to prove itself to a relay |
 //! | [`relay_url`] | `kuvert://host:port#fingerprint` |
+//! | [`level`] | [`Level`]: the disclosure ladder |
+//! | [`access_key`] | [`AccessKey`]: what sealed mail needs |
 //! | [`limits`] | every bound on what one side may send the other |
 
 #![no_std]
 
 extern crate alloc;
 
+pub mod access_key;
 pub mod address;
 pub mod authentication;
 pub mod certificate;
 pub mod device_list;
 pub mod keys;
 pub mod label;
+pub mod level;
 pub mod limits;
 mod reader;
 pub mod relay_url;
 pub mod signature;
 
+pub use access_key::{AccessKey, AccessKeyHash};
 pub use address::{AccountId, Address, DeviceId, EnvelopeId};
 pub use certificate::{DeviceCertificate, UnverifiedDeviceCertificate};
 pub use device_list::{DeviceList, DeviceListState, UnverifiedDeviceList};
 pub use keys::{AccountKey, DeviceSigningKey, IdentityKey};
 pub use label::{Label, label};
+pub use level::Level;
 pub use reader::{DecodeError, Reader};
 pub use relay_url::RelayUrl;
 pub use signature::{Signature, SignatureError};

@@ -84,6 +84,7 @@ class Content:
     sender_list: DeviceListState
     recipient_list: DeviceListState
     body: str | Receipts | SessionReset | None  # None: no known body
+    access_key: bytes | None = None
 
     def encode(self) -> bytes:
         out = pb.bytes_field(1, self.message_id) + pb.number_field(2, self.sent_at)
@@ -95,7 +96,7 @@ class Content:
             out += pb.bytes_field(6, b"".join(ids))
         elif isinstance(self.body, SessionReset):
             out += pb.bytes_field(7, b"")
-        return out
+        return out + pb.bytes_field(8, self.access_key)
 
     @staticmethod
     def decode(data: bytes) -> "Content":
@@ -117,12 +118,15 @@ class Content:
         elif 7 in fields:
             pb.parse(pb.last(fields, 7, bytes))
             body = SessionReset()
+        access_key = pb.last(fields, 8, bytes)
+        refuse_unless(access_key is None or len(access_key) == 16, MALFORMED, "access key")
         return Content(
             message_id,
             pb.last(fields, 2, int, 0),
             DeviceListState.decode(pb.last(fields, 3, bytes)),
             DeviceListState.decode(pb.last(fields, 4, bytes)),
             body,
+            access_key,
         )
 
 
@@ -144,7 +148,7 @@ def take_frame(data: bytes) -> tuple[bytes, bytes] | None:
 def parse_client_frame(body: bytes) -> tuple[int, int, bytes]:
     """(request number, number of the request's field, its bytes)"""
     fields = pb.parse(body)
-    requests = [number for number in fields if 2 <= number <= 13]
+    requests = [number for number in fields if 2 <= number <= 15]
     refuse_unless(len(requests) == 1, MALFORMED, "a frame has one request")
     request = pb.last(fields, 1, int, 0)
     refuse_unless(request != 0, MALFORMED, "request 0")

@@ -15,6 +15,7 @@ replay tag
 root step
 body key
 associated data
+sealed sender
 safety number
 account fingerprint
 pq ratchet start

@@ -6,6 +6,7 @@ mod bench;
 mod bench_relay;
 mod completions;
 mod contact;
+mod disclosure;
 mod history;
 mod invite;
 mod lens;
@@ -53,6 +54,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Receive(args) => block_on(receive::run(&args, options)),
         Command::Chat(who) => block_on(chat::run(&who.who, options)),
         Command::History(args) => history::run(&args, options),
+        Command::Disclosure(args) => disclosure::run(&args, options),
         Command::Demo(args) => block_on(demo::run(args, options)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -73,12 +75,13 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
 /// # Errors
 /// There is none, or it cannot be used.
 pub fn open(options: &Options) -> Result<Client, Failure> {
-    Ok(Client::open(&options.home()?, client_options(None))?)
+    Ok(Client::open(&options.home()?, client_options(options, None))?)
 }
 
-/// How patient the client is; `limit` is how long the user wants to wait at most.
-pub fn client_options(limit: Option<Duration>) -> kuvert_client::Options {
+/// How the client opens a home; `limit` is how long the user wants to wait at most.
+pub fn client_options(options: &Options, limit: Option<Duration>) -> kuvert_client::Options {
     let mut options = kuvert_client::Options {
+        level: options.level,
         store_key_file: std::env::var_os("KUVERT_STORE_KEY_FILE").filter(|path| !path.is_empty()).map(Into::into),
         ..kuvert_client::Options::default()
     };

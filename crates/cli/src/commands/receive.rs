@@ -15,7 +15,7 @@ use crate::signals::Stop;
 /// Fetches and shows what waits, and with `--follow` what comes.
 pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
-    let client = Client::open(&options.home()?, client_options(args.timeout))?;
+    let client = Client::open(&options.home()?, client_options(options, args.timeout))?;
     let command = async {
         let connection = match client.connect().await {
             Ok(connection) => connection,

@@ -12,7 +12,7 @@ use crate::output::record::Record;
 pub async fn run(args: Register, options: &Options) -> Result<(), Failure> {
     let relay: RelayUrl = args.relay.parse().map_err(kuvert_client::Error::RelayUrlInvalid)?;
     let profile = Profile { name: args.name, phone: args.phone, invitation: args.invitation };
-    let client = Client::register(&options.home()?, relay, profile, client_options(None)).await?;
+    let client = Client::register(&options.home()?, relay, profile, client_options(options, None)).await?;
     let whoami = client.whoami()?;
     options.output.print(&Record::Registered {
         account: &whoami.address.account.to_string(),

@@ -16,5 +16,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         relay: &whoami.relay.to_string(),
         queued: whoami.queued,
         unshown: whoami.unshown,
+        level: whoami.level.as_str(),
     })
 }

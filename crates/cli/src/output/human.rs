@@ -1,7 +1,7 @@
 //! Results in words. Every text that came from outside passes [`harmless`] first.
 
 use crate::output::harmless;
-use crate::output::record::{Message, Record};
+use crate::output::record::{DisclosedItem, Message, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::error::shell_word;
@@ -23,9 +23,9 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
                 painter.faint(&harmless::line(relay)),
             )
         }
-        Record::Whoami { account, device, name, relay, queued, unshown, .. } => {
+        Record::Whoami { account, device, name, relay, queued, unshown, level, .. } => {
             let mut out = format!(
-                "{}\n  account  {account}\n  device   {device}\n  relay    {}",
+                "{}\n  account  {account}\n  device   {device}\n  relay    {}\n  level    {level}: `kuvert disclosure` says what the relay is told",
                 painter.person(name.unwrap_or("(no name)")),
                 harmless::line(relay),
             );
@@ -37,6 +37,7 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             }
             out
         }
+        Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
         Record::Invite { link } => (*link).to_owned(),
         Record::Contact { alias, account, name, verified, blocked, key_changed } => {
             contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
@@ -76,6 +77,21 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::CaughtUp {} => String::new(),
         Record::Error { message, .. } => harmless::text(message).into_owned(),
     }
+}
+
+fn disclosure(painter: &Painter, level: &str, receipts: &str, items: &[DisclosedItem<'_>], costs: &str) -> String {
+    let mut out = format!("What the relay gets to know at {}\n", painter.person(level));
+    for DisclosedItem { title, relay, why, item: _ } in items {
+        // Padded before it is painted: colours have a width of their own.
+        let relay = match *relay {
+            "no" => painter.good("no    "),
+            "yes" => painter.warning("yes   "),
+            _ => "partly".to_owned(),
+        };
+        out.push_str(&format!("  {title:<26}  {relay}  {why}\n"));
+    }
+    out.push_str(&format!("Receipts: {receipts}. Costs: {costs}."));
+    out
 }
 
 fn contact(

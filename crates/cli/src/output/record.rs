@@ -38,6 +38,19 @@ pub enum Record<'a> {
         queued: u64,
         /// Messages that were received and not shown.
         unshown: u64,
+        /// `L0` to `L3`: how much the relay is told.
+        level: &'a str,
+    },
+    /// What the relay gets to know at this home's level.
+    Disclosure {
+        /// `L0` to `L3`.
+        level: &'a str,
+        /// When receipts are sent: `now`, `late` or `off`.
+        receipts: &'a str,
+        /// One thing after the other.
+        items: Vec<DisclosedItem<'a>>,
+        /// What the level costs.
+        costs: &'a str,
     },
     /// What others add this account with.
     Invite {
@@ -129,6 +142,20 @@ pub enum Record<'a> {
         /// For people: what happened and what to do next.
         message: &'a str,
     },
+}
+
+/// One thing that a relay may get to know.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct DisclosedItem<'a> {
+    /// Stable, kebab-case.
+    pub item: &'a str,
+    /// For people.
+    #[serde(skip)]
+    pub title: &'a str,
+    /// `yes`, `partly` or `no`.
+    pub relay: &'a str,
+    /// Why, for people.
+    pub why: &'a str,
 }
 
 /// A message.

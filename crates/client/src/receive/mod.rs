@@ -26,14 +26,15 @@ use self::open::open_batch;
 use crate::client::{Client, Connection};
 use crate::connect::{Established, Inbox};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, ReceiptKind};
 use crate::home::{Exclusive, Held};
 use crate::options::ReceiveOptions;
 use crate::prekeys;
+use crate::receipts;
 use crate::records::{Direction, MessageRecord, MessageRef, ReceiveEnd};
 use crate::rng;
 use crate::send::alias;
-use crate::state::{self, Stored, message_key, receipt_key};
+use crate::state::{self, Stored, message_key};
 use crate::store::{Log, Mode, Table, Transaction};
 use crate::transport::{Push, Refusal};
 
@@ -151,7 +152,7 @@ impl Client {
                 let was_unshown = tx.delete(Table::Unshown, &entry.place.to_be_bytes())?;
                 // Once: a message that is marked twice was read once.
                 if read && was_unshown {
-                    tx.put(Table::ReceiptDue, &receipt_key(message), &[2])?;
+                    receipts::note(tx, message, ReceiptKind::Read, self.0.now())?;
                 }
             }
             Ok(())
@@ -425,7 +426,8 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     /// Opens, commits, acknowledges and reports a batch.
     async fn take(&mut self, established: &Established, batch: Vec<v1::Delivery>) -> Result<Option<ReceiveEnd>, Error> {
         let Some(up_to) = batch.iter().map(|delivery| delivery.cursor).max() else { return Ok(None) };
-        let envelopes: Vec<Incoming> = batch.into_iter().map(Incoming::check).collect();
+        let device = &self.client.0.device;
+        let envelopes: Vec<Incoming> = batch.into_iter().map(|delivery| Incoming::check(device, delivery)).collect();
         let accounts = look_up_strangers(&self.client.0, established, &envelopes).await?;
         let inbox = self.inbox.clone();
         let outcome = self
@@ -491,7 +493,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                     // Too late to stop anything: it is sent.
                     let _ = self.tell(Event::Accepted(accepted));
                 }
-                Ok(())
+                self.wait_for_late_receipts().await
             }
             // Another process or task sends at the moment, or the relay asks for patience: later.
             Err(Error::StoreLocked { .. } | Error::Limited { .. }) => {
@@ -500,6 +502,16 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Receipts that are held back go out when their time comes, if this is still connected then.
+    async fn wait_for_late_receipts(&mut self) -> Result<(), Error> {
+        let inner = &self.client.0;
+        let left = inner.blocking(|inner| inner.transact(Mode::Read, |tx| receipts::next(tx, inner.now()))).await?;
+        if let Some(left) = left {
+            self.flush_at.get_or_insert(Instant::now() + Duration::from_millis(left));
+        }
+        Ok(())
     }
 
     async fn maintain(&mut self) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use kuvert_protocol::replay::ReplayRecord;
 use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, DecryptError, Decrypted, SessionRecord};
-use kuvert_types::{AccountId, Address, EnvelopeId, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId, UnverifiedDeviceCertificate};
 use prost::Message as _;
 
 use super::incoming::{Incoming, lists};
@@ -18,11 +18,12 @@ use crate::devices;
 use crate::error::Error;
 use crate::event::{Event, ListConflict, ReceiptKind, Refusal};
 use crate::prekeys::{self, Secrets};
+use crate::receipts;
 use crate::records::{Direction, MessageRef};
 use crate::resets;
 use crate::rng;
 use crate::send::session;
-use crate::state::{self, MessageRow, Progress, Stored, message_key, receipt_key};
+use crate::state::{self, MessageRow, Progress, Stored, message_key};
 use crate::store::{Log, Table, Transaction};
 
 /// What a transaction over a batch did.
@@ -92,9 +93,9 @@ impl Opener<'_> {
     }
 
     fn open(&mut self, incoming: Incoming) -> Result<(), Error> {
-        let (id, recipient, source, ciphertext, initiator) = match incoming {
-            Incoming::Envelope { id, recipient, source, ciphertext, initiator } => {
-                (id, recipient, source, ciphertext, initiator.as_deref().copied())
+        let (id, recipient, source, ciphertext, initiator, sealed_by) = match incoming {
+            Incoming::Envelope { id, recipient, source, ciphertext, initiator, sealed_by } => {
+                (id, recipient, source, ciphertext, initiator.as_deref().copied(), sealed_by)
             }
             Incoming::Unreadable(id) => {
                 self.refuse(id, Refusal::Malformed);
@@ -110,15 +111,23 @@ impl Opener<'_> {
             return Ok(());
         }
         self.tx.put(Table::Received, id.as_bytes(), &self.now.to_be_bytes())?;
-        // Senders of this version always say who they are.
+        // The envelope or its seal says who it is.
         let Some(source) = source.filter(|source| source.account != self.inner.own.address.account) else {
             self.refuse(id, Refusal::WrongSource);
             return Ok(());
         };
-        let Some(mut contact) = self.contact(&source, initiator.as_ref())? else {
+        let Some(mut contact) = self.contact(&source, initiator.as_ref(), sealed_by)? else {
             self.refuse(id, Refusal::UnknownSender);
             return Ok(());
         };
+        // Anybody can put any certificate under a seal. One under another key than the pinned changes nothing that is known,
+        // or everybody who may send sealed mail could stop what is sent to others.
+        if let Some(key) = sealed_by
+            && key != contact.row.key()?
+        {
+            self.refuse(id, Refusal::WrongSource);
+            return Ok(());
+        }
         if !self.may_open(&mut contact, id, &source, initiator)? {
             return Ok(());
         }
@@ -130,6 +139,7 @@ impl Opener<'_> {
         &mut self,
         source: &Address,
         initiator: Option<&UnverifiedDeviceCertificate>,
+        sealed_by: Option<AccountKey>,
     ) -> Result<Option<Contact>, Error> {
         if let Some(contact) = Contact::get(self.tx, &source.account)? {
             return Ok(Some(contact));
@@ -141,6 +151,11 @@ impl Opener<'_> {
             Some(claimed) if claimed.address == *source => Some(claimed.account_key),
             Some(_) => None,
             None => looked_up.map(|account| account.key),
+        };
+        // No relay has checked who sealed it, so a stranger's account has to be what the relay knows it as, too.
+        let key = match sealed_by {
+            Some(sealed_by) => key.filter(|key| *key == sealed_by && looked_up.is_some_and(|found| found.key == *key)),
+            None => key,
         };
         let Some(key) = key else { return Ok(None) };
         let account = looked_up.filter(|account| account.key == key);
@@ -335,6 +350,9 @@ impl Opener<'_> {
     /// Takes an authentic content.
     fn take(&mut self, mut contact: Contact, source: Address, content: Content) -> Result<(), Error> {
         let before = contact.row.clone();
+        if let Some(key) = content.access_key {
+            contact.row.access_key = Some(key.as_bytes().to_vec());
+        }
         if let Err(conflict) = devices::note_claim(&mut contact.row, content.sender_list)? {
             self.conflict(&contact, conflict);
         }
@@ -353,7 +371,7 @@ impl Opener<'_> {
                 self.take_receipts(&contact, &read, ReceiptKind::Read)
             }
             Body::SessionReset => {
-                resets::heard(self.tx, &source, content.id)?;
+                resets::heard(self.tx, &source, content.id, self.now)?;
                 self.opened.receipts_due = true;
                 let (account, who) = (contact.account, contact.row.alias.clone());
                 self.say(Event::SessionReset { account, who });
@@ -377,7 +395,7 @@ impl Opener<'_> {
         let key = message_key(Direction::Incoming, &message);
         let place = self.tx.append(Log::Message, contact.account.as_bytes(), &key, &row.encode_to_vec())?;
         // A text that is here already was sent again after a reset: its receipt got lost, or is on its way.
-        self.tx.put(Table::ReceiptDue, &receipt_key(&message), &[1])?;
+        receipts::note(self.tx, &message, ReceiptKind::Delivered, self.now)?;
         self.opened.receipts_due = true;
         if let Some(place) = place {
             self.tx.put(Table::Unshown, &place.to_be_bytes(), &[])?;

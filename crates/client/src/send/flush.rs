@@ -15,18 +15,21 @@ use tokio::time::sleep;
 
 use super::alias;
 use super::seal::{Sealer, devices_without_session, session};
+use super::sealed::{self, SealedMail};
 use crate::bridge;
 use crate::client::{Connection, Inner};
 use crate::connect::look_up;
 use crate::contacts::{Account, Compared, Contact};
 use crate::devices;
+use crate::disclosure;
 use crate::error::Error;
+use crate::receipts;
 use crate::records::{Accepted, FlushReport, MessageRef, NotSent};
 use crate::resets;
 use crate::rng;
 use crate::state::{self, OutboxRow, Outgoing, Progress, RESETS, SealedRow, enqueue};
 use crate::store::{Log, Mode, Table, Transaction};
-use crate::transport::{Link, Refusal, Ticket};
+use crate::transport::{Refusal, Ticket};
 
 /// Entries that are sealed in one transaction and submitted without waiting in between. The relay reads 64 requests ahead.
 const PAGE: usize = 64;
@@ -42,13 +45,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Turns due receipts into entries of the outbox, batched by contact.
 fn gather_receipts(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
-    let mut due: HashMap<AccountId, Vec<(EnvelopeId, bool)>> = HashMap::new();
-    for (key, value) in tx.list(Table::ReceiptDue)? {
-        let (account, id) = key.split_at_checked(AccountId::LEN).ok_or_else(|| state::damaged("receipts"))?;
-        let read = value.as_slice() == [2];
-        due.entry(state::account_id(account)?).or_default().push((state::envelope_id(id)?, read));
-    }
-    for (account, receipts) in due {
+    for (account, receipts) in receipts::due(tx, now)? {
         let contact = Contact::get(tx, &account)?;
         let waits = contact.as_ref().is_some_and(|contact| contact.row.changed_key.is_some());
         if waits {
@@ -83,6 +80,7 @@ pub(super) struct Flush<'a> {
     pub failed: HashMap<MessageRef, Error>,
     /// Contacts that are ready: device list compared, sessions there.
     ready: HashSet<AccountId>,
+    sealed: SealedMail,
 }
 
 /// An envelope on its way to the relay.
@@ -101,6 +99,8 @@ enum Outcome {
     Stopped(Error),
     /// The relay asks for patience.
     Later(Duration),
+    /// The access key is not the recipient's any more: once more, under one's name.
+    AccessRefused,
 }
 
 impl<'a> Flush<'a> {
@@ -112,15 +112,20 @@ impl<'a> Flush<'a> {
             stopped: HashMap::new(),
             failed: HashMap::new(),
             ready: HashSet::new(),
+            sealed: SealedMail::default(),
         }
     }
 
     pub async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
+        // Before anything is sealed: contents tell the key only once the relay knows it.
+        disclosure::publish(self.inner, &self.connection.link().link).await?;
         self.inner
             .blocking(|inner| {
                 let now = inner.now();
-                let due = inner
-                    .transact(Mode::Read, |tx| Ok(tx.count(Table::ReceiptDue)? > 0 || resets::are_due(tx, now)?))?;
+                let due = inner.transact(Mode::Read, |tx| {
+                    let receipts = tx.count(Table::ReceiptDue)? > 0 && !receipts::due(tx, now)?.is_empty();
+                    Ok(receipts || resets::are_due(tx, now)?)
+                })?;
                 if !due {
                     return Ok(());
                 }
@@ -134,6 +139,7 @@ impl<'a> Flush<'a> {
         // Resets first: what is sealed then goes into the sessions that they begin.
         self.send(Some(RESETS), on_accepted).await?;
         self.send(None, on_accepted).await?;
+        self.sealed.close();
         self.list_stopped().await
     }
 
@@ -190,12 +196,23 @@ impl<'a> Flush<'a> {
         Ok(())
     }
 
-    async fn try_make_ready(&self, account: AccountId) -> Result<Result<(), Error>, Error> {
-        let contact = self.contact(account).await?;
+    async fn try_make_ready(&mut self, account: AccountId) -> Result<Result<(), Error>, Error> {
+        let (contact, key) = self
+            .inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Read, |tx| {
+                    let contact = contact(tx, &account)?;
+                    let key = sealed::key_for(tx, &contact)?;
+                    Ok((contact, key))
+                })
+            })
+            .await?;
         if let Err(error) = contact.may_send() {
             return Ok(Err(error));
         }
-        if !self.connection.compared().contains(&account) {
+        self.sealed.prepare(account, key);
+        let need_not_ask = key.is_some() && sealed::list_is_fresh(&contact, self.inner.now())?;
+        if !need_not_ask && !self.connection.compared().contains(&account) {
             let by = By::Account(account.as_bytes().to_vec().into());
             match look_up(&self.connection.link().link, by).await? {
                 Ok(record) => {
@@ -220,13 +237,7 @@ impl<'a> Flush<'a> {
     }
 
     async fn contact(&self, account: AccountId) -> Result<Contact, Error> {
-        self.inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Read, |tx| {
-                    Contact::get(tx, &account)?.ok_or_else(|| state::damaged("the outbox: no such contact"))
-                })
-            })
-            .await
+        self.inner.blocking(move |inner| inner.transact(Mode::Read, |tx| contact(tx, &account))).await
     }
 
     /// Takes a fresh record of a contact's account.
@@ -243,7 +254,10 @@ impl<'a> Flush<'a> {
                     // As it is now: another process may have changed it.
                     let Some(mut contact) = Contact::get(tx, &fresh.id)? else { return Ok(Ok(())) };
                     let result = match contact.compare(&fresh)? {
-                        Compared::Fits => Ok(()),
+                        Compared::Fits => {
+                            contact.row.compared_at = inner.now();
+                            Ok(())
+                        }
                         Compared::KeyChanged => Err(Error::IdentityChanged { who }),
                         Compared::Conflict(conflict) => Err(Error::DeviceListRefused { who, what: conflict.words() }),
                     };
@@ -385,6 +399,7 @@ impl<'a> Flush<'a> {
         on_accepted: &mut (dyn FnMut(&Accepted) + Send),
     ) -> Result<Option<Limited>, Error> {
         let established = self.connection.link();
+        let mut sealed_mail = self.sealed.seal(self.inner, &page).await?;
         let mut in_flight: Vec<InFlight> = Vec::new();
         let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
         let mut broken = None;
@@ -416,8 +431,17 @@ impl<'a> Flush<'a> {
             }
             *count += 1;
             *largest = size.max(*largest);
-            for sealed in &outgoing.row.sealed {
-                let ticket = send_envelope(&established.link, self.inner.own.address, account, sealed).await?;
+            for row in &outgoing.row.sealed {
+                let ticket = if self.sealed.is_for(&account) {
+                    let Some(ciphertext) = sealed_mail.remove(&(entry, row.device)) else { continue };
+                    let envelope = envelope(None, account, row, ciphertext.into())?;
+                    self.sealed.submit(self.inner, &account, envelope).await?
+                } else {
+                    let ciphertext = Bytes::copy_from_slice(&row.ciphertext);
+                    let envelope = envelope(Some(self.inner.own.address), account, row, ciphertext)?;
+                    let submit = v1::Submit { envelope: Some(envelope) };
+                    established.link.send(client_frame::Body::Submit(submit)).await?
+                };
                 in_flight.push(InFlight { entry, ticket });
             }
         }
@@ -461,6 +485,7 @@ impl<'a> Flush<'a> {
         let who = self.contact(outgoing.account).await?.row.alias;
         Ok(match refusal.code {
             Code::Limited => Outcome::Later(refusal.retry_after.max(Duration::from_millis(50))),
+            Code::AccessRefused if self.sealed.is_for(&outgoing.account) => Outcome::AccessRefused,
             Code::MailboxFull | Code::Unavailable => Outcome::Stopped(refusal.about(&who)),
             Code::NotAuthenticated | Code::AuthenticationFailed | Code::UnsupportedVersion => {
                 return Err(refusal.into_error());
@@ -480,6 +505,7 @@ impl<'a> Flush<'a> {
         let mut done = Vec::new();
         let mut limited: Option<Limited> = None;
         let mut progress = false;
+        let mut forget = Vec::new();
         for (entry, outcome) in outcomes {
             let outgoing = &page[entry];
             let place = outgoing.place;
@@ -490,12 +516,21 @@ impl<'a> Flush<'a> {
                 }
                 Outcome::Refused(error) => done.push((place, outgoing.account, outgoing.text, Some(error))),
                 Outcome::Stopped(error) => drop(self.stopped.insert(outgoing.account, error)),
-                Outcome::Later(wait) => {
-                    let first = limited.as_ref().map_or(place, |limited| limited.place.min(place));
-                    let wait = limited.as_ref().map_or(wait, |limited| limited.wait.max(wait));
-                    limited = Some(Limited { place: first, wait, progress: false });
+                Outcome::Later(wait) => Limited::add(&mut limited, place, wait),
+                Outcome::AccessRefused => {
+                    progress = true;
+                    forget.push(outgoing.account);
+                    Limited::add(&mut limited, place, Duration::ZERO);
                 }
             }
+        }
+        if !forget.is_empty() {
+            for account in &forget {
+                // Whoever changed the key may have changed more: looked up once more, under one's name.
+                self.ready.remove(account);
+                self.connection.compared().remove(account);
+            }
+            self.sealed.forget(self.inner, forget).await?;
         }
         done.sort_by_key(|(place, ..)| *place);
         if !done.is_empty() {
@@ -595,13 +630,25 @@ struct Limited {
     progress: bool,
 }
 
-async fn send_envelope(link: &Link, source: Address, account: AccountId, sealed: &SealedRow) -> Result<Ticket, Error> {
-    let device = DeviceId::new(sealed.device).map_err(|_| state::damaged("the outbox"))?;
-    let envelope = checked::Envelope {
-        id: state::envelope_id(&sealed.id)?,
-        recipient: Address { account, device },
-        source: Some(source),
-        ciphertext: Bytes::copy_from_slice(&sealed.ciphertext),
-    };
-    link.send(client_frame::Body::Submit(v1::Submit { envelope: Some(envelope.into()) })).await
+impl Limited {
+    /// The first place and the longest wait count.
+    fn add(limited: &mut Option<Self>, place: u64, wait: Duration) {
+        let before = limited.take().unwrap_or(Self { place, wait, progress: false });
+        *limited = Some(Self { place: before.place.min(place), wait: before.wait.max(wait), progress: false });
+    }
+}
+
+fn contact(tx: &dyn Transaction, account: &AccountId) -> Result<Contact, Error> {
+    Contact::get(tx, account)?.ok_or_else(|| state::damaged("the outbox: no such contact"))
+}
+
+fn envelope(
+    source: Option<Address>,
+    account: AccountId,
+    row: &SealedRow,
+    ciphertext: Bytes,
+) -> Result<v1::Envelope, Error> {
+    let device = DeviceId::new(row.device).map_err(|_| state::damaged("the outbox"))?;
+    let (id, recipient) = (state::envelope_id(&row.id)?, Address { account, device });
+    Ok(checked::Envelope { id, recipient, source, ciphertext }.into())
 }

@@ -10,6 +10,7 @@
 //! entries only. One process at a time flushes.
 mod flush;
 mod seal;
+mod sealed;
 
 use std::time::Duration;
 

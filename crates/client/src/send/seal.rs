@@ -11,6 +11,7 @@ use crate::bridge;
 use crate::client::Inner;
 use crate::contacts::Contact;
 use crate::devices;
+use crate::disclosure;
 use crate::error::Error;
 use crate::resets;
 use crate::rng;
@@ -71,7 +72,8 @@ impl<'a> Sealer<'a> {
         }
         // Changed by another process since it was made ready: next time.
         let Some(Some(list)) = self.lists.get(&account) else { return Ok(()) };
-        let plaintext = bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state())
+        let told = disclosure::row(self.tx)?.told_key()?;
+        let plaintext = bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state(), told)
             .map_err(|_| state::damaged("the outbox"))?;
         let only = outgoing.row.fresh_session_with;
         let devices: Vec<DeviceId> = list

@@ -123,6 +123,18 @@ impl Store for LyingStore {
         self.inner.replace_device_list(account, expected, list)
     }
 
+    fn set_access_key_hash(&self, account: AccountId, hash: Option<[u8; 32]>) -> Pending<(), StoreError> {
+        self.inner.set_access_key_hash(account, hash)
+    }
+
+    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<[u8; 32]>, StoreError> {
+        self.inner.access_key_hash(mailbox)
+    }
+
+    fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {
+        self.inner.note_seen(device, day)
+    }
+
     fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {
         self.inner.publish_prekeys(device, prekeys)
     }

@@ -48,26 +48,32 @@ pub struct World {
     pub url: RelayUrl,
     address: SocketAddr,
     store: Option<Arc<dyn kuvert_relay::store::Store>>,
+    observe: bool,
 }
 
 impl World {
     /// A relay on a fresh directory.
     pub async fn new() -> Self {
-        Self::start(None).await
+        Self::start(None, false).await
+    }
+
+    /// A relay that records what it learns.
+    pub async fn observed() -> Self {
+        Self::start(None, true).await
     }
 
     /// A relay on another store.
     pub async fn on(store: Arc<dyn kuvert_relay::store::Store>) -> Self {
-        Self::start(Some(store)).await
+        Self::start(Some(store), false).await
     }
 
-    async fn start(store: Option<Arc<dyn kuvert_relay::store::Store>>) -> Self {
+    async fn start(store: Option<Arc<dyn kuvert_relay::store::Store>>, observe: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let relay_clock = Arc::new(ManualClock::new(kuvert_client::Clock::now_ms(&SystemClock)));
         let any = "127.0.0.1:0".parse().unwrap();
-        let relay = start_relay(&dir, any, &relay_clock, store.clone()).await;
+        let relay = start_relay(&dir, any, &relay_clock, store.clone(), observe).await;
         let (url, address) = (relay.address().clone(), relay.local_address());
-        Self { dir, relay_clock, clock: Arc::default(), relay: Some(relay), url, address, store }
+        Self { dir, relay_clock, clock: Arc::default(), relay: Some(relay), url, address, store, observe }
     }
 
     pub async fn stop_relay(&mut self) {
@@ -76,7 +82,8 @@ impl World {
 
     /// At the same address, with the same data.
     pub async fn start_relay(&mut self) {
-        self.relay = Some(start_relay(&self.dir, self.address, &self.relay_clock, self.store.clone()).await);
+        self.relay =
+            Some(start_relay(&self.dir, self.address, &self.relay_clock, self.store.clone(), self.observe).await);
     }
 
     pub fn relay(&self) -> &RunningRelay {
@@ -109,6 +116,21 @@ impl World {
         (alice, bob)
     }
 
+    /// What the relay recorded, up to what it answered last.
+    pub async fn observations(&mut self) -> Vec<kuvert_relay::observe::Observed> {
+        // Stopping it finishes what was seen.
+        self.stop_relay().await;
+        self.start_relay().await;
+        let record = kuvert_relay::observe::Record::open(&self.dir.path().join("relay/observe.db")).unwrap();
+        record.newest(10_000).unwrap()
+    }
+
+    /// A client's certificate, as everybody can look it up.
+    pub async fn certificate(&self, client: &Client) -> kuvert_types::DeviceCertificate {
+        let device = self.relay().store().device(client.whoami().unwrap().address).await.unwrap().unwrap();
+        kuvert_types::UnverifiedDeviceCertificate::decode(&device.certificate).unwrap().verify().unwrap()
+    }
+
     pub async fn waiting(&self) -> u64 {
         self.relay().store().totals().await.unwrap().waiting
     }
@@ -119,8 +141,9 @@ async fn start_relay(
     listen: SocketAddr,
     clock: &Arc<ManualClock>,
     store: Option<Arc<dyn kuvert_relay::store::Store>>,
+    observe: bool,
 ) -> RunningRelay {
-    let config = Config { listen, ..Config::new(dir.path().join("relay")) };
+    let config = Config { listen, observe, ..Config::new(dir.path().join("relay")) };
     let clock = Arc::clone(clock) as _;
     match store {
         None => kuvert_relay::start(config, clock).await.unwrap(),

@@ -86,6 +86,7 @@ fn contents(cases: &mut Vec<Case>) {
         sender_list: state(3, "sender list"),
         recipient_list: state(1, "recipient list"),
         body,
+        access_key: None,
     };
     let receipts = v1::Receipts { delivered: vec![id("one"), id("two")], read: vec![id("one")] };
     for (name, body, listed) in [
@@ -110,6 +111,21 @@ fn contents(cases: &mut Vec<Case>) {
             json!({ "protobuf": hex(content(body).encode_to_vec()) }),
         ));
     }
+    let with_key = v1::Content {
+        access_key: Some(id("access key")),
+        ..content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() })))
+    };
+    cases.push(Case::new(
+        "content text with an access key",
+        "The key with which sealed mail may be sent to the sender.",
+        json!({
+            "message_id": hex(id("message")), "sent_at": 1_700_000_000_000_u64,
+            "sender_list": { "number": 3, "hash": hex(bytes::<32>("sender list")) },
+            "recipient_list": { "number": 1, "hash": hex(bytes::<32>("recipient list")) },
+            "body": { "text": "Grüße" }, "access_key": hex(id("access key")),
+        }),
+        json!({ "protobuf": hex(with_key.encode_to_vec()) }),
+    ));
     bad_contents(cases, &content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() }))));
 }
 
@@ -139,6 +155,8 @@ fn bad_contents(cases: &mut Vec<Case>, good: &v1::Content) {
     changed("an empty text", &|c| c.body = text(""), "length of a text");
     changed("a text of 65,537 bytes", &|c| c.body = text(&"x".repeat(65_537)), "length of a text");
     changed("a short id delivered", &|c| c.body = receipts(vec![id(16), id(15)], vec![]), "id in a receipt");
+    changed("an access key of 15 bytes", &|c| c.access_key = Some(id(15)), "access key");
+    changed("an empty access key", &|c| c.access_key = Some(Bytes::new()), "access key");
     changed("a long id read", &|c| c.body = receipts(vec![], vec![id(17)]), "id in a receipt");
 
     let head = v1::Content { body: None, ..good.clone() }.encode_to_vec();
@@ -159,6 +177,7 @@ fn frames(cases: &mut Vec<Case>) {
             ciphertext: vec![9; 200].into(),
         }),
     };
+    let sealed = v1::SubmitSealed { envelope: submit.envelope.clone(), access_key: vec![5; 16].into() };
     let register = v1::Register {
         certificate: vec![1; 245].into(),
         device_list: vec![2; 130].into(),
@@ -173,6 +192,9 @@ fn frames(cases: &mut Vec<Case>) {
         ("acknowledge", 300, Body::Acknowledge(v1::Acknowledge { up_to: 1 << 40 })),
         ("submit", 3, Body::Submit(submit)),
         ("register", 4, Body::Register(register)),
+        ("submit sealed", 2, Body::SubmitSealed(sealed)),
+        ("set access key", 5, Body::SetAccessKey(v1::SetAccessKey { hash: Some(vec![6; 32].into()) })),
+        ("no access key", 6, Body::SetAccessKey(v1::SetAccessKey { hash: None })),
     ] {
         let message = v1::ClientFrame { request, body: Some(body) };
         let mut out = BytesMut::new();

@@ -10,4 +10,5 @@ mod hygiene;
 mod messages;
 mod public_keys;
 mod replays;
+mod sealed;
 mod sessions;

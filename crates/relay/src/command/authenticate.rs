@@ -45,7 +45,8 @@ pub async fn run(
 ) -> Result<(Address, Response), Refusal> {
     let address = checked::address(&checked::required(request.address, "address")?, "address")?;
     let signature = checked::array(&request.signature, "signature").map(Signature::from_bytes)?;
-    let key = service.store.device(address).await?.map(|device| device.signing_key);
+    let known = service.store.device(address).await?;
+    let key = known.as_ref().map(|device| device.signing_key);
     let proven = proof.holds(&address, key.as_ref().unwrap_or(&NOBODY), &signature);
     if !proven || key.is_none() {
         service.observe(Event::AuthenticationFailed { connection, claimed: address });
@@ -56,7 +57,18 @@ pub async fn run(
         ));
     }
     service.observe(Event::Authenticated { connection, device: address });
+    note_seen(service, address, known.and_then(|device| device.last_seen_day));
     Ok((address, authenticated(service, address).await?))
+}
+
+/// Has the day noted on which a device was here, once a day. Nobody waits for that.
+pub(super) fn note_seen(service: &Service, device: Address, noted: Option<u32>) {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    // A clock that far in the future is wrong in every other way, too.
+    let today = u32::try_from(service.clock.now_ms() / DAY_MS).unwrap_or(u32::MAX);
+    if noted.is_none_or(|noted| noted < today) {
+        drop(service.store.note_seen(device, today));
+    }
 }
 
 /// What a device is told when it has proven itself.

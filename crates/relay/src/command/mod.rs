@@ -9,6 +9,7 @@
 //! | [`authenticate`] | Authenticate | whoever holds the device's key |
 //! | [`register`] | Register | whoever holds the keys of a new account |
 //! | [`submit`] | Submit | every device, under its own name or none |
+//! | [`sealed`] | SubmitSealed, SetAccessKey | nobody who has a name, with the access key; the account for its own |
 //! | [`attach`] | Attach | the device, for its own mailbox |
 //! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
 //! | [`prekeys`] | PublishPrekeys, CountPrekeys, TakeBundles | the device for its own; every device takes |
@@ -23,11 +24,13 @@ pub mod authenticate;
 pub mod prekeys;
 pub mod refusal;
 pub mod register;
+pub mod sealed;
 pub mod submit;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kuvert_types::Address;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -65,13 +68,27 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
         Request::TakeBundles(request) => prekeys::take(caller, request),
         Request::GetAccount(request) => account::get(caller, request),
         Request::PublishDeviceList(request) => account::publish_device_list(caller, request),
+        Request::SetAccessKey(request) => sealed::set_access_key(caller, request),
+        Request::SubmitSealed(_) => Err(Refusal::new(
+            refusal::Code::Invalid,
+            "this connection is authenticated; a sealed envelope is submitted on one that is not",
+        )),
         Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
             refusal::Code::Invalid,
             "this connection is authenticated already; open another one to be somebody else",
         )),
     };
-    let service = Arc::clone(&caller.service);
-    let asked = service.clock.elapsed();
+    counted(&caller.service, name, caller.service.clock.elapsed(), answer)
+}
+
+/// An answer to a request that was read at `asked`, which is counted when it is there.
+pub(crate) fn counted(
+    service: &Arc<Service>,
+    name: &'static str,
+    asked: Duration,
+    answer: Result<Answer, Refusal>,
+) -> Answer {
+    let service = Arc::clone(service);
     Box::pin(async move {
         let answer = match answer {
             Ok(answer) => answer.await,
@@ -97,5 +114,7 @@ const fn name(request: &Request) -> &'static str {
         Request::TakeBundles(_) => "take_bundles",
         Request::GetAccount(_) => "get_account",
         Request::PublishDeviceList(_) => "publish_device_list",
+        Request::SubmitSealed(_) => "submit_sealed",
+        Request::SetAccessKey(_) => "set_access_key",
     }
 }

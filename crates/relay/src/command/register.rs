@@ -12,7 +12,7 @@ use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::Refusal;
-use super::authenticate::{Proof, authenticated};
+use super::authenticate::{Proof, authenticated, note_seen};
 use super::refusal::{Code, invalid};
 use crate::config::Registration;
 use crate::invitation;
@@ -63,6 +63,7 @@ pub async fn run(
         RegisterError::Store(error) => error.into(),
     })?;
     service.observe(Event::Registered { connection, device, name, phone });
+    note_seen(service, device, None);
     Ok((device, authenticated(service, device).await?))
 }
 

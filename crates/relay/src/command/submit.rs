@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kuvert_types::Address;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_wire::checked::{self, Envelope};
 use kuvert_wire::v1;
@@ -9,7 +10,8 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal};
-use crate::observe::Event;
+use crate::observe::{ConnectionNumber, Event};
+use crate::service::Service;
 use crate::store::{NewEnvelope, SubmitError, Submitted};
 
 /// Judges the envelope and asks the store for its work.
@@ -28,12 +30,24 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
             "an envelope's source is the device that submits it, or is left out",
         ));
     }
-    let size = ciphertext.len();
-    let accepted_at = caller.service.clock.now_ms();
-    let stored = caller.service.store.submit(recipient, NewEnvelope { id, source, ciphertext }, accepted_at);
+    let envelope = NewEnvelope { id, source, ciphertext };
+    Ok(accept(&caller.service, caller.connection, Some(caller.device), recipient, envelope, refuse))
+}
 
-    let (service, connection, by) = (Arc::clone(&caller.service), caller.connection, Some(caller.device));
-    Ok(Box::pin(async move {
+/// Asks the store for its work, now. `by`: who authenticated on the connection, if anybody.
+pub(super) fn accept(
+    service: &Arc<Service>,
+    connection: ConnectionNumber,
+    by: Option<Address>,
+    recipient: Address,
+    envelope: NewEnvelope,
+    refuse: fn(SubmitError) -> Refusal,
+) -> Answer {
+    let NewEnvelope { id, source, ref ciphertext } = envelope;
+    let size = ciphertext.len();
+    let stored = service.store.submit(recipient, envelope, service.clock.now_ms());
+    let service = Arc::clone(service);
+    Box::pin(async move {
         let stored = stored.await.map_err(refuse)?;
         let repeated = matches!(stored, Submitted::AlreadyStored { .. });
         if !repeated {
@@ -41,14 +55,14 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
         }
         service.observe(Event::Submitted { connection, by, source, recipient, id, size, repeated });
         Ok(Response::Accepted(v1::Accepted { id: id.as_bytes().to_vec().into(), already_stored: repeated }))
-    }))
+    })
 }
 
-fn too_large() -> Refusal {
+pub(super) fn too_large() -> Refusal {
     Refusal::new(Code::TooLarge, format!("an envelope holds at most {MAX_CIPHERTEXT_BYTES} bytes of ciphertext"))
 }
 
-fn refuse(error: SubmitError) -> Refusal {
+pub(super) fn refuse(error: SubmitError) -> Refusal {
     match error {
         SubmitError::UnknownMailbox => Refusal::new(
             Code::UnknownRecipient,

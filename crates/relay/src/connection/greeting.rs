@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Connected ──Hello──▶ Challenged ──Authenticate│Register──▶ authenticated (see the module above)
-//!     │                  │  ▲
+//!     │                  │  ▲    └───SubmitSealed──▶ nobody's, for sealed envelopes alone
 //!     │ anything else    │  └─ refused: up to AUTHENTICATION_ATTEMPTS times
 //!     ▼                  ▼ anything else
 //!   closed             closed
@@ -14,7 +14,7 @@ use kuvert_types::label::TLS_EXPORTER;
 use kuvert_wire::VERSION;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::{Challenge, ClientFrame};
+use kuvert_wire::v1::{Challenge, ClientFrame, SubmitSealed};
 
 use super::Fatal;
 use crate::command::authenticate::Proof;
@@ -39,6 +39,8 @@ pub struct Challenged {
 pub enum Outcome {
     /// It is this device.
     Authenticated(Address, Response),
+    /// It does not say who it is, and wants to submit this.
+    Sealed(SubmitSealed),
     /// Not this time.
     Refused(Challenged, Refusal),
 }
@@ -73,7 +75,8 @@ impl Challenged {
     /// Takes the next frame.
     ///
     /// # Errors
-    /// Anything but an attempt to authenticate or register ends the connection, and so does one attempt too many.
+    /// Anything but a sealed envelope or an attempt to authenticate or register ends the connection, and so does one attempt
+    /// too many. After an attempt that failed it is too late for a sealed envelope: the name has been said.
     pub async fn handle(
         self,
         frame: ClientFrame,
@@ -90,6 +93,7 @@ impl Challenged {
                 let from = connection.remote_address().ip();
                 ("register", register::run(service, number, from, &self.proof, request).await)
             }
+            Some(Request::SubmitSealed(request)) if self.attempts == 0 => return Ok(Outcome::Sealed(request)),
             _ => return Err(Fatal::protocol(frame.request, not_authenticated("authenticate or register first"))),
         };
         service.metrics.answered(name, service.clock.elapsed().saturating_sub(asked), &result);

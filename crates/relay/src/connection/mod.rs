@@ -23,9 +23,12 @@ use std::time::Duration;
 
 use kuvert_types::Address;
 use kuvert_wire::frame::FrameError;
+use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::{ClientFrame, GoingAway};
+use kuvert_wire::v1::{ClientFrame, GoingAway, SubmitSealed};
 use prost::Message;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::Permit;
 use tokio::time::timeout;
 
 use self::close::Close;
@@ -34,8 +37,8 @@ use self::greeting::{Connected, Outcome};
 use self::reader::{ReadError, Reader};
 use self::writer::{Outbox, Pending, Writer};
 use crate::command::refusal::Code;
-use crate::command::{self, Caller, Refusal};
-use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS};
+use crate::command::{self, Caller, Refusal, sealed};
+use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
 use crate::observe::{ConnectionNumber, Event};
 use crate::service::Service;
 
@@ -123,7 +126,8 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     let writing = tokio::spawn(writer.run());
     let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
     let ending = match client.greet().await {
-        Ok(device) => client.serve(device).await,
+        Ok(Greeted::Device(device)) => client.serve(device).await,
+        Ok(Greeted::Nobody(first)) => client.serve_sealed(first).await,
         Err(ending) => ending,
     };
     let (last_word, close) = match ending {
@@ -145,6 +149,14 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     close
 }
 
+/// Whom a connection is for.
+enum Greeted {
+    /// The device that authenticated.
+    Device(Address),
+    /// Somebody who submits sealed envelopes: the first, with its request's number.
+    Nobody(Box<(u64, SubmitSealed)>),
+}
+
 /// The reading side of a connection.
 struct Client<'a> {
     service: &'a Arc<Service>,
@@ -156,12 +168,13 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Until a device is authenticated.
-    async fn greet(&mut self) -> Result<Address, Ending> {
+    /// Until a device is authenticated, or a sealed envelope comes.
+    async fn greet(&mut self) -> Result<Greeted, Ending> {
         let greeted = timeout(AUTHENTICATION_DEADLINE, async {
             let hello = self.frame().await?;
             let request = hello.request;
             let (mut challenged, challenge) = Connected.handle(hello, self.connection)?;
+            self.reader.expect_sealed();
             self.answer(request, Ok(challenge)).await?;
             loop {
                 let frame = self.frame().await?;
@@ -170,8 +183,9 @@ impl Client<'_> {
                     Outcome::Authenticated(device, response) => {
                         self.reader.trust();
                         self.answer(request, Ok(response)).await?;
-                        return Ok(device);
+                        return Ok(Greeted::Device(device));
                     }
+                    Outcome::Sealed(first) => return Ok(Greeted::Nobody(Box::new((request, first)))),
                     Outcome::Refused(again, refusal) => {
                         challenged = again;
                         self.answer(request, Err(refusal)).await?;
@@ -195,22 +209,61 @@ impl Client<'_> {
         }
     }
 
-    async fn serve_one(&mut self, caller: &Caller, delivery: &mut Delivery) -> Result<(), Ending> {
-        let frame = self.frame().await?;
-        self.respect_limit(&caller.device).await?;
-        // A place for the answer comes first: without one, nothing more is started.
+    /// Takes sealed envelopes, and nothing else, until the connection ends.
+    async fn serve_sealed(&mut self, first: Box<(u64, SubmitSealed)>) -> Ending {
+        let (mut request, mut envelope) = *first;
+        loop {
+            if let Err(ending) = self.submit_sealed(request, envelope).await {
+                return ending;
+            }
+            let frame = match timeout(SEALED_IDLE, self.frame()).await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(ending)) => return ending,
+                Err(_) => return Ending::ClientLeft,
+            };
+            request = frame.request;
+            envelope = match frame.body {
+                Some(Request::SubmitSealed(envelope)) => envelope,
+                _ => {
+                    let refusal = Refusal::new(
+                        Code::NotAuthenticated,
+                        "this connection takes sealed envelopes only; open another one to authenticate",
+                    );
+                    return Fatal::protocol(frame.request, refusal).into();
+                }
+            };
+        }
+    }
+
+    async fn submit_sealed(&mut self, request: u64, envelope: SubmitSealed) -> Result<(), Ending> {
+        let (place, bytes) = self.room(envelope.encoded_len()).await?;
+        let (asked, from) = (self.service.clock.elapsed(), self.connection.remote_address().ip());
+        let answer = sealed::submit(self.service, self.number, from, envelope).await;
+        let answer = command::counted(self.service, "submit_sealed", asked, answer);
+        place.send(Pending { request, answer, bytes });
+        Ok(())
+    }
+
+    /// A place for the answer to a request of so many bytes. Without one, nothing more is started.
+    async fn room(&self, bytes: usize) -> Result<(Permit<'_, Pending>, Option<OwnedSemaphorePermit>), Ending> {
         let room = async {
-            let bytes = match frame.encoded_len() {
+            let bytes = match bytes {
                 0..=SMALL_REQUEST => None,
                 // The largest frame fits, so this ends once enough answers are on their way.
                 large => Some(Arc::clone(&self.outbox.bytes).acquire_many_owned(permits(large)).await.ok()?),
             };
             Some((self.outbox.answers.reserve().await.ok()?, bytes))
         };
-        let (place, bytes) = tokio::select! {
-            room = room => room.ok_or(Ending::ClientLeft)?,
-            _ = self.connection.closed() => return Err(Ending::ClientLeft),
-        };
+        tokio::select! {
+            room = room => room.ok_or(Ending::ClientLeft),
+            _ = self.connection.closed() => Err(Ending::ClientLeft),
+        }
+    }
+
+    async fn serve_one(&mut self, caller: &Caller, delivery: &mut Delivery) -> Result<(), Ending> {
+        let frame = self.frame().await?;
+        self.respect_limit(&caller.device).await?;
+        let (place, bytes) = self.room(frame.encoded_len()).await?;
         let request = frame.request;
         let pending = match frame.body {
             Some(body) => Pending { request, answer: command::run(caller, delivery, body), bytes },

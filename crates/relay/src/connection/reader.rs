@@ -6,7 +6,7 @@ use kuvert_wire::frame::{self, FrameError};
 use kuvert_wire::v1::ClientFrame;
 use tokio::time::{Instant, timeout_at};
 
-use crate::limits::{FRAME_DEADLINE, MAX_UNAUTHENTICATED_FRAME_BYTES};
+use crate::limits::{FRAME_DEADLINE, MAX_SEALED_FRAME_BYTES, MAX_UNAUTHENTICATED_FRAME_BYTES};
 
 /// Bytes taken from the stream at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -27,7 +27,8 @@ pub enum ReadError {
 pub struct Reader {
     stream: quinn::RecvStream,
     buffer: BytesMut,
-    trusted: bool,
+    /// Bytes of a frame.
+    limit: usize,
     /// When the frame at the front of the buffer has to be whole.
     deadline: Option<Instant>,
 }
@@ -35,12 +36,17 @@ pub struct Reader {
 impl Reader {
     /// Starts with small frames only.
     pub fn new(stream: quinn::RecvStream) -> Self {
-        Self { stream, buffer: BytesMut::new(), trusted: false, deadline: None }
+        Self { stream, buffer: BytesMut::new(), limit: MAX_UNAUTHENTICATED_FRAME_BYTES, deadline: None }
+    }
+
+    /// From now on a frame may hold a sealed envelope.
+    pub fn expect_sealed(&mut self) {
+        self.limit = MAX_SEALED_FRAME_BYTES;
     }
 
     /// From now on frames may have their full size.
     pub fn trust(&mut self) {
-        self.trusted = true;
+        self.limit = MAX_FRAME_BYTES;
     }
 
     /// The next frame if it is here already.
@@ -48,8 +54,7 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub fn buffered(&mut self) -> Result<Option<ClientFrame>, ReadError> {
-        let limit = if self.trusted { MAX_FRAME_BYTES } else { MAX_UNAUTHENTICATED_FRAME_BYTES };
-        let frame = frame::decode_within::<ClientFrame>(limit, &mut self.buffer).map_err(ReadError::Frame)?;
+        let frame = frame::decode_within::<ClientFrame>(self.limit, &mut self.buffer).map_err(ReadError::Frame)?;
         if frame.is_some() {
             self.deadline = None;
         }

@@ -221,7 +221,7 @@ pub const ALL: &[Item] = &[
                 test: OBSERVATION_TEST,
                 place: "`observe.db`: every event with its time; connected and disconnected",
             },
-            missing: "no picture of it yet; last seen is not stored, not even rounded",
+            missing: "no picture of it yet; last seen is stored rounded to the day",
         },
     ),
     item(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
-use kuvert_types::{AccountId, Address, DeviceId};
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
@@ -22,6 +22,7 @@ pub struct MemoryStore(Mutex<Content>);
 #[derive(Debug, Default)]
 struct Content {
     accounts: HashMap<AccountId, (NewAccount, NumberedDeviceList)>,
+    access_keys: HashMap<AccountId, AccessKeyHash>,
     devices: BTreeMap<(AccountId, DeviceId), Device>,
     /// All envelopes that wait, in the order of arrival.
     envelopes: Vec<(Address, StoredEnvelope)>,
@@ -141,8 +142,12 @@ impl Content {
             self.invitations.iter_mut().find(good).ok_or(RegisterError::Invitation)?.uses -= 1;
         }
         let address = Address { account: new.account, device: new.device.device };
-        let record =
-            DeviceRecord { address, signing_key: new.device.signing_key, certificate: new.device.certificate.clone() };
+        let record = DeviceRecord {
+            address,
+            signing_key: new.device.signing_key,
+            certificate: new.device.certificate.clone(),
+            last_seen_day: None,
+        };
         self.devices.insert(
             (address.account, address.device),
             Device {
@@ -296,6 +301,32 @@ impl Store for MemoryStore {
         list: NumberedDeviceList,
     ) -> Pending<(), ReplaceDeviceListError> {
         self.with(|content| content.replace_device_list(account, expected, list))
+    }
+
+    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError> {
+        self.with(|content| {
+            content.access_keys.remove(&account);
+            if content.accounts.contains_key(&account) {
+                content.access_keys.extend(hash.map(|hash| (account, hash)));
+            }
+            Ok(())
+        })
+    }
+
+    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError> {
+        self.with(|content| {
+            let known = content.device(mailbox).is_some();
+            Ok(known.then(|| content.access_keys.get(&mailbox.account).copied()).flatten())
+        })
+    }
+
+    fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {
+        self.with(|content| {
+            if let Some(device) = content.device(device) {
+                device.record.last_seen_day = device.record.last_seen_day.max(Some(day));
+            }
+            Ok(())
+        })
     }
 
     fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {

@@ -27,7 +27,7 @@ pub mod sqlite;
 use std::fmt;
 
 use bytes::Bytes;
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 pub use error::{
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, TakeBundleError, Unavailable,
@@ -100,6 +100,17 @@ pub trait Store: Send + Sync + 'static {
         expected: u64,
         list: NumberedDeviceList,
     ) -> Pending<(), ReplaceDeviceListError>;
+
+    /// Sets what the access key of an account has to hash to; with `None` it takes no sealed mail any more. `Ok` is durable.
+    /// For an account that does not exist nothing happens.
+    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError>;
+
+    /// What the access key of a mailbox's account has to hash to. `None`: it takes no sealed mail, or does not exist.
+    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError>;
+
+    /// Notes the day (days since 1970-01-01, UTC) on which a device was here, unless a later one is noted. A device that
+    /// does not exist is none.
+    fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError>;
 
     // ---- prekeys
 
@@ -337,6 +348,8 @@ pub struct DeviceRecord {
     pub signing_key: DeviceSigningKey,
     /// Its `DeviceCertificate`, encoded.
     pub certificate: Bytes,
+    /// The day on which it was last here, days since 1970-01-01, UTC; [`Store::note_seen`].
+    pub last_seen_day: Option<u32>,
 }
 
 /// A public prekey with the device's signature: the signed prekey and both kinds of KEM prekey.

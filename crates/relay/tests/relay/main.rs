@@ -15,4 +15,5 @@ mod observation;
 mod prekeys;
 mod program;
 mod retention;
+mod sealed;
 mod transport;

@@ -89,6 +89,8 @@ every_backend! {
     names_and_ids_are_unique
     an_invitation_is_good_for_its_uses_and_until_its_end
     device_lists_are_compared_and_set
+    an_access_key_hash_is_its_accounts_until_it_is_replaced_or_taken_away
+    the_last_day_seen_only_rises
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort
     a_last_resort_bundle_leaves_the_one_time_keys
@@ -105,6 +107,7 @@ every_backend! {
 
 durable_backends! {
     everything_survives_closing
+    access_keys_and_days_survive_closing
     cursors_rise_over_restarts
     deduplication_survives_closing
     prekey_ids_survive_closing

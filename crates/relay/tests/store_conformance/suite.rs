@@ -11,6 +11,7 @@ use kuvert_relay::store::{
     Submitted, TakeBundleError, Totals, Unavailable, Waiting,
 };
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::{Address, DeviceId};
 
 use crate::Backend;
 use crate::world::*;
@@ -323,6 +324,34 @@ pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
 
 // ---- prekeys
 
+pub fn an_access_key_hash_is_its_accounts_until_it_is_replaced_or_taken_away<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let hash = |n: u8| store.access_key_hash(address(n)).wait().unwrap();
+    assert_eq!((hash(1), hash(2), hash(9)), (None, None, None));
+    for set in [Some([1; 32]), Some([2; 32]), None, Some([3; 32])] {
+        assert_eq!(store.set_access_key_hash(account(1), set).wait(), Ok(()));
+        assert_eq!((hash(1), hash(2)), (set, None));
+    }
+    assert_eq!(store.set_access_key_hash(account(9), Some([9; 32])).wait(), Ok(()), "nobody: nothing happens");
+    assert_eq!(hash(9), None);
+    let other_device = Address { device: DeviceId::new(2).unwrap(), ..address(1) };
+    assert_eq!(store.access_key_hash(other_device).wait(), Ok(None), "a device that does not exist");
+}
+
+pub fn the_last_day_seen_only_rises<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let seen = |n: u8| store.device(address(n)).wait().unwrap().and_then(|device| device.last_seen_day);
+    assert_eq!(seen(1), None);
+    for (day, expected) in [(0, 0), (20_000, 20_000), (19_999, 20_000), (20_000, 20_000), (20_001, 20_001)] {
+        assert_eq!(store.note_seen(address(1), day).wait(), Ok(()));
+        assert_eq!(seen(1), Some(expected));
+    }
+    assert_eq!(seen(2), None);
+    assert_eq!(store.note_seen(address(9), 1).wait(), Ok(()));
+}
+
 pub fn bundles_give_each_one_time_key_once<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
@@ -586,6 +615,18 @@ pub fn everything_survives_closing<B: Backend>(backend: &B) {
     store.acknowledge_expired(address(1), 1).wait().unwrap();
     drop(store);
     assert_eq!(backend.open().waiting(address(1)).wait().unwrap().expired, 1);
+}
+
+pub fn access_keys_and_days_survive_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.set_access_key_hash(account(1), Some([3; 32])).wait().unwrap();
+    store.note_seen(address(1), 20_000).wait().unwrap();
+    store.close().wait().unwrap();
+    drop(store);
+    let store = backend.open();
+    assert_eq!(store.access_key_hash(address(1)).wait(), Ok(Some([3; 32])));
+    assert_eq!(store.device(address(1)).wait().unwrap().unwrap().last_seen_day, Some(20_000));
 }
 
 pub fn cursors_rise_over_restarts<B: Backend>(backend: &B) {

@@ -12,7 +12,7 @@ use std::path::Path;
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde_json::json;
 
-use self::time::utc;
+use self::time::{day, utc};
 use super::args::Inspect;
 use super::failure::Failure;
 use super::serve::{default_data, last_retention};
@@ -92,19 +92,20 @@ fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
 }
 
 fn account_json(account: &KnownAccount) -> serde_json::Value {
-    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, devices: _ } = account;
+    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, sealed_mail, devices: _ } =
+        account;
     json!({
         "type": "account", "account": account.to_string(), "account_key": account_key, "name": name, "phone": phone,
-        "registered_at": registered_at, "device_list_number": device_list_number,
+        "registered_at": registered_at, "device_list_number": device_list_number, "sealed_mail": sealed_mail,
     })
 }
 
 fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Value {
-    let KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired } = device;
+    let KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired, last_seen_day } = device;
     json!({
         "type": "device", "account": account.account.to_string(), "device": device, "signing_key": signing_key,
         "identity_key": identity_key, "one_time_prekeys": one_time, "one_time_kem_prekeys": one_time_kem,
-        "expired": expired,
+        "expired": expired, "last_seen_day": last_seen_day.map(day),
     })
 }
 
@@ -133,15 +134,19 @@ fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
 }
 
 fn print_account(account: &KnownAccount, out: &mut impl Write) -> io::Result<()> {
-    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, devices } = account;
+    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, sealed_mail, devices } =
+        account;
     writeln!(out, "\nAccount {account}")?;
     writeln!(out, "  name              {}", name.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  phone             {}", phone.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  registered        {}", utc(*registered_at))?;
     writeln!(out, "  account key       {account_key}")?;
     writeln!(out, "  device list       number {device_list_number}")?;
-    for KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired } in devices {
+    let sealed = if *sealed_mail { "from whoever has the access key, whose hash is here" } else { "not taken" };
+    writeln!(out, "  sealed mail       {sealed}")?;
+    for KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired, last_seen_day } in devices {
         writeln!(out, "  Device {device}")?;
+        writeln!(out, "    last here       {}", last_seen_day.map_or_else(|| "not known".to_owned(), day))?;
         writeln!(out, "    signing key     {signing_key}")?;
         writeln!(out, "    identity key    {identity_key}")?;
         writeln!(out, "    prekeys         {one_time} one-time, {one_time_kem} one-time KEM")?;

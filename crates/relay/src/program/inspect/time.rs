@@ -8,6 +8,12 @@ pub fn utc(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
+/// Days since 1970-01-01 as `2026-11-21`.
+pub fn day(days: u32) -> String {
+    let (year, month, day) = civil(days.into());
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day of a number of days since 1970-01-01. Counts in eras of 400 years that begin in March, so that the
 /// leap day is the last day of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -23,7 +29,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{day, utc};
 
     #[test]
     fn knows_the_calendar() {
@@ -36,6 +42,7 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
             assert_eq!(utc(seconds * 1000), text);
+            assert_eq!(day(u32::try_from(seconds / 86_400).unwrap()), text[..10]);
         }
     }
 }

@@ -154,6 +154,18 @@ pub const FIELDS: &[Field] = &[
         ..ACCOUNT
     },
     Field {
+        column: "access_key_hash",
+        meaning: "the SHA-256 of the access key with which contacts send sealed mail, where the account takes any",
+        form: Form::Identifier,
+        purpose: Purpose::Protection,
+        retention: Retention::UntilReplaced,
+        recipients: &[],
+        levels: &[Level::L2, Level::L3],
+        deletion: Deletion::Replace,
+        items: &[9],
+        ..ACCOUNT
+    },
+    Field {
         column: "mailbox",
         meaning: "a short number for the device, never given twice",
         form: Form::Number,
@@ -175,6 +187,19 @@ pub const FIELDS: &[Field] = &[
         column: "certificate",
         meaning: "the account's signature under the device's public keys",
         purpose: Purpose::KeyExchange,
+        ..DEVICE
+    },
+    Field {
+        column: "last_seen_day",
+        meaning: "the day on which the device was last here; the time of day is not kept",
+        form: Form::Time,
+        category: Category::Traffic,
+        purpose: Purpose::Operation,
+        basis: Basis::LegitimateInterest,
+        retention: Retention::UntilReplaced,
+        recipients: &[],
+        deletion: Deletion::Replace,
+        items: &[10],
         ..DEVICE
     },
     Field {

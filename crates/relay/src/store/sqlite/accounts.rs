@@ -1,6 +1,6 @@
 //! Accounts and devices.
 
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
+use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -84,6 +84,32 @@ pub fn replace_device_list(
     }
 }
 
+pub fn set_access_key_hash(
+    connection: &Connection,
+    account: &AccountId,
+    hash: Option<&AccessKeyHash>,
+) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached("UPDATE account SET access_key_hash = ?2 WHERE id = ?1")?;
+    update.execute((account.as_bytes(), hash)).map(drop)
+}
+
+pub fn note_seen(connection: &Connection, device: &Address, day: u32) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE device SET last_seen_day = ?3
+            WHERE account = ?1 AND number = ?2 AND ifnull(last_seen_day, -1) < ?3",
+    )?;
+    update.execute((device.account.as_bytes(), device.device.get(), day)).map(drop)
+}
+
+pub fn access_key_hash(connection: &Connection, mailbox: Address) -> rusqlite::Result<Option<AccessKeyHash>> {
+    let mut select = connection.prepare_cached(
+        "SELECT access_key_hash FROM account JOIN device ON device.account = account.id
+            WHERE account.id = ?1 AND device.number = ?2",
+    )?;
+    let found = select.query_row((mailbox.account.as_bytes(), mailbox.device.get()), |row| row.get(0)).optional()?;
+    Ok(found.flatten())
+}
+
 pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<AccountRecord>> {
     const COLUMNS: &str =
         "SELECT id, account_key, device_list_number, device_list, name, phone, registered_at FROM account";
@@ -102,7 +128,8 @@ pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<
     let Some(mut record) = found else { return Ok(None) };
     record.devices = {
         let mut select = snapshot.prepare_cached(
-            "SELECT account, number, signing_key, certificate FROM device WHERE account = ?1 ORDER BY number",
+            "SELECT account, number, signing_key, certificate, last_seen_day FROM device WHERE account = ?1
+                ORDER BY number",
         )?;
         select.query_map([record.account.as_bytes()], device)?.collect::<Result<_, _>>()?
     };
@@ -112,7 +139,8 @@ pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<
 
 pub fn find_device(connection: &Connection, address: Address) -> rusqlite::Result<Option<DeviceRecord>> {
     let mut select = connection.prepare_cached(
-        "SELECT account, number, signing_key, certificate FROM device WHERE account = ?1 AND number = ?2",
+        "SELECT account, number, signing_key, certificate, last_seen_day FROM device
+            WHERE account = ?1 AND number = ?2",
     )?;
     select.query_row((address.account.as_bytes(), address.device.get()), device).optional()
 }
@@ -134,6 +162,7 @@ fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
         address: Address { account: AccountId::from_bytes(row.get(0)?), device: device_number(row, 1)? },
         signing_key: DeviceSigningKey::from_bytes(row.get(2)?),
         certificate: bytes(row, 3)?,
+        last_seen_day: row.get(4)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Everything that can be asked of the writer, each with the place for its answer.
 
-use kuvert_types::{AccountId, Address};
+use kuvert_types::{AccessKeyHash, AccountId, Address};
 
 use super::residue::Suspects;
 use crate::store::pending::Reply;
@@ -73,6 +73,16 @@ pub enum Command {
         list: NumberedDeviceList,
         slot: Slot<(), ReplaceDeviceListError>,
     },
+    SetAccessKeyHash {
+        account: AccountId,
+        hash: Option<AccessKeyHash>,
+        slot: Slot<(), StoreError>,
+    },
+    NoteSeen {
+        device: Address,
+        day: u32,
+        slot: Slot<(), StoreError>,
+    },
     PublishPrekeys {
         device: Address,
         prekeys: Box<NewPrekeys>,
@@ -104,6 +114,8 @@ impl Command {
                 | Self::Register { .. }
                 | Self::AddInvitation { .. }
                 | Self::ReplaceDeviceList { .. }
+                | Self::SetAccessKeyHash { .. }
+                | Self::NoteSeen { .. }
                 | Self::PublishPrekeys { .. }
         )
     }
@@ -120,6 +132,8 @@ impl Command {
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
+            | Self::SetAccessKeyHash { slot, .. }
+            | Self::NoteSeen { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
             Self::Register { slot, .. } => slot.send(),
@@ -137,6 +151,8 @@ impl Command {
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
+            | Self::SetAccessKeyHash { slot, .. }
+            | Self::NoteSeen { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
             Self::Register { slot, .. } => slot.fail(error),

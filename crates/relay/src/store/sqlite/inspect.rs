@@ -40,9 +40,16 @@ impl Inspector {
     /// Opens the store in `directory`.
     ///
     /// # Errors
-    /// [`OpenError::Missing`], [`OpenError::Foreign`], [`OpenError::Newer`], and what the operating system says.
+    /// [`OpenError::Missing`], [`OpenError::Foreign`], [`OpenError::Newer`], [`OpenError::Older`], and what the operating
+    /// system says.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        schema::open_reader(&directory.join(DATABASE_FILE)).map(Self)
+        let path = directory.join(DATABASE_FILE);
+        let connection = schema::open_reader(&path)?;
+        match schema::version(&path, &connection)? {
+            schema::VERSION => Ok(Self(connection)),
+            // It lacks columns that are shown, and looking must not change it.
+            found => Err(OpenError::Older { path, found, known: schema::VERSION }),
+        }
     }
 
     /// Looks through a connection that is there.

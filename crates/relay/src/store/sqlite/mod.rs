@@ -57,7 +57,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccountId, Address};
+use kuvert_types::{AccessKeyHash, AccountId, Address};
 
 use super::{
     AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
@@ -328,6 +328,18 @@ impl Store for SqliteStore {
         list: NumberedDeviceList,
     ) -> Pending<(), ReplaceDeviceListError> {
         self.write(|slot| Command::ReplaceDeviceList { account, expected, list, slot })
+    }
+
+    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError> {
+        self.write(|slot| Command::SetAccessKeyHash { account, hash, slot })
+    }
+
+    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError> {
+        self.ask(move |reader| reader.access_key_hash(mailbox))
+    }
+
+    fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {
+        self.write(|slot| Command::NoteSeen { device, day, slot })
     }
 
     fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {

@@ -13,7 +13,7 @@ use crate::store::{StoreError, Unavailable};
 const APPLICATION_ID: i64 = 0x4B75_7672;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -99,6 +99,12 @@ CREATE TABLE invitation(
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Access keys, by their hash; and the day on which a device was last here.
+const V3: &str = "
+ALTER TABLE account ADD COLUMN access_key_hash BLOB;    -- SHA-256 of the account's access key; null: no sealed mail
+ALTER TABLE device ADD COLUMN last_seen_day INTEGER;     -- days since 1970-01-01, UTC: never a time of day
 ";
 
 /// Opens the database for the writer, with the newest schema.
@@ -212,7 +218,7 @@ fn no_mutex() -> OpenFlags {
 }
 
 /// The schema's version, 0 for an empty file. Refuses foreign and newer databases.
-fn version(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
+pub fn version(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
     let read = || {
         let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
         let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;

@@ -361,6 +361,10 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         Command::ReplaceDeviceList { account, expected, list, slot } => {
             slot.set(accounts::replace_device_list(work, account, *expected, list)?);
         }
+        Command::SetAccessKeyHash { account, hash, slot } => {
+            slot.set(Ok(accounts::set_access_key_hash(work.connection, account, hash.as_ref())?));
+        }
+        Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
         Command::TakeBundle { device, one_time, slot } => slot.set(prekeys::take(work, device, *one_time)?),
         // Never part of a batch: see `Command::stands_alone`.

@@ -22,6 +22,8 @@ pub struct KnownAccount {
     pub phone: Option<String>,
     /// Unix milliseconds.
     pub registered_at: u64,
+    /// Whether it takes sealed mail: the hash of an access key is stored.
+    pub sealed_mail: bool,
     /// Its devices.
     pub devices: Vec<KnownDevice>,
 }
@@ -41,6 +43,8 @@ pub struct KnownDevice {
     pub one_time_kem: u64,
     /// Envelopes that expired and of which the device has not been told.
     pub expired: u64,
+    /// The day on which it was last here, days since 1970-01-01, UTC.
+    pub last_seen_day: Option<u32>,
 }
 
 impl Inspector {
@@ -53,8 +57,8 @@ impl Inspector {
             let mut accounts = self
                 .0
                 .prepare_cached(
-                    "SELECT id, lower(hex(account_key)), device_list_number, name, phone, registered_at FROM account
-                        ORDER BY registered_at, id",
+                    "SELECT id, lower(hex(account_key)), device_list_number, name, phone, registered_at,
+                        access_key_hash IS NOT NULL FROM account ORDER BY registered_at, id",
                 )?
                 .query_map([], account)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -62,7 +66,7 @@ impl Inspector {
                 "SELECT number, lower(hex(signing_key)), certificate,
                         (SELECT count(*) FROM one_time_prekey WHERE mailbox = device.mailbox AND kind = 0),
                         (SELECT count(*) FROM one_time_prekey WHERE mailbox = device.mailbox AND kind = 1),
-                        ifnull((SELECT count FROM expired WHERE mailbox = device.mailbox), 0)
+                        ifnull((SELECT count FROM expired WHERE mailbox = device.mailbox), 0), last_seen_day
                     FROM device WHERE account = ?1 ORDER BY number",
             )?;
             for account in &mut accounts {
@@ -83,6 +87,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<KnownAccount> {
         name: row.get(3)?,
         phone: row.get(4)?,
         registered_at: row.get::<_, i64>(5)?.unsigned_abs(),
+        sealed_mail: row.get(6)?,
         devices: Vec::new(),
     })
 }
@@ -100,5 +105,6 @@ fn device(row: &Row<'_>) -> rusqlite::Result<KnownDevice> {
         one_time: row.get::<_, i64>(3)?.unsigned_abs(),
         one_time_kem: row.get::<_, i64>(4)?.unsigned_abs(),
         expired: row.get::<_, i64>(5)?.unsigned_abs(),
+        last_seen_day: row.get(6)?,
     })
 }

@@ -1,0 +1,161 @@
+//! Mail without its sender's name: to whom it can go, how an entry is sealed once more, and the connection that it leaves by.
+//!
+//! The connection is made for one flush and has nothing in common with the authenticated one: its own socket, endpoint and
+//! TLS session, nothing resumed. What is left in common is the network address.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kuvert_protocol::sealed_sender;
+use kuvert_types::{AccessKey, AccountId, Address, DeviceId};
+use kuvert_wire::v1::{self, client_frame, server_frame};
+
+use super::seal::session;
+use crate::client::Inner;
+use crate::contacts::Contact;
+use crate::devices;
+use crate::disclosure;
+use crate::error::Error;
+use crate::rng;
+use crate::state::{self, Outgoing};
+use crate::store::{Mode, Transaction};
+use crate::transport::{Link, dial};
+
+/// Whose device list was compared with the relay's within this time is written to without asking again: the question is
+/// asked under one's name, and would tell what the envelope does not. What contacts say about their own lists in every
+/// content shortens it.
+const COMPARE_AGAIN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// The entry of a page and the device of an envelope.
+type Place = (usize, u32);
+
+/// Sealed mail of one flush.
+#[derive(Default)]
+pub(super) struct SealedMail {
+    keys: HashMap<AccountId, AccessKey>,
+    link: Option<Link>,
+}
+
+impl SealedMail {
+    /// Notes whether a contact gets sealed mail.
+    pub fn prepare(&mut self, contact: AccountId, key: Option<AccessKey>) {
+        match key {
+            Some(key) => drop(self.keys.insert(contact, key)),
+            None => drop(self.keys.remove(&contact)),
+        }
+    }
+
+    /// Whether it does.
+    pub fn is_for(&self, contact: &AccountId) -> bool {
+        self.keys.contains_key(contact)
+    }
+
+    /// Envelopes of a page with their sender sealed, for the contacts that get them so. A fresh one for every try: the session
+    /// message in it is the same.
+    pub async fn seal(&self, inner: &Arc<Inner>, page: &[Outgoing]) -> Result<HashMap<Place, Vec<u8>>, Error> {
+        let mut messages: Vec<(Place, Address, Vec<u8>)> = Vec::new();
+        for (entry, outgoing) in page.iter().enumerate().filter(|(_, outgoing)| self.is_for(&outgoing.account)) {
+            for sealed in &outgoing.row.sealed {
+                let device = DeviceId::new(sealed.device).map_err(|_| state::damaged("the outbox"))?;
+                let address = Address { account: outgoing.account, device };
+                messages.push(((entry, sealed.device), address, sealed.ciphertext.clone()));
+            }
+        }
+        if messages.is_empty() {
+            return Ok(HashMap::new());
+        }
+        inner.blocking(move |inner| inner.transact(Mode::Read, |tx| seal(inner, tx, messages))).await
+    }
+
+    /// Submits one such envelope. The first opens the connection.
+    pub async fn submit(
+        &mut self,
+        inner: &Arc<Inner>,
+        account: &AccountId,
+        envelope: v1::Envelope,
+    ) -> Result<crate::transport::Ticket, Error> {
+        let key = self.keys.get(account).ok_or(Error::Internal { what: "sealed mail without a key" })?;
+        let access_key = key.as_bytes().to_vec().into();
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => open(inner).await?,
+        };
+        let link = self.link.insert(link);
+        link.send(client_frame::Body::SubmitSealed(v1::SubmitSealed { envelope: Some(envelope), access_key })).await
+    }
+
+    /// Forgets the keys of contacts whose relay refused them, so that they are written to under one's name. A key that the
+    /// contact has told since stays.
+    pub async fn forget(&mut self, inner: &Arc<Inner>, contacts: Vec<AccountId>) -> Result<(), Error> {
+        let refused: Vec<_> = contacts.iter().filter_map(|contact| self.keys.remove_entry(contact)).collect();
+        inner
+            .blocking(move |inner| {
+                inner.transact(Mode::Write, |tx| {
+                    for (account, key) in refused {
+                        let Some(mut contact) = Contact::get(tx, &account)? else { continue };
+                        if contact.row.access_key.as_deref() == Some(key.as_bytes().as_slice()) {
+                            contact.row.access_key = None;
+                            contact.save(tx)?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Says goodbye to the relay, without waiting for that.
+    pub fn close(&mut self) {
+        if let Some(link) = self.link.take() {
+            tokio::spawn(async move { link.close().await });
+        }
+    }
+}
+
+/// The contact's access key, if this home seals its sender and the contact takes that.
+pub(super) fn key_for(tx: &dyn Transaction, contact: &Contact) -> Result<Option<AccessKey>, Error> {
+    if !disclosure::row(tx)?.level().seals_sender() {
+        return Ok(None);
+    }
+    let key = contact.row.access_key.as_deref().map(AccessKey::try_from).transpose();
+    key.map_err(|_| state::damaged("contacts"))
+}
+
+/// Whether the contact's device list, as it is known here, is good enough to write to without asking the relay.
+pub(super) fn list_is_fresh(contact: &Contact, now: u64) -> Result<bool, Error> {
+    let known = devices::of(&contact.row)?.is_some_and(|list| list.body().number >= contact.row.claimed_number);
+    Ok(known && contact.row.compared_at != 0 && now.abs_diff(contact.row.compared_at) < COMPARE_AGAIN_MS)
+}
+
+fn seal(
+    inner: &Inner,
+    tx: &dyn Transaction,
+    messages: Vec<(Place, Address, Vec<u8>)>,
+) -> Result<HashMap<Place, Vec<u8>>, Error> {
+    let mut certificates = HashMap::new();
+    let mut sealed = HashMap::new();
+    for (place, address, message) in messages {
+        let certificate = match certificates.get(&address) {
+            Some(certificate) => *certificate,
+            None => *certificates.entry(address).or_insert(session(tx, &address)?.remote_certificate().copied()),
+        };
+        // Without a session nobody can open it: it is left for the next flush, which begins one.
+        let Some(certificate) = certificate else { continue };
+        let own = inner.device.certificate();
+        let bytes = sealed_sender::seal(own, &certificate, &message, &mut rng::system_rng())
+            .map_err(|_| Error::Internal { what: "a sender that cannot be sealed" })?;
+        sealed.insert(place, bytes);
+    }
+    Ok(sealed)
+}
+
+/// A connection on which nobody says who it is.
+async fn open(inner: &Inner) -> Result<Link, Error> {
+    let link = dial(&inner.own.relay, &inner.options).await?;
+    let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
+    match link.request(hello).await? {
+        Ok(server_frame::Body::Challenge(_)) => Ok(link),
+        Ok(_) => Err(Error::RelayProtocol { what: "no challenge" }),
+        Err(refusal) => Err(refusal.into_error()),
+    }
+}
