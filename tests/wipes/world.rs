@@ -7,6 +7,7 @@ use kuvert_protocol::prelude::*;
 use kuvert_protocol::primitives::kdf::hkdf_sha256;
 use kuvert_protocol::primitives::kem1024::KemSeed;
 use kuvert_protocol::primitives::x25519::{X25519Public, X25519Secret};
+use kuvert_protocol::sealed_sender;
 use kuvert_types::{AccountId, Address, DeviceId, UnverifiedDeviceCertificate};
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -164,6 +165,8 @@ pub fn live(secrets: Option<&mut Secrets>) {
     }
     world.pass(ALICE);
     world.store_and_load(BOB);
+    world.pass_sealed(ALICE);
+    world.pass_sealed(BOB);
     // Both begin at once; then more sessions than are kept.
     world.initiate(ALICE);
     world.initiate(BOB);
@@ -238,6 +241,28 @@ impl World<'_> {
 
     fn pass(&mut self, from: usize) {
         let message = self.encrypt(from);
+        self.decrypt(1 - from, &message);
+    }
+
+    /// As [`pass`](Self::pass), with the sender sealed.
+    fn pass_sealed(&mut self, from: usize) {
+        let message = self.encrypt(from);
+        note("sealing a sender");
+        let drawn = self.rng.remembered.as_ref().map(Vec::len);
+        let (us, them) = (&self.parties[from].local, &self.parties[1 - from].local);
+        let sealed = sealed_sender::seal(us.certificate(), them.certificate(), &message, &mut self.rng).unwrap();
+        if let (Some(drawn), Some(draws), Some(secrets)) = (drawn, &self.rng.remembered, &mut self.secrets) {
+            let ephemeral = X25519Secret::from_bytes(draws[drawn].as_slice().try_into().unwrap());
+            let identity = them.certificate().identity_key();
+            let shared = ephemeral.agree(&X25519Public::decode(*identity.as_bytes()).unwrap()).unwrap();
+            let bound = [ephemeral.public().as_bytes(), &identity.as_bytes()[..], &them.address().to_bytes()].concat();
+            let label = *b"Kuvert/1 sealed sender\0\0\0\0\0\0\0\0\0\0";
+            let keys = hkdf_sha256::<44>(&[0; 32], &[shared.as_bytes()], &[&label, &bound]);
+            secrets.learn("result under a seal", shared.as_bytes());
+            secrets.learn("key of a seal", &keys[..32]);
+        }
+        note("opening a seal");
+        let message = sealed_sender::open(them, &sealed).unwrap().message().to_vec();
         self.decrypt(1 - from, &message);
     }
 

@@ -26,7 +26,7 @@ use crate::support::{Party, established};
 type Decoder = fn(&[u8]);
 
 /// In an order that the corpus depends on: add at the end.
-pub(crate) const DECODERS: [(&str, Decoder); 20] = [
+pub(crate) const DECODERS: [(&str, Decoder); 21] = [
     ("address", address),
     ("address_text", address_text),
     ("id_text", id_text),
@@ -47,6 +47,7 @@ pub(crate) const DECODERS: [(&str, Decoder); 20] = [
     ("content", content),
     ("prekey_bundle", prekey_bundle),
     ("public_keys", public_keys),
+    ("sealed_sender", sealed_sender),
 ];
 
 /// Gives the input to one decoder.
@@ -135,6 +136,22 @@ thread_local! {
     static BOB: RefCell<(Party, Address)> = RefCell::new({
         let (alice, bob) = established(1);
         (bob, alice.address())
+    });
+}
+
+/// The input as what is sealed and, with a byte changed, as what must not open; and as it is.
+fn sealed_sender(input: &[u8]) {
+    use kuvert_protocol::sealed_sender::{open, seal};
+    BOB.with_borrow_mut(|(bob, _)| {
+        assert!(open(&bob.local, input).is_err(), "nobody sealed it for Bob");
+        let Ok(mut sealed) = seal(bob.local.certificate(), bob.local.certificate(), input, &mut bob.rng) else {
+            return;
+        };
+        // A seal holds a byte of a message at least.
+        assert_eq!(open(&bob.local, &sealed).is_ok_and(|unsealed| unsealed.message() == input), !input.is_empty());
+        let at = input.iter().fold(0, |sum, byte| sum + usize::from(*byte)) % sealed.len();
+        sealed[at] ^= 1;
+        assert!(open(&bob.local, &sealed).is_err(), "byte {at} was changed");
     });
 }
 

@@ -82,6 +82,8 @@ fn decoders() -> Vec<Vec<u8>> {
     add("invite_link", texts("invite.json"));
     add("session_message", bytes("session.json", "bytes").into_iter().take(4).collect());
     add("session_message", bytes("session.json", "message"));
+    add("sealed_sender", bytes("sealed_sender.json", "sealed").into_iter().take(8).collect());
+    add("sealed_sender", bytes("sealed_sender.json", "message"));
     add("envelope", bytes("envelope.json", "protobuf"));
     add("client_frame", bytes("envelope.json", "frame"));
     add("content", bytes("envelope.json", "protobuf"));

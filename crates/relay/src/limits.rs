@@ -30,7 +30,7 @@ pub const AUTHENTICATION_DEADLINE: Duration = Duration::from_secs(15);
 /// Tries to authenticate or register on one connection: a few taken names, not a search.
 pub const AUTHENTICATION_ATTEMPTS: u32 = 5;
 
-/// Bytes of a frame from a connection that is not authenticated: a registration has less than 1 KiB, with 16 devices.
+/// Bytes of a frame from a connection that has not said Hello, which has a dozen.
 pub const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 4 * 1024;
 
 /// Bytes of a frame from a connection that has said Hello: the largest sealed envelope with everything around it.

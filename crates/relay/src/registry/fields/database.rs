@@ -225,7 +225,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "source",
-        meaning: "the device that the envelope comes from, unless the sender leaves it out",
+        meaning: "the device that the envelope comes from, unless the sender leaves it out, as at L2 and L3 after the first messages",
         form: Form::Identifier,
         subject: Subject::Sender,
         levels: &[Level::L0, Level::L1],
