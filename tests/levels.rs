@@ -32,6 +32,7 @@ fn at_l2_the_relay_records_no_sender_after_the_first_exchange() {
     relay.stop();
 
     let submitted = submitted(&relay);
+    assert_eq!(find(&first, "accepted")["sealed"], true);
     let id = |sent: &[serde_json::Value]| find(sent, "accepted")["id"].as_str().unwrap().to_owned();
     for sent in [&first, &second] {
         let event = submitted.iter().find(|event| event.envelope.as_deref() == Some(&id(sent))).unwrap();

@@ -118,6 +118,8 @@ pub struct Accepted {
     pub message: MessageRef,
     /// The recipient's alias.
     pub to: String,
+    /// Whether it left without this account's name.
+    pub sealed: bool,
 }
 
 /// A message that could not be sent in this flush.

@@ -117,7 +117,9 @@ async fn attack_33_a_blocked_contact_is_shut_out_and_others_fall_back_once_and_l
 
     // Alice's key is refused, too: her text goes under her name once, Bob's answer tells the new key.
     let connection = alice.connect().await.unwrap();
-    let text = alice.send_text(&connection, "bob", "still there?").await.unwrap().message;
+    let sent = alice.send_text(&connection, "bob", "still there?").await.unwrap();
+    assert!(!sent.sealed, "she is told that her name was");
+    let text = sent.message;
     assert_eq!(newest(&store, &bob).source, Some(address(&alice)));
     assert_eq!(texts(&fetch(&bob).await), ["still there?"]);
     fetch(&alice).await;
@@ -128,6 +130,8 @@ async fn attack_33_a_blocked_contact_is_shut_out_and_others_fall_back_once_and_l
     fetch(&alice).await;
     assert_eq!(newest(&store, &bob).source, None);
     assert_eq!(texts(&fetch(&bob).await), numbers("again", 3));
+    let connection = alice.connect().await.unwrap();
+    assert!(alice.send_text(&connection, "bob", "once more").await.unwrap().sealed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

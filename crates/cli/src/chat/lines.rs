@@ -78,9 +78,11 @@ impl Lines<'_> {
                 Some((code, message)) => output.print(&Record::Notice { code, message: &message }),
                 None => Ok(()),
             },
-            Some(LinkEvent::Accepted(accepted)) if output.is_json() => {
-                output.print(&Record::Accepted { id: &accepted.message.id.to_string(), to: &accepted.to })
-            }
+            Some(LinkEvent::Accepted(accepted)) if output.is_json() => output.print(&Record::Accepted {
+                id: &accepted.message.id.to_string(),
+                to: &accepted.to,
+                sealed: accepted.sealed,
+            }),
             Some(LinkEvent::NotSent(failed)) if failed.message.account == self.contact.account => {
                 Err(Failure::new(failed.code, failed.reason))
             }

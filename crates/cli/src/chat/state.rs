@@ -360,7 +360,11 @@ pub mod tests {
         let receipt = |kind| Event::Receipt { message: sent.message, from: "bob".into(), kind, at: 2 };
         state.apply(LinkEvent::Received(receipt(ReceiptKind::Read)));
         state.apply(LinkEvent::Received(receipt(ReceiptKind::Delivered)));
-        state.apply(LinkEvent::Accepted(kuvert_client::Accepted { message: sent.message, to: "bob".into() }));
+        state.apply(LinkEvent::Accepted(kuvert_client::Accepted {
+            message: sent.message,
+            to: "bob".into(),
+            sealed: false,
+        }));
         assert_eq!(state.entries[0].state, MessageState::Read);
         assert!(state.queued().is_empty());
     }

@@ -101,7 +101,8 @@ pub async fn flush(client: &Client, connection: &Connection, options: &Options) 
         .flush(connection, |accepted| {
             if printed.is_ok() {
                 let id = accepted.message.id.to_string();
-                printed = options.output.print(&Record::Accepted { id: &id, to: &accepted.to });
+                printed =
+                    options.output.print(&Record::Accepted { id: &id, to: &accepted.to, sealed: accepted.sealed });
             }
         })
         .await?;

@@ -43,8 +43,10 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
         }
         Record::SafetyNumber { who, digits, verified } => safety_number(painter, who, digits, *verified),
-        Record::Accepted { to, .. } => {
-            format!("{} to {}: the relay has it on disk", painter.good("sent"), painter.person(&harmless::line(to)))
+        Record::Accepted { to, sealed, .. } => {
+            let (sent, to) = (painter.good("sent"), painter.person(&harmless::line(to)));
+            let unnamed = if *sealed { ", without your name" } else { "" };
+            format!("{sent} to {to}{unnamed}: the relay has it on disk")
         }
         Record::Queued { to, .. } => format!(
             "{} for {}: the next command that reaches the relay sends it",

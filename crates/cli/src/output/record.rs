@@ -87,6 +87,8 @@ pub enum Record<'a> {
         id: &'a str,
         /// The contact's alias.
         to: &'a str,
+        /// It left without this account's name.
+        sealed: bool,
     },
     /// A message is in this home's queue.
     Queued {

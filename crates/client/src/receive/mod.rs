@@ -451,7 +451,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             }
         }
         if outcome.receipts_due {
-            self.flush_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
+            self.flush_by(Instant::now() + RECEIPT_DELAY);
         }
         if outcome.prekeys_used {
             // Behind the receipts: the deliveries come first.
@@ -476,13 +476,19 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             if is_message {
                 self.shown += 1;
                 // Reading it makes a receipt due.
-                self.flush_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
+                self.flush_by(Instant::now() + RECEIPT_DELAY);
             }
             if stop.is_break() {
                 return Some(ReceiveEnd::Stopped);
             }
         }
         (self.shown >= max).then_some(ReceiveEnd::Max)
+    }
+
+    /// Has the outbox flushed at this time, unless that is to happen sooner anyway. A receipt that is held back must not hold
+    /// back what is due before it.
+    fn flush_by(&mut self, at: Instant) {
+        self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -509,7 +515,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         let inner = &self.client.0;
         let left = inner.blocking(|inner| inner.transact(Mode::Read, |tx| receipts::next(tx, inner.now()))).await?;
         if let Some(left) = left {
-            self.flush_at.get_or_insert(Instant::now() + Duration::from_millis(left));
+            self.flush_by(Instant::now() + Duration::from_millis(left));
         }
         Ok(())
     }
@@ -517,7 +523,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     async fn maintain(&mut self) -> Result<(), Error> {
         self.maintain_at = Instant::now() + MAINTENANCE;
         // A reset whose hour has come.
-        self.flush_at.get_or_insert_with(Instant::now);
+        self.flush_by(Instant::now());
         self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| forget_received(tx, inner.now()))).await?;
         match prekeys::maintain(&self.client.0, self.connection).await {
             Err(error) if error.is_connection() => Err(error),

@@ -561,7 +561,7 @@ impl<'a> Flush<'a> {
                 let to = aliases.get(&account).cloned().unwrap_or_default();
                 match error {
                     None => {
-                        let accepted = Accepted { message, to };
+                        let accepted = Accepted { message, to, sealed: self.sealed.is_for(&account) };
                         on_accepted(&accepted);
                         self.report.accepted.push(accepted);
                     }

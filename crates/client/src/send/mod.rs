@@ -96,11 +96,11 @@ impl Client {
     pub async fn send_text(&self, connection: &Connection, who: &str, text: &str) -> Result<Accepted, Error> {
         let message = self.queue_text(who, text)?;
         let to = self.contact(who)?.alias;
-        let mut failure = None;
+        let (mut failure, mut sealed) = (None, false);
         {
             let _held = self.0.home.hold(Exclusive::Outbox, self.0.options.lock_timeout).await?;
             let mut flush = Flush::new(&self.0, connection);
-            flush.run(&mut |_| {}).await?;
+            flush.run(&mut |accepted| sealed |= accepted.sealed && accepted.message == message).await?;
             // The error itself is better than its code in a report.
             if let Some(reason) = flush.stopped.remove(&message.account) {
                 failure = Some(reason);
@@ -113,7 +113,9 @@ impl Client {
         }
         match self.message_state(&message)? {
             // Another process may have sent it.
-            Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => Ok(Accepted { message, to }),
+            Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => {
+                Ok(Accepted { message, to, sealed })
+            }
             _ => Err(failure.unwrap_or(Error::Internal { what: "a message was neither sent nor refused" })),
         }
     }
