@@ -19,7 +19,7 @@ use crate::home::Home;
 use crate::invite::InviteLink;
 use crate::options::Options;
 use crate::records::{ContactInfo, MessageRecord, SafetyNumber, Whoami};
-use crate::state::{OwnRow, Stored, damaged};
+use crate::state::{OwnRow, Stored, damaged, own_row};
 use crate::store::sqlite::{Opened, SqliteStore};
 use crate::store::{Log, Mode, Store, Table, Transaction};
 
@@ -85,6 +85,11 @@ impl Inner {
         let (own, device) = load_own(&mut **self.store.lock().unwrap_or_else(PoisonError::into_inner), &self.home)?;
         let store = Arc::clone(&self.store);
         Ok(Arc::new(Self { home: self.home.clone(), options: self.options.clone(), own, device, store }))
+    }
+
+    /// Refuses what needs an account at the relay.
+    pub fn must_exist(&self) -> Result<(), Error> {
+        if self.transact(Mode::Read, own_row)?.deleted_at == 0 { Ok(()) } else { Err(Error::AccountDeleted) }
     }
 
     pub fn now(&self) -> u64 {
@@ -170,14 +175,15 @@ impl Client {
     /// Those of the store.
     pub fn whoami(&self) -> Result<Whoami, Error> {
         let own = &self.0.own;
-        let (queued, unshown, level) = self.0.transact(Mode::Read, |tx| {
-            Ok((tx.len(Log::Outbox)?, tx.count(Table::Unshown)?, disclosure::row(tx)?.level()))
+        let (queued, unshown, level, row) = self.0.transact(Mode::Read, |tx| {
+            Ok((tx.len(Log::Outbox)?, tx.count(Table::Unshown)?, disclosure::row(tx)?.level(), own_row(tx)?))
         })?;
         Ok(Whoami {
             address: own.address,
-            name: own.name.clone(),
+            name: row.name,
             relay: own.relay.clone(),
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
+            deleted_at: (row.deleted_at != 0).then_some(row.deleted_at),
             queued,
             unshown,
             level,
@@ -187,8 +193,9 @@ impl Client {
     /// The link by which others add this account, verified at once.
     ///
     /// # Errors
-    /// None today.
+    /// `account-deleted`.
     pub fn invite(&self) -> Result<InviteLink, Error> {
+        self.0.must_exist()?;
         let own = &self.0.own;
         Ok(InviteLink {
             relay: own.relay.clone(),

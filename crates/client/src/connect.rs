@@ -153,13 +153,14 @@ impl Client {
     /// Connects, checks the relay's fingerprint, authenticates.
     ///
     /// # Errors
-    /// `relay-unreachable`, `relay-fingerprint`, `authentication-failed`, …
+    /// `account-deleted`, `relay-unreachable`, `relay-fingerprint`, `authentication-failed`, …
     pub async fn connect(&self) -> Result<Connection, Error> {
         Ok(Connection::new(self.establish().await?))
     }
 
     /// A fresh link for a connection.
     pub(crate) async fn establish(&self) -> Result<Established, Error> {
+        self.0.must_exist()?;
         let link = dial(&self.0.own.relay, &self.0.options).await?;
         let signature = sign_challenge(&self.0, &link).await?;
         let body = client_frame::Body::Authenticate(v1::Authenticate {
@@ -168,16 +169,26 @@ impl Client {
         });
         match link.request(body).await? {
             Ok(body) => established(link, body),
+            // The relay did what it was asked, and its answer got lost.
+            Err(refusal) if refusal.code == Code::AuthenticationFailed && self.deletion_was_asked()? => {
+                self.note_deletion()?;
+                Err(Error::AccountDeleted)
+            }
             Err(refusal) => Err(refusal.into_error()),
         }
     }
 }
 
 fn check_profile(profile: &Profile) -> Result<(), Error> {
-    if let Some(name) = profile.name.as_deref().filter(|name| !is_valid_name(name)) {
+    check_name_and_phone(profile.name.as_deref(), profile.phone.as_deref())
+}
+
+/// What the relay would refuse.
+pub(crate) fn check_name_and_phone(name: Option<&str>, phone: Option<&str>) -> Result<(), Error> {
+    if let Some(name) = name.filter(|name| !is_valid_name(name)) {
         return Err(Error::NameInvalid { name: name.escape_default().to_string() });
     }
-    if let Some(phone) = profile.phone.as_deref().filter(|phone| !is_valid_phone(phone)) {
+    if let Some(phone) = phone.filter(|phone| !is_valid_phone(phone)) {
         return Err(Error::PhoneInvalid { phone: phone.escape_default().to_string() });
     }
     Ok(())
@@ -194,6 +205,7 @@ fn prepare(
 ) -> Result<(), Error> {
     let tx = store.begin(Mode::Write)?;
     let row = match state::get::<OwnRow>(&*tx, Table::Own, own::ACCOUNT)? {
+        Some(row) if row.deleted_at != 0 => return Err(Error::AccountDeleted),
         Some(row) if row.registered => return Err(Error::AlreadyRegistered { home: home.directory().to_owned() }),
         Some(row) => row,
         None => {

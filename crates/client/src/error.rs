@@ -88,6 +88,12 @@ pub enum Error {
         home: PathBuf,
     },
 
+    /// This home's account was deleted.
+    #[error(
+        "the account of this home was deleted: its history can still be read; register a new account in another --home"
+    )]
+    AccountDeleted,
+
     // Keys are not what they were: somebody has to look.
     /// Another account key turned up for a contact.
     #[error(
@@ -216,6 +222,21 @@ pub enum Error {
         /// The relay's words.
         detail: String,
     },
+    /// The relay has no terms to accept.
+    #[error("this relay does not run the demonstration: there are no terms to accept or object to")]
+    NoDemonstration,
+    /// The time to object is over.
+    #[error("it is too late for this: {detail}")]
+    TooLate {
+        /// The relay's words, with the date.
+        detail: String,
+    },
+    /// The report takes its time.
+    #[error("the report is not ready: come back in {seconds} s, or wait with --wait")]
+    ReportNotReady {
+        /// How long it takes still.
+        seconds: u64,
+    },
     /// The relay refused for another reason.
     #[error("the relay refused ({code}): {detail}")]
     RelayRefused {
@@ -326,6 +347,7 @@ impl Error {
             Self::LinkOtherRelay { .. } => "link-other-relay",
             Self::NotRegistered { .. } => "not-registered",
             Self::AlreadyRegistered { .. } => "already-registered",
+            Self::AccountDeleted => "account-deleted",
             Self::IdentityChanged { .. } => "identity-changed",
             Self::InviteMismatch => "invite-mismatch",
             Self::DeviceListRefused { .. } => "device-list-refused",
@@ -347,6 +369,9 @@ impl Error {
             Self::MailboxFull { .. } => "mailbox-full",
             Self::Limited { .. } => "limited",
             Self::RelayUnavailable { .. } => "relay-unavailable",
+            Self::NoDemonstration => "no-demonstration",
+            Self::TooLate { .. } => "too-late",
+            Self::ReportNotReady { .. } => "report-not-ready",
             Self::RelayRefused { .. } => "relay-refused",
             Self::Permissions { .. } => "permissions",
             Self::HomeUnusable { .. } => "home-unusable",

@@ -22,6 +22,9 @@
 //! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
 //! | `state` | which tables there are and what their rows hold |
 //! | `contacts` | trust on first use, pinned keys, verification, blocking |
+//! | `account` | correcting and deleting the account |
+//! | `report` | all that the relay holds about the account |
+//! | `consent` | the terms of a relay that runs the demonstration |
 //! | `devices` | device lists: refuse unsigned, older, forked |
 //! | `disclosure` | the level, the access key, what the relay gets to know |
 //! | `prekeys` | refill, rotation, retention |
@@ -31,9 +34,11 @@
 //! | `receipts` | when receipts are sent |
 //! | `receive` | inbox: open, commit, acknowledge, receipts |
 
+mod account;
 mod bridge;
 pub mod client;
 mod connect;
+mod consent;
 mod contacts;
 mod devices;
 mod disclosure;
@@ -46,6 +51,7 @@ mod prekeys;
 mod receipts;
 mod receive;
 mod records;
+mod report;
 mod resets;
 mod rng;
 mod send;
@@ -53,7 +59,9 @@ mod state;
 pub mod store;
 pub mod transport;
 
+pub use account::Correction;
 pub use client::{Client, Connection};
+pub use consent::{Consent, Policy, Terms};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
 pub use event::{Event, ListConflict, ReceiptKind, Refusal};
@@ -64,6 +72,7 @@ pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
     SafetyNumber, Whoami,
 };
+pub use report::{Report, ReportFile, ReportStatus};
 
 /// Not part of the interface: what the fuzz targets check.
 #[doc(hidden)]

@@ -13,6 +13,8 @@ pub struct Whoami {
     pub relay: RelayUrl,
     /// SHA-256 over account id and account key, as in invite links.
     pub fingerprint: [u8; 32],
+    /// When the account was deleted at the relay, Unix milliseconds; `None`: it is there.
+    pub deleted_at: Option<u64>,
     /// Envelopes that are queued and not yet accepted by the relay.
     pub queued: u64,
     /// Messages received and not yet marked as shown.

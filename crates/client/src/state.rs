@@ -62,6 +62,12 @@ pub struct OwnRow {
     /// Whether the relay confirmed the registration. Until then the row only keeps the keys for another try.
     #[prost(bool, tag = "5")]
     pub registered: bool,
+    /// When the relay was asked to delete the account; 0: it was not. Set before it is asked, since the answer may get lost.
+    #[prost(uint64, tag = "8")]
+    pub deletion_asked_at: u64,
+    /// When the account was known to be deleted; 0: it is not.
+    #[prost(uint64, tag = "9")]
+    pub deleted_at: u64,
 }
 
 /// How much the relay is told.
@@ -256,6 +262,11 @@ fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
 /// Reads a row of a table.
 pub fn get<M: Message + Default>(tx: &dyn Transaction, table: Table, key: &[u8]) -> Result<Option<M>, Error> {
     tx.get(table, key)?.map(|value| decode(&value, "a table")).transpose()
+}
+
+/// This account's row.
+pub fn own_row(tx: &dyn Transaction) -> Result<OwnRow, Error> {
+    get(tx, Table::Own, own::ACCOUNT)?.ok_or_else(|| damaged("own account"))
 }
 
 /// Writes a row of a table.

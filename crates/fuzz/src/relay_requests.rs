@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
 use kuvert_relay::people::People;
+use kuvert_relay::people::incidents::Incidents;
+use kuvert_relay::report::Sources;
 use kuvert_relay::retention;
 use kuvert_relay::service::Service;
 use kuvert_relay::store::memory::MemoryStore;
@@ -139,10 +142,15 @@ impl World {
             store: Arc::clone(&store),
             people: People::in_memory().expect("SQLite works in memory"),
             wakeups: Arc::new(LocalWakeUps::default()),
+            logins: Arc::default(),
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
             clock: as_clock,
+            incidents: Incidents::default(),
+            // There are no files here: a report cannot be made.
+            reports: Sources { data: PathBuf::from("no-such-directory"), retention_days: 30, demonstration: true },
+            report_delay_ms: 0,
             registration: Registration::Open,
             stopping,
             alive,
@@ -247,12 +255,26 @@ impl World {
             }
             State::Closed => return,
         };
+        if let (Request::DeleteAccount(_), Ok(_)) = (&body, &answer) {
+            self.end_connections(at);
+        }
         if let Err(refusal) = &answer {
             assert_eq!(self.look().await, before, "refused, and changed something: {refusal:?}");
         }
         let body = Some(answer.unwrap_or_else(|refusal| Response::Error(refusal.into_wire())));
         frame::encode(&ServerFrame { request: 1, body }, &mut BytesMut::new()).expect("an answer fits a frame");
         self.connections[at].answers += 1;
+    }
+
+    /// What the relay does with the connections of an account that was deleted on one of them.
+    fn end_connections(&mut self, at: usize) {
+        let State::Known(known) = &self.connections[at].state else { return };
+        let account = known.caller.device.account;
+        for connection in &mut self.connections {
+            if matches!(&connection.state, State::Known(known) if known.caller.device.account == account) {
+                connection.state = State::Closed;
+            }
+        }
     }
 
     /// What the states before authentication do.
@@ -288,6 +310,10 @@ impl World {
             assert!(new == 0 || (new == 1 && done && matches!(body, Request::Submit(_))), "mail from nowhere");
             if gone > 0 {
                 let (device, at) = caller.expect("nothing is deleted before authentication");
+                if done && device.account == mailbox.account && matches!(body, Request::DeleteAccount(_)) {
+                    assert!(after.is_empty(), "mail of an account that is no more");
+                    continue;
+                }
                 assert!(done && device == *mailbox && matches!(body, Request::Acknowledge(_)), "mail deleted");
                 let State::Known(known) = &self.connections[at].state else { panic!("closed") };
                 let gone = before.iter().filter(|entry| !after.contains(entry));

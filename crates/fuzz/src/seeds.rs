@@ -187,6 +187,17 @@ fn all_requests() -> Vec<Request> {
         Request::TakeBundles(v1::TakeBundles { account: account.clone(), devices: vec![1] }),
         Request::GetAccount(v1::GetAccount { by: Some(v1::get_account::By::Account(account)) }),
         Request::PublishDeviceList(v1::PublishDeviceList { device_list: vec![1; 127].into() }),
+        Request::UpdateAccount(v1::UpdateAccount {
+            name: Some("dave".to_owned()),
+            clear_phone: true,
+            ..Default::default()
+        }),
+        Request::RequestReport(v1::RequestReport {}),
+        Request::FetchReport(v1::FetchReport { offset: 0 }),
+        Request::GetPolicies(v1::GetPolicies {}),
+        Request::AcceptPolicy(v1::AcceptPolicy { version: "2016-08-25".to_owned(), advertising: true }),
+        Request::ObjectAdvertising(v1::ObjectAdvertising {}),
+        Request::DeleteAccount(v1::DeleteAccount {}),
     ]
 }
 

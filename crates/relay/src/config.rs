@@ -11,6 +11,8 @@ use std::time::Duration;
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde::Deserialize;
 
+use crate::people::reports::MAX_DELAY_DAYS;
+
 /// The file that `kuvert-relay config` prints: every key with its default, explained.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
 
@@ -35,6 +37,10 @@ pub struct Config {
     pub observe: bool,
     /// Who may register.
     pub registration: Registration,
+    /// Whether to run the demonstration: terms to accept, and exports of what a parent company would get.
+    pub demonstration: bool,
+    /// Hours from asking for a report to having it, at most 720.
+    pub report_delay_hours: u32,
     /// Seconds that clients get to finish when the relay shuts down.
     pub drain_seconds: u32,
     /// The operator's own certificate, instead of a self-made one.
@@ -57,6 +63,8 @@ impl Default for Config {
             retention_days: MAX_RETENTION_DAYS,
             observe: false,
             registration: Registration::Open,
+            demonstration: false,
+            report_delay_hours: 0,
             drain_seconds: 5,
             tls: None,
             log: Log::default(),
@@ -156,6 +164,8 @@ pub struct Limits {
     /// Bundles with one-time prekeys handed out for one account, whoever asks; over it they come without. 100 one-time
     /// prekeys must outlast somebody who tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
+    /// Reports that one account asks for.
+    pub reports_per_account: Rate,
 }
 
 impl Default for Limits {
@@ -169,6 +179,7 @@ impl Default for Limits {
             bundles_per_device: Rate { burst: 100, per_hour: 600 },
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
+            reports_per_account: Rate { burst: 3, per_hour: 1 },
         }
     }
 }
@@ -230,6 +241,9 @@ pub enum ConfigError {
         "a retention of {0} days is not possible: undelivered mail is kept for 1 to {MAX_RETENTION_DAYS} days, never longer"
     )]
     Retention(u32),
+    /// Longer than the law allows.
+    #[error("a delay of {0} hours is not possible: a report is due within {MAX_DELAY_DAYS} days (Art. 12(3) GDPR)")]
+    ReportDelay(u32),
     /// A rate of nothing.
     #[error("limits.{0}: burst and per_hour are at least 1")]
     Rate(&'static str),
@@ -252,6 +266,9 @@ impl Config {
         if !(1..=MAX_RETENTION_DAYS).contains(&self.retention_days) {
             return Err(ConfigError::Retention(self.retention_days));
         }
+        if self.report_delay_hours > MAX_DELAY_DAYS * 24 {
+            return Err(ConfigError::ReportDelay(self.report_delay_hours));
+        }
         let limits = &self.limits;
         for (name, rate) in [
             ("requests_per_device", limits.requests_per_device),
@@ -260,6 +277,7 @@ impl Config {
             ("bundles_per_device", limits.bundles_per_device),
             ("sealed_per_address", limits.sealed_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
+            ("reports_per_account", limits.reports_per_account),
         ] {
             if rate.burst == 0 || rate.per_hour == 0 {
                 return Err(ConfigError::Rate(name));

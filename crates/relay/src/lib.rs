@@ -17,14 +17,18 @@
 //! | [`limits`] | how much of it |
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
+//! | [`deletion`] | deleting an account, everywhere |
 //! | [`people`] | what people tell beyond what delivering mail needs |
 //! | [`wakeup`] | who is told that mail has come |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
+//! | [`policy`] | the demonstration's terms, and what accepting them means |
+//! | [`report`] | all that the relay holds about one account |
 //! | [`registry`] | every field that can be stored: what it is, what for, how long |
 //! | [`metrics`] | what the relay counts about itself |
 //! | [`monitoring`] | metrics and health over HTTP |
+//! | [`logins`] | which accounts are connected |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`clock`] | what time it is |
 //! | [`service`] | what every connection shares |
@@ -34,19 +38,23 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod connection;
+pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
 pub mod invitation;
 pub mod limits;
 pub mod logging;
+pub mod logins;
 pub mod mailbox;
 pub mod metrics;
 pub mod monitoring;
 pub mod observe;
 pub mod people;
+pub mod policy;
 pub mod program;
 pub mod registry;
 pub mod relay;
+pub mod report;
 pub mod retention;
 pub mod service;
 pub mod store;

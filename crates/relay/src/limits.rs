@@ -75,6 +75,7 @@ pub struct Limiter {
     bundles: Keyed<Address>,
     sealed: Keyed<Network>,
     one_time_prekeys: Keyed<AccountId>,
+    reports: Keyed<AccountId>,
 }
 
 impl Limiter {
@@ -87,6 +88,7 @@ impl Limiter {
             bundles: Keyed::new(limits.bundles_per_device, &clock),
             sealed: Keyed::new(limits.sealed_per_address, &clock),
             one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account, &clock),
+            reports: Keyed::new(limits.reports_per_account, &clock),
             clock,
         }
     }
@@ -139,6 +141,14 @@ impl Limiter {
         self.one_time_prekeys.take(account, 1, &*self.clock)
     }
 
+    /// One report of an account.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn report(&self, account: &AccountId) -> Result<(), Duration> {
+        self.reports.take(account, 1, &*self.clock)
+    }
+
     /// Forgets everybody who has rested, so that memory follows those who are active.
     pub fn tidy(&self) {
         self.requests.tidy();
@@ -147,6 +157,7 @@ impl Limiter {
         self.bundles.tidy();
         self.sealed.tidy();
         self.one_time_prekeys.tidy();
+        self.reports.tidy();
     }
 }
 

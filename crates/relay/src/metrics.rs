@@ -224,7 +224,9 @@ impl Metrics {
             | Event::LookedUp { .. }
             | Event::PrekeysPublished { .. }
             | Event::PrekeysCounted { .. }
-            | Event::DeviceListPublished { .. } => {}
+            | Event::DeviceListPublished { .. }
+            | Event::AccountUpdated { .. }
+            | Event::AccountDeleted { .. } => {}
         }
     }
 

@@ -20,8 +20,11 @@ use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::database::{Database, ObserveError};
-use crate::observe::{Blind, Observer};
+use crate::observe::{Blind, Observer, Past};
+use crate::people::incidents::Incidents;
 use crate::people::{People, PeopleError};
+use crate::policy::DEMONSTRATION;
+use crate::report::Sources;
 use crate::retention;
 use crate::service::Service;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -111,8 +114,7 @@ pub async fn start_on(
 ) -> Result<RunningRelay, StartError> {
     config.check()?;
     let identity = Identity::of(&config)?;
-    let observer: Arc<dyn Observer> =
-        if config.observe { Arc::new(Database::open(&config.data.join(OBSERVE_FILE))?) } else { Arc::new(Blind) };
+    let observer = observer(&config)?;
     let (stop, stopping) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
     let metrics = Arc::new(Metrics::new());
@@ -120,9 +122,17 @@ pub async fn start_on(
         store: Arc::clone(&store),
         people: People::open(&config.data)?,
         wakeups: Arc::new(LocalWakeUps::default()),
+        logins: Arc::default(),
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
+        incidents: Incidents::default(),
+        reports: Sources {
+            data: config.data.clone(),
+            retention_days: config.retention_days,
+            demonstration: config.demonstration,
+        },
+        report_delay_ms: u64::from(config.report_delay_hours) * 3_600_000,
         clock,
         registration: config.registration,
         stopping,
@@ -130,6 +140,10 @@ pub async fn start_on(
     });
     // Before anybody can fetch: what is too old is never delivered.
     retention::expire(&service, config.retention_days).await?;
+    retention::tidy(&service).await?;
+    if config.demonstration {
+        tracing::warn!("{DEMONSTRATION}");
+    }
 
     let key = EndpointKey::load_or_make(&config.data).map_err(ListenError::Key)?;
     let endpoint = endpoint::listen(config.listen, identity.server_config()?, &key)?;
@@ -155,6 +169,16 @@ pub async fn start_on(
         stop,
         ended,
         tasks,
+    })
+}
+
+/// Writes observations, or forgets those that were written when the relay still did.
+fn observer(config: &Config) -> Result<Arc<dyn Observer>, StartError> {
+    let path = config.data.join(OBSERVE_FILE);
+    Ok(match (config.observe, path.exists()) {
+        (true, _) => Arc::new(Database::open(&path)?),
+        (false, true) => Arc::new(Past::new(path)),
+        (false, false) => Arc::new(Blind),
     })
 }
 
@@ -289,11 +313,13 @@ impl RunningRelay {
         &self.store
     }
 
-    /// Deletes what is too old by the relay's clock now, instead of within a minute. Says how many envelopes that were.
+    /// Deletes what is too old by the relay's clock now, instead of within a minute or an hour. Says how many envelopes that were.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn expire(&self) -> Result<u64, StoreError> {
+        retention::write_incidents(&self.service).await?;
+        retention::tidy(&self.service).await?;
         retention::expire(&self.service, self.config.retention_days).await
     }
 
@@ -309,6 +335,9 @@ impl RunningRelay {
         }
         if let Some(monitoring) = monitoring {
             monitoring.stop().await;
+        }
+        if let Err(error) = retention::write_incidents(&service).await {
+            tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
         }
         drop(service);
         if timeout(LAST_TASKS, ended.recv()).await.is_err() {

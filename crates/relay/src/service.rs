@@ -8,9 +8,12 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::Registration;
 use crate::limits::Limiter;
+use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::people::People;
+use crate::people::incidents::Incidents;
+use crate::report::Sources;
 use crate::store::Store;
 use crate::wakeup::WakeUps;
 
@@ -22,6 +25,8 @@ pub struct Service {
     pub people: People,
     /// Who listens.
     pub wakeups: Arc<dyn WakeUps>,
+    /// Which accounts are connected.
+    pub logins: Arc<Logins>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// What is counted.
@@ -30,6 +35,12 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Who asks for too much.
     pub limiter: Limiter,
+    /// Who asked for too much, until it is written down.
+    pub incidents: Incidents,
+    /// Where reports are made from.
+    pub reports: Sources,
+    /// Milliseconds from asking for a report to having it.
+    pub report_delay_ms: u64,
     /// Who may register.
     pub registration: Registration,
     /// Becomes true once, when the relay shuts down.

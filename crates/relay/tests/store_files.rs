@@ -133,6 +133,36 @@ fn delivered_and_expired_bytes_are_in_no_file_any_more() {
 }
 
 #[test]
+fn deleted_accounts_are_in_no_file_any_more() {
+    let directory = TempDir::new().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let mut numbers = Numbers(7);
+    // Spread over the tree of accounts as random identifiers are.
+    let ids: Vec<AccountId> =
+        (0..600).map(|_| AccountId::from_bytes([(); 16].map(|()| numbers.below(256) as u8))).collect();
+    let register = |n: u32| {
+        let certificate = marked(n, 245).ciphertext;
+        let device_list = NumberedDeviceList { number: 1, bytes: marked(n, 130).ciphertext };
+        let new = account(1, Some(format!("name{n}")));
+        let device = NewDevice { certificate, ..new.device.clone() };
+        store.register(NewAccount { account: ids[n as usize], device_list, device, ..new })
+    };
+    let registered: Vec<_> = (0..600).map(register).collect();
+    registered.into_iter().for_each(|pending| pending.wait().unwrap());
+    let mut live: BTreeSet<u32> = (0..600).collect();
+    for round in 0..6 {
+        // A third each time, and at last all.
+        let going: Vec<u32> = live.iter().copied().filter(|n| round == 5 || (n * 7 + round) % 3 == 0).collect();
+        let pending: Vec<_> = going.iter().map(|n| store.delete_account(ids[*n as usize])).collect();
+        pending.into_iter().for_each(|pending| assert_eq!(pending.wait(), Ok(true)));
+        live.retain(|n| !going.contains(n));
+        store.checkpoint().wait().unwrap();
+        assert_eq!(found(directory.path()), live, "round {round}");
+    }
+    assert!(live.is_empty());
+}
+
+#[test]
 fn a_quiet_store_empties_its_log_by_itself() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory, Options { quiet: Duration::from_millis(1), ..Options::default() }, 1);

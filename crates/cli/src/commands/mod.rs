@@ -1,5 +1,6 @@
 //! One file per command: each turns its flags into calls of the client, and what comes back into records.
 
+mod account;
 #[cfg(feature = "bench")]
 mod bench;
 #[cfg(feature = "bench")]
@@ -55,6 +56,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Chat(who) => block_on(chat::run(&who.who, options)),
         Command::History(args) => history::run(&args, options),
         Command::Disclosure(args) => disclosure::run(&args, options),
+        Command::Account(args) => block_on(account::run(args, options)),
         Command::Demo(args) => block_on(demo::run(args, options)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -14,6 +14,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         address: &whoami.address.to_string(),
         name: whoami.name.as_deref(),
         relay: &whoami.relay.to_string(),
+        deleted_at: whoami.deleted_at,
         queued: whoami.queued,
         unshown: whoami.unshown,
         level: whoami.level.as_str(),

@@ -23,12 +23,15 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
                 painter.faint(&harmless::line(relay)),
             )
         }
-        Record::Whoami { account, device, name, relay, queued, unshown, level, .. } => {
+        Record::Whoami { account, device, name, relay, deleted_at, queued, unshown, level, .. } => {
             let mut out = format!(
                 "{}\n  account  {account}\n  device   {device}\n  relay    {}\n  level    {level}: `kuvert disclosure` says what the relay is told",
                 painter.person(name.unwrap_or("(no name)")),
                 harmless::line(relay),
             );
+            if let Some(at) = deleted_at {
+                out.push_str(&format!("\n  deleted  {}", Zone::system().date_and_time(*at)));
+            }
             if *queued > 0 {
                 out.push_str(&format!("\n  queued   {queued} for the relay"));
             }
@@ -76,6 +79,41 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             shell_word(&harmless::line(alias))
         )),
         Record::Notice { message, .. } => painter.warning(&harmless::text(message)),
+        Record::Corrected { name } => match name {
+            Some(name) => format!("Corrected: others find you as {}.", painter.person(name)),
+            None => "Corrected: you have no name at the relay.".to_owned(),
+        },
+        Record::ReportRequested { ready_at } => {
+            format!("The report is asked for, and ready on {}.", Zone::system().date_and_time(*ready_at))
+        }
+        Record::Report { directory, files, kept_until } => format!(
+            "{files} files in {directory}: open index.html to read them. The relay keeps its copy until {}.",
+            Zone::system().date_and_time(*kept_until)
+        ),
+        Record::Policy { version, paragraphs, .. } => {
+            let paragraphs: Vec<String> = paragraphs.iter().map(|text| format!("  {}", harmless::line(text))).collect();
+            format!("Terms of {}\n{}", painter.person(&harmless::line(version)), paragraphs.join("\n"))
+        }
+        Record::Consent { version, accepted_at, advertising, objected_at, objection_until } => {
+            let zone = Zone::system();
+            let advertising = match (advertising, objected_at, objection_until) {
+                (false, ..) => "refused when accepting".to_owned(),
+                (true, Some(at), _) => format!("refused {}", zone.date_and_time(*at)),
+                (true, None, Some(until)) => format!("yes; can be refused until {}", zone.date_and_time(*until)),
+                (true, None, None) => "yes; can be reduced at any time".to_owned(),
+            };
+            let (version, at) = (harmless::line(version), zone.date_and_time(*accepted_at));
+            format!("Accepted {}  {at}  advertising: {advertising}", painter.person(&version))
+        }
+        Record::DeletionExplained { account, goes, stays } => format!(
+            "Deleting the account {account}\n\nGoes at once:\n{}\n\nStays:\n{}\n\n{}",
+            list(goes),
+            list(stays),
+            painter.warning("Nothing was deleted: `kuvert account delete --yes` does it, for good."),
+        ),
+        Record::AccountDeleted { account } => {
+            format!("The account {account} is deleted at the relay. This home's history can still be read.")
+        }
         Record::CaughtUp {} => String::new(),
         Record::Error { message, .. } => harmless::text(message).into_owned(),
     }
@@ -94,6 +132,10 @@ fn disclosure(painter: &Painter, level: &str, receipts: &str, items: &[Disclosed
     }
     out.push_str(&format!("Receipts: {receipts}. Costs: {costs}."));
     out
+}
+
+fn list(points: &[&str]) -> String {
+    points.iter().map(|point| format!("  - {point}")).collect::<Vec<_>>().join("\n")
 }
 
 fn contact(

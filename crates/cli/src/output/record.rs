@@ -34,6 +34,9 @@ pub enum Record<'a> {
         name: Option<&'a str>,
         /// The relay's address.
         relay: &'a str,
+        /// When the account was deleted at the relay, Unix milliseconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deleted_at: Option<u64>,
         /// Messages that wait for the relay.
         queued: u64,
         /// Messages that were received and not shown.
@@ -137,6 +140,61 @@ pub enum Record<'a> {
     },
     /// Everything that waited has been shown; from here on messages come as they are sent. Only with `--follow`.
     CaughtUp {},
+    /// The relay has taken the correction of name or number.
+    Corrected {
+        /// The name that others find the account by.
+        name: Option<&'a str>,
+    },
+    /// A report was asked for and takes its time.
+    ReportRequested {
+        /// From when on it can be fetched, Unix milliseconds.
+        ready_at: u64,
+    },
+    /// A report was written.
+    Report {
+        /// Where.
+        directory: &'a str,
+        /// How many files.
+        files: usize,
+        /// Until when the relay keeps it, Unix milliseconds.
+        kept_until: u64,
+    },
+    /// A version of the demonstration's terms.
+    Policy {
+        /// The day it is from.
+        version: &'a str,
+        /// What it says.
+        paragraphs: &'a [String],
+        /// Days within which use for advertising can be refused; null: settings only reduce it.
+        objection_days: Option<u32>,
+    },
+    /// A version that was accepted.
+    Consent {
+        /// Which.
+        version: &'a str,
+        /// When, Unix milliseconds.
+        accepted_at: u64,
+        /// Whether with use for advertising.
+        advertising: bool,
+        /// When that was taken back, Unix milliseconds.
+        objected_at: Option<u64>,
+        /// Until when it can be, Unix milliseconds; null: at any time.
+        objection_until: Option<u64>,
+    },
+    /// What deleting the account would do; nothing was done.
+    DeletionExplained {
+        /// The account, 26 characters.
+        account: &'a str,
+        /// What goes at once.
+        goes: &'a [&'a str],
+        /// What stays, and why.
+        stays: &'a [&'a str],
+    },
+    /// The account is no more.
+    AccountDeleted {
+        /// The account, 26 characters.
+        account: &'a str,
+    },
     /// How a command failed.
     Error {
         /// Stable, kebab-case; docs/ERRORS.md lists all.

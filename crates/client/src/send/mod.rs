@@ -35,8 +35,10 @@ impl Client {
     /// Puts a text into the outbox. It survives; the next flush sends it.
     ///
     /// # Errors
-    /// `text-empty`, `text-too-long`, `contact-unknown`, `contact-blocked`, `own-address`, `identity-changed`.
+    /// `text-empty`, `text-too-long`, `contact-unknown`, `contact-blocked`, `own-address`, `identity-changed`,
+    /// `account-deleted`.
     pub fn queue_text(&self, who: &str, text: &str) -> Result<MessageRef, Error> {
+        self.0.must_exist()?;
         if text.trim().is_empty() {
             return Err(Error::TextEmpty);
         }

@@ -6,9 +6,10 @@ use kuvert_client::{AccountId, Address};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
-    NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store,
-    StoreError, SubmitError, Submitted, TakeBundleError, Totals, Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
+    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError,
+    ReplaceDeviceListError, Store, StoreError, SubmitError, Submitted, TakeBundleError, Totals, UpdateAccountError,
+    Waiting,
 };
 
 type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
@@ -112,6 +113,14 @@ impl Store for LyingStore {
 
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.inner.device(address)
+    }
+
+    fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError> {
+        self.inner.update_account(account, change)
+    }
+
+    fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError> {
+        self.inner.delete_account(account)
     }
 
     fn replace_device_list(

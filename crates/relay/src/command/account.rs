@@ -12,6 +12,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use super::refusal::{Code, invalid};
 use super::{Answer, Caller, Refusal};
 use crate::observe::Event;
+use crate::people::incidents::Kind;
 use crate::store::{AccountBy, AccountRecord, NumberedDeviceList, ReplaceDeviceListError};
 
 /// Looks an account up. The phone number is not in the answer: nobody else is told.
@@ -30,7 +31,10 @@ pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> 
         None => return Err(Refusal::new(Code::Malformed, "say by what to look the account up: account or name")),
     };
     let Caller { service, device, connection } = caller.clone();
-    service.limiter.lookup(&device).map_err(|wait| Refusal::limited("account lookups", wait))?;
+    service.limiter.lookup(&device).map_err(|wait| {
+        service.incidents.note(device.account, Kind::Lookups);
+        Refusal::limited("account lookups", wait)
+    })?;
     let found = service.store.account(by);
     Ok(Box::pin(async move {
         let found = found.await?;

@@ -14,6 +14,10 @@
 //! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
 //! | [`prekeys`] | PublishPrekeys, CountPrekeys, TakeBundles | the device for its own; every device takes |
 //! | [`account`] | GetAccount, PublishDeviceList | every device looks up; an account publishes its own |
+//! | [`correct`] | UpdateAccount | an account, its own |
+//! | [`delete`] | DeleteAccount | an account, itself |
+//! | [`report`] | RequestReport, FetchReport | an account, its own |
+//! | [`consent`] | GetPolicies, AcceptPolicy, ObjectAdvertising | an account, for itself; in the demonstration only |
 //!
 //! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
 
@@ -21,9 +25,13 @@ pub mod account;
 pub mod acknowledge;
 pub mod attach;
 pub mod authenticate;
+pub mod consent;
+pub mod correct;
+pub mod delete;
 pub mod prekeys;
 pub mod refusal;
 pub mod register;
+pub mod report;
 pub mod sealed;
 pub mod submit;
 
@@ -73,6 +81,13 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
             refusal::Code::Invalid,
             "this connection is authenticated; a sealed envelope is submitted on one that is not",
         )),
+        Request::UpdateAccount(request) => correct::run(caller, request),
+        Request::DeleteAccount(v) => delete::run(caller, v),
+        Request::RequestReport(v) => report::request(caller, v),
+        Request::FetchReport(request) => report::fetch(caller, request),
+        Request::GetPolicies(v) => consent::get(caller, v),
+        Request::AcceptPolicy(request) => consent::accept(caller, request),
+        Request::ObjectAdvertising(v) => consent::object(caller, v),
         Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
             refusal::Code::Invalid,
             "this connection is authenticated already; open another one to be somebody else",
@@ -116,5 +131,12 @@ const fn name(request: &Request) -> &'static str {
         Request::PublishDeviceList(_) => "publish_device_list",
         Request::SubmitSealed(_) => "submit_sealed",
         Request::SetAccessKey(_) => "set_access_key",
+        Request::UpdateAccount(_) => "update_account",
+        Request::DeleteAccount(_) => "delete_account",
+        Request::RequestReport(_) => "request_report",
+        Request::FetchReport(_) => "fetch_report",
+        Request::GetPolicies(_) => "get_policies",
+        Request::AcceptPolicy(_) => "accept_policy",
+        Request::ObjectAdvertising(_) => "object_advertising",
     }
 }

@@ -14,6 +14,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal, account};
 use crate::observe::Event;
+use crate::people::incidents::Kind;
 use crate::store::{
     AccountBy, AccountRecord, Bundle, NewPrekeys, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
 };
@@ -107,7 +108,10 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
 
 fn limit(caller: &Caller, bundles: usize) -> Result<(), Refusal> {
     let count = u32::try_from(bundles).unwrap_or(u32::MAX);
-    caller.service.limiter.bundles(&caller.device, count).map_err(|wait| Refusal::limited("prekey bundles", wait))
+    caller.service.limiter.bundles(&caller.device, count).map_err(|wait| {
+        caller.service.incidents.note(caller.device.account, Kind::Bundles);
+        Refusal::limited("prekey bundles", wait)
+    })
 }
 
 fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, Refusal> {

@@ -58,7 +58,7 @@ pub async fn run(
             Code::AccountExists,
             "this account is registered already; authenticate instead of registering again",
         ),
-        RegisterError::NameTaken => Refusal::new(Code::NameTaken, "this name is taken; choose another one"),
+        RegisterError::NameTaken => name_taken(),
         RegisterError::Invitation => not_invited(),
         RegisterError::Store(error) => error.into(),
     })?;
@@ -73,19 +73,8 @@ fn check(proof: &Proof, request: &v1::Register, now: u64) -> Result<NewAccount, 
         .verify()
         .map_err(|_| Refusal::new(Code::Invalid, "a signature of the device certificate does not verify"))?;
     let list = check_list(&certificate, &request.device_list)?;
-    if let Some(name) = &request.name
-        && !is_valid_name(name)
-    {
-        return Err(Refusal::new(
-            Code::Invalid,
-            format!("a name has 1 to {MAX_NAME_BYTES} of a-z, 0-9, -, _ and . and starts with a letter"),
-        ));
-    }
-    if let Some(phone) = &request.phone
-        && !is_valid_phone(phone)
-    {
-        return Err(Refusal::new(Code::Invalid, "a phone number is written as +491701234567: +, then 7 to 15 digits"));
-    }
+    check_name(request.name.as_deref())?;
+    check_phone(request.phone.as_deref())?;
     let signature = checked::array(&request.signature, "signature").map(Signature::from_bytes)?;
     let address = certificate.address();
     if !proof.holds(&address, &certificate.signing_key(), &signature) {
@@ -108,6 +97,30 @@ fn check(proof: &Proof, request: &v1::Register, now: u64) -> Result<NewAccount, 
         },
         invitation: None,
     })
+}
+
+/// Whether this may be a user name, where one is given.
+pub(super) fn check_name(name: Option<&str>) -> Result<(), Refusal> {
+    if name.is_none_or(is_valid_name) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::Invalid,
+        format!("a name has 1 to {MAX_NAME_BYTES} of a-z, 0-9, -, _ and . and starts with a letter"),
+    ))
+}
+
+/// Whether this is a phone number, where one is given.
+pub(super) fn check_phone(phone: Option<&str>) -> Result<(), Refusal> {
+    if phone.is_none_or(is_valid_phone) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Invalid, "a phone number is written as +491701234567: +, then 7 to 15 digits"))
+}
+
+/// The words for a name that somebody else has.
+pub(super) fn name_taken() -> Refusal {
+    Refusal::new(Code::NameTaken, "this name is taken; choose another one")
 }
 
 /// The same words whatever is wrong with it: nobody learns which codes were good once.

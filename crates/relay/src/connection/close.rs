@@ -27,6 +27,9 @@ impl Close {
     /// A second stream.
     pub const ONE_STREAM: Self = Self { code: 6, reason: "one stream per connection" };
 
+    /// The account is no more.
+    pub const ACCOUNT_DELETED: Self = Self { code: 7, reason: "the account was deleted" };
+
     /// As QUIC wants it.
     pub fn code(self) -> VarInt {
         VarInt::from_u32(self.code)

@@ -40,6 +40,7 @@ use crate::command::refusal::Code;
 use crate::command::{self, Caller, Refusal, sealed};
 use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
 use crate::observe::{ConnectionNumber, Event};
+use crate::people::incidents::Kind;
 use crate::service::Service;
 
 /// How long the relay tries to hand a last word to a client whose queue is full.
@@ -80,6 +81,7 @@ impl Fatal {
 enum Ending {
     ClientLeft,
     GoingAway,
+    AccountDeleted,
     Fatal(Fatal),
 }
 
@@ -124,15 +126,20 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     };
     let (outbox, writer) = Writer::new(connection.clone(), stream);
     let writing = tokio::spawn(writer.run());
+    let ended = service.logins.ended();
     let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
     let ending = match client.greet().await {
-        Ok(Greeted::Device(device)) => client.serve(device).await,
+        Ok(Greeted::Device(device)) => client.serve_while_it_exists(device, ended).await,
         Ok(Greeted::Nobody(first)) => client.serve_sealed(first).await,
         Err(ending) => ending,
     };
     let (last_word, close) = match ending {
         Ending::ClientLeft => (None, Close::DONE),
         Ending::GoingAway => (Some(Pending::ready(0, Ok(Response::GoingAway(GoingAway {})))), Close::GOING_AWAY),
+        Ending::AccountDeleted => {
+            let refusal = Refusal::new(Code::AuthenticationFailed, "this account was deleted");
+            (Some(Pending::ready(0, Err(refusal))), Close::ACCOUNT_DELETED)
+        }
         Ending::Fatal(fatal) => {
             tracing::debug!(connection = %number, code = fatal.refusal.code.as_str_name(), "closing");
             (Some(Pending::ready(fatal.request, Err(fatal.refusal))), fatal.close)
@@ -194,6 +201,20 @@ impl Client<'_> {
             }
         });
         greeted.await.unwrap_or_else(|_| Err(Fatal::too_slow("authentication took too long").into()))
+    }
+
+    /// Until the connection ends, or the account. `ended`: how many accounts had ended before the device was looked up.
+    async fn serve_while_it_exists(&mut self, device: Address, ended: u64) -> Ending {
+        let mut login = self.service.logins.enter(device.account);
+        // From here on the login hears of it. What happened before has to be looked up.
+        if self.service.logins.ended() != ended && matches!(self.service.store.device(device).await, Ok(None)) {
+            return Ending::AccountDeleted;
+        }
+        tokio::select! {
+            biased;
+            () = login.over() => Ending::AccountDeleted,
+            ending = self.serve(device) => ending,
+        }
     }
 
     /// Until the connection ends.
@@ -311,6 +332,7 @@ impl Client<'_> {
     /// without waiting would change their order.
     async fn respect_limit(&self, device: &Address) -> Result<(), Ending> {
         while let Err(wait) = self.service.limiter.request(device) {
+            self.service.incidents.note(device.account, Kind::Requests);
             tokio::select! {
                 () = self.service.stopped() => return Err(Ending::GoingAway),
                 _ = self.connection.closed() => return Err(Ending::ClientLeft),

@@ -9,8 +9,10 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{Event, Observer};
+use super::{Event, Forgotten, Observer, past};
 use crate::registry::{self, CheckError, Mismatch, Place};
+use crate::store::sqlite::store_error;
+use crate::store::{StoreError, Unavailable};
 
 /// Events that wait to be written. Over it they are dropped and counted: watching must not slow the service.
 const QUEUE: usize = 65_536;
@@ -43,10 +45,19 @@ pub(crate) const SCHEMA: &str = "
 /// The observer. One thread writes, in batches.
 #[derive(Debug)]
 pub struct Database {
-    events: Mutex<Option<SyncSender<(u64, Event)>>>,
+    events: Mutex<Option<SyncSender<Task>>>,
     lost: std::sync::Arc<AtomicU64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// Work for the thread.
+enum Task {
+    See(u64, Event),
+    Forget(Forgotten, SyncSender<Done>),
+    Purge(u64, SyncSender<Done>),
+}
+
+type Done = rusqlite::Result<()>;
 
 /// The observation database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -78,26 +89,46 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags)?;
         // Losing the last events in a power failure is fine; nobody was promised them.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        past::prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
         registry::check(Place::Observations, &connection)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let lost = std::sync::Arc::new(AtomicU64::new(0));
         let writer = {
             let lost = std::sync::Arc::clone(&lost);
-            thread::Builder::new().name("observe".into()).spawn(move || write_all(connection, &receiver, &lost))
+            thread::Builder::new().name("observe".into()).spawn(move || work_off(connection, &receiver, &lost))
         };
         // Without a thread nothing is written, and every event counts as lost.
         Ok(Self { events: Mutex::new(Some(sender)), lost, writer: Mutex::new(writer.ok()) })
+    }
+
+    /// Waits until the thread has done something, behind all that was seen before.
+    fn ask(&self, task: impl FnOnce(SyncSender<Done>) -> Task) -> Result<(), StoreError> {
+        let stopped = || StoreError::from(Unavailable::Stopped);
+        let queue = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(stopped)?;
+        let (sender, done) = sync_channel(1);
+        queue.send(task(sender)).map_err(|_| stopped())?;
+        // Without this the thread would not end when the relay stops.
+        drop(queue);
+        done.recv().map_err(|_| stopped())?.map_err(|error| store_error(&error))
     }
 }
 
 impl Observer for Database {
     fn see(&self, at: u64, event: Event) {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = events.as_ref().map(|events| events.try_send((at, event)));
+        let sent = events.as_ref().map(|events| events.try_send(Task::See(at, event)));
         if matches!(sent, Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn forget(&self, account: &Forgotten) -> Result<(), StoreError> {
+        self.ask(|done| Task::Forget(account.clone(), done))
+    }
+
+    fn purge(&self, before: u64) -> Result<(), StoreError> {
+        self.ask(|done| Task::Purge(before, done))
     }
 
     fn close(&self) {
@@ -110,15 +141,33 @@ impl Observer for Database {
     }
 }
 
-fn write_all(mut connection: Connection, events: &Receiver<(u64, Event)>, lost: &AtomicU64) {
-    while let Ok(first) = events.recv() {
-        let mut batch = vec![first];
-        batch.extend(events.try_iter().take(BATCH - 1));
-        let written = write_batch(&mut connection, &batch, lost.swap(0, Ordering::Relaxed));
-        if let Err(error) = written {
-            lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            tracing::warn!(code = ?error.sqlite_error_code(), events = batch.len(), "observations could not be written");
+fn work_off(mut connection: Connection, tasks: &Receiver<Task>, lost: &AtomicU64) {
+    while let Ok(first) = tasks.recv() {
+        let mut batch = Vec::new();
+        let mut asked = None;
+        for task in std::iter::once(first).chain(tasks.try_iter()) {
+            match task {
+                Task::See(at, event) => batch.push((at, event)),
+                other => asked = Some(other),
+            }
+            if asked.is_some() || batch.len() >= BATCH {
+                break;
+            }
         }
+        if !batch.is_empty() {
+            let written = write_batch(&mut connection, &batch, lost.swap(0, Ordering::Relaxed));
+            if let Err(error) = written {
+                lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                tracing::warn!(code = ?error.sqlite_error_code(), events = batch.len(), "observations could not be written");
+            }
+        }
+        let (result, done) = match asked {
+            Some(Task::Forget(account, done)) => (past::forget(&mut connection, &account), done),
+            Some(Task::Purge(before, done)) => (past::purge(&mut connection, before), done),
+            Some(Task::See(..)) | None => continue,
+        };
+        // Whoever asked may have gone.
+        let _ = done.send(result);
     }
 }
 
@@ -289,6 +338,17 @@ fn row(event: &Event) -> Row {
             count: Some(signed(*number)),
             ..Row::default()
         },
+        Event::AccountUpdated { connection, device, name, phone } => Row {
+            kind: "account_updated",
+            connection: Some(connection.get()),
+            device: text(device),
+            name: name.clone(),
+            phone: phone.clone(),
+            ..Row::default()
+        },
+        Event::AccountDeleted { connection } => {
+            Row { kind: "account_deleted", connection: Some(connection.get()), ..Row::default() }
+        }
         Event::Expired { count } => Row { kind: "expired", count: Some(signed(*count)), ..Row::default() },
     }
 }

@@ -192,6 +192,22 @@ pub enum Event {
         /// The new list's number.
         number: u64,
     },
+    /// An account changed what it said at registration.
+    AccountUpdated {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// The new name, if it took one.
+        name: Option<String>,
+        /// The new phone number, if it gave one.
+        phone: Option<String>,
+    },
+    /// An account was deleted. Which one is not told: it is to be forgotten.
+    AccountDeleted {
+        /// On which connection.
+        connection: ConnectionNumber,
+    },
     /// Envelopes were deleted because nobody fetched them in time.
     Expired {
         /// So many.

@@ -8,15 +8,22 @@
 //! |---|---|
 //! | [`event`] | the events |
 //! | [`database`] | an observer that writes `DATA/observe.db`; on with `--observe` |
+//! | [`past`] | forgetting what was written, also when nothing is written any more |
 //! | [`record`] | reading it back |
 
 pub mod database;
 pub mod event;
+pub mod past;
 pub mod record;
 
 use std::fmt;
 
+use kuvert_types::AccountId;
+
+use crate::store::StoreError;
+
 pub use event::{ConnectionNumber, Event};
+pub use past::Past;
 pub use record::{Observed, Record};
 
 /// Sees what the relay learns.
@@ -24,8 +31,36 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// Something happened, at Unix milliseconds by the relay's clock. Returns at once.
     fn see(&self, at: u64, event: Event);
 
+    /// Takes an account off everything that was seen up to now: events stay, and do not say any more whom they concern, nor
+    /// from which address. Blocks until that is done.
+    ///
+    /// # Errors
+    /// It could not be done.
+    fn forget(&self, _account: &Forgotten) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Deletes what was seen before a time, Unix milliseconds. Blocks until that is done.
+    ///
+    /// # Errors
+    /// It could not be done.
+    fn purge(&self, _before: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Finishes what was seen. Called once, when the relay stops.
     fn close(&self) {}
+}
+
+/// An account that is to be forgotten: all that it may be known by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// The account.
+    pub account: AccountId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its phone number.
+    pub phone: Option<String>,
 }
 
 /// Sees nothing. Normal service.

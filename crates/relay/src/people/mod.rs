@@ -6,9 +6,21 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`consents`] | which terms were accepted |
+//! | [`holds`] | what the law holds back |
+//! | [`incidents`] | limits that accounts ran into |
+//! | [`reports`] | reports that were asked for |
+//! | [`rights`] | deleting what belongs to an account, and counting that |
+//! | [`sharing`] | what the demonstration exported |
 //! | `schema` | tables and versions |
 
+pub mod consents;
+pub mod holds;
+pub mod incidents;
+pub mod reports;
+pub mod rights;
 mod schema;
+pub mod sharing;
 
 use std::fs::OpenOptions;
 use std::io;

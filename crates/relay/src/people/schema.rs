@@ -9,7 +9,7 @@ use super::PeopleError;
 use crate::registry::{self, CheckError, Place};
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -58,6 +58,67 @@ CREATE TABLE device_details(                   -- what a client says about the m
     reported_at INTEGER NOT NULL,
     PRIMARY KEY(account, device)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Rights, consents, and what was shared.
+const V2: &str = "
+CREATE TABLE consent(                          -- which terms an account accepted
+    account BLOB NOT NULL,
+    version TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    advertising INTEGER NOT NULL,              -- 1: accepted with use for advertising
+    objected_at INTEGER,                       -- when that was taken back
+    PRIMARY KEY(account, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE report_request(                   -- one for an account
+    account BLOB NOT NULL PRIMARY KEY,
+    requested_at INTEGER NOT NULL,
+    ready_at INTEGER NOT NULL,
+    kept_until INTEGER NOT NULL,
+    report BLOB                                -- made when it is fetched first, so that its pieces fit together
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE incident(                         -- a limit that somebody ran into; a row for a minute
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    account BLOB,                              -- null: deleted since
+    count INTEGER NOT NULL
+) STRICT;
+CREATE INDEX incident_account ON incident(account);
+
+CREATE TABLE hold(                             -- accounts whose report is kept when they are deleted
+    account BLOB NOT NULL PRIMARY KEY,
+    reason TEXT NOT NULL,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE held(                             -- the reports of those that were deleted since
+    account BLOB NOT NULL PRIMARY KEY,
+    taken_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    report BLOB NOT NULL                       -- a Report of proto/kuvert/v1/relay.proto
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE shared(                           -- exports of the demonstration
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    accounts INTEGER NOT NULL                  -- how many it told about
+) STRICT;
+
+CREATE TABLE shared_account(                   -- and which of those that still exist
+    account BLOB NOT NULL,
+    shared INTEGER NOT NULL,
+    PRIMARY KEY(account, shared)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deletion(                         -- accounts that were deleted, and nothing about which
+    day INTEGER NOT NULL PRIMARY KEY,          -- since 1970-01-01
+    accounts INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Opens a database with the newest schema; one that may only be read, with the one that it has.

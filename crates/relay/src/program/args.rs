@@ -2,9 +2,10 @@
 //! order: [`crate::config::source`].
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use kuvert_types::AccountId;
 
 use crate::registry::documents::Document;
 
@@ -41,6 +42,18 @@ pub enum Command {
         /// What about them.
         #[command(subcommand)]
         command: Invite,
+    },
+    /// Legal holds: what is kept of an account when it is deleted; also while the relay runs.
+    Hold {
+        /// What about them.
+        #[command(subcommand)]
+        command: Hold,
+    },
+    /// The demonstration's exports: what others would get. Only of a relay that was served with --demonstration.
+    Share {
+        /// For whom.
+        #[command(subcommand)]
+        command: Share,
     },
     /// The configuration: prints a file with every key, explained; checks one.
     Config {
@@ -106,6 +119,80 @@ pub enum Invite {
     },
 }
 
+/// `hold …`
+#[derive(Subcommand, Debug)]
+pub enum Hold {
+    /// Puts an account under a hold, or gives its hold another reason.
+    Add {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        account: AccountId,
+        /// Why: a file number, an order.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lists the holds, and what is kept under them.
+    List {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// Ends a hold, and deletes what was kept under it.
+    Release {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        account: AccountId,
+        /// Writes the report that was kept into this new directory first.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// `share …`
+#[derive(Subcommand, Debug)]
+pub enum Share {
+    /// What the parent company would get: numbers, frequency of use, whether they may be used for advertising.
+    Parent {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// What comes of matching an advertiser's list of customers.
+    Match {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// CSV with a phone number in the first column: a made-up list.
+        #[arg(long, value_name = "FILE")]
+        list: PathBuf,
+    },
+    /// Everything that is held about one account, and what is not.
+    Subpoena {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        #[arg(long, value_name = "ACCOUNT", required_unless_present = "phone", conflicts_with = "phone")]
+        account: Option<AccountId>,
+        /// Its phone number.
+        #[arg(long, value_name = "E164")]
+        phone: Option<String>,
+    },
+}
+
+impl Share {
+    /// The data directory, where one was named.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Self::Parent { data } | Self::Match { data, .. } | Self::Subpoena { data, .. } => data.as_deref(),
+        }
+    }
+}
+
 /// `config …`
 #[derive(Subcommand, Debug)]
 pub enum Config {
@@ -149,6 +236,10 @@ pub struct Serve {
     /// Records everything that the relay learns in observe.db in the data directory.
     #[arg(long)]
     pub observe: bool,
+
+    /// Runs the demonstration: terms to accept, and exports of what a parent company would get (`share`).
+    #[arg(long)]
+    pub demonstration: bool,
 
     /// Serves although the key is not the one that this directory was served with before: clients that know the relay by
     /// its old address are locked out until they have the new one.

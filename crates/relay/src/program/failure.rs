@@ -67,7 +67,10 @@ impl From<ConfigError> for Failure {
             ConfigError::UnknownKey { .. } => "config-unknown-key",
             ConfigError::Retention(_) => "retention-too-long",
             ConfigError::Monitoring(_) => "monitoring-exposed",
-            ConfigError::Variable { .. } | ConfigError::Rate(_) | ConfigError::Zero(_) => "config-value",
+            ConfigError::Variable { .. }
+            | ConfigError::Rate(_)
+            | ConfigError::Zero(_)
+            | ConfigError::ReportDelay(_) => "config-value",
         };
         Self { code, message: error.to_string(), usage: true }
     }

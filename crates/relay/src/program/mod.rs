@@ -8,6 +8,8 @@
 //! | [`inspect`] | `inspect` |
 //! | [`backup`] | `backup`, `restore` |
 //! | [`invite`] | `invite` |
+//! | [`hold`] | `hold` |
+//! | [`share`] | `share` |
 //! | [`configuration`] | `config` |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -15,9 +17,11 @@ pub mod args;
 pub mod backup;
 pub mod configuration;
 pub mod failure;
+pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod serve;
+pub mod share;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -62,6 +66,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Backup(args) => backup::run(args, json),
         Command::Restore(args) => backup::run_restore(args, json),
         Command::Invite { command } => invite::run(command, json),
+        Command::Hold { command } => hold::run(command, json),
+        Command::Share { command } => share::run(&command, json),
         Command::Config { command } => configuration::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", registry.document.json()))

@@ -64,13 +64,24 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
 /// Flags win over the environment, that over the file, that over the defaults.
 pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
     let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
-    let Serve { config: _, listen, public_host, data, ready_file, retention, observe, new_key: _, clock_offset: _ } =
-        args;
+    let Serve {
+        config: _,
+        listen,
+        public_host,
+        data,
+        ready_file,
+        retention,
+        observe,
+        demonstration,
+        new_key: _,
+        clock_offset: _,
+    } = args;
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);
     config.retention_days = retention.unwrap_or(config.retention_days);
     config.observe |= observe;
+    config.demonstration |= demonstration;
     config.log.level = match verbose {
         0 => config.log.level,
         1 => config.log.level.max(LogLevel::Debug),
@@ -98,11 +109,19 @@ struct Serving {
     retention_days: u32,
     /// The relay's address: its key must stay.
     address: Option<String>,
+    /// For `share`.
+    #[serde(default)]
+    demonstration: bool,
 }
 
 /// The retention of the relay that served this directory last.
 pub fn last_retention(data: &Path) -> Option<u32> {
     Some(last_serving(data)?.retention_days)
+}
+
+/// Whether the relay that served this directory last ran the demonstration.
+pub fn last_demonstration(data: &Path) -> bool {
+    last_serving(data).is_some_and(|serving| serving.demonstration)
 }
 
 fn last_serving(data: &Path) -> Option<Serving> {
@@ -127,7 +146,11 @@ fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Fai
 /// Says where the relay is: on stdout, and in the ready file once everything else is done.
 fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Failure> {
     let address = relay.address().to_string();
-    let serving = Serving { retention_days: config.retention_days, address: Some(address.clone()) };
+    let serving = Serving {
+        retention_days: config.retention_days,
+        address: Some(address.clone()),
+        demonstration: config.demonstration,
+    };
     let serving = toml::to_string(&serving).map_err(|error| Failure::new("io", error.to_string()))?;
     write_whole(&config.data.join(SERVING_FILE), &serving)?;
     let line = if json {

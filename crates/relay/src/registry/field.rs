@@ -180,6 +180,8 @@ choice! {
         Protection = "protect the relay from overload and abuse",
         /// Running the relay.
         Operation = "run the relay",
+        /// What the law asks for: reports, legal holds, proof of consent.
+        Duty = "meet legal duties",
         /// Showing people what a relay can learn.
         Demonstration = "show what a relay can learn",
     }
@@ -192,6 +194,8 @@ choice! {
         Consent = "consent, Art. 6(1)(a) GDPR",
         /// Art. 6(1)(b)
         Contract = "performance of a contract, Art. 6(1)(b) GDPR",
+        /// Art. 6(1)(c)
+        LegalObligation = "legal obligation, Art. 6(1)(c) GDPR",
         /// Art. 6(1)(f)
         LegitimateInterest = "legitimate interest, Art. 6(1)(f) GDPR",
         /// No personal data.
@@ -238,6 +242,8 @@ choice! {
         Settings = "settings",
         /// `queue.json`
         Queue = "queue",
+        /// `recipients.json`
+        Recipients = "recipients",
         /// In no file: it is not the account's.
         None = "none",
     }
@@ -273,6 +279,13 @@ pub enum Retention {
     WithConnection,
     /// At most until the relay restarts.
     UntilRestart,
+    /// So long at the latest.
+    AtMost {
+        /// Days.
+        days: u32,
+    },
+    /// As long as the law holds it back.
+    WhileHeld,
     /// As long as the operator wants.
     OperatorsChoice,
 }
@@ -289,6 +302,8 @@ impl fmt::Display for Retention {
             Self::WithAccount => f.write_str("as long as the account exists"),
             Self::WithConnection => f.write_str("while the connection is open"),
             Self::UntilRestart => f.write_str("until it has rested, or the relay restarts"),
+            Self::AtMost { days } => write!(f, "{days} days at most"),
+            Self::WhileHeld => f.write_str("as long as a legal hold lasts"),
             Self::OperatorsChoice => f.write_str("as long as the operator keeps it"),
         }
     }
@@ -311,8 +326,14 @@ choice! {
         Replace = "a newer one overwrites it",
         /// Telling the user takes the row away.
         Tell = "the row is deleted when the device has told its user",
-        /// With the account; there is no command for that yet.
-        Account = "deleted with the account (not built yet: the operator removes the row)",
+        /// With the account.
+        Account = "the row is deleted with the account, and overwritten",
+        /// Whatever comes first.
+        AccountOrPurge = "the row is deleted with the account, or by the purge, and overwritten",
+        /// The row stays for its time without the field.
+        Deidentify = "deleting the account empties the field at once; the row is deleted by the purge",
+        /// The operator ends the hold.
+        Release = "the operator releases the hold (`kuvert-relay hold release`)",
         /// Never on disk.
         Memory = "gone from memory by itself",
         /// The operator deletes the file.

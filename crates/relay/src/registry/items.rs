@@ -109,9 +109,27 @@ const NO_GROUPS: &str = "there are no groups yet";
 const NO_BUSINESS: &str = "there are no business accounts yet";
 const NO_PROFILE: &str = "there is no profile yet";
 const NO_ADDRESS_BOOK: &str = "no address book is uploaded, at no level yet";
-const NO_SHARING: &str = "the demonstration profile is not built yet";
-const NO_REPORT: &str = "the report's schema is written (docs/privacy/report.schema.json), the report is not";
-const NO_DELETION: &str = "accounts cannot be deleted yet; docs/privacy/deletion-plan.md says what would go";
+const NO_SHARING: &str = "no other messenger is simulated";
+
+const DELETION: &str = "crates/relay/src/deletion.rs";
+const POLICY: &str = "crates/relay/src/policy.rs";
+const SHARE: &str = "crates/relay/src/program/share.rs";
+const RIGHTS_TEST: &str = "tests/rights.rs";
+const RELAY_RIGHTS_TEST: &str = "crates/relay/tests/relay/rights.rs";
+const SHARING: &str = "what_the_demonstration_shares_is_what_was_accepted_and_is_written_down";
+
+/// A file of the report.
+const fn report_proof(place: &'static str) -> Proof {
+    Proof {
+        code: ("crates/relay/src/report/rows.rs", "TABLES"),
+        test: (RELAY_RIGHTS_TEST, "the_report_holds_what_the_registry_says_and_fits_its_schema"),
+        place,
+    }
+}
+
+const fn report(place: &'static str) -> Shown {
+    Shown::Yes(report_proof(place))
+}
 
 /// M-01 … M-47.
 pub const ALL: &[Item] = &[
@@ -169,7 +187,11 @@ pub const ALL: &[Item] = &[
         Chapter::Content,
         Mode::Real,
         "Messages stay on their recipients' devices after the sender's account is deleted",
-        not_yet(NO_DELETION),
+        Shown::Yes(Proof {
+            code: (DELETION, "delete"),
+            test: (RIGHTS_TEST, "an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob"),
+            place: "`kuvert account delete`, then `kuvert history` at the other end",
+        }),
     ),
     item(
         6,
@@ -303,7 +325,11 @@ pub const ALL: &[Item] = &[
         Chapter::Sharing,
         Mode::Real,
         "From 2016 on, phone number and frequency of use go to the parent company, and on to its partners",
-        not_yet(NO_SHARING),
+        Shown::Yes(Proof {
+            code: (SHARE, "parent"),
+            test: (RIGHTS_TEST, SHARING),
+            place: "`kuvert-relay share parent`",
+        }),
     ),
     item(
         21,
@@ -311,9 +337,9 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Purposes given: advertising, suggestions of friends, infrastructure and security, interoperability, against spam",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/registry/field.rs", "Purpose"),
-            test: ("crates/relay/tests/registry.rs", "every_entry_says_everything"),
-            place: "docs/privacy/record-of-processing.md; `kuvert-relay registry record`",
+            code: ("crates/relay/src/policy.rs", "PURPOSES"),
+            test: (RIGHTS_TEST, SHARING),
+            place: "`kuvert-relay share parent`; this relay's own purposes: docs/privacy/record-of-processing.md",
         }),
     ),
     item(
@@ -321,28 +347,44 @@ pub const ALL: &[Item] = &[
         Chapter::Sharing,
         Mode::Real,
         "Customer lists of advertisers are matched by phone number",
-        not_yet(NO_SHARING),
+        Shown::Yes(Proof {
+            code: (SHARE, "match_list"),
+            test: (RIGHTS_TEST, SHARING),
+            place: "`kuvert-relay share match`",
+        }),
     ),
     item(
         23,
         Chapter::Sharing,
         Mode::Real,
         "Use for advertising can be refused when consenting or within 30 days after, then binding either way; the number is shared regardless",
-        not_yet(NO_SHARING),
+        Shown::Yes(Proof {
+            code: (POLICY, "object"),
+            test: (POLICY, "thirty_days_end_to_the_millisecond_and_bind_from_then_on"),
+            place: "`kuvert account consent`; `kuvert-relay share parent`",
+        }),
     ),
     item(
         24,
         Chapter::Sharing,
         Mode::Real,
         "A later text says that sharing cannot be prevented and settings only reduce it: the descriptions disagree",
-        not_yet(NO_SHARING),
+        Shown::Yes(Proof {
+            code: (POLICY, "Reduced"),
+            test: (POLICY, "a_later_version_takes_the_place_of_an_earlier_choice"),
+            place: "`kuvert account consent`: both versions",
+        }),
     ),
     item(
         25,
         Chapter::Sharing,
         Mode::Real,
         "Data may go to law enforcement and to service providers",
-        not_yet("the hand-over export is not built yet; `kuvert-relay inspect` shows all that there is to hand over"),
+        Shown::Yes(Proof {
+            code: (SHARE, "subpoena"),
+            test: (RIGHTS_TEST, SHARING),
+            place: "`kuvert-relay share subpoena`",
+        }),
     ),
     item(
         26,
@@ -358,42 +400,54 @@ pub const ALL: &[Item] = &[
         Chapter::Sharing,
         Mode::Real,
         "Which terms were accepted, and when",
-        not_yet("there are no terms to accept yet"),
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/people/consents.rs", "ledger"),
+            test: (RELAY_RIGHTS_TEST, "terms_are_accepted_once_and_objected_to_in_time"),
+            place: "`kuvert account consent`; consents.json of the report",
+        }),
     ),
     item(
         28,
         Chapter::Rights,
         Mode::Real,
         "A report of the account's data can be asked for, free of charge, ready after about three days",
-        not_yet(NO_REPORT),
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/people/reports.rs", "ask"),
+            test: (RELAY_RIGHTS_TEST, "a_report_is_ready_after_the_delay_and_over_a_restart"),
+            place: "`kuvert account report`; `report_delay_hours` of the relay's configuration",
+        }),
     ),
     item(
         29,
         Chapter::Rights,
         Mode::Real,
         "The report's first folder, account information: date, network and device of registration; number, name, e-mail, status and picture with their dates",
-        not_yet(NO_REPORT),
+        report("account_information.json of `kuvert account report`"),
     ),
     item(
         30,
         Chapter::Rights,
         Mode::Real,
         "Its second folder, connections: contacts as numbers; groups at the time of the report",
-        not_yet(NO_REPORT),
+        Shown::Partly { proof: report_proof("connections.json of `kuvert account report`"), missing: NO_GROUPS },
     ),
     item(
         31,
         Chapter::Rights,
         Mode::Real,
         "Its third folder, settings: when which terms were accepted",
-        not_yet(NO_REPORT),
+        report("settings.json and consents.json of `kuvert account report`"),
     ),
     item(
         32,
         Chapter::Rights,
         Mode::Real,
         "Deleting an account removes its data within 90 days, except de-identified logs, logs of incidents, and what the law holds back",
-        not_yet(NO_DELETION),
+        Shown::Yes(Proof {
+            code: (DELETION, "delete"),
+            test: (RELAY_RIGHTS_TEST, "three_things_are_left_of_a_deleted_account_and_each_ends"),
+            place: "`kuvert account delete`; `kuvert-relay inspect`, `kuvert-relay hold`",
+        }),
     ),
     item(
         33,
@@ -411,7 +465,11 @@ pub const ALL: &[Item] = &[
         Chapter::Rights,
         Mode::Real,
         "Access, correction and deletion on request",
-        not_yet("none of the three commands is built yet"),
+        Shown::Yes(Proof {
+            code: ("crates/cli/src/commands/account/mod.rs", "run"),
+            test: (RIGHTS_TEST, "an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob"),
+            place: "`kuvert account report`, `correct`, `delete`",
+        }),
     ),
     item(
         35,

@@ -81,6 +81,20 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
+/// Why an account was not changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum UpdateAccountError {
+    /// No account has this id.
+    #[error("no account has this id")]
+    UnknownAccount,
+    /// Another account has this name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Why a device list was not replaced.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReplaceDeviceListError {

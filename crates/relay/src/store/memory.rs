@@ -9,10 +9,10 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
-    NumberedDeviceList, Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, SignedKey, Store, StoreError, StoredEnvelope, SubmitError, Submitted, TakeBundleError,
-    Totals, Unavailable, UnsignedKey, Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
+    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError,
+    RegisterError, ReplaceDeviceListError, SignedKey, Store, StoreError, StoredEnvelope, SubmitError, Submitted,
+    TakeBundleError, Totals, Unavailable, UnsignedKey, UpdateAccountError, Waiting,
 };
 
 /// The model. What it holds is gone with it.
@@ -181,6 +181,29 @@ impl Content {
         })
     }
 
+    fn update_account(&mut self, id: AccountId, change: AccountChange) -> Result<(), UpdateAccountError> {
+        if !self.accounts.contains_key(&id) {
+            return Err(UpdateAccountError::UnknownAccount);
+        }
+        if let Some(Some(name)) = &change.name
+            && self.accounts.values().any(|(other, _)| other.account != id && other.name.as_ref() == Some(name))
+        {
+            return Err(UpdateAccountError::NameTaken);
+        }
+        if let Some((account, _)) = self.accounts.get_mut(&id) {
+            account.name = change.name.unwrap_or(account.name.take());
+            account.phone = change.phone.unwrap_or(account.phone.take());
+        }
+        Ok(())
+    }
+
+    fn delete_account(&mut self, id: AccountId) -> bool {
+        self.envelopes.retain(|(mailbox, _)| mailbox.account != id);
+        self.devices.retain(|(account, _), _| *account != id);
+        self.access_keys.remove(&id);
+        self.accounts.remove(&id).is_some()
+    }
+
     fn replace_device_list(
         &mut self,
         account: AccountId,
@@ -292,6 +315,14 @@ impl Store for MemoryStore {
 
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.with(|content| Ok(content.device(address).map(|device| device.record.clone())))
+    }
+
+    fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError> {
+        self.with(|content| content.update_account(account, change))
+    }
+
+    fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError> {
+        self.with(|content| Ok(content.delete_account(account)))
     }
 
     fn replace_device_list(

@@ -31,6 +31,7 @@ use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, Devi
 
 pub use error::{
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, TakeBundleError, Unavailable,
+    UpdateAccountError,
 };
 pub use pending::Pending;
 
@@ -111,6 +112,18 @@ pub trait Store: Send + Sync + 'static {
     /// Notes the day (days since 1970-01-01, UTC) on which a device was here, unless a later one is noted. A device that
     /// does not exist is none.
     fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError>;
+
+    /// Changes what an account's holder said at registration; all or nothing.
+    ///
+    /// # Errors
+    /// [`UpdateAccountError::UnknownAccount`], [`UpdateAccountError::NameTaken`].
+    fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError>;
+
+    /// Deletes an account with everything that belongs to it: name and number, devices, prekeys, waiting mail and the
+    /// counts of expired mail. Mail that it sent stays where it waits, with its source: nobody can open it without. `Ok` is
+    /// durable, and says whether there was such an account; the deleted bytes leave the files as those of acknowledged
+    /// mail do. The name is free again.
+    fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError>;
 
     // ---- prekeys
 
@@ -309,6 +322,15 @@ pub struct NumberedDeviceList {
     pub number: u64,
     /// The `DeviceList`, encoded.
     pub bytes: Bytes,
+}
+
+/// What [`Store::update_account`] changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AccountChange {
+    /// `None`: the name stays. `Some(None)`: it goes. No other account has the new one.
+    pub name: Option<Option<String>>,
+    /// The same of the phone number, E.164; not unique.
+    pub phone: Option<Option<String>>,
 }
 
 /// What [`Store::account`] looks for.

@@ -30,6 +30,13 @@ async fn without_authentication_no_command_does_anything() {
             take_bundles(&bob),
             Request::GetAccount(by_name.clone()),
             Request::PublishDeviceList(v1::PublishDeviceList { device_list: bob.list(2).encode().into() }),
+            Request::UpdateAccount(v1::UpdateAccount { clear_name: true, ..Default::default() }),
+            Request::DeleteAccount(v1::DeleteAccount {}),
+            Request::RequestReport(v1::RequestReport {}),
+            Request::FetchReport(v1::FetchReport { offset: 0 }),
+            Request::GetPolicies(v1::GetPolicies {}),
+            Request::AcceptPolicy(v1::AcceptPolicy { version: "2016-08-25".into(), advertising: true }),
+            Request::ObjectAdvertising(v1::ObjectAdvertising {}),
         ]
     };
     for (number, command) in commands().into_iter().enumerate() {

@@ -15,5 +15,6 @@ mod observation;
 mod prekeys;
 mod program;
 mod retention;
+mod rights;
 mod sealed;
 mod transport;

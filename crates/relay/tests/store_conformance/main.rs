@@ -88,6 +88,9 @@ every_backend! {
     accounts_are_found_by_id_and_name
     names_and_ids_are_unique
     an_invitation_is_good_for_its_uses_and_until_its_end
+    an_account_is_changed_and_its_name_stays_unique
+    a_deleted_account_leaves_nothing_and_its_name_is_free
+    deleting_shares_a_transaction_with_what_comes_before_and_after
     device_lists_are_compared_and_set
     an_access_key_hash_is_its_accounts_until_it_is_replaced_or_taken_away
     the_last_day_seen_only_rises
@@ -112,4 +115,5 @@ durable_backends! {
     deduplication_survives_closing
     prekey_ids_survive_closing
     dropping_finishes_what_was_asked
+    a_deletion_survives_closing
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use kuvert_relay::store::{AccountBy, Cursor, NewPrekeys, NumberedDeviceList, Store};
+use kuvert_relay::store::{AccountBy, AccountChange, Cursor, NewPrekeys, NumberedDeviceList, Store};
 use proptest::prelude::*;
 
 use crate::world::*;
@@ -17,6 +17,14 @@ enum Op {
     Register {
         n: u8,
         name: u8,
+    },
+    UpdateAccount {
+        n: u8,
+        name: Option<u8>,
+        phone: Option<bool>,
+    },
+    DeleteAccount {
+        n: u8,
     },
     ReplaceDeviceList {
         n: u8,
@@ -68,6 +76,9 @@ fn op() -> impl Strategy<Value = Op> {
     let ids = || proptest::collection::vec(0..40u32, 0..4);
     prop_oneof![
         4 => (n(), 0..4u8).prop_map(|(n, name)| Op::Register { n, name }),
+        1 => (n(), any::<Option<u8>>(), any::<Option<bool>>())
+            .prop_map(|(n, name, phone)| Op::UpdateAccount { n, name: name.map(|name| name % 4), phone }),
+        1 => n().prop_map(|n| Op::DeleteAccount { n }),
         1 => (n(), 0..4u64, 0..4u64).prop_map(|(n, expected, number)| Op::ReplaceDeviceList { n, expected, number }),
         12 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize], time())
             .prop_map(|(mailbox, id, size, accepted_at)| Op::Submit { mailbox, id, size, accepted_at }),
@@ -110,6 +121,13 @@ impl Side<'_> {
                 let result = store.register(new_account(n, (name != "name0").then_some(&name))).wait();
                 format!("{result:?} {:?}", store.account(AccountBy::Name(name)).wait())
             }
+            Op::UpdateAccount { n, name, phone } => {
+                let name = name.map(|name| (name > 0).then(|| format!("name{name}")));
+                let phone = phone.map(|given| given.then(|| "+4930123456".to_owned()));
+                let result = store.update_account(account(n), AccountChange { name, phone }).wait();
+                format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
+            }
+            Op::DeleteAccount { n } => format!("{:?}", store.delete_account(account(n)).wait()),
             Op::ReplaceDeviceList { n, expected, number } => {
                 let list = NumberedDeviceList { number, bytes: vec![number as u8; 9].into() };
                 let result = store.replace_device_list(account(n), expected, list).wait();
@@ -189,7 +207,7 @@ proptest! {
             let mut ours = Side { store: &*store, cursors: ours };
             let mut theirs = Side { store: &model, cursors: theirs };
             prop_assert_eq!(ours.run(op), theirs.run(op), "{:?}", op);
-            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. }) {
+            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. } | Op::DeleteAccount { .. }) {
                 prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);
             }
         }

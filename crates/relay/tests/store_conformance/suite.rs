@@ -6,9 +6,9 @@ use std::thread;
 
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::{
-    AccountBy, Cursor, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page,
-    PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError,
-    Submitted, TakeBundleError, Totals, Unavailable, Waiting,
+    AccountBy, AccountChange, Cursor, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
+    Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError,
+    SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
 use kuvert_types::{Address, DeviceId};
@@ -306,6 +306,94 @@ pub fn an_invitation_is_good_for_its_uses_and_until_its_end<B: Backend>(backend:
     assert_eq!(register(3, 8), Err(RegisterError::Invitation));
     invite(8, 1, NOW + 1);
     assert_eq!(register(3, 8), Ok(()));
+}
+
+pub fn an_account_is_changed_and_its_name_stays_unique<B: Backend>(backend: &B) {
+    let store = backend.open();
+    store.register(NewAccount { phone: Some("+4930123456".into()), ..new_account(1, Some("alice")) }).wait().unwrap();
+    store.register(new_account(2, Some("bob"))).wait().unwrap();
+    let change = |n, name: Option<Option<&str>>, phone: Option<Option<&str>>| {
+        let owned = |value: Option<Option<&str>>| value.map(|value| value.map(str::to_owned));
+        store.update_account(account(n), AccountChange { name: owned(name), phone: owned(phone) }).wait()
+    };
+    let stored = || {
+        let record = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap();
+        (record.name, record.phone)
+    };
+    assert_eq!(change(9, Some(Some("carol")), None), Err(UpdateAccountError::UnknownAccount));
+    assert_eq!(change(1, Some(Some("bob")), Some(None)), Err(UpdateAccountError::NameTaken));
+    assert_eq!(stored(), (Some("alice".into()), Some("+4930123456".into())), "all or nothing");
+    assert_eq!(change(1, None, None), Ok(()));
+    assert_eq!(change(1, Some(Some("alice")), None), Ok(()), "one's own name is not taken");
+    assert_eq!(change(1, Some(Some("carol")), Some(Some("+4930654321"))), Ok(()));
+    assert_eq!(stored(), (Some("carol".into()), Some("+4930654321".into())));
+    assert_eq!(store.account(AccountBy::Name("alice".into())).wait(), Ok(None));
+    assert_eq!(change(2, Some(Some("alice")), None), Ok(()), "a name that was given up is free");
+    assert_eq!(change(1, Some(None), Some(None)), Ok(()));
+    assert_eq!(stored(), (None, None));
+    assert_eq!(change(2, Some(None), None), Ok(()), "two without a name do not have the same one");
+}
+
+pub fn a_deleted_account_leaves_nothing_and_its_name_is_free<B: Backend>(backend: &B) {
+    let store = backend.open();
+    for (n, name) in [(1, "alice"), (2, "bob")] {
+        store.register(new_account(n, Some(name))).wait().unwrap();
+        store.publish_prekeys(address(n), kept_prekeys(1)).wait().unwrap();
+        store.publish_prekeys(address(n), one_time_prekeys(0..3)).wait().unwrap();
+        submit(&*store, n, 1, NOW);
+        submit(&*store, n, 2, NOW + 10_000);
+    }
+    assert_eq!(store.expire(NOW + 1, 9).wait(), Ok(2));
+    store.set_access_key_hash(account(1), Some([1; 32])).wait().unwrap();
+    let from_alice = NewEnvelope { source: Some(address(1)), ..envelope(7, 10) };
+    store.submit(address(2), from_alice, NOW + 20_000).wait().unwrap();
+
+    assert_eq!(store.delete_account(account(1)).wait(), Ok(true));
+    assert_eq!(store.delete_account(account(1)).wait(), Ok(false), "twice is once");
+    assert_eq!(store.account(AccountBy::Id(account(1))).wait(), Ok(None));
+    assert_eq!(store.account(AccountBy::Name("alice".into())).wait(), Ok(None));
+    assert_eq!(store.device(address(1)).wait(), Ok(None));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts::default()));
+    assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::UnknownDevice));
+    assert_eq!(store.submit(address(1), envelope(3, 10), NOW).wait(), Err(SubmitError::UnknownMailbox));
+    let totals = Totals { accounts: 1, devices: 1, waiting: 2, waiting_bytes: 20, one_time_prekeys: 6 };
+    assert_eq!(store.totals().wait(), Ok(totals));
+    assert_eq!(store.glance().wait(), Ok(Glance { devices: 1, waiting: 2, waiting_bytes: 20 }));
+
+    // What it sent is still delivered, and says who it is from.
+    let page = store.read(address(2), Cursor::START, ALL.0, ALL.1).wait().unwrap();
+    assert_eq!(page.envelopes.iter().map(number).collect::<Vec<_>>(), [2, 7]);
+    assert_eq!(page.envelopes[1].source, Some(address(1)));
+
+    // Somebody else may take the name; whoever has the keys may come back, and begins with nothing.
+    store.register(new_account(3, Some("alice"))).wait().unwrap();
+    store.register(new_account(1, None)).wait().unwrap();
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.access_key_hash(address(1)).wait(), Ok(None));
+    assert_eq!(store.publish_prekeys(address(1), kept_prekeys(1)).wait(), Ok(()));
+    assert_eq!(
+        submit(&*store, 1, 1, NOW).get(),
+        store.read(address(1), Cursor::START, 1, 1).wait().unwrap().envelopes[0].cursor.get()
+    );
+}
+
+pub fn deleting_shares_a_transaction_with_what_comes_before_and_after<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    // Without waiting in between, so that all may be one batch.
+    let before = store.submit(address(1), envelope(1, 10), NOW);
+    let deleted = store.delete_account(account(1));
+    let after = store.submit(address(1), envelope(2, 10), NOW);
+    let again = store.register(new_account(1, None));
+    let last = store.submit(address(1), envelope(3, 10), NOW);
+    assert!(before.wait().is_ok());
+    assert_eq!(deleted.wait(), Ok(true));
+    assert_eq!(after.wait(), Err(SubmitError::UnknownMailbox));
+    assert_eq!(again.wait(), Ok(()));
+    assert!(last.wait().is_ok());
+    assert_eq!(waiting(&*store, 1), [3]);
+    assert_eq!(store.glance().wait().unwrap(), Glance { devices: 2, waiting: 1, waiting_bytes: 10 });
 }
 
 pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
@@ -678,4 +766,18 @@ pub fn dropping_finishes_what_was_asked<B: Backend>(backend: &B) {
     }
     drop(store);
     assert_eq!(waiting(&*backend.open(), 1), (0..500).collect::<Vec<_>>());
+}
+
+pub fn a_deletion_survives_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    for n in 0..3 {
+        submit(&*store, 1, n, NOW);
+    }
+    assert_eq!(store.delete_account(account(1)).wait(), Ok(true));
+    drop(store);
+    let store = backend.open();
+    assert_eq!(store.device(address(1)).wait(), Ok(None));
+    assert_eq!(store.totals().wait().unwrap(), Totals { accounts: 1, devices: 1, ..Totals::default() });
+    assert_eq!(store.expire(u64::MAX, 9).wait(), Ok(0));
 }

@@ -2,9 +2,11 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `rights` | what is left of deleted accounts, holds, the demonstration |
 //! | `time` | times as people read them |
 
-pub(super) mod time;
+mod rights;
+pub(crate) mod time;
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -12,6 +14,7 @@ use std::path::Path;
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde_json::json;
 
+use self::rights::Rights;
 use self::time::{day, utc};
 use super::args::Inspect;
 use super::failure::Failure;
@@ -74,6 +77,9 @@ fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
     });
     writeln!(out, "{relay}")?;
+    for object in store(Rights::read(data))?.json() {
+        writeln!(out, "{object}")?;
+    }
     each_waiting(inspector, |envelope| {
         let line = json!({
             "type": "waiting", "id": envelope.id.to_string(), "recipient": envelope.recipient.to_string(),
@@ -120,6 +126,7 @@ fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
     if data.join(OBSERVE_FILE).exists() {
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
     }
+    store(Rights::read(data))?.print(out)?;
     for account in store(inspector.accounts())? {
         print_account(&account, out)?;
     }

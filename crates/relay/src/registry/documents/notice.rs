@@ -19,8 +19,8 @@ const PARTS: [(Place, &str); 5] = [
 
 /// What can be asked of the operator, and how far the program helps.
 const RIGHTS: &str = "You can ask the operator for access to your data, their correction and their deletion, object to \
-                      processing, and complain to a supervisory authority (Art. 15 to 21 and 77 GDPR). Commands for access, \
-                      correction and deletion are not built yet: the operator does it by hand, with `kuvert-relay inspect`.";
+                      processing, and complain to a supervisory authority (Art. 15 to 21 and 77 GDPR). The program does three of these \
+                      by itself: `kuvert account report`, `kuvert account correct` and `kuvert account delete`.";
 
 fn personal(place: Place) -> impl Iterator<Item = &'static Field> {
     crate::registry::of(place).filter(|field| field.is_personal())

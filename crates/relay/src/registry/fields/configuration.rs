@@ -42,6 +42,20 @@ pub const FIELDS: &[Field] = &[
     },
     Field { column: "observe", meaning: "whether observe.db is written", form: Form::Flag, items: &[9], ..SETTING },
     Field { column: "registration", meaning: "who may register", ..SETTING },
+    Field {
+        column: "demonstration",
+        meaning: "whether terms can be accepted and exports made; also written to serving.toml",
+        form: Form::Flag,
+        items: &[20, 23],
+        ..SETTING
+    },
+    Field {
+        column: "report_delay_hours",
+        meaning: "hours from asking for a report to having it",
+        form: Form::Number,
+        items: &[28],
+        ..SETTING
+    },
     Field { column: "drain_seconds", meaning: "time for clients when the relay stops", form: Form::Number, ..SETTING },
     Field { table: "tls", column: "certificate", meaning: "the operator's certificate", ..SETTING },
     Field { table: "tls", column: "key", meaning: "the file of its private key", ..SETTING },
@@ -70,4 +84,5 @@ pub const FIELDS: &[Field] = &[
     Field { column: "bundles_per_device", meaning: "prekey bundles that one device takes", ..LIMIT },
     Field { column: "sealed_per_address", meaning: "sealed envelopes from one address", ..LIMIT },
     Field { column: "one_time_prekeys_per_account", meaning: "bundles with one-time prekeys of one account", ..LIMIT },
+    Field { column: "reports_per_account", meaning: "reports that one account asks for", ..LIMIT },
 ];

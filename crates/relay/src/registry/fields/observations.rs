@@ -5,6 +5,7 @@
 use crate::registry::field::{
     Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Retention, Section, Subject,
 };
+use crate::retention::TRACE_DAYS;
 
 const EVENT: Field = Field {
     place: Place::Observations,
@@ -16,11 +17,11 @@ const EVENT: Field = Field {
     category: Category::Traffic,
     purpose: Purpose::Demonstration,
     basis: Basis::Consent,
-    retention: Retention::OperatorsChoice,
+    retention: Retention::AtMost { days: TRACE_DAYS },
     recipients: &[],
     levels: Level::ALL,
     report: Section::Connections,
-    deletion: Deletion::Operator,
+    deletion: Deletion::Deidentify,
     items: &[9],
 };
 

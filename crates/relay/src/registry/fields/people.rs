@@ -1,8 +1,10 @@
 //! What stands in `people.db`: what people tell beyond what delivering mail needs, at L0 only.
 
+use crate::people::reports::MAX_REPORT_DAYS;
 use crate::registry::field::{
     Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Recipient, Retention, Section, Subject,
 };
+use crate::retention::TRACE_DAYS;
 
 /// What an account's holder says about himself.
 const PROFILE: Field = Field {
@@ -62,6 +64,97 @@ const DEVICE: Field = Field {
     ..PROFILE
 };
 
+/// Which terms were accepted.
+const CONSENT: Field = Field {
+    table: "consent",
+    purpose: Purpose::Duty,
+    basis: Basis::LegalObligation,
+    recipients: &[Recipient::OwnDevices],
+    levels: Level::ALL,
+    report: Section::Settings,
+    items: &[23, 27, 31],
+    ..PROFILE
+};
+
+/// A report that was asked for.
+const REPORT: Field = Field {
+    table: "report_request",
+    form: Form::Time,
+    retention: Retention::AtMost { days: MAX_REPORT_DAYS },
+    deletion: Deletion::AccountOrPurge,
+    items: &[28, 34],
+    ..CONSENT
+};
+
+/// A limit that somebody ran into.
+const INCIDENT: Field = Field {
+    table: "incident",
+    form: Form::Number,
+    category: Category::Operation,
+    purpose: Purpose::Protection,
+    basis: Basis::LegitimateInterest,
+    retention: Retention::AtMost { days: TRACE_DAYS },
+    recipients: &[],
+    levels: Level::ALL,
+    deletion: Deletion::Deidentify,
+    items: &[32],
+    ..PROFILE
+};
+
+/// An account that the law holds back. Whether its holder may be told is not the program's to decide.
+const HOLD: Field = Field {
+    table: "hold",
+    purpose: Purpose::Duty,
+    basis: Basis::LegalObligation,
+    retention: Retention::WhileHeld,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::None,
+    deletion: Deletion::Release,
+    items: &[32],
+    ..PROFILE
+};
+
+/// What is left of it when it was deleted.
+const HELD: Field = Field { table: "held", ..HOLD };
+
+/// An export of the demonstration.
+const SHARED: Field = Field {
+    table: "shared",
+    subject: Subject::Nobody,
+    category: Category::Operation,
+    purpose: Purpose::Duty,
+    basis: Basis::NotPersonal,
+    retention: Retention::OperatorsChoice,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::Recipients,
+    deletion: Deletion::Nothing,
+    items: &[20, 22, 25],
+    ..PROFILE
+};
+
+/// Whom it told about.
+const SHARED_ACCOUNT: Field =
+    Field { table: "shared_account", form: Form::Identifier, report: Section::None, items: &[20, 22, 25], ..CONSENT };
+
+/// What is counted and is about nobody.
+const COUNT: Field = Field {
+    table: "deletion",
+    form: Form::Number,
+    subject: Subject::Nobody,
+    category: Category::Operation,
+    purpose: Purpose::Operation,
+    basis: Basis::NotPersonal,
+    retention: Retention::OperatorsChoice,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::None,
+    deletion: Deletion::Nothing,
+    items: &[32],
+    ..PROFILE
+};
+
 pub const FIELDS: &[Field] = &[
     Field { column: "account", meaning: "whose number it is", form: Form::Identifier, ..PHONE },
     Field { column: "number", meaning: "a phone number that was verified by a code", ..PHONE },
@@ -105,4 +198,51 @@ pub const FIELDS: &[Field] = &[
     Field { column: "language", meaning: "the language that is set", ..DEVICE },
     Field { column: "network", meaning: "the kind of network that it is in", ..DEVICE },
     Field { column: "reported_at", meaning: "when the client last said so", form: Form::Time, ..DEVICE },
+    Field { column: "account", meaning: "who accepted", form: Form::Identifier, ..CONSENT },
+    Field { column: "version", meaning: "which version of the demonstration's terms was accepted", ..CONSENT },
+    Field { column: "accepted_at", meaning: "when it was accepted", form: Form::Time, ..CONSENT },
+    Field {
+        column: "advertising",
+        meaning: "whether it was accepted with use for advertising",
+        form: Form::Flag,
+        ..CONSENT
+    },
+    Field { column: "objected_at", meaning: "when use for advertising was refused later", form: Form::Time, ..CONSENT },
+    Field { column: "account", meaning: "who asked for a report", form: Form::Identifier, ..REPORT },
+    Field { column: "requested_at", meaning: "when it was asked for", ..REPORT },
+    Field { column: "ready_at", meaning: "when it can be fetched", ..REPORT },
+    Field { column: "kept_until", meaning: "until when it can be fetched", ..REPORT },
+    Field {
+        column: "report",
+        meaning: "the report, while it is fetched",
+        form: Form::Text,
+        report: Section::None,
+        ..REPORT
+    },
+    Field { column: "id", meaning: "the incident's number", subject: Subject::Nobody, items: &[], ..INCIDENT },
+    Field { column: "at", meaning: "when somebody ran into a limit, to the minute", form: Form::Time, ..INCIDENT },
+    Field { column: "kind", meaning: "which limit", form: Form::Text, ..INCIDENT },
+    Field { column: "account", meaning: "who ran into it", form: Form::Identifier, ..INCIDENT },
+    Field { column: "count", meaning: "how often in that minute", ..INCIDENT },
+    Field { column: "account", meaning: "whose data the law holds back", form: Form::Identifier, ..HOLD },
+    Field { column: "reason", meaning: "why", ..HOLD },
+    Field { column: "since", meaning: "since when", form: Form::Time, ..HOLD },
+    Field {
+        column: "account",
+        meaning: "a deleted account whose data the law holds back",
+        form: Form::Identifier,
+        ..HELD
+    },
+    Field { column: "taken_at", meaning: "when it was deleted", form: Form::Time, ..HELD },
+    Field { column: "reason", meaning: "why its data are held back", ..HELD },
+    Field { column: "report", meaning: "its report, as it was in the moment of its deletion", ..HELD },
+    Field { column: "id", meaning: "the export's number", form: Form::Number, ..SHARED },
+    Field { column: "at", meaning: "when data were exported", form: Form::Time, ..SHARED },
+    Field { column: "what", meaning: "which data", ..SHARED },
+    Field { column: "recipient", meaning: "for whom", ..SHARED },
+    Field { column: "accounts", meaning: "how many accounts it told about", form: Form::Number, ..SHARED },
+    Field { column: "account", meaning: "an account that an export told about", ..SHARED_ACCOUNT },
+    Field { column: "shared", meaning: "which export", form: Form::Number, ..SHARED_ACCOUNT },
+    Field { column: "day", meaning: "a day, counted from 1970 on", ..COUNT },
+    Field { column: "accounts", meaning: "how many accounts were deleted on it", ..COUNT },
 ];

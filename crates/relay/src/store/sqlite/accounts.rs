@@ -5,11 +5,12 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::column::{bytes, signed, unsigned};
-use super::index::Undo;
-use super::invitations;
+use super::index::{MailboxNumber, Undo};
 use super::writer::Work;
+use super::{envelopes, invitations};
 use crate::store::{
-    AccountBy, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError, ReplaceDeviceListError,
+    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
+    ReplaceDeviceListError, UpdateAccountError,
 };
 
 /// Runs within the writer's transaction. A rule error changes nothing.
@@ -57,6 +58,55 @@ pub fn register(work: &mut Work<'_>, new: &NewAccount) -> rusqlite::Result<Resul
     work.index.lock().register(address, number);
     work.undo.push(Undo::Registered(address));
     Ok(Ok(()))
+}
+
+/// Runs within the writer's transaction. A rule error changes nothing.
+pub fn update(
+    work: &mut Work<'_>,
+    account: &AccountId,
+    change: &AccountChange,
+) -> rusqlite::Result<Result<(), UpdateAccountError>> {
+    let connection = work.connection;
+    if !connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([account.as_bytes()])? {
+        return Ok(Err(UpdateAccountError::UnknownAccount));
+    }
+    if let Some(name) = &change.name {
+        let mut taken = connection.prepare_cached("SELECT 1 FROM account WHERE name = ?2 AND id <> ?1")?;
+        if taken.exists((account.as_bytes(), name))? {
+            return Ok(Err(UpdateAccountError::NameTaken));
+        }
+        connection.prepare_cached("UPDATE account SET name = ?2 WHERE id = ?1")?.execute((account.as_bytes(), name))?;
+    }
+    if let Some(phone) = &change.phone {
+        connection
+            .prepare_cached("UPDATE account SET phone = ?2 WHERE id = ?1")?
+            .execute((account.as_bytes(), phone))?;
+    }
+    // What stood there before is wiped like mail.
+    *work.deleted = true;
+    Ok(Ok(()))
+}
+
+/// Runs within the writer's transaction. Says whether there was such an account.
+pub fn delete(work: &mut Work<'_>, account: &AccountId) -> rusqlite::Result<bool> {
+    let connection = work.connection;
+    let devices = connection
+        .prepare_cached("SELECT number, mailbox FROM device WHERE account = ?1")?
+        .query_map([account.as_bytes()], |row| Ok((device_number(row, 0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(DeviceId, MailboxNumber)>>>()?;
+    for (device, mailbox) in devices {
+        let address = Address { account: *account, device };
+        envelopes::forget(work, &address, mailbox)?;
+        for table in ["prekeys", "one_time_prekey", "device"] {
+            connection.prepare_cached(&format!("DELETE FROM {table} WHERE mailbox = ?1"))?.execute([mailbox])?;
+        }
+        // First the note: a statement that fails must find it.
+        work.undo.push(Undo::Unregistered(address, mailbox));
+        work.index.lock().unregister(&address);
+    }
+    *work.deleted = true;
+    let deleted = connection.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account.as_bytes()])?;
+    Ok(deleted > 0)
 }
 
 /// Runs within the writer's transaction. A rule error changes nothing.

@@ -5,8 +5,9 @@ use kuvert_types::{AccessKeyHash, AccountId, Address};
 use super::residue::Suspects;
 use crate::store::pending::Reply;
 use crate::store::{
-    Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
+    AccountChange, Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
+    UpdateAccountError,
 };
 
 /// Holds an answer back until its transaction is durable.
@@ -67,6 +68,15 @@ pub enum Command {
         invitation: NewInvitation,
         slot: Slot<(), StoreError>,
     },
+    UpdateAccount {
+        account: AccountId,
+        change: AccountChange,
+        slot: Slot<(), UpdateAccountError>,
+    },
+    DeleteAccount {
+        account: AccountId,
+        slot: Slot<bool, StoreError>,
+    },
     ReplaceDeviceList {
         account: AccountId,
         expected: u64,
@@ -113,6 +123,7 @@ impl Command {
             Self::Submit { .. }
                 | Self::Register { .. }
                 | Self::AddInvitation { .. }
+                | Self::UpdateAccount { .. }
                 | Self::ReplaceDeviceList { .. }
                 | Self::SetAccessKeyHash { .. }
                 | Self::NoteSeen { .. }
@@ -137,6 +148,8 @@ impl Command {
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
             Self::Register { slot, .. } => slot.send(),
+            Self::UpdateAccount { slot, .. } => slot.send(),
+            Self::DeleteAccount { slot, .. } => slot.send(),
             Self::ReplaceDeviceList { slot, .. } => slot.send(),
             Self::PublishPrekeys { slot, .. } => slot.send(),
             Self::TakeBundle { slot, .. } => slot.send(),
@@ -156,6 +169,8 @@ impl Command {
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
             Self::Register { slot, .. } => slot.fail(error),
+            Self::UpdateAccount { slot, .. } => slot.fail(error),
+            Self::DeleteAccount { slot, .. } => slot.fail(error),
             Self::ReplaceDeviceList { slot, .. } => slot.fail(error),
             Self::PublishPrekeys { slot, .. } => slot.fail(error),
             Self::TakeBundle { slot, .. } => slot.fail(error),

@@ -132,6 +132,19 @@ pub fn acknowledge_expired(work: &mut Work<'_>, mailbox: &Address, count: u64) -
     Ok(())
 }
 
+/// Deletes all that waits for a device that goes away, and what it has not been told. Runs within the writer's transaction.
+pub fn forget(work: &mut Work<'_>, mailbox: &Address, number: MailboxNumber) -> rusqlite::Result<()> {
+    acknowledge(work, mailbox, Cursor::new(u64::MAX))?;
+    {
+        let mut index = work.index.lock();
+        if let Some(expired) = index.mailbox(number).map(|mailbox| mailbox.expired()).filter(|expired| *expired > 0) {
+            work.undo.push(Undo::ExpiredSet(number, expired));
+            index.mailbox_mut(number).set_expired(0);
+        }
+    }
+    work.connection.prepare_cached("DELETE FROM expired WHERE mailbox = ?1")?.execute([number]).map(drop)
+}
+
 /// The envelopes at these cursors in one snapshot. One that is gone by now was acknowledged or has expired.
 pub fn read(connection: &Connection, cursors: &[u64]) -> rusqlite::Result<Vec<StoredEnvelope>> {
     // One transaction: locks are taken once rather than once per row.

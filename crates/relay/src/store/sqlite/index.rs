@@ -52,6 +52,7 @@ pub enum Undo {
     Expired(MailboxNumber, Entry),
     ExpiredSet(MailboxNumber, u64),
     Registered(Address),
+    Unregistered(Address, MailboxNumber),
 }
 
 impl Index {
@@ -70,6 +71,10 @@ impl Index {
 
     pub fn register(&mut self, address: Address, number: MailboxNumber) {
         self.addresses.insert(address, number);
+    }
+
+    pub fn unregister(&mut self, address: &Address) {
+        self.addresses.remove(address);
     }
 
     pub fn tag(&self, id: &EnvelopeId) -> u32 {
@@ -106,7 +111,7 @@ impl Index {
                 Undo::Removed(_, entry) | Undo::Expired(_, entry) => {
                     (count.saturating_sub(1), bytes.saturating_sub(entry.size.into()))
                 }
-                Undo::ExpiredSet(..) | Undo::Registered(_) => (count, bytes),
+                Undo::ExpiredSet(..) | Undo::Registered(_) | Undo::Unregistered(..) => (count, bytes),
             };
             if let Undo::Removed(number, _) | Undo::Expired(number, _) | Undo::ExpiredSet(number, _) = change
                 && self.mailbox(number).is_some_and(Mailbox::is_empty)
@@ -128,9 +133,8 @@ impl Index {
                     mailbox.acknowledge_expired(1);
                 }
                 Undo::ExpiredSet(number, before) => self.mailbox_mut(number).set_expired(before),
-                Undo::Registered(address) => {
-                    self.addresses.remove(&address);
-                }
+                Undo::Registered(address) => self.unregister(&address),
+                Undo::Unregistered(address, number) => self.register(address, number),
             }
         }
     }

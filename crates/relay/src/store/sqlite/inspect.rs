@@ -57,6 +57,11 @@ impl Inspector {
         Self(connection)
     }
 
+    /// The connection behind it, which can only read.
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.0
+    }
+
     /// What the relay holds in sum.
     ///
     /// # Errors

@@ -60,9 +60,10 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address};
 
 use super::{
-    AccountBy, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
-    NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError, ReplaceDeviceListError, Store,
-    StoreError, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
+    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError,
+    ReplaceDeviceListError, Store, StoreError, SubmitError, Submitted, TakeBundleError, Totals, Unavailable,
+    UpdateAccountError, Waiting,
 };
 use crate::registry::Mismatch;
 use command::{Command, Slot};
@@ -319,6 +320,14 @@ impl Store for SqliteStore {
 
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.ask(move |reader| reader.device(address))
+    }
+
+    fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError> {
+        self.write(|slot| Command::UpdateAccount { account, change, slot })
+    }
+
+    fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError> {
+        self.write(|slot| Command::DeleteAccount { account, slot })
     }
 
     fn replace_device_list(

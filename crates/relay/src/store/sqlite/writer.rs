@@ -51,7 +51,7 @@ pub struct Work<'a> {
     pub undo: &'a mut Vec<Undo>,
     pub eras: &'a mut Eras,
     pub next_cursor: &'a mut u64,
-    /// Set when envelopes are deleted.
+    /// Set when envelopes or accounts are deleted.
     pub deleted: &'a mut bool,
 }
 
@@ -358,6 +358,8 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         }
         Command::Register { account, slot } => slot.set(accounts::register(work, account)?),
         Command::AddInvitation { invitation, slot } => slot.set(Ok(invitations::add(work.connection, invitation)?)),
+        Command::UpdateAccount { account, change, slot } => slot.set(accounts::update(work, account, change)?),
+        Command::DeleteAccount { account, slot } => slot.set(Ok(accounts::delete(work, account)?)),
         Command::ReplaceDeviceList { account, expected, list, slot } => {
             slot.set(accounts::replace_device_list(work, account, *expected, list)?);
         }

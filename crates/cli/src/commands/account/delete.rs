@@ -1,0 +1,34 @@
+//! `kuvert account delete`
+
+use crate::args::Delete;
+use crate::commands::open;
+use crate::error::Failure;
+use crate::options::Options;
+use crate::output::record::Record;
+
+const GOES: &[&str] = &[
+    "your name, number, profile and devices at the relay; the name is free for others",
+    "your public keys: nobody can begin a conversation with you",
+    "mail that waits for you, unread",
+    "your address book at the relay, if you uploaded one",
+];
+
+const STAYS: &[&str] = &[
+    "what you sent stays with those who got it; what still waits for them is delivered, or expires within 30 days",
+    "this home: its history can still be read",
+    "at the relay, how many accounts were deleted on a day, without a name",
+    "your number in address books that others uploaded: those are theirs",
+];
+
+/// Deletes the account with `--yes`; says what that means without.
+pub async fn run(args: &Delete, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    let account = client.whoami()?.address.account.to_string();
+    if !args.yes {
+        return options.output.print(&Record::DeletionExplained { account: &account, goes: GOES, stays: STAYS });
+    }
+    let connection = client.connect().await?;
+    client.delete_account(&connection).await?;
+    connection.close().await;
+    options.output.print(&Record::AccountDeleted { account: &account })
+}

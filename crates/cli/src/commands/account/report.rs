@@ -1,0 +1,67 @@
+//! `kuvert account report`: asks for the report, waits for it if told so, and writes its files.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use kuvert_client::{Error, Report};
+
+use crate::args;
+use crate::commands::open;
+use crate::error::Failure;
+use crate::options::Options;
+use crate::output::record::Record;
+
+/// Between two questions whether the report is ready, at most: the relay's clock may be moved.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Gets the report.
+pub async fn run(args: &args::Report, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    if args.out.symlink_metadata().is_ok() {
+        let message = format!("{} exists already: name a new directory", args.out.display());
+        return Err(Failure::new("report-exists", message));
+    }
+    let connection = client.connect().await?;
+    let status = client.request_report(&connection).await?;
+    connection.close().await;
+    let report = loop {
+        // A connection for each question: a delay can be days.
+        let connection = client.connect().await?;
+        let fetched = client.fetch_report(&connection).await;
+        connection.close().await;
+        match fetched {
+            Err(Error::ReportNotReady { seconds }) if args.wait => {
+                options.output.note("The report is not ready yet: waiting. Ctrl-C ends this; the request stays.");
+                tokio::time::sleep(Duration::from_secs(seconds.max(1)).min(LONGEST_PAUSE)).await;
+            }
+            Err(error @ Error::ReportNotReady { .. }) => {
+                options.output.print(&Record::ReportRequested { ready_at: status.ready_at })?;
+                return Err(error.into());
+            }
+            other => break other?,
+        }
+    };
+    write(&report, &args.out)?;
+    let out = args.out.display().to_string();
+    options.output.print(&Record::Report { directory: &out, files: report.files.len(), kept_until: status.kept_until })
+}
+
+/// Readable by the owner only, like the home.
+fn write(report: &Report, out: &Path) -> Result<(), Failure> {
+    let doing = format!("write the report to {}", out.display());
+    DirBuilder::new().mode(0o700).create(out).map_err(|error| Failure::io(&doing, &error))?;
+    for file in &report.files {
+        // The client has checked that this is a plain name.
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(out.join(&file.name))
+            .and_then(|mut to| to.write_all(&file.content).and_then(|()| to.sync_all()));
+        written.map_err(|error| Failure::io(&doing, &error))?;
+    }
+    Ok(())
+}

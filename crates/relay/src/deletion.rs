@@ -1,0 +1,61 @@
+//! Deleting an account: its rows in every database at once, its connections, and nothing of what it sent.
+//!
+//! Three things are left (M-32), and each can be seen: how many accounts were deleted on a day; the limits that were run
+//! into, without whom, for [`TRACE_DAYS`](crate::retention::TRACE_DAYS); and, under a legal hold, the account's report.
+//!
+//! The account itself goes last. Whatever fails before leaves an account that can ask again.
+
+use std::sync::Arc;
+
+use kuvert_types::AccountId;
+use prost::Message as _;
+
+use crate::observe::Forgotten;
+use crate::people::{holds, rights};
+use crate::report;
+use crate::service::Service;
+use crate::store::{AccountBy, StoreError, Unavailable};
+
+/// Deletes an account. `Ok` is durable. An account that is not there is no error.
+///
+/// # Errors
+/// Those of the stores. The account is there still, maybe without some of what belongs to it.
+pub async fn delete(service: &Service, account: AccountId) -> Result<(), StoreError> {
+    let record = service.store.account(AccountBy::Id(account)).await?;
+    let forgotten = Forgotten {
+        account,
+        name: record.as_ref().and_then(|record| record.name.clone()),
+        phone: record.and_then(|record| record.phone),
+    };
+    let now = service.clock.now_ms();
+    let report = if service.people.run(move |tx| holds::is_held(tx, &account)).await? {
+        Some(report::make(service, account).await?.encode_to_vec())
+    } else {
+        None
+    };
+    service
+        .people
+        .run(move |tx| {
+            if let Some(report) = &report {
+                holds::keep(tx, &account, report, now)?;
+            }
+            rights::delete(tx, &account)
+        })
+        .await?;
+    // Before the account goes, so that it is tried again if it fails.
+    forget(service, &forgotten).await?;
+    if service.store.delete_account(account).await? {
+        service.people.run(move |tx| rights::count_deletion(tx, now)).await?;
+    }
+    service.logins.end(&account);
+    service.incidents.forget(&account);
+    // And what was seen meanwhile.
+    forget(service, &forgotten).await
+}
+
+async fn forget(service: &Service, forgotten: &Forgotten) -> Result<(), StoreError> {
+    let (observer, forgotten) = (Arc::clone(&service.observer), forgotten.clone());
+    let done = tokio::task::spawn_blocking(move || observer.forget(&forgotten)).await;
+    // The other error is that it panicked, which has been printed.
+    done.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
+}

@@ -1,0 +1,144 @@
+//! Limits that accounts ran into: counted in memory, written down once a minute, and gone after
+//! [`TRACE_DAYS`](crate::retention::TRACE_DAYS). Deleting an account takes it off the rows at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kuvert_types::AccountId;
+use rusqlite::Transaction;
+
+/// Accounts and limits that are counted between two times of writing down. What comes beyond is refused like everything
+/// else, and not noted.
+const MAX_COUNTED: usize = 10_000;
+
+/// A limit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// Requests in all: they were read more slowly.
+    Requests,
+    /// Looking accounts up, and changing names.
+    Lookups,
+    /// Taking prekey bundles.
+    Bundles,
+    /// Asking for reports.
+    Reports,
+}
+
+impl Kind {
+    /// As stored.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Lookups => "account lookups",
+            Self::Bundles => "prekey bundles",
+            Self::Reports => "reports",
+        }
+    }
+}
+
+/// Those that were not written down yet.
+#[derive(Default)]
+pub struct Incidents(Mutex<BTreeMap<(AccountId, Kind), u64>>);
+
+impl fmt::Debug for Incidents {
+    // The keys are accounts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incidents").finish_non_exhaustive()
+    }
+}
+
+impl Incidents {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(AccountId, Kind), u64>> {
+        // The map is whole after every statement, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An account ran into a limit.
+    pub fn note(&self, account: AccountId, kind: Kind) {
+        let mut counted = self.lock();
+        if counted.len() < MAX_COUNTED || counted.contains_key(&(account, kind)) {
+            *counted.entry((account, kind)).or_default() += 1;
+        }
+    }
+
+    /// Forgets an account.
+    pub fn forget(&self, account: &AccountId) {
+        self.lock().retain(|(who, _), _| who != account);
+    }
+
+    /// What was counted since this was called last.
+    pub fn take(&self) -> Vec<(AccountId, Kind, u64)> {
+        std::mem::take(&mut *self.lock()).into_iter().map(|((account, kind), count)| (account, kind, count)).collect()
+    }
+}
+
+/// Writes down what was counted.
+///
+/// # Errors
+/// What SQLite says.
+pub fn write(tx: &Transaction<'_>, at: u64, incidents: &[(AccountId, Kind, u64)]) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached("INSERT INTO incident(at, kind, account, count) VALUES(?1, ?2, ?3, ?4)")?;
+    for (account, kind, count) in incidents {
+        insert.execute((signed(at), kind.words(), account.as_bytes(), signed(*count)))?;
+    }
+    Ok(())
+}
+
+/// Deletes those from before a time.
+///
+/// # Errors
+/// What SQLite says.
+pub fn purge(tx: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM incident WHERE at < ?1", [signed(before)]).map(drop)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::{People, rights};
+
+    const ALICE: AccountId = AccountId::from_bytes([1; 16]);
+    const BOB: AccountId = AccountId::from_bytes([2; 16]);
+
+    #[test]
+    fn incidents_are_counted_written_and_lose_the_name_of_who_is_deleted() {
+        let (people, incidents) = (People::in_memory().unwrap(), Incidents::default());
+        for account in [ALICE, ALICE, BOB] {
+            incidents.note(account, Kind::Lookups);
+        }
+        incidents.note(BOB, Kind::Bundles);
+        let taken = incidents.take();
+        assert_eq!(taken, [(ALICE, Kind::Lookups, 2), (BOB, Kind::Lookups, 1), (BOB, Kind::Bundles, 1)]);
+        assert!(incidents.take().is_empty());
+        people.transact(|tx| write(tx, 5, &taken)).unwrap();
+        incidents.note(ALICE, Kind::Requests);
+        incidents.forget(&ALICE);
+        assert!(incidents.take().is_empty());
+        people.transact(|tx| rights::delete(tx, &ALICE)).unwrap();
+        let count = |condition: &str| {
+            let sql = format!("SELECT count(*) FROM incident WHERE {condition}");
+            people.transact(|tx| tx.query_row(&sql, [], |row| row.get::<_, i64>(0))).unwrap()
+        };
+        assert_eq!((count("account IS NULL AND count = 2"), count("account IS NOT NULL")), (1, 2));
+        people.transact(|tx| purge(tx, 5)).unwrap();
+        assert_eq!(count("true"), 3);
+        people.transact(|tx| purge(tx, 6)).unwrap();
+        assert_eq!(count("true"), 0);
+    }
+
+    #[test]
+    fn a_crowd_does_not_fill_the_memory() {
+        let incidents = Incidents::default();
+        for n in 0..20_000_u32 {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            incidents.note(AccountId::from_bytes(id), Kind::Lookups);
+        }
+        assert_eq!(incidents.take().len(), MAX_COUNTED);
+    }
+}

@@ -1,0 +1,127 @@
+//! `hold`: legal holds, also while the relay runs. An account under one is deleted for everybody as any other; what its
+//! report would have held stays here until the hold is released.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use kuvert_types::AccountId;
+use kuvert_wire::v1;
+use prost::Message as _;
+use rusqlite::OptionalExtension as _;
+use serde_json::json;
+
+use super::args::Hold;
+use super::failure::Failure;
+use super::inspect::time::utc;
+use super::serve::default_data;
+use crate::clock::{Clock, SystemClock};
+use crate::people::{People, PeopleError, holds};
+use crate::store::sqlite::{Inspector, store_error};
+
+/// Runs `hold`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(command: Hold, json: bool) -> Result<(), Failure> {
+    match command {
+        Hold::Add { data, account, reason } => add(&directory(data)?, &account, &reason, json),
+        Hold::List { data } => list(&directory(data)?, json),
+        Hold::Release { data, account, to } => release(&directory(data)?, &account, to.as_deref(), json),
+    }
+}
+
+fn directory(data: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    data.map_or_else(default_data, Ok)
+}
+
+fn add(data: &Path, account: &AccountId, reason: &str, json: bool) -> Result<(), Failure> {
+    let known = Inspector::open(data)?
+        .connection()
+        .query_row("SELECT 1 FROM account WHERE id = ?1", [account.as_bytes()], |_| Ok(()))
+        .optional()
+        .map_err(|error| store_error(&error))?;
+    if known.is_none() {
+        return Err(Failure::new(
+            "account-unknown",
+            "there is no such account here: `kuvert-relay inspect` lists those that there are",
+        ));
+    }
+    let now = SystemClock::new().now_ms();
+    People::open(data)?.transact(|tx| holds::add(tx, account, reason, now))?;
+    tell(json, &json!({"type": "hold", "account": account.to_string(), "reason": reason, "since": now}), || {
+        format!("{account} is under a hold. When it is deleted, its report is kept until `hold release`.")
+    })
+}
+
+fn list(data: &Path, json: bool) -> Result<(), Failure> {
+    // A directory that is no relay's is said to be none.
+    drop(Inspector::open(data)?);
+    let Some(people) = People::look(data)? else { return Ok(()) };
+    for hold in people.transact(holds::list)? {
+        let holds::Hold { account, reason, at, held } = hold;
+        let object = json!({
+            "type": "hold", "account": account.to_string(), "reason": reason, "at": at, "deleted": held.is_some(),
+            "report_bytes": held,
+        });
+        tell(json, &object, || match held {
+            Some(bytes) => format!("{account}  deleted {}, {bytes} bytes kept  {reason}", utc(at)),
+            None => format!("{account}  since {}  {reason}", utc(at)),
+        })?;
+    }
+    Ok(())
+}
+
+fn release(data: &Path, account: &AccountId, to: Option<&Path>, json: bool) -> Result<(), Failure> {
+    drop(Inspector::open(data)?);
+    let people = People::open(data)?;
+    if let Some(to) = to {
+        let report = people.transact(|tx| holds::report(tx, account))?.ok_or_else(unknown)?;
+        let report = v1::Report::decode(&report[..])
+            .map_err(|_| Failure::new("data-corrupt", "the report that was kept cannot be read: restore a backup"))?;
+        write(&report, to)?;
+    }
+    if !people.transact(|tx| holds::release(tx, account))? {
+        return Err(unknown());
+    }
+    tell(json, &json!({"type": "released", "account": account.to_string()}), || {
+        format!("{account} is under no hold any more, and nothing is kept of it if it was deleted")
+    })
+}
+
+fn unknown() -> Failure {
+    Failure::new(
+        "hold-unknown",
+        "there is no such hold: `hold list` prints them; a report is kept of deleted accounts only",
+    )
+}
+
+/// Writes the files of a report into a new directory that only its owner can read.
+fn write(report: &v1::Report, to: &Path) -> Result<(), Failure> {
+    DirBuilder::new().mode(0o700).create(to).map_err(|error| Failure::write(to, &error))?;
+    for file in &report.files {
+        // We made the names; a database that was changed by hand may hold others.
+        let name = Path::new(&file.name).file_name().unwrap_or_default();
+        let path = to.join(name);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut out| out.write_all(&file.content).and_then(|()| out.sync_all()));
+        written.map_err(|error| Failure::write(&path, &error))?;
+    }
+    Ok(())
+}
+
+fn tell(json: bool, object: &serde_json::Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
+    let line = if json { object.to_string() } else { words() };
+    writeln!(io::stdout(), "{line}").map_err(|error| Failure::output(&error))
+}
+
+impl From<PeopleError> for Failure {
+    fn from(error: PeopleError) -> Self {
+        Self::new("people", error.to_string())
+    }
+}
