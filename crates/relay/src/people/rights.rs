@@ -67,6 +67,38 @@ mod tests {
     }
 
     #[test]
+    fn a_large_address_book_leaves_no_bytes() {
+        const OWNERS: u8 = 12;
+        let folder = tempfile::tempdir().unwrap();
+        let people = People::open(folder.path()).unwrap();
+        let owner = |n: u8| AccountId::from_bytes([n.wrapping_mul(97); 16]);
+        let marker = |n: u8| format!("marker-of-owner-{n:03}-in-every-entry");
+        // Books grow beside each other: their rows share pages that are split and merged.
+        for piece in 0..40_u32 {
+            for n in 0..OWNERS {
+                let insert = |tx: &Transaction<'_>| {
+                    for entry in 0..25_u32 {
+                        let number = (u64::from(piece) * 25 + u64::from(entry)) * 7_919 % 1_000_000;
+                        tx.execute(
+                            "INSERT OR REPLACE INTO address_book(owner, phone, name, uploaded_at) VALUES(?1, ?2, ?3, 1)",
+                            (owner(n).as_bytes(), format!("+49155{number:06}"), marker(n)),
+                        )?;
+                    }
+                    Ok(())
+                };
+                people.transact(insert).unwrap();
+            }
+        }
+        let bytes = || std::fs::read(folder.path().join(crate::people::PEOPLE_FILE)).unwrap();
+        let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(holds(&bytes(), &marker(5)));
+        for n in (0..OWNERS).map(|n| n * 5 % OWNERS) {
+            people.transact(|tx| delete(tx, &owner(n))).unwrap();
+            assert!(!holds(&bytes(), &marker(n)), "owner {n}");
+        }
+    }
+
+    #[test]
     fn an_account_goes_with_its_rows_and_leaves_those_of_others() {
         let people = People::in_memory().unwrap();
         let [alice, bob] = [1, 2].map(|n| AccountId::from_bytes([n; 16]));

@@ -319,13 +319,13 @@ choice! {
     /// What deletes a field.
     Deletion {
         /// Acknowledging deletes the row; what nobody fetches, the purge deletes. Both overwrite it.
-        AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, or by the purge",
+        AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, by the purge, or with the recipient's account",
         /// Handing it out deletes it durably first.
-        HandOut = "the row is deleted before it is handed out",
+        HandOut = "the row is deleted before it is handed out, or with the account",
         /// Publishing a newer one overwrites it.
-        Replace = "a newer one overwrites it",
+        Replace = "a newer one overwrites it; it goes with the account",
         /// Telling the user takes the row away.
-        Tell = "the row is deleted when the device has told its user",
+        Tell = "the row is deleted when the device has told its user, or with the account",
         /// With the account.
         Account = "the row is deleted with the account, and overwritten",
         /// Whatever comes first.

@@ -16,7 +16,8 @@ const GOES: &[&str] = &[
 const STAYS: &[&str] = &[
     "what you sent stays with those who got it; what still waits for them is delivered, or expires within 30 days",
     "this home: its history can still be read",
-    "at the relay, how many accounts were deleted on a day, without a name",
+    "at the relay: how many accounts were deleted on a day; limits that you ran into, without your name, for 90 days; and, if \
+     the law holds your data back, a copy until its operator releases it",
     "your number in address books that others uploaded: those are theirs",
 ];
 
