@@ -223,5 +223,20 @@ fn registration() -> Request {
 fn requests() -> Vec<Vec<u8>> {
     let commands = frames(all_requests().into_iter().map(|body| v1::ClientFrame { request: 1, body: Some(body) }));
     let register_first = [commands[2].clone(), commands[4].clone(), commands[7].clone(), commands[3].clone()].concat();
-    commands.into_iter().chain([register_first]).map(|frame| [&[0; 5], &frame[..]].concat()).collect()
+    // An account that makes use of its rights, and is gone with the last frame but one.
+    let is_right = |body: &Request| {
+        matches!(
+            body,
+            Request::Register(_)
+                | Request::AcceptPolicy(_)
+                | Request::UpdateAccount(_)
+                | Request::RequestReport(_)
+                | Request::FetchReport(_)
+                | Request::ObjectAdvertising(_)
+                | Request::DeleteAccount(_)
+        )
+    };
+    let rights = all_requests().into_iter().filter(is_right).chain([Request::Attach(v1::Attach {})]);
+    let rights = frames(rights.map(|body| v1::ClientFrame { request: 1, body: Some(body) })).concat();
+    commands.into_iter().chain([register_first, rights]).map(|frame| [&[0; 5], &frame[..]].concat()).collect()
 }
