@@ -10,7 +10,7 @@ use common::lying::LyingStore;
 use common::{World, fetch, say, texts};
 use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Refusal};
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
-use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord};
+use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{Signature, UnverifiedDeviceCertificate};
@@ -38,6 +38,35 @@ impl Impostor {
         let (account, secrets) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
         let certificate = secrets.certify(&account, victim);
         Self { account, device: LocalDevice::new(secrets, certificate).unwrap() }
+    }
+
+    /// The first message of a session that was begun with what the relay has of `whom`.
+    async fn begins_with(&self, store: &LyingStore, whom: &Client) -> Vec<u8> {
+        let bundle = store.take_bundle(address(whom)).await.unwrap();
+        let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
+        let bundle = PrekeyBundle {
+            certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).unwrap(),
+            signed_prekey: SignedPrekey {
+                id: bundle.signed.id,
+                public_key: array(&bundle.signed.public_key),
+                signature: Signature::try_from(bundle.signed.signature.as_ref()).unwrap(),
+            },
+            kem_prekey: KemPrekey {
+                id: bundle.kem.id,
+                public_key: Box::new(bundle.kem.public_key.as_ref().try_into().unwrap()),
+                signature: Signature::try_from(bundle.kem.signature.as_ref()).unwrap(),
+            },
+            kem_kind: KemPrekeyKind::OneTime,
+            one_time_prekey: bundle
+                .one_time
+                .map(|key| OneTimePrekey { id: key.id, public_key: array(&key.public_key) }),
+        };
+        let key = bundle.certificate.claimed().account_key;
+        let bundle = bundle.verify(address(whom), &key).unwrap();
+        let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+        let mut session = SessionRecord::new();
+        session.initiate(&self.device, &bundle, 1, &mut rng).unwrap();
+        session.encrypt(b"It is I, honestly", 1, &mut rng).unwrap()
     }
 
     fn lie(&self, mut record: AccountRecord) -> AccountRecord {
@@ -262,29 +291,7 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
 async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops_sending() {
     let (store, _world, alice, bob) = world().await;
     let impostor = Impostor::of(address(&bob));
-    let bundle = store.take_bundle(address(&alice)).await.unwrap();
-    let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
-    let bundle = PrekeyBundle {
-        certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).unwrap(),
-        signed_prekey: SignedPrekey {
-            id: bundle.signed.id,
-            public_key: array(&bundle.signed.public_key),
-            signature: Signature::try_from(bundle.signed.signature.as_ref()).unwrap(),
-        },
-        kem_prekey: KemPrekey {
-            id: bundle.kem.id,
-            public_key: Box::new(bundle.kem.public_key.as_ref().try_into().unwrap()),
-            signature: Signature::try_from(bundle.kem.signature.as_ref()).unwrap(),
-        },
-        kem_kind: KemPrekeyKind::OneTime,
-        one_time_prekey: bundle.one_time.map(|key| OneTimePrekey { id: key.id, public_key: array(&key.public_key) }),
-    };
-    let key = bundle.certificate.claimed().account_key;
-    let bundle = bundle.verify(address(&alice), &key).unwrap();
-    let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-    let mut session = SessionRecord::new();
-    session.initiate(&impostor.device, &bundle, 1, &mut rng).unwrap();
-    let ciphertext = session.encrypt(b"I am Bob, honestly", 1, &mut rng).unwrap();
+    let ciphertext = impostor.begins_with(&store, &alice).await;
     let id = EnvelopeId::from_bytes([1; 16]);
     let envelope = NewEnvelope { id, source: Some(address(&bob)), ciphertext: ciphertext.into() };
     store.inject(address(&alice), envelope).await;
@@ -292,4 +299,28 @@ async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops
     assert!(matches!(&events[0], Event::IdentityChanged { who, .. } if who == "bob"), "{events:?}");
     assert!(texts(&events).is_empty());
     assert_eq!(alice.queue_text("bob", "x").unwrap_err().code(), "identity-changed");
+}
+
+/// The same with the sender sealed: everybody with the access key can send that, so nothing comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_33_a_first_message_under_another_key_changes_nothing_when_it_is_sealed() {
+    let (store, world, alice, bob) = world().await;
+    let alices = world.certificate(&alice).await;
+    let nobody = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), device: DeviceId::PRIMARY };
+    // As Bob, a contact; as somebody whom the relay does not know; as Carol, whom it knows under another key.
+    let carol = world.register("carol").await;
+    for (number, posing_as) in [(1, address(&bob)), (2, nobody), (3, address(&carol))] {
+        let impostor = Impostor::of(posing_as);
+        let message = impostor.begins_with(&store, &alice).await;
+        let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+        let ciphertext = sealed_sender::seal(impostor.device.certificate(), &alices, &message, &mut rng).unwrap();
+        let id = EnvelopeId::from_bytes([number; 16]);
+        store.inject(address(&alice), NewEnvelope { id, source: None, ciphertext: ciphertext.into() }).await;
+    }
+    let events = fetch(&alice).await;
+    assert_eq!(refusals(&events), [Refusal::WrongSource, Refusal::UnknownSender, Refusal::UnknownSender]);
+    assert!(texts(&events).is_empty() && alice.contacts().unwrap().len() == 1);
+    assert!(!alice.contact("bob").unwrap().key_changed);
+    say(&alice, "bob", "hello").await;
+    assert_eq!(texts(&fetch(&bob).await), ["hello"]);
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kuvert_relay::store::sqlite::{OpenError, SqliteStore};
+use kuvert_relay::store::sqlite::{Inspector, OpenError, SqliteStore};
 use kuvert_relay::store::{
     AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, PrekeyCounts,
     PublishPrekeysError, SignedKey, Store, Submitted, UnsignedKey,
@@ -147,6 +147,16 @@ async fn goes_on(store: &SqliteStore) {
     assert_eq!(store.access_key_hash(address(BOB)).await.unwrap(), Some([8; 32]));
     store.note_seen(address(BOB), 20_000).await.unwrap();
     assert_eq!(store.device(address(BOB)).await.unwrap().unwrap().last_seen_day, Some(20_000));
+}
+
+#[test]
+fn looking_at_an_earlier_version_says_what_to_do_and_changes_nothing() {
+    let data = data_of(&fixtures().join("store-v2.db"));
+    match Inspector::open(data.path()) {
+        Err(OpenError::Older { found: 2, known: VERSION, .. }) => {}
+        other => panic!("{:?}", other.err()),
+    }
+    assert_eq!(version(data.path()), 2);
 }
 
 #[test]
