@@ -97,9 +97,9 @@ impl Client {
 
     /// Registers, submits to itself, attaches, and takes nothing.
     async fn never_read(&mut self) -> Outcome<()> {
-        let mut link = match self.dialer.link(&self.device, true).await {
+        let mut link = match self.dialer.link(self.dialer.connect().await?, &self.device, true).await {
             Ok(link) => link,
-            Err(_) => self.dialer.link(&self.device, false).await?,
+            Err(_) => self.dialer.link(self.dialer.connect().await?, &self.device, false).await?,
         };
         let own = to_wire(&self.device.address);
         link.writer.send([Request::Attach(v1::Attach {})]).await?;

@@ -93,6 +93,26 @@ pub enum Work {
         /// One connection each.
         devices: Range,
     },
+    /// As `Enqueue`, to Redis.
+    RedisEnqueue {
+        /// One connection each.
+        senders: Range,
+        /// A stream each.
+        recipients: Range,
+        /// Of each sender.
+        count: usize,
+        /// Entries under way on each connection.
+        outstanding: usize,
+    },
+    /// As `Live` at a fixed rate, through Redis.
+    RedisLive {
+        /// Two connections each.
+        pairs: Range,
+        /// Entries per second of all pairs.
+        rate: f64,
+        /// How long.
+        seconds: f64,
+    },
     /// Misbehave until stdin closes.
     Hostile {
         /// One client each, in five kinds by turns.

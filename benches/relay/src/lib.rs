@@ -14,6 +14,7 @@
 //! | [`load`] | the work of the load processes |
 //! | [`hostile`] | clients that misbehave |
 //! | [`bare`] | the prototype behind a socket |
+//! | [`redis`] | Redis on the same work |
 //! | [`storage`] | the store without a network: many mailboxes, start-up, expiry |
 //! | [`run`] | the scenarios in their order |
 //! | [`report`], [`plot`] | the figures as JSON, in words, as a picture |
@@ -27,6 +28,7 @@ pub mod load;
 pub mod plan;
 pub mod plot;
 pub mod process;
+pub mod redis;
 pub mod report;
 pub mod run;
 pub mod storage;

@@ -78,12 +78,11 @@ impl Dialer {
         Ok(self.endpoint.connect(self.address, "relay.invalid")?.await?)
     }
 
-    /// A connection of this device, registered with it if `register`.
+    /// Makes a connection this device's, registered with it if `register`.
     ///
     /// # Errors
     /// The server does not want it.
-    pub async fn link(&self, device: &Device, register: bool) -> Outcome<Link> {
-        let connection = self.connect().await?;
+    pub async fn link(&self, connection: quinn::Connection, device: &Device, register: bool) -> Outcome<Link> {
         let (send, receive) = connection.open_bi().await?;
         let mut link = Link { connection, writer: Writer { send, next: 1 }, reader: Reader::new(receive) };
         if self.bare {

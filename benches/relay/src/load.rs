@@ -11,6 +11,7 @@ use kuvert_wire::checked::to_wire;
 use kuvert_wire::v1;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
+use quinn::TransportErrorCode;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -19,10 +20,14 @@ use crate::device::{Device, address};
 use crate::job::{Done, GO, Job, READY, Range, Work};
 use crate::link::{Dialer, Link, Reader, Writer, submit};
 use crate::plan::{CIPHERTEXT_BYTES, Random};
-use crate::{Outcome, bare, hostile, storage};
+use crate::{Outcome, bare, hostile, redis, storage};
 
 /// Connections opened at once: enough to keep a relay busy, too few for it to ask for proof of addresses.
 const OPENING: usize = 24;
+
+/// How often a refused connection is tried again, and after how long.
+const MAX_REFUSALS: usize = 100;
+const AFTER_REFUSAL: Duration = Duration::from_millis(200);
 
 /// Within every ciphertext, so that a search of files finds it.
 pub const MARKER: &[u8; 16] = b"kuvert-bench-env";
@@ -31,7 +36,7 @@ pub const MARKER: &[u8; 16] = b"kuvert-bench-env";
 const MARKER_AT: usize = 8;
 
 /// The first part of a live measurement that does not count.
-const WARM_UP: f64 = 0.2;
+pub const WARM_UP: f64 = 0.2;
 
 /// A timer is this late at worst; later than that is waiting, and counts as latency.
 const TIMER: Duration = Duration::from_millis(1);
@@ -51,9 +56,12 @@ pub fn work() -> Outcome<()> {
             say(&serde_json::to_string(&storage::run(&job)?)?)
         }
         Work::Bare { data } => bare::run(data.as_ref()),
-        _ => {
+        work => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(network(job))
+            match work {
+                Work::RedisEnqueue { .. } | Work::RedisLive { .. } => runtime.block_on(redis::run(job)),
+                _ => runtime.block_on(network(job)),
+            }
         }
     }
 }
@@ -77,7 +85,18 @@ fn wait_for_go() -> Outcome<()> {
 /// The parent, as network work hears it.
 pub struct Parent(Lines<BufReader<Stdin>>);
 
+impl Default for Parent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Parent {
+    /// From stdin.
+    pub fn new() -> Self {
+        Self(BufReader::new(tokio::io::stdin()).lines())
+    }
+
     /// Says that all is ready and waits for the word.
     ///
     /// # Errors
@@ -97,7 +116,7 @@ impl Parent {
 }
 
 async fn network(job: Job) -> Outcome<()> {
-    let mut parent = Parent(BufReader::new(tokio::io::stdin()).lines());
+    let mut parent = Parent::new();
     let target = job.target.as_ref().ok_or("this work needs a server")?;
     let dialer = Dialer::new(target)?;
     let done = match job.work {
@@ -135,7 +154,9 @@ async fn network(job: Job) -> Outcome<()> {
             Done { count: links.len() as u64, ..Done::default() }
         }
         Work::Hostile { devices } => hostile::run(target, job.seed, devices, &mut parent).await?,
-        Work::Bare { .. } | Work::Storage { .. } => return Err("this work needs no network".into()),
+        Work::Bare { .. } | Work::Storage { .. } | Work::RedisEnqueue { .. } | Work::RedisLive { .. } => {
+            return Err("this work needs no network".into());
+        }
     };
     say(&serde_json::to_string(&done)?)?;
     parent.leaves().await;
@@ -156,7 +177,7 @@ async fn open(dialer: &Dialer, seed: u64, devices: Range, register: bool) -> Out
                 if number >= devices.first + devices.count {
                     return Outcome::Ok(links);
                 }
-                links.push((number, dialer.link(&Device::new(seed, number), register).await?));
+                links.push((number, patiently(&dialer, &Device::new(seed, number), register).await?));
             }
         });
     }
@@ -166,6 +187,22 @@ async fn open(dialer: &Dialer, seed: u64, devices: Range, register: bool) -> Out
     }
     links.sort_by_key(|(number, _)| *number);
     Ok(links)
+}
+
+/// As Kuvert's client does: a relay that refuses a connection because it is busy is asked again.
+async fn patiently(dialer: &Dialer, device: &Device, register: bool) -> Outcome<Link> {
+    for _ in 0..MAX_REFUSALS {
+        match dialer.connect().await {
+            Ok(connection) => return dialer.link(connection, device, register).await,
+            Err(error) if error.downcast_ref().is_some_and(is_refused) => tokio::time::sleep(AFTER_REFUSAL).await,
+            Err(error) => return Err(error),
+        }
+    }
+    Err("the server refused every connection".into())
+}
+
+fn is_refused(error: &quinn::ConnectionError) -> bool {
+    matches!(error, quinn::ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::CONNECTION_REFUSED)
 }
 
 /// The envelopes of one sender.
@@ -204,7 +241,8 @@ fn is_of(round: u64, envelope: &v1::Envelope) -> bool {
         && body[MARKER_AT..].starts_with(MARKER)
 }
 
-fn micros(duration: Duration) -> u32 {
+/// As latencies are reported.
+pub fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 

@@ -96,6 +96,30 @@ impl Server {
         Ok(server)
     }
 
+    /// Starts `redis-server` with its data below `base`, made durable with each answer; `None`: it is not installed.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn redis(base: &Path, name: &str) -> Outcome<Option<Self>> {
+        let data = base.join(name);
+        fs::create_dir(&data)?;
+        // Free a moment ago; who takes it in between makes this run fail.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--port"]);
+        command.arg(port.to_string()).arg("--dir").arg(&data);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            started => started?,
+        };
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
+        while !first_line(&mut lines).await?.contains("Ready to accept connections") {}
+        let (pid, stdin) = (child.id().ok_or("it has ended")?, child.stdin.take());
+        let target = Target { url: format!("127.0.0.1:{port}"), bare: true };
+        Ok(Some(Self { child, stdin, _stdout: lines, pid, data, target }))
+    }
+
     fn start_bare(program: &Path, data: PathBuf, log: File) -> Outcome<Self> {
         let mut command = command(program, ["bench", WORKER]);
         let mut child = command.stderr(log).spawn()?;

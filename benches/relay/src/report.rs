@@ -31,6 +31,8 @@ pub struct Report {
     pub rss_mib: f64,
     /// The prototype under the same submits.
     pub prototype: Versus,
+    /// Redis with `appendfsync always` on the same work, in turns; `None`: it is not installed.
+    pub redis: Option<Redis>,
     /// Latency over load, if it was asked for.
     #[serde(rename = "latency_over_load")]
     pub points: Vec<Point>,
@@ -170,6 +172,27 @@ pub struct Versus {
     pub ratio: f64,
 }
 
+/// See [`Report::redis`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Redis {
+    /// Entries accepted.
+    pub per_second: f64,
+    /// As [`Enqueue::p50_ms`].
+    pub p50_ms: f64,
+    /// As [`Enqueue::p99_ms`].
+    pub p99_ms: f64,
+    /// As [`Enqueue::server_cpu_s_per_100k`].
+    pub server_cpu_s_per_100k: f64,
+    /// The relay's rate over Redis', median of the rounds.
+    pub ratio: f64,
+    /// As [`Live::p50_ms`], at the same rate.
+    pub live_p50_ms: f64,
+    /// As [`Live::p99_ms`], at the same rate.
+    pub live_p99_ms: f64,
+    /// Its memory at its highest with all entries of a round waiting.
+    pub rss_mib: f64,
+}
+
 /// One point of the plot.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
@@ -257,7 +280,24 @@ impl Report {
             ("  worst wait of an insert", format!("{:.0} ms", expiry.worst_stall_ms)),
             ("4 KiB made durable", format!("{:.2} ms", self.fsync_ms)),
         ];
-        table(rows)
+        let mut text = table(rows);
+        match &self.redis {
+            Some(redis) => text += &redis.text(),
+            None => text += "redis-server is not installed: not run beside it\n",
+        }
+        text
+    }
+}
+
+impl Redis {
+    fn text(&self) -> String {
+        table(&[
+            ("redis, fsync always: enqueue", format!("{:.0}/s (relay {:.2} ×)", self.per_second, self.ratio)),
+            ("  p50 / p99", format!("{:.1} / {:.1} ms", self.p50_ms, self.p99_ms)),
+            ("  server CPU per 100,000", format!("{:.2} s", self.server_cpu_s_per_100k)),
+            ("  live p50 / p99", format!("{:.1} / {:.1} ms", self.live_p50_ms, self.live_p99_ms)),
+            ("  peak memory, all waiting", format!("{:.1} MiB", self.rss_mib)),
+        ])
     }
 }
 

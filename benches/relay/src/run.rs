@@ -8,7 +8,7 @@ use crate::load::MARKER;
 use crate::plan::{CIPHERTEXT_BYTES, Plan};
 use crate::process::{Limits, Server, Worker};
 use crate::report::{
-    Disk, Drain, Enqueue, Expiry, Handshake, Hostile, Idle, Live, Point, Report, Start, Storage, Versus, median,
+    Disk, Drain, Enqueue, Expiry, Handshake, Hostile, Idle, Live, Point, Redis, Report, Start, Storage, Versus, median,
 };
 use crate::{Failure, Outcome};
 
@@ -37,14 +37,28 @@ struct Run<'a> {
 /// # Errors
 /// A process failed, something was lost, or a step took longer than the plan allows.
 pub async fn measure(plan: &Plan, directory: &Path, plot: bool, progress: &mut dyn FnMut(&str)) -> Outcome<Report> {
-    let base = tempfile::Builder::new().prefix("kuvert-bench-").tempdir_in(directory)?;
+    let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
     let fsync_ms = fsync(base.path())?;
     let mail = run.mail(plot).await?;
     let (handshake, idle) = run.connections().await?;
     let (storage, expiry) = run.storage().await?;
-    let Mail { enqueue, drain, disk, live, rss_mib, prototype, points } = mail;
-    Ok(Report { enqueue, drain, live, idle, handshake, disk, expiry, storage, rss_mib, prototype, points, fsync_ms })
+    let Mail { enqueue, drain, disk, live, rss_mib, prototype, redis, points } = mail;
+    Ok(Report {
+        enqueue,
+        drain,
+        live,
+        idle,
+        handshake,
+        disk,
+        expiry,
+        storage,
+        rss_mib,
+        prototype,
+        redis,
+        points,
+        fsync_ms,
+    })
 }
 
 /// Measures what `clients` hostile clients do to the honest.
@@ -57,9 +71,15 @@ pub async fn measure_hostile(
     clients: usize,
     progress: &mut dyn FnMut(&str),
 ) -> Outcome<Hostile> {
-    let base = tempfile::Builder::new().prefix("kuvert-bench-").tempdir_in(directory)?;
+    let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
     run.hostile(clients).await
+}
+
+/// A directory of the run's own, deleted with it.
+fn scratch(directory: &Path) -> Outcome<tempfile::TempDir> {
+    std::fs::create_dir_all(directory)?;
+    Ok(tempfile::Builder::new().prefix("kuvert-bench-").tempdir_in(directory)?)
 }
 
 struct Mail {
@@ -69,6 +89,7 @@ struct Mail {
     live: Live,
     rss_mib: f64,
     prototype: Versus,
+    redis: Option<Redis>,
     points: Vec<Point>,
 }
 
@@ -137,11 +158,17 @@ impl Run<'_> {
         let recipients = Range { first: plan.senders, count: plan.recipients };
         let relay = Server::relay(&self.program, self.directory, "mail", Limits::Raised).await?;
         let bare = Server::bare(&self.program, self.directory, "bare").await?;
+        let redis = Server::redis(self.directory, "redis").await?;
+        let mut redis_rounds = Vec::new();
+        let mut redis_rss_mib = 0.0;
         self.say("registering devices");
         let all = Range { first: 0, count: plan.senders + plan.recipients };
         let registering = self.parts(0, &relay, all, |devices| Work::Register { devices });
         self.together(registering, &relay).await?;
         relay.settle(SETTLE).await?;
+        // What so many handshakes left to the allocator is no part of what waiting mail takes.
+        relay.stop().await?;
+        let relay = Server::relay(&self.program, self.directory, "mail", Limits::Raised).await?;
 
         let (mut relay_rounds, mut bare_rounds, mut drains) = (Vec::new(), Vec::new(), Vec::new());
         let (mut amplification, mut bytes_per_waiting, mut erased) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,6 +179,15 @@ impl Run<'_> {
         for round in 1..=plan.rounds as u64 {
             self.say(&format!("round {round} of {}: the prototype takes {} envelopes", plan.rounds, plan.envelopes));
             bare_rounds.push(self.enqueue(round, &bare, senders, recipients).await?);
+            if let Some(redis) = &redis {
+                self.say(&format!("round {round} of {}: Redis takes {} envelopes", plan.rounds, plan.envelopes));
+                let (count, outstanding) = (plan.envelopes / senders.count, plan.outstanding);
+                let work = |senders| Work::RedisEnqueue { senders, recipients, count, outstanding };
+                redis_rounds.push(self.together(self.parts(round, redis, senders, work), redis).await?);
+                if round == 1 {
+                    redis_rss_mib = redis.memory_kib("VmHWM")? / 1024.0;
+                }
+            }
             self.say(&format!("round {round} of {}: the relay takes {} envelopes", plan.rounds, plan.envelopes));
             let written = relay.written_bytes()?;
             let taken = self.enqueue(round, &relay, senders, recipients).await?;
@@ -178,6 +214,10 @@ impl Run<'_> {
         bare.stop().await?;
         let (live, points) = self.live(&relay, plot).await?;
         relay.stop().await?;
+        let redis_live = match redis {
+            Some(redis) => Some(self.redis_live(redis).await?),
+            None => None,
+        };
 
         let of = |rounds: &[Round], value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
         let late =
@@ -195,14 +235,18 @@ impl Run<'_> {
             p50_ms: late(&bare_rounds, 0.5),
             p99_ms: late(&bare_rounds, 0.99),
             server_cpu_s_per_100k: of(&bare_rounds, &Round::cpu_per_100k),
-            ratio: median(
-                relay_rounds
-                    .iter()
-                    .zip(&bare_rounds)
-                    .map(|(ours, bare)| ours.per_second() / bare.per_second())
-                    .collect(),
-            ),
+            ratio: over(&relay_rounds, &bare_rounds),
         };
+        let redis = redis_live.map(|live| Redis {
+            per_second: of(&redis_rounds, &Round::per_second),
+            p50_ms: late(&redis_rounds, 0.5),
+            p99_ms: late(&redis_rounds, 0.99),
+            server_cpu_s_per_100k: of(&redis_rounds, &Round::cpu_per_100k),
+            ratio: over(&relay_rounds, &redis_rounds),
+            live_p50_ms: percentile(&live.done, 0.5),
+            live_p99_ms: percentile(&live.done, 0.99),
+            rss_mib: redis_rss_mib,
+        });
         let drain = Drain {
             per_second: of(&drains, &Round::per_second),
             per_second_with_erasure: median(erased),
@@ -210,7 +254,7 @@ impl Run<'_> {
         };
         let disk =
             Disk { bytes_per_waiting: median(bytes_per_waiting), delivered_bytes_left: left * CIPHERTEXT_BYTES as u64 };
-        Ok(Mail { enqueue, drain, disk, live, rss_mib, prototype, points })
+        Ok(Mail { enqueue, drain, disk, live, rss_mib, prototype, redis, points })
     }
 
     async fn enqueue(&self, round: u64, server: &Server, senders: Range, recipients: Range) -> Outcome<Round> {
@@ -219,6 +263,17 @@ impl Run<'_> {
         let jobs =
             self.parts(round, server, senders, |senders| Work::Enqueue { senders, recipients, count, outstanding });
         self.together(jobs, server).await
+    }
+
+    async fn redis_live(&mut self, redis: Server) -> Outcome<Round> {
+        let Plan { processes, pairs, senders, live_rate, live_seconds, .. } = *self.plan;
+        self.say(&format!("live through Redis at {live_rate} envelopes/s"));
+        let (rate, seconds) = (f64::from(live_rate) / processes as f64, f64::from(live_seconds));
+        let pairs = Range { first: 0, count: pairs.min(senders / 2) };
+        let jobs = self.parts(LIVE_ROUND, &redis, pairs, |pairs| Work::RedisLive { pairs, rate, seconds });
+        let round = self.together(jobs, &redis).await?;
+        redis.stop().await?;
+        Ok(round)
     }
 
     async fn live(&mut self, relay: &Server, plot: bool) -> Outcome<(Live, Vec<Point>)> {
@@ -388,6 +443,11 @@ impl Run<'_> {
             lost: alone.done.wrong + beside.done.wrong,
         })
     }
+}
+
+/// The rate of the one over that of the other, median of the rounds.
+fn over(ours: &[Round], theirs: &[Round]) -> f64 {
+    median(ours.iter().zip(theirs).map(|(ours, theirs)| ours.per_second() / theirs.per_second()).collect())
 }
 
 /// Waits until no delivered envelope is on the disk any more; says how many are, if that takes too long.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kuvert_relay::retention::SLICE;
+use kuvert_relay::retention::expire_in_slices;
 use kuvert_relay::store::sqlite::{DATABASE_FILE, SqliteStore};
 use kuvert_relay::store::{
     NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Pending, Store, SubmitError, Submitted,
@@ -175,6 +175,7 @@ impl Relay {
     fn expire(&mut self, sample: usize) -> Outcome<(Storage, u64)> {
         let before = sample as f64 / self.insert_to(self.rows + sample, 0)?.as_secs_f64();
         let store = self.store()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let stop = AtomicBool::new(false);
         let mut random = self.random.clone();
         std::thread::scope(|scope| {
@@ -189,23 +190,11 @@ impl Relay {
                 Ok((count, inserts.worst))
             });
             let begun = Instant::now();
-            let mut expired = 0;
-            // As the relay does it: slice after slice, until one is not full.
-            let result = loop {
-                match store.expire(NEW, SLICE).wait() {
-                    Ok(count) => {
-                        expired += count;
-                        if count < SLICE as u64 {
-                            break Ok(());
-                        }
-                    }
-                    Err(error) => break Err(error),
-                }
-            };
+            let result = runtime.block_on(expire_in_slices(store, OLD + 1));
             let time = begun.elapsed();
             stop.store(true, Ordering::Relaxed);
             let (inserted, worst) = inserting.join().map_err(|_| "the inserting thread failed")??;
-            result?;
+            let expired = result?;
             let storage = Storage {
                 expired,
                 expiry_seconds: time.as_secs_f64(),

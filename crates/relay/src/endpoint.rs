@@ -15,7 +15,7 @@ use crate::connection::close::Close;
 use crate::connection::serve;
 use crate::endpoint_key::{EndpointKey, FILE};
 use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RETRY_ABOVE_HANDSHAKES};
-use crate::metrics::{Metrics, Turned};
+use crate::metrics::Turned;
 use crate::service::Service;
 
 /// A client that is silent for this long is gone. Clients send a keep-alive about every 25 s: each costs the relay some
@@ -137,7 +137,7 @@ pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<Connec
             Some(_) = connections.join_next() => {}
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if let Some(incoming) = admit(incoming, &count, connections.len(), &service.metrics) {
+                if let Some(incoming) = admit(incoming, &count, connections.len(), &service) {
                     connections.spawn(handshake(incoming, Arc::clone(&service), Arc::clone(&count)));
                 }
             }
@@ -155,8 +155,9 @@ pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<Connec
 }
 
 /// Turns peers away before they cost a handshake: those without a place, and under load those that have not shown that
-/// they receive at the address that they send from (QUIC Retry).
-fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, metrics: &Metrics) -> Option<Incoming> {
+/// they receive at the address that they send from (QUIC Retry), or whose address has had its share of handshakes.
+fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, service: &Service) -> Option<Incoming> {
+    let metrics = &service.metrics;
     let open = count.open();
     let handshakes = tasks.saturating_sub(open);
     if open >= count.max() || handshakes >= MAX_HANDSHAKES {
@@ -164,11 +165,17 @@ fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, metrics: &Me
         incoming.refuse();
         return None;
     }
-    if !incoming.remote_address_validated() && (handshakes >= RETRY_ABOVE_HANDSHAKES || open * 4 > count.max() * 3) {
+    let busy = handshakes >= RETRY_ABOVE_HANDSHAKES;
+    if !incoming.remote_address_validated() && (busy || open * 4 > count.max() * 3) {
         metrics.turned_away(Turned::Retry);
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }
+        return None;
+    }
+    if busy && service.limiter.handshake(incoming.remote_address().ip()).is_err() {
+        metrics.turned_away(Turned::AddressFull);
+        incoming.refuse();
         return None;
     }
     Some(incoming)

@@ -62,6 +62,10 @@ pub const RETRY_ABOVE_HANDSHAKES: usize = 100;
 /// Handshakes under way in all. Over it, new connections are refused.
 pub const MAX_HANDSHAKES: usize = 1_000;
 
+/// Handshakes from one address while so many are under way that addresses are asked for proof. One costs half a millisecond
+/// of a core; whoever begins them without end gets no more than this, and connections that stand are served meanwhile.
+pub const HANDSHAKES_UNDER_LOAD: Rate = Rate { burst: 128, per_hour: 10 * 3600 };
+
 /// Streams beside the first that are refused before the connection is closed.
 pub const MAX_REFUSED_STREAMS: u32 = 8;
 
@@ -70,6 +74,7 @@ pub const MAX_REFUSED_STREAMS: u32 = 8;
 pub struct Limiter {
     clock: Arc<dyn Clock>,
     requests: Keyed<Address>,
+    handshakes: Keyed<Network>,
     registrations: Keyed<Network>,
     lookups: Keyed<Address>,
     bundles: Keyed<Address>,
@@ -83,6 +88,7 @@ impl Limiter {
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
             requests: Keyed::new(limits.requests_per_device, &clock),
+            handshakes: Keyed::new(HANDSHAKES_UNDER_LOAD, &clock),
             registrations: Keyed::new(limits.registrations_per_address, &clock),
             lookups: Keyed::new(limits.lookups_per_device, &clock),
             bundles: Keyed::new(limits.bundles_per_device, &clock),
@@ -99,6 +105,14 @@ impl Limiter {
     /// The wait.
     pub fn request(&self, device: &Address) -> Result<(), Duration> {
         self.requests.take(device, 1, &*self.clock)
+    }
+
+    /// One handshake, under load, with an address that has proven to be the peer's.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn handshake(&self, from: IpAddr) -> Result<(), Duration> {
+        self.handshakes.take(&Network::of(from), 1, &*self.clock)
     }
 
     /// One registration from an address.
@@ -152,6 +166,7 @@ impl Limiter {
     /// Forgets everybody who has rested, so that memory follows those who are active.
     pub fn tidy(&self) {
         self.requests.tidy();
+        self.handshakes.tidy();
         self.registrations.tidy();
         self.lookups.tidy();
         self.bundles.tidy();
@@ -352,6 +367,18 @@ mod tests {
         clock.advance(wait);
         assert_eq!(limiter.lookup(&device(1)), Ok(()));
         assert!(limiter.lookup(&device(1)).is_err());
+    }
+
+    #[test]
+    fn under_load_an_address_has_only_so_many_handshakes() {
+        let clock = Arc::new(ManualClock::new(0));
+        let limiter = Limiter::new(&Limits::default(), clock.clone());
+        let [flooding, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let admitted = (0..1_000).filter(|_| limiter.handshake(flooding).is_ok()).count();
+        assert_eq!(admitted, 128);
+        assert_eq!(limiter.handshake(other), Ok(()));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((0..1_000).filter(|_| limiter.handshake(flooding).is_ok()).count(), 10);
     }
 
     #[test]

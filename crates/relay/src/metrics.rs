@@ -49,7 +49,7 @@ struct Because {
 pub enum Turned {
     /// Too many in all, or too many handshakes under way.
     Full,
-    /// Too many from its address.
+    /// Too many from its address, connections or handshakes.
     AddressFull,
     /// Told to prove its address first (QUIC Retry).
     Retry,

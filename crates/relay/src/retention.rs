@@ -1,16 +1,17 @@
 //! Deletes what nobody fetched in time, in slices, so that submits get their turn in between; and what else has its time:
 //! observations, incidents, reports.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
 use crate::people::{incidents, reports};
 use crate::service::Service;
-use crate::store::{StoreError, Unavailable};
+use crate::store::{Store, StoreError, Unavailable};
 
 /// How often expired mail is looked for: a minute is nothing against days.
 const EVERY: Duration = Duration::from_secs(60);
@@ -21,29 +22,53 @@ pub const TRACE_DAYS: u32 = 90;
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
 const TIDY_EVERY: u32 = 60;
 
-/// Envelopes deleted in one step of the store's writer: some milliseconds.
-pub const SLICE: usize = 1_000;
+/// How long a slice should take, with what it waits for: submits wait for it in turn.
+const SLICE_TIME: Duration = Duration::from_millis(25);
+
+/// Envelopes of a slice: begun small, then as many as fit into [`SLICE_TIME`]. Larger slices are cheaper, because the counts
+/// of many mailboxes lie in the same pages.
+const SLICE: RangeInclusive<usize> = 500..=8_000;
 
 /// Deletes all that is expired by the relay's clock, and says how many envelopes that were.
 ///
 /// # Errors
 /// Those of the store. What was deleted before stays deleted.
 pub async fn expire(service: &Service, retention_days: u32) -> Result<u64, StoreError> {
-    let mut total = 0;
-    loop {
-        let older_than = accepted_before(service.clock.now_ms(), retention_days);
-        let count = service.store.expire(older_than, SLICE).await?;
-        total += count;
-        if count < SLICE as u64 {
-            break;
-        }
-    }
+    let older_than = accepted_before(service.clock.now_ms(), retention_days);
+    let total = expire_in_slices(&*service.store, older_than).await?;
     if total > 0 {
         service.observe(Event::Expired { count: total });
         tracing::info!(count = total, "envelopes expired");
         service.store.checkpoint().await?;
     }
     Ok(total)
+}
+
+/// Deletes everything accepted before `older_than` (Unix milliseconds), and says how many envelopes that were. After each
+/// slice it rests for a while, so that however much has expired, submits keep most of their rate.
+///
+/// # Errors
+/// As [`expire`].
+pub async fn expire_in_slices(store: &dyn Store, older_than: u64) -> Result<u64, StoreError> {
+    let mut total = 0;
+    let mut budget = *SLICE.start();
+    loop {
+        let begun = Instant::now();
+        let count = store.expire(older_than, budget).await?;
+        total += count;
+        if count < budget as u64 {
+            return Ok(total);
+        }
+        let took = begun.elapsed();
+        budget = fitting(budget, took);
+        sleep(took / 2).await;
+    }
+}
+
+/// How many envelopes the next slice should have when `budget` took this long: at most twice as many.
+fn fitting(budget: usize, took: Duration) -> usize {
+    let factor = SLICE_TIME.as_secs_f64() / took.as_secs_f64().max(1e-6);
+    ((budget as f64 * factor.min(2.0)) as usize).clamp(*SLICE.start(), *SLICE.end())
 }
 
 /// Writes down the limits that accounts ran into.
@@ -110,5 +135,19 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
                 "expired envelopes could not be deleted; trying again in a minute"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_grow_while_they_are_quick_and_shrink_when_they_are_slow() {
+        assert_eq!(fitting(500, Duration::ZERO), 1_000);
+        assert_eq!(fitting(4_000, SLICE_TIME), 4_000);
+        assert_eq!(fitting(4_000, SLICE_TIME * 2), 2_000);
+        assert_eq!(fitting(8_000, Duration::ZERO), 8_000);
+        assert_eq!(fitting(8_000, Duration::from_secs(60)), 500);
     }
 }

@@ -1,6 +1,6 @@
 //! Reading: cuts what a client sends into frames, and gives up on one that takes too long or too much.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use kuvert_types::limits::MAX_FRAME_BYTES;
 use kuvert_wire::frame::{self, FrameError};
 use kuvert_wire::v1::ClientFrame;
@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::limits::{FRAME_DEADLINE, MAX_SEALED_FRAME_BYTES, MAX_UNAUTHENTICATED_FRAME_BYTES};
 
-/// Bytes taken from the stream at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks taken from the stream at once: each is what came in one packet.
+const CHUNKS: usize = 8;
 
 /// Why there are no more frames.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum ReadError {
     TooSlow,
 }
 
-/// The receiving half. Holds at most one frame and one chunk.
+/// The receiving half. Holds at most one frame and a few chunks.
 #[derive(Debug)]
 pub struct Reader {
     stream: quinn::RecvStream,
@@ -74,14 +74,15 @@ impl Reader {
             if let Some(frame) = self.buffered()? {
                 return Ok(frame);
             }
-            let chunk = if self.buffer.is_empty() {
-                self.stream.read_chunk(CHUNK_BYTES, true).await
+            let mut chunks = [const { Bytes::new() }; CHUNKS];
+            let read = if self.buffer.is_empty() {
+                self.stream.read_chunks(&mut chunks).await
             } else {
                 let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
-                timeout_at(deadline, self.stream.read_chunk(CHUNK_BYTES, true)).await.map_err(|_| ReadError::TooSlow)?
+                timeout_at(deadline, self.stream.read_chunks(&mut chunks)).await.map_err(|_| ReadError::TooSlow)?
             };
-            match chunk {
-                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
+            match read {
+                Ok(Some(count)) => chunks[..count].iter().for_each(|chunk| self.buffer.extend_from_slice(chunk)),
                 // A frame that was cut off is no frame; nobody is there to be told.
                 Ok(None) | Err(_) => return Err(ReadError::Ended),
             }

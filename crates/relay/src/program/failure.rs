@@ -93,6 +93,9 @@ impl From<OpenError> for Failure {
             OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
                 ": run the relay as the user who owns the directory, or choose another one with --data"
             }
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                ": mount it so that it can be written to, or choose another directory with --data"
+            }
             OpenError::Io { .. } => ": check the directory, or choose another one with --data",
             _ => "",
         };

@@ -99,12 +99,22 @@ pub fn expire(work: &mut Work<'_>, older_than: u64, budget: usize) -> rusqlite::
         }
     }
     *work.deleted |= !due.is_empty();
-    let mut delete = work.connection.prepare_cached("DELETE FROM envelope WHERE cursor = ?1")?;
-    for (cursor, _) in &due {
-        delete.execute([signed(*cursor)])?;
+    // One statement for what lies side by side: a statement for each row costs half as much again. What lies between and is
+    // not due, because it was handed in out of order, stays.
+    let mut delete =
+        work.connection.prepare_cached("DELETE FROM envelope WHERE cursor BETWEEN ?1 AND ?2 AND accepted_at < ?3")?;
+    for run in due.chunk_by(|(before, _), (after, _)| before < after) {
+        let ([(first, _), .., (last, _)] | [(first @ last, _)]) = run else { continue };
+        let deleted = delete.execute((signed(*first), signed(*last), signed(older_than)))?;
+        if deleted != run.len() {
+            // Index and table would no longer agree: nothing happens, and the log says so.
+            return Err(rusqlite::Error::StatementChangedRows(deleted));
+        }
     }
     // Ascending by mailbox: neighbours share pages.
-    let mut count = work.connection.prepare_cached("INSERT OR REPLACE INTO expired(mailbox, count) VALUES(?1, ?2)")?;
+    let mut count = work.connection.prepare_cached(
+        "INSERT INTO expired(mailbox, count) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET count = excluded.count",
+    )?;
     for (number, expired) in told {
         count.execute((number, signed(expired)))?;
     }

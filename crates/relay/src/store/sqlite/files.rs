@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{DATABASE_FILE, LOG_FILE, OpenError};
@@ -77,6 +77,20 @@ impl Files {
         filled
     }
 
+    /// Whether there is no room for anything more, found out by writing. SQLite calls a full disk by its name, but takes
+    /// a used-up quota for a broken disk.
+    pub fn is_full(&self) -> bool {
+        let grow = || {
+            let file = private().open(&self.reserve)?;
+            let len = file.metadata()?.len();
+            let grown = file.write_all_at(&BLOCK, len);
+            file.set_len(len)?;
+            grown
+        };
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        grow().is_err_and(|error: io::Error| full.contains(&error.kind()))
+    }
+
     /// Gives the reserve's room to whoever needs it next.
     pub fn release_reserve(&self) {
         if let Err(error) = private().open(&self.reserve).and_then(|file| file.set_len(0)) {
@@ -85,8 +99,9 @@ impl Files {
     }
 }
 
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+
 fn fill(file: &mut File) -> io::Result<()> {
-    static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
     file.set_len(0)?;
     for _ in 0..RESERVE_BYTES / BLOCK.len() as u64 {
         file.write_all(&BLOCK)?;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::checkpoint::Policy;
 use super::column::signed;
@@ -172,7 +172,8 @@ impl Writer {
             return;
         }
         match self.transact(&mut batch) {
-            Ok(()) => batch.into_iter().for_each(Command::send),
+            // A connection waits for its answers in their order. The last one first, and all are there when it wakes up.
+            Ok(()) => batch.into_iter().rev().for_each(Command::send),
             Err(error) => {
                 self.note(&error);
                 self.one_by_one(batch);
@@ -225,7 +226,7 @@ impl Writer {
     }
 
     fn try_transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
-        self.execute("BEGIN IMMEDIATE").map_err(|error| store_error(&error))?;
+        self.execute("BEGIN IMMEDIATE").map_err(|error| self.meaning(&error, store_error))?;
         let mut reserved = self.reserved;
         let mut run = || -> rusqlite::Result<()> {
             if self.next_cursor + batch.len() as u64 > reserved {
@@ -244,8 +245,8 @@ impl Writer {
             };
             batch.iter_mut().try_for_each(|command| execute(&mut work, command))
         };
-        run().map_err(|error| store_error(&error))?;
-        self.execute("COMMIT").map_err(|error| commit_error(&error))?;
+        run().map_err(|error| self.meaning(&error, store_error))?;
+        self.execute("COMMIT").map_err(|error| self.meaning(&error, commit_error))?;
         self.reserved = reserved;
         Ok(())
     }
@@ -285,6 +286,12 @@ impl Writer {
         }
     }
 
+    /// What an error means. A write that was refused may have met a used-up quota: that is a full disk.
+    fn meaning(&self, error: &rusqlite::Error, otherwise: fn(&rusqlite::Error) -> StoreError) -> StoreError {
+        let refused = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE);
+        if refused && self.files.is_full() { Unavailable::DiskFull.into() } else { otherwise(error) }
+    }
+
     fn note(&mut self, error: &StoreError) {
         match error {
             StoreError::Unavailable(Unavailable::DiskFull) => {
@@ -318,7 +325,7 @@ impl Writer {
     /// A checkpoint that failed lost nothing: everything is in the log.
     fn checkpointed(&mut self, result: rusqlite::Result<()>) {
         if let Err(error) = result {
-            self.note(&store_error(&error));
+            self.note(&self.meaning(&error, store_error));
         }
     }
 

@@ -169,7 +169,7 @@ impl Client {
     }
 
     pub async fn connect_with(url: &RelayUrl, config: quinn::ClientConfig) -> Result<Self, quinn::ConnectionError> {
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = quinn::Endpoint::client("0.0.0.0:0".parse().unwrap()).unwrap();
         let address = url.host_port().parse().unwrap();
         let connecting = endpoint.connect_with(config, address, "kuvert-relay").unwrap();
         let connection = within(connecting).await?;
