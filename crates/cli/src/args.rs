@@ -1,11 +1,15 @@
 //! The command line as clap reads it: raw flags, no decisions. What they mean is settled in [`crate::options`].
 
+mod account;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use kuvert_types::Level;
+
+pub use account::{Account, Consent, Correct, Delete, Part, Profile, Report, Upload};
 
 /// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
 #[derive(Debug, Parser)]
@@ -77,7 +81,7 @@ pub enum Command {
     History(History),
     /// Show what the relay gets to know at this home's level, and choose when receipts are sent
     Disclosure(Disclosure),
-    /// Your account at the relay: what it holds, corrections, terms, deletion
+    /// Your account at the relay: number, profile, address book; what it holds, corrections, terms, deletion
     #[command(subcommand)]
     Account(Account),
     /// See what a relay sees: a real relay, two real clients, one letter and a conversation
@@ -226,70 +230,6 @@ pub enum ReceiptsWhen {
     Late,
     /// Not at all
     Off,
-}
-
-/// `kuvert account …`
-#[derive(Debug, Subcommand)]
-pub enum Account {
-    /// Correct the name or number that the relay was told at registration
-    Correct(Correct),
-    /// Delete the account at the relay, for good
-    Delete(Delete),
-    /// Get all that the relay holds about the account, as files to read and for programs
-    Report(Report),
-    /// The terms of a relay that runs the demonstration: see what was accepted, accept, object
-    Consent(Consent),
-}
-
-/// `kuvert account report`
-#[derive(Debug, ClapArgs)]
-pub struct Report {
-    /// A directory to make for its files
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Wait until it is ready, where the relay takes its time
-    #[arg(long)]
-    pub wait: bool,
-}
-
-/// `kuvert account consent`
-#[derive(Debug, ClapArgs)]
-pub struct Consent {
-    /// Accept a version of the terms
-    #[arg(long, value_name = "VERSION")]
-    pub accept: Option<String>,
-    /// Accept without use for advertising
-    #[arg(long, requires = "accept")]
-    pub no_advertising: bool,
-    /// Refuse use for advertising under the version that was accepted last
-    #[arg(long, conflicts_with = "accept")]
-    pub object: bool,
-}
-
-/// `kuvert account correct`
-#[derive(Debug, ClapArgs)]
-#[group(required = true, multiple = true)]
-pub struct Correct {
-    /// The name by which others find you from now on
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Give up the name: others need your invite link
-    #[arg(long, conflicts_with = "name")]
-    pub no_name: bool,
-    /// The phone number as E.164 writes it
-    #[arg(long, value_name = "E164")]
-    pub phone: Option<String>,
-    /// Take the phone number away
-    #[arg(long, conflicts_with = "phone")]
-    pub no_phone: bool,
-}
-
-/// `kuvert account delete`
-#[derive(Debug, ClapArgs)]
-pub struct Delete {
-    /// Really do it; without this, say what would go and what would stay
-    #[arg(long)]
-    pub yes: bool,
 }
 
 /// `kuvert demo`

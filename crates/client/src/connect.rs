@@ -19,6 +19,7 @@ use crate::disclosure;
 use crate::error::Error;
 use crate::home::{Exclusive, Home};
 use crate::options::{Options, Profile};
+use crate::people;
 use crate::prekeys;
 use crate::rng;
 use crate::state::{self, OwnRow, own};
@@ -134,6 +135,7 @@ impl Client {
         let inner = Inner::load(home, Box::new(store), options)?;
 
         let link = dial(&inner.own.relay, &inner.options).await?;
+        people::note(&inner).await?;
         let established = register_at(&inner, link, &profile).await?;
         let name = profile.name;
         inner.transact(Mode::Write, |tx| {
@@ -146,6 +148,7 @@ impl Client {
         let client = Self(inner.reload()?);
         let connection = Connection::new(established);
         prekeys::maintain(&client.0, &connection).await?;
+        people::settle(&client.0, &connection.link().link).await?;
         connection.close().await;
         Ok(client)
     }
@@ -167,15 +170,17 @@ impl Client {
             address: Some(kuvert_wire::checked::to_wire(&self.0.own.address)),
             signature,
         });
-        match link.request(body).await? {
-            Ok(body) => established(link, body),
+        let established = match link.request(body).await? {
+            Ok(body) => established(link, body)?,
             // The relay did what it was asked, and its answer got lost.
             Err(refusal) if refusal.code == Code::AuthenticationFailed && self.deletion_was_asked()? => {
                 self.note_deletion()?;
-                Err(Error::AccountDeleted)
+                return Err(Error::AccountDeleted);
             }
-            Err(refusal) => Err(refusal.into_error()),
-        }
+            Err(refusal) => return Err(refusal.into_error()),
+        };
+        people::settle(&self.0, &established.link).await?;
+        Ok(established)
     }
 }
 

@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use kuvert_types::limits::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
+use kuvert_types::Level;
+use kuvert_types::limits::{MAX_ADDRESS_BOOK, MAX_NAME_BYTES, MAX_TEXT_BYTES};
 
 use crate::invite::InviteLinkError;
 
@@ -39,6 +40,28 @@ pub enum Error {
     PhoneInvalid {
         /// The number.
         phone: String,
+    },
+    /// Something that only L0 tells the relay.
+    #[error(
+        "at level {level} the relay is told nothing of this: `kuvert --level L0 whoami` goes to L0, where it is, and stays there"
+    )]
+    LevelTooHigh {
+        /// The home's level.
+        level: Level,
+    },
+    /// A part of a profile that no relay takes.
+    #[error("this cannot stand in a profile: {what}")]
+    ProfileInvalid {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Somebody in an address book whom no relay takes.
+    #[error("entry {entry} of the address book cannot be used: {what}; nothing was uploaded")]
+    AddressBookInvalid {
+        /// Which, from 1.
+        entry: usize,
+        /// What is wrong.
+        what: &'static str,
     },
     /// An alias that cannot be typed or told apart.
     #[error("'{alias}' cannot be an alias: 1 to 64 characters, no control characters, no blanks at the ends")]
@@ -198,6 +221,15 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Not the code that was sent, or none is waited for.
+    #[error("this is not the code that was sent last, or it was tried too often: look again, or ask for a new one")]
+    PhoneCodeWrong,
+    /// A code that came too late.
+    #[error("the code is too old: ask for a new one with `kuvert account phone NUMBER`")]
+    PhoneCodeExpired,
+    /// More people than a relay takes.
+    #[error("an address book holds at most {MAX_ADDRESS_BOOK} people: upload fewer")]
+    AddressBookFull,
     /// No such account, name or device at the relay.
     #[error("the relay knows no '{who}': check the spelling, or ask for an invite link")]
     UnknownRecipient {
@@ -339,6 +371,9 @@ impl Error {
             Self::OwnAddress => "own-address",
             Self::NameInvalid { .. } => "name-invalid",
             Self::PhoneInvalid { .. } => "phone-invalid",
+            Self::LevelTooHigh { .. } => "level-too-high",
+            Self::ProfileInvalid { .. } => "profile-invalid",
+            Self::AddressBookInvalid { .. } => "address-book-invalid",
             Self::AliasInvalid { .. } => "alias-invalid",
             Self::AliasTaken { .. } => "alias-taken",
             Self::ContactUnknown { .. } => "contact-unknown",
@@ -365,6 +400,9 @@ impl Error {
             Self::InvitationNeeded => "invitation-needed",
             Self::InvitationRefused => "invitation-refused",
             Self::NameTaken { .. } => "name-taken",
+            Self::PhoneCodeWrong => "phone-code-wrong",
+            Self::PhoneCodeExpired => "phone-code-expired",
+            Self::AddressBookFull => "address-book-full",
             Self::UnknownRecipient { .. } => "unknown-recipient",
             Self::MailboxFull { .. } => "mailbox-full",
             Self::Limited { .. } => "limited",

@@ -27,6 +27,7 @@
 //! | `consent` | the terms of a relay that runs the demonstration |
 //! | `devices` | device lists: refuse unsigned, older, forked |
 //! | `disclosure` | the level, the access key, what the relay gets to know |
+//! | `people` | what L0 tells beyond mail, and taking it back |
 //! | `prekeys` | refill, rotation, retention |
 //! | `bridge` | where protocol and wire types meet |
 //! | `transport` | QUIC, the relay's pin, requests and pushes |
@@ -47,6 +48,7 @@ mod event;
 pub mod home;
 pub mod invite;
 mod options;
+mod people;
 mod prekeys;
 mod receipts;
 mod receive;
@@ -67,6 +69,7 @@ pub use error::Error;
 pub use event::{Event, ListConflict, ReceiptKind, Refusal};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
+pub use people::{Match, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone};
 pub use receipts::Receipts;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,

@@ -9,6 +9,7 @@
 //! | Own | `prekeys` | [`PrekeyStateRow`] |
 //! | Own | `replay` | the protocol's replay record |
 //! | Own | `tidied` | when, u64 |
+//! | Own | `told` | [`ToldRow`] |
 //! | Contact | account id 16 | [`ContactRow`] |
 //! | Session | address 20 | the protocol's session record |
 //! | Peer | address 20 | [`PeerRow`] |
@@ -42,6 +43,8 @@ pub mod own {
     pub const REPLAY: &[u8] = b"replay";
     /// When old rows were last looked for, u64.
     pub const TIDIED: &[u8] = b"tidied";
+    /// [`super::ToldRow`]
+    pub const TOLD: &[u8] = b"told";
 }
 
 /// This account and device.
@@ -85,6 +88,17 @@ pub struct DisclosureRow {
     /// When receipts are sent: 1 at once, 2 late, 3 never; 0: as the level does.
     #[prost(uint32, tag = "4")]
     pub receipts_and_one: u32,
+}
+
+/// What the relay was told at L0.
+#[derive(Clone, PartialEq, Message)]
+pub struct ToldRow {
+    /// Something may lie there that has to be taken back above L0.
+    #[prost(bool, tag = "1")]
+    pub told: bool,
+    /// When the machine was told last; 0: never.
+    #[prost(uint64, tag = "2")]
+    pub device_at: u64,
 }
 
 /// Counters and dates of this device's prekeys.

@@ -23,6 +23,7 @@ use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
 use kuvert_relay::people::People;
+use kuvert_relay::people::codes::LogCodes;
 use kuvert_relay::people::incidents::Incidents;
 use kuvert_relay::report::Sources;
 use kuvert_relay::retention;
@@ -141,6 +142,7 @@ impl World {
         let service = Arc::new(Service {
             store: Arc::clone(&store),
             people: People::in_memory().expect("SQLite works in memory"),
+            codes: Arc::new(LogCodes),
             wakeups: Arc::new(LocalWakeUps::default()),
             logins: Arc::default(),
             observer: Arc::new(Blind),

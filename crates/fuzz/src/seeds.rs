@@ -163,6 +163,7 @@ fn all_requests() -> Vec<Request> {
     let kem = v1::KemPrekey { id: 1, public_key: vec![3; 1568].into(), signature: vec![4; 64].into() };
     let signed = v1::SignedPrekey { id: 1, public_key: vec![3; 32].into(), signature: vec![4; 64].into() };
     let one_time = v1::OneTimePrekey { id: 1, public_key: vec![3; 32].into() };
+    let person = v1::Person { phone: "+4915550000002".into(), name: Some("dave".into()), ..v1::Person::default() };
     let envelope = v1::Envelope {
         id: vec![1; 16].into(),
         recipient: address.clone(),
@@ -187,6 +188,13 @@ fn all_requests() -> Vec<Request> {
         Request::TakeBundles(v1::TakeBundles { account: account.clone(), devices: vec![1] }),
         Request::GetAccount(v1::GetAccount { by: Some(v1::get_account::By::Account(account)) }),
         Request::PublishDeviceList(v1::PublishDeviceList { device_list: vec![1; 127].into() }),
+        Request::RequestPhoneCode(v1::RequestPhoneCode { phone: "+4915550000001".into() }),
+        Request::VerifyPhone(v1::VerifyPhone { code: "123456".into() }),
+        Request::SetProfile(v1::SetProfile { about: Some("busy".into()), ..v1::SetProfile::default() }),
+        Request::GetProfile(v1::GetProfile { account: vec![2; 16].into() }),
+        Request::UploadAddressBook(v1::UploadAddressBook { people: vec![person], replace: true }),
+        Request::ReportDevice(v1::ReportDevice { model: Some("x".into()), ..v1::ReportDevice::default() }),
+        Request::WithdrawDisclosure(v1::WithdrawDisclosure {}),
         Request::UpdateAccount(v1::UpdateAccount {
             name: Some("dave".to_owned()),
             clear_phone: true,

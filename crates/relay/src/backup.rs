@@ -5,6 +5,7 @@
 //! BACKUP/  (mode 0700, its files 0600)
 //!   backup.toml        when, what, and the SHA-256 of each file
 //!   relay.db           accounts, prekeys, waiting mail
+//!   people.db          what people told beyond that, if there is such a database
 //!   tls/               the relay's key and certificate: who it is
 //!   serving.toml       the address that clients know
 //! ```
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::people::{PEOPLE_FILE, People, PeopleError};
 use crate::relay::SERVING_FILE;
 use crate::store::sqlite::backup::{Dropped, check, copy, make_safe};
 use crate::store::sqlite::{DATABASE_FILE, OpenError};
@@ -65,6 +67,9 @@ pub enum BackupError {
     /// The database cannot be copied or used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What people told cannot be copied.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// Nothing is written over.
     #[error("{} exists already: name a new directory", .0.display())]
     Exists(PathBuf),
@@ -123,6 +128,12 @@ fn fill(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupError> {
     copy(data, &database)?;
     let contents = check(&database)?;
     let mut files = BTreeMap::from([(DATABASE_FILE.to_owned(), digest(&database)?)]);
+    // Older relays have none.
+    if let Some(people) = People::look(data)? {
+        let copy = to.join(PEOPLE_FILE);
+        people.copy(&copy)?;
+        files.insert(PEOPLE_FILE.to_owned(), digest(&copy)?);
+    }
     make_directory(&to.join("tls"))?;
     for name in OTHER_FILES {
         let source = data.join(name);
@@ -198,7 +209,8 @@ fn read(from: &Path) -> Result<Manifest, BackupError> {
     }
     for (name, expected) in &manifest.files {
         // Nothing outside of the backup is read, and nothing outside of the data directory written.
-        if name != DATABASE_FILE && !OTHER_FILES.contains(&name.as_str()) {
+        let known = [DATABASE_FILE, PEOPLE_FILE].contains(&name.as_str()) || OTHER_FILES.contains(&name.as_str());
+        if !known {
             return Err(no_backup());
         }
         let path = from.join(name);

@@ -166,6 +166,12 @@ pub struct Limits {
     pub one_time_prekeys_per_account: Rate,
     /// Reports that one account asks for.
     pub reports_per_account: Rate,
+    /// Codes that one account asks for.
+    pub phone_codes_per_account: Rate,
+    /// Codes that are sent to one number, whoever asks: nobody is flooded with them.
+    pub phone_codes_per_number: Rate,
+    /// Numbers of address books that one account has compared with verified ones: what finding out who is here costs.
+    pub numbers_checked_per_account: Rate,
 }
 
 impl Default for Limits {
@@ -180,6 +186,9 @@ impl Default for Limits {
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
             reports_per_account: Rate { burst: 3, per_hour: 1 },
+            phone_codes_per_account: Rate { burst: 5, per_hour: 5 },
+            phone_codes_per_number: Rate { burst: 3, per_hour: 2 },
+            numbers_checked_per_account: Rate { burst: 20_000, per_hour: 200 },
         }
     }
 }
@@ -278,6 +287,9 @@ impl Config {
             ("sealed_per_address", limits.sealed_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
             ("reports_per_account", limits.reports_per_account),
+            ("phone_codes_per_account", limits.phone_codes_per_account),
+            ("phone_codes_per_number", limits.phone_codes_per_number),
+            ("numbers_checked_per_account", limits.numbers_checked_per_account),
         ] {
             if rate.burst == 0 || rate.per_hour == 0 {
                 return Err(ConfigError::Rate(name));

@@ -35,7 +35,7 @@ pub async fn delete(service: &Service, account: AccountId) -> Result<(), StoreEr
     };
     service
         .people
-        .run(move |tx| {
+        .run_erasing(move |tx| {
             if let Some(report) = &report {
                 holds::keep(tx, &account, report, now)?;
             }

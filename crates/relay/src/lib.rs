@@ -63,4 +63,4 @@ pub mod wakeup;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
-pub use relay::{RunningRelay, StartError, start, start_on};
+pub use relay::{RunningRelay, StartError, start, start_on, start_with};

@@ -81,6 +81,9 @@ pub struct Limiter {
     sealed: Keyed<Network>,
     one_time_prekeys: Keyed<AccountId>,
     reports: Keyed<AccountId>,
+    phone_codes_by_account: Keyed<AccountId>,
+    phone_codes_by_number: Keyed<String>,
+    numbers_checked: Keyed<AccountId>,
 }
 
 impl Limiter {
@@ -95,6 +98,9 @@ impl Limiter {
             sealed: Keyed::new(limits.sealed_per_address, &clock),
             one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account, &clock),
             reports: Keyed::new(limits.reports_per_account, &clock),
+            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account, &clock),
+            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number, &clock),
+            numbers_checked: Keyed::new(limits.numbers_checked_per_account, &clock),
             clock,
         }
     }
@@ -163,6 +169,23 @@ impl Limiter {
         self.reports.take(account, 1, &*self.clock)
     }
 
+    /// One code, asked for by an account, for a number.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn phone_code(&self, account: &AccountId, number: &str) -> Result<(), Duration> {
+        self.phone_codes_by_account.take(account, 1, &*self.clock)?;
+        self.phone_codes_by_number.take(&number.to_owned(), 1, &*self.clock)
+    }
+
+    /// So many numbers of other people, compared with those that accounts verified.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn numbers_checked(&self, account: &AccountId, count: usize) -> Result<(), Duration> {
+        self.numbers_checked.take(account, u32::try_from(count).unwrap_or(u32::MAX), &*self.clock)
+    }
+
     /// Forgets everybody who has rested, so that memory follows those who are active.
     pub fn tidy(&self) {
         self.requests.tidy();
@@ -173,6 +196,9 @@ impl Limiter {
         self.sealed.tidy();
         self.one_time_prekeys.tidy();
         self.reports.tidy();
+        self.phone_codes_by_account.tidy();
+        self.phone_codes_by_number.tidy();
+        self.numbers_checked.tidy();
     }
 }
 

@@ -226,7 +226,14 @@ impl Metrics {
             | Event::PrekeysCounted { .. }
             | Event::DeviceListPublished { .. }
             | Event::AccountUpdated { .. }
-            | Event::AccountDeleted { .. } => {}
+            | Event::AccountDeleted { .. }
+            | Event::PhoneCodeRequested { .. }
+            | Event::PhoneVerified { .. }
+            | Event::ProfileChanged { .. }
+            | Event::ProfileRead { .. }
+            | Event::AddressBookUploaded { .. }
+            | Event::DeviceReported { .. }
+            | Event::DisclosureWithdrawn { .. } => {}
         }
     }
 

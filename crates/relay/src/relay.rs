@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::database::{Database, ObserveError};
 use crate::observe::{Blind, Observer, Past};
+use crate::people::codes::{CodeSender, LogCodes};
 use crate::people::incidents::Incidents;
 use crate::people::{People, PeopleError};
 use crate::policy::DEMONSTRATION;
@@ -112,6 +113,19 @@ pub async fn start_on(
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
 ) -> Result<RunningRelay, StartError> {
+    start_with(config, clock, store, Arc::new(LogCodes)).await
+}
+
+/// Starts a relay on another store, with another way for codes to reach phones than the log.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start_with(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    codes: Arc<dyn CodeSender>,
+) -> Result<RunningRelay, StartError> {
     config.check()?;
     let identity = Identity::of(&config)?;
     let observer = observer(&config)?;
@@ -121,6 +135,7 @@ pub async fn start_on(
     let service = Arc::new(Service {
         store: Arc::clone(&store),
         people: People::open(&config.data)?,
+        codes,
         wakeups: Arc::new(LocalWakeUps::default()),
         logins: Arc::default(),
         observer: Arc::clone(&observer),
@@ -321,6 +336,14 @@ impl RunningRelay {
         retention::write_incidents(&self.service).await?;
         retention::tidy(&self.service).await?;
         retention::expire(&self.service, self.config.retention_days).await
+    }
+
+    /// Deletes codes for phone numbers that nobody gave in time, instead of within a minute. Says how many.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forget_codes(&self) -> Result<usize, StoreError> {
+        retention::forget_codes(&self.service).await
     }
 
     /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
-use crate::people::{incidents, reports};
+use crate::people::{incidents, phone, reports};
 use crate::service::Service;
 use crate::store::{Store, StoreError, Unavailable};
 
@@ -103,6 +103,15 @@ pub async fn tidy(service: &Service) -> Result<(), StoreError> {
     purged.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
 }
 
+/// Deletes the codes for phone numbers that nobody gave in time.
+///
+/// # Errors
+/// Those of the store.
+pub async fn forget_codes(service: &Service) -> Result<usize, StoreError> {
+    let now = service.clock.now_ms();
+    service.people.run(move |tx| phone::purge(tx, now)).await
+}
+
 /// Expires from time to time, and forgets what limits need not remember, until the relay stops.
 pub async fn run(service: Arc<Service>, retention_days: u32) {
     let mut ticks = interval(EVERY);
@@ -116,6 +125,10 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
             _ = ticks.tick() => {}
         }
         service.limiter.tidy();
+        if let Err(error) = forget_codes(&service).await {
+            let error = crate::logging::kind(&error);
+            tracing::warn!(error, "codes that nobody gave could not be deleted; trying again in a minute");
+        }
         if let Err(error) = write_incidents(&service).await {
             tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
         }

@@ -12,6 +12,7 @@ use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::people::People;
+use crate::people::codes::CodeSender;
 use crate::people::incidents::Incidents;
 use crate::report::Sources;
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     /// What people tell beyond what delivering mail needs.
     pub people: People,
+    /// Who brings codes to phones.
+    pub codes: Arc<dyn CodeSender>,
     /// Who listens.
     pub wakeups: Arc<dyn WakeUps>,
     /// Which accounts are connected.

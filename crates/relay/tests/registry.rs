@@ -173,6 +173,7 @@ fn every_entry_says_everything() {
         let fits = match field.deletion {
             Deletion::AcknowledgeOrPurge => matches!(field.retention, Retention::UntilAcknowledged { .. }),
             Deletion::HandOut => field.retention == Retention::UntilHandedOut,
+            Deletion::UseOrPurge => matches!(field.retention, Retention::UntilUsed { .. }),
             Deletion::Replace => field.retention == Retention::UntilReplaced,
             Deletion::Tell => field.retention == Retention::UntilTold,
             Deletion::Account => field.retention == Retention::WithAccount,

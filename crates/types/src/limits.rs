@@ -34,6 +34,36 @@ pub const DELIVERY_WINDOW: usize = 256;
 /// Bytes of a user name.
 pub const MAX_NAME_BYTES: usize = 32;
 
+/// Bytes of a name to be shown, in a profile or an address book.
+pub const MAX_DISPLAY_NAME_BYTES: usize = 128;
+
+/// Bytes of an e-mail address (RFC 5321, section 4.5.3.1, less the brackets).
+pub const MAX_EMAIL_BYTES: usize = 254;
+
+/// Bytes of a profile's about text.
+pub const MAX_ABOUT_BYTES: usize = 512;
+
+/// Bytes of a profile's picture: with the other parts it fits a frame.
+pub const MAX_PICTURE_BYTES: usize = 64 * 1024;
+
+/// People in one upload of an address book.
+pub const MAX_PEOPLE_PER_UPLOAD: usize = 500;
+
+/// People in the address book of one account.
+pub const MAX_ADDRESS_BOOK: usize = 20_000;
+
+/// Bytes of a birthday, as people write it.
+pub const MAX_BIRTHDAY_BYTES: usize = 32;
+
+/// Bytes of a postal address.
+pub const MAX_POSTAL_ADDRESS_BYTES: usize = 512;
+
+/// Bytes of each thing that a client tells about its machine.
+pub const MAX_DEVICE_DETAIL_BYTES: usize = 128;
+
+/// Digits of the code that verifies a phone number.
+pub const PHONE_CODE_DIGITS: usize = 6;
+
 /// Whether `name` may be a user name: 1 to [`MAX_NAME_BYTES`] of `a-z`, `0-9`, `-`, `_`, `.`, starting with a letter.
 /// Lower case only, so that no two names look alike.
 pub fn is_valid_name(name: &str) -> bool {
@@ -47,4 +77,16 @@ pub fn is_valid_phone(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(|digits| {
         (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
     })
+}
+
+/// Whether `text` can stand on one line of somebody's screen: 1 to `max` bytes, no control characters.
+pub fn is_valid_line(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Whether `address` may be an e-mail address: something, `@`, something, without blanks. More only a letter to it can tell.
+pub fn is_valid_email(address: &str) -> bool {
+    is_valid_line(address, MAX_EMAIL_BYTES)
+        && !address.contains(char::is_whitespace)
+        && address.rsplit_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty())
 }

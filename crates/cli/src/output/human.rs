@@ -1,7 +1,7 @@
 //! Results in words. Every text that came from outside passes [`harmless`] first.
 
 use crate::output::harmless;
-use crate::output::record::{DisclosedItem, Message, Record};
+use crate::output::record::{DisclosedItem, Message, Profile, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::error::shell_word;
@@ -45,6 +45,23 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::Contact { alias, account, name, verified, blocked, key_changed } => {
             contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
         }
+        Record::PhoneCodeRequested { phone } => format!(
+            "a code is on its way to {phone}: give it with `kuvert account verify CODE` within ten minutes. A relay without \
+             a gateway for text messages writes it into its log instead; ask its operator."
+        ),
+        Record::PhoneVerified { phone, moved } => {
+            let before = if *moved { " Another account had it before, and has it no longer." } else { "" };
+            format!("{phone} is {}.{before}", painter.good("verified"))
+        }
+        Record::Profile(found) => profile(found, painter),
+        Record::AddressBookMatch { phone, account } => format!("{phone}  {}", painter.faint(account)),
+        Record::AddressBook { people: 0, .. } => "The relay has no address book of yours.".to_owned(),
+        Record::AddressBook { people, without_account } => format!(
+            "{people} people uploaded.\n{}",
+            painter.warning(&format!(
+                "{without_account} people without an account are now known to the relay: they were not asked"
+            ))
+        ),
         Record::SafetyNumber { who, digits, verified } => safety_number(painter, who, digits, *verified),
         Record::Accepted { to, sealed, .. } => {
             let (sent, to) = (painter.good("sent"), painter.person(&harmless::line(to)));
@@ -158,6 +175,34 @@ fn contact(
         name.filter(|name| *name != alias).map(|name| format!(" ({})", harmless::line(name))).unwrap_or_default();
     let blocked = if blocked { painter.warning("  blocked") } else { String::new() };
     format!("{}{name}  {trust}{blocked}  {}", painter.person(&harmless::line(alias)), painter.faint(account))
+}
+
+fn profile(profile: &Profile<'_>, painter: &Painter) -> String {
+    let zone = Zone::system();
+    let who =
+        profile.alias.map_or_else(|| "Your profile at the relay".to_owned(), |alias| harmless::line(alias).into());
+    let mut out = painter.person(&who);
+    let picture = profile.picture_bytes.map(|bytes| format!("{bytes} bytes"));
+    let parts = [
+        ("name", profile.display_name, profile.display_name_at),
+        ("e-mail", profile.email, profile.email_at),
+        ("about", profile.about, profile.about_at),
+        ("picture", picture.as_deref(), profile.picture_at),
+        ("phone", profile.phone, profile.phone_at),
+    ];
+    for (what, text, at) in parts {
+        if let Some(text) = text {
+            let at = at.map(|at| painter.faint(&format!("  {}", zone.date_and_time(at)))).unwrap_or_default();
+            out.push_str(&format!("\n  {what:<8} {}{at}", harmless::line(text)));
+        }
+    }
+    out.push_str(match (profile.alias, profile.public) {
+        (None, true) => "\n  public: whoever looks your account up sees name, about text and picture",
+        (None, false) => "\n  not public",
+        (Some(_), true) => "",
+        (Some(_), false) => "\n  nothing is public",
+    });
+    out
 }
 
 /// Twelve groups of five digits in three rows, as one reads them out.

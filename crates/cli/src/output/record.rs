@@ -1,7 +1,7 @@
 //! Every JSON object that the program prints, one variant per `type`. Scripts rely on the names: fields may be added,
 //! none may change or go.
 
-use kuvert_client::{ContactInfo, Direction, MessageRecord, MessageState, Whoami};
+use kuvert_client::{ContactInfo, Direction, MessageRecord, MessageState, ProfileInfo, Whoami};
 use serde::Serialize;
 
 /// One object on stdout.
@@ -74,6 +74,34 @@ pub enum Record<'a> {
         blocked: bool,
         /// Its key changed and the new one was not accepted: nothing is sent.
         key_changed: bool,
+    },
+    /// A code is on its way to a phone number.
+    PhoneCodeRequested {
+        /// E.164.
+        phone: &'a str,
+    },
+    /// The relay believes that the number is this account's.
+    PhoneVerified {
+        /// E.164.
+        phone: &'a str,
+        /// Another account had it before.
+        moved: bool,
+    },
+    /// A profile at the relay, one's own or what a contact made public.
+    Profile(Box<Profile<'a>>),
+    /// Somebody in the address book has an account.
+    AddressBookMatch {
+        /// The number.
+        phone: &'a str,
+        /// The account, 26 characters.
+        account: &'a str,
+    },
+    /// What the relay has of this account's address book now.
+    AddressBook {
+        /// How many people.
+        people: u32,
+        /// How many of them have no account and were not asked.
+        without_account: u32,
     },
     /// What two people compare.
     SafetyNumber {
@@ -218,6 +246,37 @@ pub struct DisclosedItem<'a> {
     pub why: &'a str,
 }
 
+/// A profile. Times are Unix milliseconds by the relay's clock; only those of one's own are there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile<'a> {
+    /// The account, 26 characters.
+    pub account: &'a str,
+    /// The contact's alias; null: one's own.
+    pub alias: Option<&'a str>,
+    /// The name to be shown.
+    pub display_name: Option<&'a str>,
+    /// When it was given.
+    pub display_name_at: Option<u64>,
+    /// The e-mail address.
+    pub email: Option<&'a str>,
+    /// When it was given.
+    pub email_at: Option<u64>,
+    /// The about text.
+    pub about: Option<&'a str>,
+    /// When it was written.
+    pub about_at: Option<u64>,
+    /// The picture's size.
+    pub picture_bytes: Option<usize>,
+    /// When it was given.
+    pub picture_at: Option<u64>,
+    /// The verified number.
+    pub phone: Option<&'a str>,
+    /// When it was verified.
+    pub phone_at: Option<u64>,
+    /// Whether others see name, about text and picture.
+    pub public: bool,
+}
+
 /// A message.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Message<'a> {
@@ -241,6 +300,25 @@ pub struct Message<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// A profile; `account` is its account as text.
+    pub fn profile(profile: &'a ProfileInfo, account: &'a str) -> Self {
+        Self::Profile(Box::new(Profile {
+            account,
+            alias: profile.alias.as_deref(),
+            display_name: profile.display_name.as_deref(),
+            display_name_at: profile.display_name_at,
+            email: profile.email.as_deref(),
+            email_at: profile.email_at,
+            about: profile.about.as_deref(),
+            about_at: profile.about_at,
+            picture_bytes: profile.picture.as_ref().map(Vec::len),
+            picture_at: profile.picture_at,
+            phone: profile.phone.as_deref(),
+            phone_at: profile.phone_at,
+            public: profile.public,
+        }))
+    }
+
     /// A contact; `account` is its account as text.
     pub fn contact(contact: &'a ContactInfo, account: &'a str) -> Self {
         Self::Contact {

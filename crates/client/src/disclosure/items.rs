@@ -67,7 +67,7 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
             "my phone number",
             choose(
                 l0,
-                (Partly, "if I give one"),
+                (Partly, "if I give one; verified, it is found in other people's address books"),
                 (Partly, "only if I gave one when I registered; nothing at this level asks for it"),
             ),
         ),
@@ -77,14 +77,18 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
             "my address book",
             choose(
                 l0,
-                (Partly, "if I upload it; else only whom I look up"),
+                (Partly, "if I upload it, with everybody in it who was never asked; else only whom I look up"),
                 (No, "nothing is uploaded; what I call my contacts stays here"),
             ),
         ),
         item(
             "device-details",
             "what device I use",
-            choose(l0, (Partly, "if I send details of it"), (No, "nothing of it is sent")),
+            choose(
+                l0,
+                (Yes, "model, system, language, kind of network and this program's version, once a day"),
+                (No, "nothing of it is sent; what L0 sent is deleted with the next connection"),
+            ),
         ),
         item(
             "recipient",

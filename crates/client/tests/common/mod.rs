@@ -10,13 +10,14 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kuvert_client::{
     Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, RelayUrl, SystemClock,
 };
+use kuvert_relay::people::codes::{Code, CodeSender, Sending};
 use kuvert_relay::{Config, ManualClock, RunningRelay};
 use tempfile::TempDir;
 
@@ -40,6 +41,24 @@ impl kuvert_client::Clock for ShiftedClock {
     }
 }
 
+/// The phone of everybody.
+#[derive(Debug, Default)]
+pub struct Phones(Mutex<Vec<String>>);
+
+impl Phones {
+    /// The code that came last.
+    pub fn last_code(&self) -> String {
+        self.0.lock().unwrap().last().expect("a code came").clone()
+    }
+}
+
+impl CodeSender for Phones {
+    fn send<'a>(&'a self, _: &'a str, code: &'a Code) -> Sending<'a> {
+        self.0.lock().unwrap().push(code.digits().to_owned());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 pub struct World {
     pub dir: TempDir,
     pub relay_clock: Arc<ManualClock>,
@@ -49,6 +68,8 @@ pub struct World {
     address: SocketAddr,
     store: Option<Arc<dyn kuvert_relay::store::Store>>,
     observe: bool,
+    /// Of a relay on another store.
+    pub phones: Arc<Phones>,
 }
 
 impl World {
@@ -71,9 +92,10 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let relay_clock = Arc::new(ManualClock::new(kuvert_client::Clock::now_ms(&SystemClock)));
         let any = "127.0.0.1:0".parse().unwrap();
-        let relay = start_relay(&dir, any, &relay_clock, store.clone(), observe).await;
+        let phones = Arc::default();
+        let relay = start_relay(&dir, any, &relay_clock, store.clone(), observe, &phones).await;
         let (url, address) = (relay.address().clone(), relay.local_address());
-        Self { dir, relay_clock, clock: Arc::default(), relay: Some(relay), url, address, store, observe }
+        Self { dir, relay_clock, clock: Arc::default(), relay: Some(relay), url, address, store, observe, phones }
     }
 
     pub async fn stop_relay(&mut self) {
@@ -82,8 +104,9 @@ impl World {
 
     /// At the same address, with the same data.
     pub async fn start_relay(&mut self) {
-        self.relay =
-            Some(start_relay(&self.dir, self.address, &self.relay_clock, self.store.clone(), self.observe).await);
+        let (store, observe) = (self.store.clone(), self.observe);
+        let relay = start_relay(&self.dir, self.address, &self.relay_clock, store, observe, &self.phones).await;
+        self.relay = Some(relay);
     }
 
     pub fn relay(&self) -> &RunningRelay {
@@ -142,6 +165,7 @@ async fn start_relay(
     clock: &Arc<ManualClock>,
     store: Option<Arc<dyn kuvert_relay::store::Store>>,
     observe: bool,
+    phones: &Arc<Phones>,
 ) -> RunningRelay {
     let config = Config { listen, observe, ..Config::new(dir.path().join("relay")) };
     let clock = Arc::clone(clock) as _;
@@ -149,7 +173,7 @@ async fn start_relay(
         None => kuvert_relay::start(config, clock).await.unwrap(),
         Some(store) => {
             std::fs::create_dir_all(&config.data).unwrap();
-            kuvert_relay::start_on(config, clock, store).await.unwrap()
+            kuvert_relay::start_with(config, clock, store, phones.clone()).await.unwrap()
         }
     }
 }

@@ -18,17 +18,25 @@
 //! | [`delete`] | DeleteAccount | an account, itself |
 //! | [`report`] | RequestReport, FetchReport | an account, its own |
 //! | [`consent`] | GetPolicies, AcceptPolicy, ObjectAdvertising | an account, for itself; in the demonstration only |
+//! | [`phone`] | RequestPhoneCode, VerifyPhone | whoever has the code has the number |
+//! | [`profile`] | SetProfile, GetProfile | an account changes its own; others see what it made public |
+//! | [`address_book`] | UploadAddressBook | an account, its own |
+//! | [`disclosure`] | ReportDevice, WithdrawDisclosure | the device, for itself; an account, for itself |
 //!
 //! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
 
 pub mod account;
 pub mod acknowledge;
+pub mod address_book;
 pub mod attach;
 pub mod authenticate;
 pub mod consent;
 pub mod correct;
 pub mod delete;
+pub mod disclosure;
+pub mod phone;
 pub mod prekeys;
+pub mod profile;
 pub mod refusal;
 pub mod register;
 pub mod report;
@@ -88,6 +96,13 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
         Request::GetPolicies(v) => consent::get(caller, v),
         Request::AcceptPolicy(request) => consent::accept(caller, request),
         Request::ObjectAdvertising(v) => consent::object(caller, v),
+        Request::RequestPhoneCode(request) => phone::request_code(caller, request),
+        Request::VerifyPhone(request) => phone::verify_code(caller, request),
+        Request::SetProfile(request) => profile::set(caller, request),
+        Request::GetProfile(request) => profile::get(caller, request),
+        Request::UploadAddressBook(request) => address_book::upload(caller, request),
+        Request::ReportDevice(request) => disclosure::report_device(caller, request),
+        Request::WithdrawDisclosure(v) => disclosure::withdraw(caller, v),
         Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
             refusal::Code::Invalid,
             "this connection is authenticated already; open another one to be somebody else",
@@ -138,5 +153,12 @@ const fn name(request: &Request) -> &'static str {
         Request::GetPolicies(_) => "get_policies",
         Request::AcceptPolicy(_) => "accept_policy",
         Request::ObjectAdvertising(_) => "object_advertising",
+        Request::RequestPhoneCode(_) => "request_phone_code",
+        Request::VerifyPhone(_) => "verify_phone",
+        Request::SetProfile(_) => "set_profile",
+        Request::GetProfile(_) => "get_profile",
+        Request::UploadAddressBook(_) => "upload_address_book",
+        Request::ReportDevice(_) => "report_device",
+        Request::WithdrawDisclosure(_) => "withdraw_disclosure",
     }
 }

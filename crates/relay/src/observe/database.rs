@@ -7,9 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use kuvert_types::Address;
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::{Event, Forgotten, Observer, past};
+use super::{ConnectionNumber, Event, Forgotten, Observer, past};
 use crate::registry::{self, CheckError, Mismatch, Place};
 use crate::store::sqlite::store_error;
 use crate::store::{StoreError, Unavailable};
@@ -37,7 +38,8 @@ pub(crate) const SCHEMA: &str = "
         count INTEGER,
         yes INTEGER,                 -- submitted: a repetition; looked_up: found; bundle_taken: with one-time prekeys
         name TEXT,
-        phone TEXT
+        phone TEXT,
+        matched INTEGER              -- address_book_uploaded: people who have an account
     ) STRICT;
     CREATE TABLE IF NOT EXISTS lost (at INTEGER NOT NULL, count INTEGER NOT NULL) STRICT;
 ";
@@ -91,6 +93,10 @@ impl Database {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
         past::prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
+        if connection.prepare("SELECT matched FROM event").is_err() {
+            // Written by a version that knew no address books.
+            connection.execute_batch("ALTER TABLE event ADD COLUMN matched INTEGER")?;
+        }
         registry::check(Place::Observations, &connection)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let lost = std::sync::Arc::new(AtomicU64::new(0));
@@ -204,6 +210,7 @@ struct Row {
     yes: Option<bool>,
     name: Option<String>,
     phone: Option<String>,
+    matched: Option<i64>,
 }
 
 fn insert(connection: &Connection, at: u64, event: &Event) -> rusqlite::Result<()> {
@@ -211,7 +218,8 @@ fn insert(connection: &Connection, at: u64, event: &Event) -> rusqlite::Result<(
     connection
         .prepare_cached(
             "INSERT INTO event (at, kind, connection, ip, port, device, other, source, envelope, cursor, size, count, yes,
-             name, phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             name, phone, matched)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             signed(at),
@@ -228,7 +236,8 @@ fn insert(connection: &Connection, at: u64, event: &Event) -> rusqlite::Result<(
             row.count,
             row.yes,
             row.name,
-            row.phone
+            row.phone,
+            row.matched
         ])?;
     Ok(())
 }
@@ -349,8 +358,32 @@ fn row(event: &Event) -> Row {
         Event::AccountDeleted { connection } => {
             Row { kind: "account_deleted", connection: Some(connection.get()), ..Row::default() }
         }
+        Event::PhoneCodeRequested { connection, device, number } => {
+            Row { phone: Some(number.clone()), ..by("phone_code_requested", *connection, device) }
+        }
+        Event::PhoneVerified { connection, device, number, taken_from } => Row {
+            phone: Some(number.clone()),
+            other: taken_from.map(|account| account.to_string()),
+            ..by("phone_verified", *connection, device)
+        },
+        Event::ProfileChanged { connection, device } => by("profile_changed", *connection, device),
+        Event::ProfileRead { connection, by: device, account } => {
+            Row { other: text(account), ..by("profile_read", *connection, device) }
+        }
+        Event::AddressBookUploaded { connection, device, entries, matched } => Row {
+            count: Some(signed(*entries)),
+            matched: Some(signed(*matched)),
+            ..by("address_book_uploaded", *connection, device)
+        },
+        Event::DeviceReported { connection, device } => by("device_reported", *connection, device),
+        Event::DisclosureWithdrawn { connection, device } => by("disclosure_withdrawn", *connection, device),
         Event::Expired { count } => Row { kind: "expired", count: Some(signed(*count)), ..Row::default() },
     }
+}
+
+/// What a device did on a connection.
+fn by(kind: &'static str, connection: ConnectionNumber, device: &Address) -> Row {
+    Row { kind, connection: Some(connection.get()), device: Some(device.to_string()), ..Row::default() }
 }
 
 #[cfg(test)]

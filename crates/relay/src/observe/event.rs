@@ -208,6 +208,67 @@ pub enum Event {
         /// On which connection.
         connection: ConnectionNumber,
     },
+    /// An account wants to show that it has a phone number.
+    PhoneCodeRequested {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// E.164.
+        number: String,
+    },
+    /// It did.
+    PhoneVerified {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// E.164.
+        number: String,
+        /// Who had the number before.
+        taken_from: Option<AccountId>,
+    },
+    /// An account changed its profile.
+    ProfileChanged {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+    },
+    /// Somebody looked at a profile.
+    ProfileRead {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Who.
+        by: Address,
+        /// Whose.
+        account: AccountId,
+    },
+    /// An account uploaded people whom it knows.
+    AddressBookUploaded {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// So many people.
+        entries: usize,
+        /// So many of them have an account.
+        matched: usize,
+    },
+    /// A client said what machine it runs on.
+    DeviceReported {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device.
+        device: Address,
+    },
+    /// An account took back what it told beyond what delivering mail needs.
+    DisclosureWithdrawn {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+    },
     /// Envelopes were deleted because nobody fetched them in time.
     Expired {
         /// So many.

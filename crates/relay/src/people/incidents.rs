@@ -23,6 +23,10 @@ pub enum Kind {
     Bundles,
     /// Asking for reports.
     Reports,
+    /// Asking for codes for phone numbers.
+    PhoneCodes,
+    /// Comparing other people's numbers.
+    NumbersChecked,
 }
 
 impl Kind {
@@ -33,6 +37,8 @@ impl Kind {
             Self::Lookups => "account lookups",
             Self::Bundles => "prekey bundles",
             Self::Reports => "reports",
+            Self::PhoneCodes => "codes for phone numbers",
+            Self::NumbersChecked => "numbers of other people",
         }
     }
 }

@@ -6,6 +6,12 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`phone`], [`codes`] | numbers, verified by a code |
+//! | [`profile`] | what people say about themselves |
+//! | [`address_book`] | what they say about others |
+//! | [`devices`] | what their machines are |
+//! | [`withdraw`] | taking all of it back |
+//! | [`look`] | what there is, for `inspect` |
 //! | [`consents`] | which terms were accepted |
 //! | [`holds`] | what the law holds back |
 //! | [`incidents`] | limits that accounts ran into |
@@ -14,13 +20,21 @@
 //! | [`sharing`] | what the demonstration exported |
 //! | `schema` | tables and versions |
 
+pub mod address_book;
+pub mod codes;
+mod column;
 pub mod consents;
+pub mod devices;
 pub mod holds;
 pub mod incidents;
+pub mod look;
+pub mod phone;
+pub mod profile;
 pub mod reports;
 pub mod rights;
 mod schema;
 pub mod sharing;
+pub mod withdraw;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -113,6 +127,22 @@ impl People {
             .map(|connection| Some(Self(Arc::new(Mutex::new(connection)))))
     }
 
+    /// Copies all of it, as it is at one moment, to the new file `to`, without what deletions left. `Ok`: the copy is on the
+    /// disk.
+    ///
+    /// # Errors
+    /// `to` exists or cannot be written, or this cannot be read.
+    pub fn copy(&self, to: &Path) -> Result<(), PeopleError> {
+        let io = |error| PeopleError::Io { path: to.to_owned(), error };
+        let refuse = |error| PeopleError::Database { path: to.to_owned(), error };
+        // SQLite fills an empty file without changing its mode.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
+        let name = to.to_str().ok_or_else(|| io(io::ErrorKind::InvalidFilename.into()))?;
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.execute("VACUUM INTO ?1", [name]).map_err(refuse)?;
+        file.sync_all().map_err(io)
+    }
+
     /// Runs `work` in one transaction, which is durable when this returns: all of it or nothing.
     ///
     /// # Errors
@@ -134,6 +164,19 @@ impl People {
         run().map_err(|error| store_error(&error))
     }
 
+    /// [`transact`](Self::transact) for work that deletes, after which none of what it deleted stands in the file any more.
+    ///
+    /// # Errors
+    /// Those of [`transact`](Self::transact). With an error, rows that are gone may have left bytes behind.
+    pub fn erase<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let value = self.transact(work)?;
+        // SQLite overwrites what is deleted, but not the copies that it left in a page when it moved rows between pages.
+        // Writing the whole file anew leaves none. It is small, and this is seldom.
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.execute_batch("VACUUM").map_err(|error| store_error(&error))?;
+        Ok(value)
+    }
+
     /// [`transact`](Self::transact) where it may block. It finishes even if the caller stops waiting.
     ///
     /// # Errors
@@ -142,8 +185,26 @@ impl People {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.blocking(move |people| people.transact(work)).await
+    }
+
+    /// [`erase`](Self::erase) where it may block. It finishes even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// Those of [`erase`](Self::erase).
+    pub async fn run_erasing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.blocking(move |people| people.erase(work)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let people = self.clone();
-        let done = tokio::task::spawn_blocking(move || people.transact(work)).await;
+        let done = tokio::task::spawn_blocking(move || work(&people)).await;
         // The other error is that the work panicked, which has been printed and rolled back.
         done.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
     }

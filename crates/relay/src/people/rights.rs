@@ -57,7 +57,7 @@ mod tests {
         let owned: BTreeSet<&str> = OWNED.iter().map(|(table, _)| *table).collect();
         let goes = |field: &&Field| {
             matches!(field.deletion, Deletion::Account | Deletion::AccountOrPurge)
-                || field.retention == Retention::UntilReplaced
+                || matches!(field.retention, Retention::UntilUsed { .. })
         };
         let personal = registry::of(Place::People).filter(goes);
         assert_eq!(owned, personal.map(|field| field.table).collect());

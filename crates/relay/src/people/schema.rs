@@ -144,6 +144,8 @@ fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten; the rollback journal is deleted with each transaction.
     connection.pragma_update(None, "secure_delete", "ON")?;
+    // VACUUM would put a copy of everything into the system's directory for temporary files.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     for (step, sql) in (0..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;

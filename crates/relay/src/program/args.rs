@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Logs more; twice, still more. Never a name, number, address or key.
+    /// Logs more; twice, still more. Never a name, address or key, and of a phone number at most how it ends.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::config::ConfigError;
 use crate::endpoint::ListenError;
+use crate::people::PeopleError;
 use crate::relay::StartError;
 use crate::store::sqlite::OpenError;
 use crate::store::{StoreError, Unavailable};
@@ -117,6 +118,17 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<PeopleError> for Failure {
+    fn from(error: PeopleError) -> Self {
+        let code = match &error {
+            PeopleError::Newer { .. } => "data-newer",
+            PeopleError::Unregistered { .. } => "data-unregistered",
+            PeopleError::Database { .. } | PeopleError::Io { .. } => "people",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match error {
@@ -130,7 +142,7 @@ impl From<StartError> for Failure {
             StartError::Listen(_) => "listen",
             StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
-            StartError::People(_) => "people",
+            StartError::People(error) => return error.into(),
             StartError::PublicHost(_) => return Self { code: "public-host", message: error.to_string(), usage: true },
         };
         Self::new(code, error.to_string())

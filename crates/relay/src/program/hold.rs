@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::inspect::time::utc;
 use super::serve::default_data;
 use crate::clock::{Clock, SystemClock};
-use crate::people::{People, PeopleError, holds};
+use crate::people::{People, holds};
 use crate::store::sqlite::{Inspector, store_error};
 
 /// Runs `hold`.
@@ -118,10 +118,4 @@ fn write(report: &v1::Report, to: &Path) -> Result<(), Failure> {
 fn tell(json: bool, object: &serde_json::Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
     let line = if json { object.to_string() } else { words() };
     writeln!(io::stdout(), "{line}").map_err(|error| Failure::output(&error))
-}
-
-impl From<PeopleError> for Failure {
-    fn from(error: PeopleError) -> Self {
-        Self::new("people", error.to_string())
-    }
 }

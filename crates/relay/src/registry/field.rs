@@ -269,6 +269,11 @@ pub enum Retention {
     },
     /// Until it is given to the first who asks.
     UntilHandedOut,
+    /// Until it is used, and never longer than this.
+    UntilUsed {
+        /// Minutes.
+        at_most_minutes: u32,
+    },
     /// Until its owner publishes a newer one.
     UntilReplaced,
     /// Until the device has told its user.
@@ -297,6 +302,7 @@ impl fmt::Display for Retention {
                 write!(f, "until the recipient's device has taken it in, {at_most_days} days at most")
             }
             Self::UntilHandedOut => f.write_str("until it is handed out, once"),
+            Self::UntilUsed { at_most_minutes } => write!(f, "until it is used, {at_most_minutes} minutes at most"),
             Self::UntilReplaced => f.write_str("until a newer one takes its place"),
             Self::UntilTold => f.write_str("until the device has told its user"),
             Self::WithAccount => f.write_str("as long as the account exists"),
@@ -322,6 +328,8 @@ choice! {
         AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, by the purge, or with the recipient's account",
         /// Handing it out deletes it durably first.
         HandOut = "the row is deleted before it is handed out, or with the account",
+        /// Using it deletes it; what nobody uses, the purge deletes.
+        UseOrPurge = "the row is deleted and overwritten when it is used, by the purge, or with the account",
         /// Publishing a newer one overwrites it.
         Replace = "a newer one overwrites it; it goes with the account",
         /// Telling the user takes the row away.

@@ -95,6 +95,8 @@ pub struct Proof {
 const EVENTS: &str = "crates/relay/src/observe/event.rs";
 const OBSERVATION_TEST: (&str, &str) =
     ("crates/relay/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
+const PEOPLE_TEST: &str = "crates/relay/tests/relay/people.rs";
+const CLIENT_TEST: &str = "crates/client/tests/people.rs";
 const DEMO: &str = "`kuvert demo`";
 
 const fn item(number: u8, chapter: Chapter, mode: Mode, says: &'static str, shown: Shown) -> Item {
@@ -107,8 +109,6 @@ const fn not_yet(missing: &'static str) -> Shown {
 
 const NO_GROUPS: &str = "there are no groups yet";
 const NO_BUSINESS: &str = "there are no business accounts yet";
-const NO_PROFILE: &str = "there is no profile yet";
-const NO_ADDRESS_BOOK: &str = "no address book is uploaded, at no level yet";
 const NO_SHARING: &str = "no other messenger is simulated";
 
 const DELETION: &str = "crates/relay/src/deletion.rs";
@@ -219,7 +219,11 @@ pub const ALL: &[Item] = &[
         Chapter::Content,
         Mode::Real,
         "The provider can show only what the user made public: picture and status",
-        not_yet(NO_PROFILE),
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/command/profile.rs", "public"),
+            test: (PEOPLE_TEST, "others_see_of_a_profile_what_was_made_public"),
+            place: "`kuvert account profile --public`, `kuvert account show`",
+        }),
     ),
     item(
         9,
@@ -261,7 +265,14 @@ pub const ALL: &[Item] = &[
         Chapter::Metadata,
         Mode::Mixed,
         "The device: model, operating system, battery, signal, browser, mobile network, provider",
-        not_yet("the client sends none of it, and nothing is simulated yet"),
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/client/src/people/device.rs", "details"),
+                test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
+                place: "`kuvert-relay inspect`, at L0",
+            },
+            missing: "model, system, language and kind of network; nothing of battery, signal, browser and provider",
+        },
     ),
     item(
         13,
@@ -275,14 +286,11 @@ pub const ALL: &[Item] = &[
         Chapter::Metadata,
         Mode::Mixed,
         "Network and device at registration",
-        Shown::Partly {
-            proof: Proof {
-                code: (EVENTS, "Registered"),
-                test: OBSERVATION_TEST,
-                place: "`observe.db`: registration and IP address share a connection's number",
-            },
-            missing: "no details of the device",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/client/src/people/mod.rs", "settle"),
+            test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
+            place: "`kuvert-relay inspect`, at L0; `observe.db`: registration and IP address share a connection's number",
+        }),
     ),
     item(
         15,
@@ -298,11 +306,11 @@ pub const ALL: &[Item] = &[
         "A phone number, verified by a code; name, e-mail, about text and picture, each with its date",
         Shown::Partly {
             proof: Proof {
-                code: ("crates/relay/src/store/mod.rs", "NewAccount"),
-                test: ("crates/relay/tests/relay/authorisation.rs", "nobody_learns_a_phone_number"),
-                place: "`kuvert-relay inspect`",
+                code: ("crates/relay/src/people/phone.rs", "verify"),
+                test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
+                place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`",
             },
-            missing: "name and number only, both optional, the number not verified",
+            missing: "no text message is sent: the code stands in the relay's log",
         },
     ),
     item(
@@ -310,14 +318,25 @@ pub const ALL: &[Item] = &[
         Chapter::Account,
         Mode::Real,
         "The whole address book is uploaded (numbers, names, e-mail, birthday, address), also of people without an account",
-        not_yet(NO_ADDRESS_BOOK),
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/people/address_book.rs", "shadows"),
+            test: (PEOPLE_TEST, "an_address_book_tells_who_is_here_and_keeps_who_is_not"),
+            place: "`kuvert account upload`, `kuvert-relay inspect`",
+        }),
     ),
     item(
         18,
         Chapter::Account,
         Mode::Real,
         "Denying access to the address book is the advised protection",
-        not_yet(NO_ADDRESS_BOOK),
+        Shown::Partly {
+            proof: Proof {
+                code: ("crates/client/src/people/mod.rs", "tell"),
+                test: (CLIENT_TEST, "above_l0_nothing_of_it_leaves"),
+                place: "`kuvert account upload` above L0",
+            },
+            missing: "no picture of who knows whom is drawn from address books, with or without",
+        },
     ),
     item(19, Chapter::Account, Mode::Real, "The groups and communities that a user is in", not_yet(NO_GROUPS)),
     item(

@@ -37,6 +37,13 @@ async fn without_authentication_no_command_does_anything() {
             Request::GetPolicies(v1::GetPolicies {}),
             Request::AcceptPolicy(v1::AcceptPolicy { version: "2016-08-25".into(), advertising: true }),
             Request::ObjectAdvertising(v1::ObjectAdvertising {}),
+            Request::RequestPhoneCode(v1::RequestPhoneCode { phone: "+4915550000001".into() }),
+            Request::VerifyPhone(v1::VerifyPhone { code: "123456".into() }),
+            Request::SetProfile(v1::SetProfile { about: Some("forged".into()), ..v1::SetProfile::default() }),
+            Request::GetProfile(v1::GetProfile { account: account_of(&bob) }),
+            Request::UploadAddressBook(v1::UploadAddressBook::default()),
+            Request::ReportDevice(v1::ReportDevice::default()),
+            Request::WithdrawDisclosure(v1::WithdrawDisclosure {}),
         ]
     };
     for (number, command) in commands().into_iter().enumerate() {

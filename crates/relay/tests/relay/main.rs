@@ -12,6 +12,7 @@ mod mail;
 mod monitoring;
 mod network;
 mod observation;
+mod people;
 mod prekeys;
 mod program;
 mod retention;

@@ -26,6 +26,16 @@ async fn every_thing_that_the_relay_learns_is_an_event() {
     bob_there.delivery().await;
     let cursor = bob_there.delivery().await.cursor;
     bob_there.acknowledge(cursor).await;
+    // What is told at L0 only.
+    let number = "+491709999999";
+    bob_there.ask(Request::RequestPhoneCode(v1::RequestPhoneCode { phone: number.into() })).await;
+    bob_there.ask(Request::SetProfile(v1::SetProfile { public: Some(true), ..v1::SetProfile::default() })).await;
+    let people = vec![v1::Person { phone: number.into(), ..v1::Person::default() }];
+    alice_there.ask(Request::UploadAddressBook(v1::UploadAddressBook { people, replace: true })).await;
+    let account = bytes::Bytes::copy_from_slice(bob.address.account.as_bytes());
+    alice_there.ask(Request::GetProfile(v1::GetProfile { account })).await;
+    alice_there.ask(Request::ReportDevice(v1::ReportDevice::default())).await;
+    alice_there.ask(Request::WithdrawDisclosure(v1::WithdrawDisclosure {})).await;
     let alice_port = i64::from(alice_there._endpoint.local_addr().unwrap().port());
     relay.shutdown().await;
 
@@ -48,6 +58,14 @@ async fn every_thing_that_the_relay_learns_is_an_event() {
     assert_eq!(count("kind = 'submitted' AND source IS NULL AND size = 13"), 1);
     assert_eq!(count(&format!("kind = 'delivered' AND device = '{to}'")), 2);
     assert_eq!(count(&format!("kind = 'acknowledged' AND device = '{to}' AND count = 2 AND cursor = {cursor}")), 1);
+    assert_eq!(count(&format!("kind = 'phone_code_requested' AND device = '{to}' AND phone = '{number}'")), 1);
+    assert_eq!(count(&format!("kind = 'profile_changed' AND device = '{to}'")), 1);
+    assert_eq!(
+        count(&format!("kind = 'address_book_uploaded' AND device = '{from}' AND count = 1 AND matched = 0")),
+        1
+    );
+    assert_eq!(count(&format!("kind = 'profile_read' AND device = '{from}' AND other = '{}'", bob.address.account)), 1);
+    assert_eq!(count(&format!("kind IN ('device_reported', 'disclosure_withdrawn') AND device = '{from}'")), 2);
     assert_eq!(count("kind = 'disconnected'"), 2);
     // Where somebody sits follows from joining on the connection's number.
     assert_eq!(

@@ -409,6 +409,12 @@ async fn logs_hold_no_name_number_address_or_key() {
         let letter = envelope_from(&alice, &bob, "canary in the ciphertext");
         alice_there.submit(letter.clone()).await;
         alice_there.refused(submit(envelope_from(&bob, &alice, "forbidden"))).await;
+        // What is told at L0. The exception that the registry names: a code, and how its number ends.
+        let told = "+4917012345619";
+        bob_there.ask(Request::RequestPhoneCode(v1::RequestPhoneCode { phone: told.into() })).await;
+        bob_there.refused(Request::VerifyPhone(v1::VerifyPhone { code: "no".into() })).await;
+        let people = vec![v1::Person { name: Some("thirdcanary".into()), phone: told.into(), ..v1::Person::default() }];
+        bob_there.ask(Request::UploadAddressBook(v1::UploadAddressBook { people, replace: true })).await;
         bob_there.attach().await;
         let cursor = bob_there.delivery().await.cursor;
         bob_there.acknowledge(cursor).await;
@@ -440,10 +446,19 @@ async fn logs_hold_no_name_number_address_or_key() {
                 assert!(!lower.contains(&canary), "{canary} is in the log: {log}");
             }
         }
-        for canary in ["canary", "17099887766", "127.0.0.1", &format!(":{port}"), &id.to_string(), &hex(id.as_bytes())]
-        {
+        let port = format!(":{port}");
+        for canary in [
+            "canary",
+            "17099887766",
+            &told[1..told.len() - 2],
+            "127.0.0.1",
+            &port,
+            &id.to_string(),
+            &hex(id.as_bytes()),
+        ] {
             assert!(!lower.contains(canary), "{canary} is in the log: {log}");
         }
+        assert!(log.contains("phone_code") && log.contains("19\""), "the code, and how its number ends: {log}");
     }
 }
 

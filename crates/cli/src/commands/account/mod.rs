@@ -5,12 +5,18 @@
 //! | `consent` | the terms of a relay that runs the demonstration |
 //! | `correct` | name and number |
 //! | `delete` | the account |
+//! | `phone` | a number, verified by a code |
+//! | `profile` | what the relay shows |
 //! | `report` | all that the relay holds |
+//! | `upload` | an address book |
 
 mod consent;
 mod correct;
 mod delete;
+mod phone;
+mod profile;
 mod report;
+mod upload;
 
 use crate::args::Account;
 use crate::error::Failure;
@@ -23,5 +29,10 @@ pub async fn run(command: Account, options: &Options) -> Result<(), Failure> {
         Account::Delete(args) => delete::run(&args, options).await,
         Account::Report(args) => report::run(&args, options).await,
         Account::Consent(args) => consent::run(&args, options).await,
+        Account::Phone { number } => phone::request(&number, options).await,
+        Account::Verify { code } => phone::verify(&code, options).await,
+        Account::Profile(args) => profile::run(args, options).await,
+        Account::Upload(args) => upload::run(&args, options).await,
+        Account::Show(who) => profile::show(Some(&who.who), options).await,
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `people` | what people told at L0 |
 //! | `rights` | what is left of deleted accounts, holds, the demonstration |
 //! | `time` | times as people read them |
 
+mod people;
 mod rights;
 pub(crate) mod time;
 
@@ -20,6 +22,7 @@ use super::args::Inspect;
 use super::failure::Failure;
 use super::serve::{default_data, last_retention};
 use crate::mailbox::expires_at;
+use crate::people::People;
 use crate::relay::OBSERVE_FILE;
 use crate::store::Cursor;
 use crate::store::sqlite::Inspector;
@@ -38,13 +41,12 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
         None => default_data()?,
     };
     let inspector = Inspector::open(&data)?;
+    let people = People::look(&data)?;
+    let files = Files { inspector: &inspector, people: people.as_ref(), data: &data };
     let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed = if json {
-        print_json(&inspector, &data, retention_days, &mut out)
-    } else {
-        print_text(&inspector, &data, retention_days, &mut out)
-    };
+    let printed =
+        if json { print_json(files, retention_days, &mut out) } else { print_text(files, retention_days, &mut out) };
     match printed {
         // Whoever closed the pipe has seen enough.
         Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -52,6 +54,14 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
         Err(Stop::Store(failure)) => Err(failure),
         Ok(()) => Ok(()),
     }
+}
+
+/// The relay's files.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    inspector: &'a Inspector,
+    people: Option<&'a People>,
+    data: &'a Path,
 }
 
 enum Stop {
@@ -69,12 +79,14 @@ fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
     result.map_err(|error| Stop::Store(error.into()))
 }
 
-fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let Files { inspector, people, data } = files;
     let totals = store(inspector.totals())?;
     let relay = json!({
         "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
         "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
+        "people": people::sum_json(&people::sum(people)?),
     });
     writeln!(out, "{relay}")?;
     for object in store(Rights::read(data))?.json() {
@@ -92,6 +104,9 @@ fn print_json(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
         writeln!(out, "{}", account_json(&account))?;
         for device in &account.devices {
             writeln!(out, "{}", device_json(&account, device))?;
+        }
+        if let Some(people) = people {
+            people::print_json(people, &account.account, out)?;
         }
     }
     Ok(out.flush()?)
@@ -115,13 +130,15 @@ fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Valu
     })
 }
 
-fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let Files { inspector, people, data } = files;
     let totals = store(inspector.totals())?;
     writeln!(out, "What the relay in {} holds", data.display())?;
     writeln!(out, "  accounts          {}", totals.accounts)?;
     writeln!(out, "  devices           {}", totals.devices)?;
     writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;
     writeln!(out, "  one-time prekeys  {}", totals.one_time_prekeys)?;
+    people::print_sum(&people::sum(people)?, out)?;
     writeln!(out, "  retention         {retention_days} days")?;
     if data.join(OBSERVE_FILE).exists() {
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
@@ -129,6 +146,9 @@ fn print_text(inspector: &Inspector, data: &Path, retention_days: u32, out: &mut
     store(Rights::read(data))?.print(out)?;
     for account in store(inspector.accounts())? {
         print_account(&account, out)?;
+        if let Some(people) = people {
+            people::print_text(people, &account.account, out)?;
+        }
     }
     let mut first = true;
     each_waiting(inspector, |envelope| {

@@ -85,4 +85,12 @@ pub const FIELDS: &[Field] = &[
     Field { column: "sealed_per_address", meaning: "sealed envelopes from one address", ..LIMIT },
     Field { column: "one_time_prekeys_per_account", meaning: "bundles with one-time prekeys of one account", ..LIMIT },
     Field { column: "reports_per_account", meaning: "reports that one account asks for", ..LIMIT },
+    Field { column: "phone_codes_per_account", meaning: "codes that one account asks for", ..LIMIT },
+    Field { column: "phone_codes_per_number", meaning: "codes that are sent to one number", ..LIMIT },
+    Field {
+        column: "numbers_checked_per_account",
+        meaning: "numbers of other people that one account has compared with verified ones",
+        items: &[17],
+        ..LIMIT
+    },
 ];

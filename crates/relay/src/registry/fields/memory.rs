@@ -55,4 +55,23 @@ pub const FIELDS: &[Field] = &[
         items: &[10],
         ..MEMORY
     },
+    Field {
+        table: "limit",
+        column: "account",
+        meaning: "how many codes an account asked for of late, and how many numbers of other people it uploaded",
+        form: Form::Identifier,
+        retention: Retention::UntilRestart,
+        levels: &[Level::L0],
+        items: &[16, 17],
+        ..MEMORY
+    },
+    Field {
+        table: "limit",
+        column: "number",
+        meaning: "how many codes were sent to a phone number of late",
+        retention: Retention::UntilRestart,
+        levels: &[Level::L0],
+        items: &[16],
+        ..MEMORY
+    },
 ];

@@ -40,7 +40,7 @@ pub const FIELDS: &[Field] = &[
     Field { column: "at", meaning: "when it happened, to the millisecond", form: Form::Time, items: &[9, 10], ..EVENT },
     Field {
         column: "kind",
-        meaning: "what happened: connected, submitted, delivered, acknowledged, looked up …",
+        meaning: "what happened: connected, submitted, delivered, acknowledged, looked up, address book uploaded …",
         form: Form::Text,
         items: &[9, 10],
         ..EVENT
@@ -82,7 +82,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "other",
-        meaning: "with whom: the recipient, or the account that was looked up",
+        meaning: "with whom: the recipient, or the account that was looked up; who had a number before",
         form: Form::Identifier,
         ..EVENT
     },
@@ -97,7 +97,11 @@ pub const FIELDS: &[Field] = &[
     Field { column: "envelope", meaning: "which envelope", form: Form::Identifier, ..EVENT },
     Field { column: "cursor", meaning: "its place in the mailbox", subject: Subject::Recipient, ..EVENT },
     Field { column: "size", meaning: "bytes of ciphertext; from L3 on, only a bucket", items: &[9, 10], ..EVENT },
-    Field { column: "count", meaning: "how many: envelopes acknowledged or expired, prekeys published", ..EVENT },
+    Field {
+        column: "count",
+        meaning: "how many: envelopes acknowledged or expired, prekeys published, people uploaded",
+        ..EVENT
+    },
     Field {
         column: "yes",
         meaning: "a repetition; found; with one-time prekeys",
@@ -116,12 +120,20 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "phone",
-        meaning: "the phone number that was given at registration",
+        meaning: "the phone number that was given at registration, or verified",
         form: Form::Text,
         subject: Subject::AccountHolder,
         category: Category::Account,
         levels: &[Level::L0],
         items: &[16],
+        ..EVENT
+    },
+    Field {
+        column: "matched",
+        meaning: "how many people of an uploaded address book have an account",
+        category: Category::Contacts,
+        levels: &[Level::L0],
+        items: &[17],
         ..EVENT
     },
     Field { column: "at", meaning: "when events could not be written", form: Form::Time, ..LOST },

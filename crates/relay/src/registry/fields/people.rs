@@ -35,10 +35,10 @@ const PHONE: Field = Field { table: "phone", recipients: &[Recipient::OwnDevices
 const PHONE_CODE: Field = Field {
     table: "phone_code",
     purpose: Purpose::Authentication,
-    retention: Retention::UntilReplaced,
+    retention: Retention::UntilUsed { at_most_minutes: 60 },
     recipients: &[],
     report: Section::None,
-    deletion: Deletion::Replace,
+    deletion: Deletion::UseOrPurge,
     items: &[16],
     ..PROFILE
 };

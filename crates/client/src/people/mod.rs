@@ -1,0 +1,116 @@
+//! Level L0: what this home tells the relay about people beyond what delivering mail needs. None of it leaves above L0.
+//!
+//! ```text
+//!  first thing told ──► `told` ──level L1 or higher──► next connection: WithdrawDisclosure ──Done──► nothing told
+//!                                                         └── no answer, refused ──► the connection after that
+//! ```
+//! It is noted before the relay hears of it, so that no answer that gets lost can leave something there that nobody takes
+//! back.
+//!
+//! | module | tells |
+//! |---|---|
+//! | `phone` | a number, verified by a code |
+//! | `profile` | name, e-mail, about text, picture |
+//! | `address_book` | whom the owner knows |
+//! | `device` | the machine, once a day |
+
+mod address_book;
+mod device;
+mod phone;
+mod profile;
+
+use std::sync::Arc;
+
+use kuvert_types::Level;
+use kuvert_wire::v1::{self, client_frame, server_frame};
+
+pub use self::address_book::{Match, Person, Upload};
+pub use self::phone::VerifiedPhone;
+pub use self::profile::{ProfileChange, ProfileInfo};
+use crate::client::Inner;
+use crate::disclosure;
+use crate::error::Error;
+use crate::state::{self, ToldRow, own};
+use crate::store::{Mode, Table, Transaction};
+use crate::transport::Link;
+
+/// How often the machine is told anew.
+const DEVICE_EVERY_MS: u64 = 24 * 60 * 60 * 1000;
+
+fn row(tx: &dyn Transaction) -> Result<ToldRow, Error> {
+    Ok(state::get(tx, Table::Own, own::TOLD)?.unwrap_or_default())
+}
+
+/// Notes at L0 that something is about to be told, and says the level.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn note(inner: &Arc<Inner>) -> Result<Level, Error> {
+    let note = |tx: &dyn Transaction| {
+        let level = disclosure::row(tx)?.level();
+        if level == Level::L0 {
+            state::put(tx, Table::Own, own::TOLD, &ToldRow { told: true, ..row(tx)? })?;
+        }
+        Ok(level)
+    };
+    inner.blocking(move |inner| inner.transact(Mode::Write, note)).await
+}
+
+/// Notes that something is about to be told that only L0 tells.
+///
+/// # Errors
+/// `level-too-high`.
+async fn tell(inner: &Arc<Inner>) -> Result<(), Error> {
+    match note(inner).await? {
+        Level::L0 => Ok(()),
+        level => Err(Error::LevelTooHigh { level }),
+    }
+}
+
+/// What a new connection owes the relay.
+enum Due {
+    Nothing,
+    Device,
+    Withdrawal,
+}
+
+fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
+    let ToldRow { told, device_at } = row(tx)?;
+    Ok(match disclosure::row(tx)?.level() {
+        // A clock that was set back counts as another day.
+        Level::L0 if device_at == 0 || now.abs_diff(device_at) >= DEVICE_EVERY_MS => Due::Device,
+        Level::L0 => Due::Nothing,
+        _ if told => Due::Withdrawal,
+        _ => Due::Nothing,
+    })
+}
+
+/// Brings the relay to what the level says, on a new connection: at L0 the machine is told once a day, above L0 all that was
+/// told at L0 is taken back. A relay that says no is asked again on the next connection.
+///
+/// # Errors
+/// Those of the connection and of the store.
+pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
+    let now = inner.now();
+    let (request, after) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
+        Due::Nothing => return Ok(()),
+        Due::Device => {
+            tell(inner).await?;
+            let details = inner.blocking(|_| Ok(device::details())).await?;
+            (client_frame::Body::ReportDevice(details), ToldRow { told: true, device_at: now })
+        }
+        Due::Withdrawal => (client_frame::Body::WithdrawDisclosure(v1::WithdrawDisclosure {}), ToldRow::default()),
+    };
+    match link.request(request).await? {
+        Ok(server_frame::Body::Done(_)) => {}
+        Ok(_) => return Err(Error::RelayProtocol { what: "another answer than Done" }),
+        Err(refusal) => {
+            tracing::warn!(
+                code = refusal.code.as_str_name(),
+                "the relay was not told what the level says; trying again"
+            );
+            return Ok(());
+        }
+    }
+    inner.blocking(move |inner| inner.transact(Mode::Write, |tx| state::put(tx, Table::Own, own::TOLD, &after))).await
+}

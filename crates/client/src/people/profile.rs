@@ -1,0 +1,136 @@
+//! The profile: what the owner says about himself, and what others made public.
+
+use kuvert_types::AccountId;
+use kuvert_types::limits::{MAX_ABOUT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PICTURE_BYTES, is_valid_email, is_valid_line};
+use kuvert_wire::v1::{self, client_frame, server_frame};
+
+use super::tell;
+use crate::client::{Client, Connection};
+use crate::error::Error;
+use crate::store::Mode;
+
+/// A change. What is absent stays as it is, what is empty is cleared.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct ProfileChange {
+    /// The name to be shown, up to [`MAX_DISPLAY_NAME_BYTES`].
+    pub display_name: Option<String>,
+    /// The e-mail address; others are never shown it.
+    pub email: Option<String>,
+    /// A line about oneself, up to [`MAX_ABOUT_BYTES`].
+    pub about: Option<String>,
+    /// A picture in any format, up to [`MAX_PICTURE_BYTES`].
+    pub picture: Option<Vec<u8>>,
+    /// Whether everybody who looks the account up sees name, about text and picture.
+    pub public: Option<bool>,
+}
+
+impl ProfileChange {
+    fn check(&self) -> Result<(), Error> {
+        let good = |part: &Option<String>, is: &dyn Fn(&str) -> bool| {
+            part.as_deref().is_none_or(|part| part.is_empty() || is(part))
+        };
+        let what = if !good(&self.display_name, &|name| is_valid_line(name, MAX_DISPLAY_NAME_BYTES)) {
+            "a display name has at most 128 bytes on one line"
+        } else if !good(&self.email, &is_valid_email) {
+            "an e-mail address reads like name@example.org"
+        } else if !good(&self.about, &|about| is_valid_line(about, MAX_ABOUT_BYTES)) {
+            "an about text has at most 512 bytes on one line"
+        } else if self.picture.as_ref().is_some_and(|picture| picture.len() > MAX_PICTURE_BYTES) {
+            "a picture has at most 65,536 bytes"
+        } else {
+            return Ok(());
+        };
+        Err(Error::ProfileInvalid { what })
+    }
+}
+
+/// A profile, as far as this account may see it. Times are Unix milliseconds by the relay's clock.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProfileInfo {
+    /// Whose.
+    pub account: AccountId,
+    /// What the contact is called here; `None`: it is one's own.
+    pub alias: Option<String>,
+    /// The name to be shown.
+    pub display_name: Option<String>,
+    /// The e-mail address, of one's own only.
+    pub email: Option<String>,
+    /// The about text.
+    pub about: Option<String>,
+    /// The picture.
+    pub picture: Option<Vec<u8>>,
+    /// Whether others see it.
+    pub public: bool,
+    /// The verified number, of one's own only.
+    pub phone: Option<String>,
+    /// When the name was given, of one's own only, as all that follow.
+    pub display_name_at: Option<u64>,
+    /// When the address was given.
+    pub email_at: Option<u64>,
+    /// When the text was written.
+    pub about_at: Option<u64>,
+    /// When the picture was given.
+    pub picture_at: Option<u64>,
+    /// When the number was verified.
+    pub phone_at: Option<u64>,
+}
+
+impl Client {
+    /// Changes this account's profile at the relay.
+    ///
+    /// # Errors
+    /// `level-too-high`, `profile-invalid`.
+    pub async fn set_profile(&self, connection: &Connection, change: ProfileChange) -> Result<(), Error> {
+        change.check()?;
+        tell(&self.0).await?;
+        let ProfileChange { display_name, email, about, picture, public } = change;
+        let request = v1::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
+        match connection.link().link.request(client_frame::Body::SetProfile(request)).await? {
+            Ok(server_frame::Body::Done(_)) => Ok(()),
+            Ok(_) => Err(Error::RelayProtocol { what: "no answer to a profile" }),
+            Err(refusal) => Err(refusal.into_error()),
+        }
+    }
+
+    /// The profile that the relay shows: one's own, or what a contact made public. The relay learns who asks for whom.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `limited`.
+    pub async fn profile(&self, connection: &Connection, who: Option<&str>) -> Result<ProfileInfo, Error> {
+        let contact = who.map(|who| self.0.transact(Mode::Read, |tx| self.0.contact(tx, who))).transpose()?;
+        let account = contact.as_ref().map_or(self.0.own.address.account, |contact| contact.account);
+        let request = v1::GetProfile { account: account.as_bytes().to_vec().into() };
+        let v1::Profile {
+            display_name,
+            email,
+            about,
+            picture,
+            public,
+            phone,
+            display_name_at,
+            email_at,
+            about_at,
+            picture_at,
+            phone_at,
+        } = match connection.link().link.request(client_frame::Body::GetProfile(request)).await? {
+            Ok(server_frame::Body::Profile(profile)) => profile,
+            Ok(_) => return Err(Error::RelayProtocol { what: "no profile" }),
+            Err(refusal) => return Err(refusal.into_error()),
+        };
+        Ok(ProfileInfo {
+            account,
+            alias: contact.map(|contact| contact.row.alias),
+            display_name,
+            email,
+            about,
+            picture: picture.map(Into::into),
+            public,
+            phone,
+            display_name_at,
+            email_at,
+            about_at,
+            picture_at,
+            phone_at,
+        })
+    }
+}

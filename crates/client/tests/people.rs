@@ -1,0 +1,172 @@
+//! Level L0: what is told to the relay beyond what delivering mail needs, only there, and taken back above it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::World;
+use kuvert_client::{Client, Options, Person, Profile, ProfileChange};
+use kuvert_relay::people::{PEOPLE_FILE, People};
+use kuvert_relay::store::AccountBy;
+use kuvert_relay::store::memory::MemoryStore;
+use kuvert_types::Level;
+
+const NUMBER: &str = "+4915550000001";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn world() -> World {
+    World::on(Arc::new(MemoryStore::new())).await
+}
+
+/// A new account at a level.
+async fn register(world: &World, name: &str, level: Level) -> Client {
+    let profile = Profile { name: Some(name.to_owned()), phone: None, invitation: None };
+    let options = Options { level: Some(level), ..world.options() };
+    Client::register(&world.home(name), world.url.clone(), profile, options).await.unwrap()
+}
+
+/// What stands in a table of the relay's.
+fn count(world: &World, table: &str) -> i64 {
+    let people = People::look(&world.home("relay")).unwrap().unwrap();
+    people.transact(|tx| tx.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))).unwrap()
+}
+
+fn person(phone: &str) -> Person {
+    Person { phone: phone.to_owned(), name: Some("somebody".into()), ..Person::default() }
+}
+
+#[tokio::test]
+async fn at_l0_a_number_is_verified_and_found_in_address_books() {
+    let world = world().await;
+    let (alice, bob) = (register(&world, "alice", Level::L0).await, register(&world, "bob", Level::L0).await);
+    let connection = alice.connect().await.unwrap();
+    assert_eq!(alice.request_phone_code(&connection, "030 1234").await.unwrap_err().code(), "phone-invalid");
+    alice.request_phone_code(&connection, NUMBER).await.unwrap();
+    assert_eq!(alice.verify_phone(&connection, "no").await.unwrap_err().code(), "phone-code-wrong");
+    let verified = alice.verify_phone(&connection, &world.phones.last_code()).await.unwrap();
+    assert_eq!((verified.phone.as_str(), verified.moved), (NUMBER, false));
+
+    let connection = bob.connect().await.unwrap();
+    let book = [person(NUMBER), person("+4915550000003")];
+    let upload = bob.upload_address_book(&connection, &book).await.unwrap();
+    assert_eq!((upload.stored, upload.without_account), (2, 1));
+    assert_eq!(upload.matches[0].account, alice.whoami().unwrap().address.account);
+    let bad = [person(NUMBER), person("12")];
+    let error = bob.upload_address_book(&connection, &bad).await.unwrap_err();
+    assert!(error.code() == "address-book-invalid" && error.to_string().contains("entry 2"), "{error}");
+    assert_eq!(count(&world, "address_book"), 2, "nothing was uploaded");
+    // A smaller book takes the place of the larger one.
+    assert_eq!(bob.upload_address_book(&connection, &book[..1]).await.unwrap().stored, 1);
+    bob.withdraw_address_book(&connection).await.unwrap();
+    assert_eq!(count(&world, "address_book"), 0);
+}
+
+#[tokio::test]
+async fn a_profile_is_shown_to_contacts_when_it_is_public() {
+    let world = world().await;
+    let (alice, bob) = (register(&world, "alice", Level::L0).await, register(&world, "bob", Level::L0).await);
+    let (to_alice, to_bob) = (alice.connect().await.unwrap(), bob.connect().await.unwrap());
+    bob.add_contact(&to_bob, "alice", Some("A")).await.unwrap();
+    let change = ProfileChange {
+        display_name: Some("Alice".into()),
+        email: Some("alice@example.org".into()),
+        ..ProfileChange::default()
+    };
+    alice.set_profile(&to_alice, change).await.unwrap();
+    let seen = bob.profile(&to_bob, Some("A")).await.unwrap();
+    assert_eq!((seen.alias.as_deref(), seen.display_name, seen.public), (Some("A"), None, false));
+    alice.set_profile(&to_alice, ProfileChange { public: Some(true), ..ProfileChange::default() }).await.unwrap();
+    let seen = bob.profile(&to_bob, Some("A")).await.unwrap();
+    assert_eq!((seen.display_name.as_deref(), seen.email, seen.phone), (Some("Alice"), None, None));
+    let own = alice.profile(&to_alice, None).await.unwrap();
+    assert_eq!((own.alias, own.email.as_deref()), (None, Some("alice@example.org")));
+    assert!(own.email_at.is_some());
+    let cleared = ProfileChange { email: Some(String::new()), ..ProfileChange::default() };
+    alice.set_profile(&to_alice, cleared).await.unwrap();
+    assert_eq!(alice.profile(&to_alice, None).await.unwrap().email, None);
+    let bad = ProfileChange { email: Some("nobody".into()), ..ProfileChange::default() };
+    assert_eq!(alice.set_profile(&to_alice, bad).await.unwrap_err().code(), "profile-invalid");
+}
+
+#[tokio::test]
+async fn above_l0_nothing_of_it_leaves() {
+    let world = world().await;
+    for (name, level) in [("alice", Level::L1), ("bob", Level::L2), ("carol", Level::L3)] {
+        let client = register(&world, name, level).await;
+        let connection = client.connect().await.unwrap();
+        let refused = |error: kuvert_client::Error| {
+            assert_eq!(error.code(), "level-too-high");
+            assert!(error.to_string().contains("--level L0"), "{error}");
+        };
+        refused(client.request_phone_code(&connection, NUMBER).await.unwrap_err());
+        refused(client.verify_phone(&connection, "123456").await.unwrap_err());
+        refused(client.set_profile(&connection, ProfileChange::default()).await.unwrap_err());
+        refused(client.upload_address_book(&connection, &[person(NUMBER)]).await.unwrap_err());
+    }
+    for table in ["phone", "phone_code", "profile", "address_book", "device_details"] {
+        assert_eq!(count(&world, table), 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn at_l0_the_machine_is_told_at_registration_and_once_a_day() {
+    let world = world().await;
+    let client = register(&world, "alice", Level::L0).await;
+    let people = People::look(&world.home("relay")).unwrap().unwrap();
+    let reported = || {
+        let sql = "SELECT reported_at, app_version FROM device_details";
+        people
+            .transact(|tx| tx.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))))
+            .unwrap()
+    };
+    let (first, version) = reported();
+    assert!(version.starts_with("kuvert "), "{version}");
+    world.relay_clock.advance(Duration::from_secs(1));
+    client.connect().await.unwrap();
+    assert_eq!(reported().0, first, "not on every connection");
+    world.clock.advance(DAY);
+    client.connect().await.unwrap();
+    assert_eq!(reported().0, first + 1_000);
+}
+
+#[tokio::test]
+async fn what_was_told_at_l0_is_taken_back_with_the_next_connection_that_stands() {
+    let mut world = World::new().await;
+    let profile = Profile { phone: Some("+4915550000007".into()), ..Profile::default() };
+    let options = Options { level: Some(Level::L0), ..world.options() };
+    let client = Client::register(&world.home("alice"), world.url.clone(), profile, options).await.unwrap();
+    let account = AccountBy::Id(client.whoami().unwrap().address.account);
+    assert!(world.relay().store().account(account.clone()).await.unwrap().unwrap().phone.is_some());
+    let connection = client.connect().await.unwrap();
+    let change = ProfileChange { display_name: Some("Alice-of-L0".into()), ..ProfileChange::default() };
+    client.set_profile(&connection, change).await.unwrap();
+    client.upload_address_book(&connection, &[person("+4915550000003")]).await.unwrap();
+    client.request_phone_code(&connection, NUMBER).await.unwrap();
+    connection.close().await;
+
+    client.set_level(Level::L1).unwrap();
+    assert_eq!(count(&world, "profile"), 1, "the relay has not heard of it yet");
+    world.stop_relay().await;
+    let impatient = Options { connect_timeout: Duration::from_millis(200), ..world.options() };
+    drop(client);
+    let client = Client::open(&world.home("alice"), impatient).unwrap();
+    assert!(client.connect().await.is_err());
+    drop(client);
+    world.start_relay().await;
+    world.open("alice").connect().await.unwrap();
+    for table in ["phone", "phone_code", "profile", "address_book", "device_details"] {
+        assert_eq!(count(&world, table), 0, "{table}");
+    }
+    let registered = world.relay().store().account(account).await.unwrap().unwrap();
+    assert_eq!(registered.phone, None, "nor the number given at registration");
+    let bytes = std::fs::read(world.home("relay").join(PEOPLE_FILE)).unwrap();
+    assert!(!bytes.windows(11).any(|window| window == b"Alice-of-L0"));
+    // Back at L0 the machine is told anew.
+    let client = world.open("alice");
+    client.set_level(Level::L0).unwrap();
+    client.connect().await.unwrap();
+    assert_eq!(count(&world, "device_details"), 1);
+}

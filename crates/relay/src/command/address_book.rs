@@ -1,0 +1,88 @@
+//! UploadAddressBook: an account tells the relay whom it knows, and hears which of them have an account.
+
+use bytes::Bytes;
+use kuvert_types::limits::{
+    MAX_ADDRESS_BOOK, MAX_BIRTHDAY_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
+    MAX_POSTAL_ADDRESS_BYTES, is_valid_line, is_valid_phone,
+};
+use kuvert_wire::v1;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use super::phone::bad_number;
+use super::refusal::Code;
+use super::{Answer, Caller, Refusal};
+use crate::observe::Event;
+use crate::people::address_book::{self, Person, Uploaded};
+use crate::people::incidents::Kind;
+
+/// Stores people in the caller's address book.
+///
+/// # Errors
+/// `INVALID`, `LIMITED`; the answer can also be `ADDRESS_BOOK_FULL`.
+pub fn upload(caller: &Caller, request: v1::UploadAddressBook) -> Result<Answer, Refusal> {
+    let v1::UploadAddressBook { people, replace } = request;
+    if people.len() > MAX_PEOPLE_PER_UPLOAD {
+        return Err(Refusal::new(
+            Code::Invalid,
+            format!("one command uploads at most {MAX_PEOPLE_PER_UPLOAD} people; send several"),
+        ));
+    }
+    let people = people.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    let Caller { service, device, connection } = caller.clone();
+    // Whoever uploads every number there is learns who is here, so that has its price.
+    service.limiter.numbers_checked(&device.account, people.len()).map_err(|wait| {
+        service.incidents.note(device.account, Kind::NumbersChecked);
+        Refusal::limited("phone numbers of other people", wait)
+    })?;
+    Ok(Box::pin(async move {
+        let (now, entries) = (service.clock.now_ms(), people.len());
+        let work =
+            move |tx: &rusqlite::Transaction<'_>| address_book::upload(tx, &device.account, &people, replace, now);
+        // An empty book instead of the one that was there: a deletion.
+        let uploaded = match (entries, replace) {
+            (0, true) => service.people.run_erasing(work).await?,
+            _ => service.people.run(work).await?,
+        };
+        let uploaded = uploaded.ok_or_else(|| {
+            Refusal::new(
+                Code::AddressBookFull,
+                format!("an address book holds at most {MAX_ADDRESS_BOOK} people; replace it by a smaller one"),
+            )
+        })?;
+        let matched = uploaded.matches.len();
+        service.observe(Event::AddressBookUploaded { connection, device, entries, matched });
+        Ok(Response::AddressBookStored(to_wire(uploaded)))
+    }))
+}
+
+fn check(person: v1::Person) -> Result<Person, Refusal> {
+    let v1::Person { phone, name, email, birthday, address } = person;
+    if !is_valid_phone(&phone) {
+        return Err(bad_number());
+    }
+    for (what, part, most) in [
+        ("a person's name", &name, MAX_DISPLAY_NAME_BYTES),
+        ("a person's e-mail address", &email, MAX_EMAIL_BYTES),
+        ("a birthday", &birthday, MAX_BIRTHDAY_BYTES),
+        ("a postal address", &address, MAX_POSTAL_ADDRESS_BYTES),
+    ] {
+        if part.as_ref().is_some_and(|part| !is_valid_line(part, most)) {
+            return Err(Refusal::new(
+                Code::Invalid,
+                format!("{what} has 1 to {most} bytes and no control characters; leave it out if there is none"),
+            ));
+        }
+    }
+    Ok(Person { phone, name, email, birthday, address })
+}
+
+fn to_wire(uploaded: Uploaded) -> v1::AddressBookStored {
+    let Uploaded { matches, stored, without_account } = uploaded;
+    let matches = matches.into_iter().map(|(phone, account)| {
+        let account = Bytes::copy_from_slice(account.as_bytes());
+        v1::Match { phone, account }
+    });
+    // Bounded by MAX_ADDRESS_BOOK.
+    let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::AddressBookStored { matches: matches.collect(), stored: small(stored), without_account: small(without_account) }
+}

@@ -1,0 +1,59 @@
+//! ReportDevice, WithdrawDisclosure: a client tells what it runs on, and takes back all that it told.
+
+use kuvert_types::limits::{MAX_DEVICE_DETAIL_BYTES, is_valid_line};
+use kuvert_wire::v1;
+use kuvert_wire::v1::server_frame::Body as Response;
+
+use super::account::unknown;
+use super::refusal::Code;
+use super::{Answer, Caller, Refusal};
+use crate::observe::Event;
+use crate::people::devices::{self, Details};
+use crate::people::withdraw;
+use crate::store::{AccountChange, UpdateAccountError};
+
+/// Notes what the caller's client says about its machine.
+///
+/// # Errors
+/// `INVALID`.
+pub fn report_device(caller: &Caller, request: v1::ReportDevice) -> Result<Answer, Refusal> {
+    let details = check(request)?;
+    let Caller { service, device, connection } = caller.clone();
+    Ok(Box::pin(async move {
+        let now = service.clock.now_ms();
+        service.people.run(move |tx| devices::report(tx, &device, &details, now)).await?;
+        service.observe(Event::DeviceReported { connection, device });
+        Ok(Response::Done(v1::Done {}))
+    }))
+}
+
+fn check(request: v1::ReportDevice) -> Result<Details, Refusal> {
+    let v1::ReportDevice { model, system, system_version, app_version, language, network } = request;
+    let parts = [&model, &system, &system_version, &app_version, &language, &network];
+    if parts.into_iter().flatten().any(|part| !is_valid_line(part, MAX_DEVICE_DETAIL_BYTES)) {
+        return Err(Refusal::new(
+            Code::Invalid,
+            format!("what a device tells has 1 to {MAX_DEVICE_DETAIL_BYTES} bytes each and no control characters"),
+        ));
+    }
+    Ok(Details { model, system, system_version, app_version, language, network })
+}
+
+/// Deletes what the caller's account told beyond what delivering mail needs, and the number that it gave at registration.
+/// Doing it again changes nothing.
+///
+/// # Errors
+/// None beyond the stores'.
+pub fn withdraw(caller: &Caller, _: v1::WithdrawDisclosure) -> Result<Answer, Refusal> {
+    let Caller { service, device, connection } = caller.clone();
+    Ok(Box::pin(async move {
+        service.people.run_erasing(move |tx| withdraw::all(tx, &device.account)).await?;
+        let no_number = AccountChange { phone: Some(None), ..AccountChange::default() };
+        service.store.update_account(device.account, no_number).await.map_err(|error| match error {
+            UpdateAccountError::UnknownAccount | UpdateAccountError::NameTaken => unknown(),
+            UpdateAccountError::Store(error) => error.into(),
+        })?;
+        service.observe(Event::DisclosureWithdrawn { connection, device });
+        Ok(Response::Done(v1::Done {}))
+    }))
+}
