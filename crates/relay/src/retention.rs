@@ -22,12 +22,12 @@ pub const TRACE_DAYS: u32 = 90;
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
 const TIDY_EVERY: u32 = 60;
 
-/// How long a slice should take, with what it waits for: submits wait for it in turn.
-const SLICE_TIME: Duration = Duration::from_millis(25);
+/// How long a slice should take, with the submits that it waits for: others wait for it in turn.
+const SLICE_TIME: Duration = Duration::from_millis(40);
 
 /// Envelopes of a slice: begun small, then as many as fit into [`SLICE_TIME`]. Larger slices are cheaper, because the counts
-/// of many mailboxes lie in the same pages.
-const SLICE: RangeInclusive<usize> = 500..=8_000;
+/// of many mailboxes lie in the same pages; fewer would not help where it is the submits before that take long.
+const SLICE: RangeInclusive<usize> = 2_000..=8_000;
 
 /// Deletes all that is expired by the relay's clock, and says how many envelopes that were.
 ///
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn slices_grow_while_they_are_quick_and_shrink_when_they_are_slow() {
-        assert_eq!(fitting(500, Duration::ZERO), 1_000);
+        assert_eq!(fitting(2_000, Duration::ZERO), 4_000);
         assert_eq!(fitting(4_000, SLICE_TIME), 4_000);
-        assert_eq!(fitting(4_000, SLICE_TIME * 2), 2_000);
+        assert_eq!(fitting(8_000, SLICE_TIME * 2), 4_000);
         assert_eq!(fitting(8_000, Duration::ZERO), 8_000);
-        assert_eq!(fitting(8_000, Duration::from_secs(60)), 500);
+        assert_eq!(fitting(8_000, Duration::from_secs(60)), 2_000);
     }
 }
