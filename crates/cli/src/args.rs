@@ -244,6 +244,16 @@ pub struct Demo {
     /// Serve a page on this machine that shows live what the relay sees; it stays until Ctrl-C
     #[arg(long)]
     pub lens: bool,
+    /// Instead: a day in a small town, told by what the relay saw of it, at L0 and at L3; guess what happened
+    #[arg(long, value_enum, value_name = "STORY", conflicts_with_all = ["step", "lens"])]
+    pub story: Option<Story>,
+}
+
+/// Of `kuvert demo --story`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Story {
+    /// Appointments, a doctor, a lawyer, a shop, friends
+    Doctor,
 }
 
 /// `kuvert relay …`

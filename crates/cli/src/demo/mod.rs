@@ -14,6 +14,7 @@
 //! | [`stage`] | drawing scenes, in columns or one after another |
 //! | [`lens`] | the page beside the demo: what the relay sees, live |
 //! | [`hex_dump`] | bytes for people |
+//! | [`story`] | another play: a day in a small town, told by what the relay saw |
 
 mod facts;
 mod hex_dump;
@@ -24,10 +25,11 @@ mod scenario;
 mod scene;
 mod search;
 mod stage;
+mod story;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::Demo;
+use crate::args::{Demo, Story};
 use crate::demo::stage::Stage;
 use crate::error::Failure;
 use crate::options::Options;
@@ -37,6 +39,13 @@ use crate::signals::Stop;
 pub async fn run(args: Demo, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let directories = Directories::make(args.keep)?;
+    if let Some(Story::Doctor) = args.story {
+        return tokio::select! {
+            told = story::play(directories.path(), options) => told,
+            // Dropping it ends relay and clients.
+            () = stop.requested() => Ok(()),
+        };
+    }
     let mut stage = Stage::new(&options.output, args.step);
     let (facts, lens) = tokio::select! {
         played = scenario::play(directories.path(), &mut stage, args.lens) => played?,
