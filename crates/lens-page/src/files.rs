@@ -6,12 +6,15 @@ use std::time::SystemTime;
 use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::observe::record::RecordError;
 use kuvert_relay::observe::{Observed, Record};
+use kuvert_relay::people::PEOPLE_FILE;
 use kuvert_relay::program::serve::last_retention;
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;
 use kuvert_relay::store::sqlite::{DATABASE_FILE, Inspector, OpenError};
 use kuvert_relay::store::{Cursor, StoreError};
 use kuvert_types::limits::MAX_RETENTION_DAYS;
+
+use crate::told::{self, Holder, ToldError};
 
 /// Waiting envelopes that are shown one by one; the sums are over all.
 pub const SHOWN_WAITING: usize = 200;
@@ -31,6 +34,9 @@ pub enum FilesError {
     /// The database cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// What people told cannot be read.
+    #[error("{0}")]
+    Told(#[from] ToldError),
     /// The observations cannot be read.
     #[error("{0}")]
     Record(#[from] RecordError),
@@ -47,6 +53,8 @@ pub struct Files {
 pub struct Snapshot {
     /// In the order of registration.
     pub accounts: Vec<KnownAccount>,
+    /// What accounts told beyond what mail needs.
+    pub told: Vec<Holder>,
     /// All waiting envelopes.
     pub waiting_count: u64,
     /// Their ciphertext's bytes.
@@ -114,8 +122,10 @@ impl Files {
         }
         let observations = self.data.join(OBSERVE_FILE);
         let observed = observations.exists();
+        let accounts = inspector.accounts()?;
         Ok(Snapshot {
-            accounts: inspector.accounts()?,
+            told: told::read(&self.data, &accounts)?,
+            accounts,
             waiting_count: totals.waiting,
             waiting_bytes: totals.waiting_bytes,
             waiting,
@@ -127,7 +137,7 @@ impl Files {
 
     /// Changes whenever somebody writes to the files.
     pub fn version(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let files = [DATABASE_FILE, OBSERVE_FILE];
+        let files = [DATABASE_FILE, OBSERVE_FILE, PEOPLE_FILE];
         let names = files.iter().flat_map(|file| [(*file).to_owned(), format!("{file}-wal")]);
         let stamp = |name: String| {
             let metadata = std::fs::metadata(self.data.join(name)).ok()?;

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`files`] | the relay's files, read from outside |
+//! | [`told`] | what people told the relay beyond what mail needs, from its files |
 //! | [`transcript`] | the two clients' side, as their own `history` prints it |
 //! | [`view`] | what the relay knows and does not know at a level: a pure function of the files |
 //! | [`server`] | the page over HTTP on loopback |
@@ -12,6 +13,7 @@
 pub mod files;
 pub mod program;
 pub mod server;
+pub mod told;
 pub mod transcript;
 pub mod view;
 mod watch;

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kuvert_lens_page::files::{Snapshot, Waiting};
+use kuvert_lens_page::told::Holder;
 use kuvert_lens_page::view::{HandOver, View};
 use kuvert_relay::observe::Observed;
+use kuvert_relay::people::address_book::Person;
+use kuvert_relay::people::devices::Details;
+use kuvert_relay::people::look::{Known, Told};
+use kuvert_relay::people::profile::Profile;
 use kuvert_relay::registry::Level;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;
 use kuvert_types::AccountId;
@@ -13,6 +18,9 @@ use serde_json::Value;
 /// A Wednesday.
 const NOON: u64 = 1_800_000_000_000;
 const PHONE: &str = "+4915112345678";
+/// Of somebody who has no account and was never asked.
+const SHADOW: &str = "+4915198765432";
+const BOBS_PHONE: &str = "+4915155555555";
 const ALICE_IP: &str = "203.0.113.77";
 const BOB_IP: &str = "198.51.100.9";
 
@@ -31,6 +39,10 @@ fn known(byte: u8, name: &str, phone: Option<&str>) -> KnownAccount {
         sealed_mail: false,
         devices: Vec::new(),
     }
+}
+
+fn person(phone: &str, name: &str) -> Person {
+    Person { phone: phone.to_owned(), name: Some(name.to_owned()), email: None, birthday: None, address: None }
 }
 
 fn event(kind: &str, seconds: u64, connection: u32, of: Option<u8>) -> Observed {
@@ -62,6 +74,25 @@ fn day() -> Snapshot {
     let repeated = Observed { yes: Some(true), ..submitted(4, 10, 1, 2, 700) };
     Snapshot {
         accounts: vec![known(1, "alice", Some(PHONE)), known(2, "bob", None), known(3, "carol", None)],
+        told: vec![Holder {
+            account: AccountId::from_bytes([1; 16]),
+            told: Told {
+                phone: Some((PHONE.to_owned(), NOON)),
+                awaited: None,
+                profile: Profile { about: Some(("gone fishing".to_owned(), NOON)), ..Profile::default() },
+                people: 2,
+                shadows: 1,
+                devices: vec![(1, Details { model: Some("X200".to_owned()), ..Details::default() }, NOON)],
+            },
+            address_book: vec![
+                Known { person: person(SHADOW, "Dora"), uploaded_at: NOON, account: None },
+                Known {
+                    person: person(BOBS_PHONE, "Bob"),
+                    uploaded_at: NOON,
+                    account: Some(AccountId::from_bytes([2; 16])),
+                },
+            ],
+        }],
         waiting_count: 1,
         waiting_bytes: 700,
         waiting: vec![Waiting {
@@ -118,11 +149,24 @@ fn a_marker_stands_only_where_the_level_tells_it() {
     for &level in Level::ALL {
         let page = view(level).to_string();
         let document = serde_json::to_string(&HandOver::of(&day(), level, NOON)).unwrap();
+        assert_eq!(page.contains("Germany"), level == Level::L0, "the place at {level}");
         for text in [page, document] {
-            assert_eq!(text.contains(PHONE), level == Level::L0, "the number at {level}");
-            assert_eq!(text.contains(ALICE_IP), level == Level::L0, "the address at {level}");
+            for marker in [PHONE, ALICE_IP, SHADOW, "Dora", "gone fishing", "X200"] {
+                assert_eq!(text.contains(marker), level == Level::L0, "{marker} at {level}");
+            }
         }
     }
+}
+
+#[test]
+fn address_books_make_people_known_who_have_no_account() {
+    let view = view(Level::L0);
+    let known: Vec<_> =
+        view["acquaintances"].as_array().unwrap().iter().map(|a| (&a["person_label"], &a["account"])).collect();
+    assert_eq!(known, [(&"Dora".into(), &false.into()), (&"bob".into(), &true.into())]);
+    let said =
+        view["known"].as_array().unwrap().iter().find(|known| known["what"].as_str().unwrap().contains("never asked"));
+    assert_eq!(said.unwrap()["seen"], format!("Dora, {SHADOW}"));
 }
 
 #[test]

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 
 use kuvert_relay::observe::Observed;
+use kuvert_relay::people::look::Known;
 use kuvert_relay::registry::{Level, Place};
 use serde::Serialize;
 
 use super::sight::{Sight, addresses, time};
 use super::{Names, account, stores};
+use crate::files::Snapshot;
+use crate::told::Holder;
 
 /// How long a relay remembers in memory who was there from an address.
 const MEMORY_MS: u64 = 10 * 60 * 1000;
@@ -34,6 +37,45 @@ pub struct Edge {
     pub stored: bool,
     /// How sure it is: 1 where it knows.
     pub probability: f64,
+}
+
+/// Somebody stands in somebody's address book.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Acquaintance {
+    /// The account that uploaded the book.
+    pub owner: String,
+    /// Its name, or how it begins.
+    pub owner_label: String,
+    /// The account of the person, or the number of somebody without one.
+    pub person: String,
+    /// What the account is called, or what the owner calls the person.
+    pub person_label: String,
+    /// Whether the person has an account here.
+    pub account: bool,
+}
+
+/// What the address books say, at the level at which they are uploaded.
+pub fn acquaintances(snapshot: &Snapshot, names: &Names, level: Level) -> Vec<Acquaintance> {
+    if !stores(Place::People, "address_book", "phone", level) {
+        return Vec::new();
+    }
+    let entries = snapshot.told.iter().flat_map(|holder| holder.address_book.iter().map(move |known| (holder, known)));
+    let acquaintance = |(holder, known): (&Holder, &Known)| {
+        let owner = holder.account.to_string();
+        let account = known.account.map(|account| account.to_string());
+        let person_label = match &account {
+            Some(account) => names.label(account),
+            None => known.person.name.clone().unwrap_or_else(|| known.person.phone.clone()),
+        };
+        Acquaintance {
+            owner_label: names.label(&owner),
+            owner,
+            account: account.is_some(),
+            person: account.unwrap_or_else(|| known.person.phone.clone()),
+            person_label,
+        }
+    };
+    entries.map(acquaintance).collect()
 }
 
 /// Sums over the envelopes between two accounts.

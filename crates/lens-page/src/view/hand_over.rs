@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Names, sight, stores, waiting};
 use crate::files::Snapshot;
+use crate::told;
 
 /// The document. It names accounts by their identifiers.
 #[derive(Debug, Serialize)]
@@ -14,6 +15,8 @@ pub struct HandOver {
     /// Unix milliseconds.
     made_at: u64,
     accounts: Vec<Value>,
+    /// What accounts told about themselves and others.
+    told: Vec<Value>,
     waiting: Vec<Value>,
     /// Empty unless the relay ran with `--observe`: normal service writes none of it down.
     observations: Vec<Value>,
@@ -29,6 +32,14 @@ impl HandOver {
                 "account": account.account.to_string(), "name": account.name,
                 "phone": account.phone.as_ref().filter(|_| phone),
                 "registered_at": account.registered_at, "devices": account.devices.len(),
+            })
+        });
+        let tells = stores(Place::People, "profile", "display_name", level);
+        let told = snapshot.told.iter().filter(|_| tells).map(|holder| {
+            json!({
+                "account": holder.account.to_string(), "phone": holder.told.phone.as_ref().map(|(number, _)| number),
+                "profile": holder.profile_words(), "devices": holder.device_words().collect::<Vec<_>>(),
+                "address_book": holder.address_book.iter().map(told::person_words).collect::<Vec<_>>(),
             })
         });
         let anonymous = Names(Default::default());
@@ -50,6 +61,7 @@ impl HandOver {
             level,
             made_at: now,
             accounts: accounts.collect(),
+            told: told.collect(),
             waiting: envelopes.collect(),
             observations: observations.collect(),
             not_held: not_held.collect(),

@@ -10,7 +10,9 @@ use super::Names;
 use super::graph::Edge;
 use super::people::Person;
 use super::sight::Sight;
+use super::{place, stores};
 use crate::files::Snapshot;
+use crate::told::{self, Holder};
 
 /// Something that the relay knows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -48,6 +50,7 @@ pub fn known(
     people: &[Person],
     edges: &[Edge],
     names: &Names,
+    level: Level,
 ) -> Vec<Known> {
     let envelopes: Vec<&Sight<'_>> = sights.iter().filter(|sight| sight.is_new_envelope()).collect();
     let mut known = Vec::new();
@@ -88,6 +91,14 @@ pub fn known(
     add("M-09", "how much", listed(sizes.into_iter().map(|size| format!("{size} bytes"))), Vec::new());
     let phones = people.iter().filter_map(|person| Some(format!("{}: {}", person.label, person.phone.as_deref()?)));
     add("M-16", "phone numbers", listed(phones), Vec::new());
+    let told = snapshot.told.iter().filter(|_| stores(Place::People, "phone", "number", level));
+    let verified = told.filter_map(|holder| Some((holder.account.to_string(), holder.told.phone.as_ref()?.0.as_str())));
+    let given = people.iter().filter_map(|person| Some((person.account.clone(), person.phone.as_deref()?)));
+    let numbers: BTreeMap<String, &str> = given.chain(verified).collect();
+    let places =
+        numbers.iter().filter_map(|(who, number)| Some(format!("{}: {}", names.label(who), place::of(number)?)));
+    add("M-11", "a rough place, from the dialling code", listed(places), Vec::new());
+    known_from_what_was_told(snapshot, names, level, &mut add);
     let took = snapshot.accounts.iter().filter_map(|account| names.0.get(&account.account.to_string()).cloned());
     add("M-16", "the names they took", listed(took), Vec::new());
     if snapshot.waiting_count > 0 {
@@ -96,6 +107,36 @@ pub fn known(
         add("M-03", "what waits", seen, Vec::new());
     }
     known
+}
+
+/// What people told beyond what mail needs, at the level that tells it.
+fn known_from_what_was_told(
+    snapshot: &Snapshot,
+    names: &Names,
+    level: Level,
+    add: &mut impl FnMut(&'static str, &'static str, String, Vec<u64>),
+) {
+    if !stores(Place::People, "profile", "display_name", level) {
+        return;
+    }
+    let label = |holder: &Holder| names.label(&holder.account.to_string());
+    let told = &snapshot.told;
+    let verified =
+        told.iter().filter_map(|holder| Some(format!("{}: {}", label(holder), holder.told.phone.as_ref()?.0)));
+    add("M-16", "numbers verified by a code", listed(verified), Vec::new());
+    let profiles = told.iter().map(|holder| (holder, holder.profile_words())).filter(|(_, words)| !words.is_empty());
+    let profiles = profiles.map(|(holder, words)| format!("{}: {}", label(holder), words.join(", ")));
+    add("M-16", "profiles", listed(profiles), Vec::new());
+    let books = told.iter().filter(|holder| !holder.address_book.is_empty());
+    let books = books.map(|holder| {
+        format!("{} knows {}", label(holder), listed(holder.address_book.iter().map(told::person_words)))
+    });
+    add("M-17", "address books", listed(books), Vec::new());
+    let shadows: BTreeSet<String> = told.iter().flat_map(Holder::shadows).map(told::person_words).collect();
+    add("M-17", "people without an account, who were never asked", listed(shadows.into_iter()), Vec::new());
+    let machines =
+        told.iter().flat_map(|holder| holder.device_words().map(move |words| format!("{}: {words}", label(holder))));
+    add("M-12", "devices", listed(machines), Vec::new());
 }
 
 /// What it does not know: what nothing here can tell, and what this level keeps from it.

@@ -6,6 +6,7 @@
 //! | `sight` | the recording as the relay has it at a level |
 //! | `graph` | who with whom: stored, or inferred |
 //! | `people` | accounts, devices, when they were online and from where |
+//! | `place` | a rough place, from a dialling code |
 //! | `lists` | the two lists: known and not known |
 //! | `hand_over` | what an operator could hand over |
 
@@ -13,6 +14,7 @@ mod graph;
 mod hand_over;
 mod lists;
 mod people;
+mod place;
 mod sight;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use std::collections::BTreeMap;
 use kuvert_relay::registry::{self, Level, Place};
 use serde::Serialize;
 
-use self::graph::Edge;
+use self::graph::{Acquaintance, Edge};
 use self::lists::{Known, Unknown};
 use self::people::{Device, Person};
 use self::sight::Sight;
@@ -44,6 +46,8 @@ pub struct View {
     retention_days: u32,
     people: Vec<Person>,
     edges: Vec<Edge>,
+    /// Who has whom in an address book.
+    acquaintances: Vec<Acquaintance>,
     /// Envelopes in each hour that had any.
     hours: Vec<Hour>,
     devices: Vec<Device>,
@@ -92,7 +96,7 @@ impl View {
         let devices = people::devices(&sights, &names, level);
         let edges = graph::edges(&snapshot.events, &sights, &names, level);
         let waiting = waiting(snapshot, &names, level);
-        let known = lists::known(snapshot, &sights, &people, &edges, &names);
+        let known = lists::known(snapshot, &sights, &people, &edges, &names, level);
         Self {
             level,
             levels: Level::ALL.iter().map(|&level| rung(level)).collect(),
@@ -101,6 +105,7 @@ impl View {
             retention_days: snapshot.retention_days,
             hours: hours(&sights),
             people,
+            acquaintances: graph::acquaintances(snapshot, &names, level),
             edges,
             devices,
             waiting_count: snapshot.waiting_count,

@@ -106,13 +106,22 @@ function network(view) {
     link.probability = Math.max(link.probability, edge.probability);
     links.set(`${a} ${b}`, link);
   }
-  const labels = new Map(view.edges.flatMap((edge) => [[edge.from, edge.from_label], [edge.to, edge.to_label]]));
+  // Address books tell of people, too, also of those who have nothing to do with the relay.
+  for (const { owner, person } of view.acquaintances) {
+    const [a, b] = [owner, person].sort();
+    if (!links.has(`${a} ${b}`)) links.set(`${a} ${b}`, { source: a, target: b, count: 0, told: true });
+  }
+  const labels = new Map([
+    ...view.acquaintances.flatMap((known) => [[known.owner, known.owner_label], [known.person, known.person_label]]),
+    ...view.edges.flatMap((edge) => [[edge.from, edge.from_label], [edge.to, edge.to_label]]),
+  ]);
+  const shadows = new Set(view.acquaintances.filter((known) => !known.account).map((known) => known.person));
   const weight = new Map();
   for (const link of links.values()) {
     for (const end of [link.source, link.target]) weight.set(end, (weight.get(end) ?? 0) + link.count);
   }
   const busiest = [...weight].sort((a, b) => b[1] - a[1]).slice(0, GRAPH.nodes);
-  const nodes = busiest.map(([id, count]) => ({ id, count, label: labels.get(id) }));
+  const nodes = busiest.map(([id, count]) => ({ id, count, label: labels.get(id), shadow: shadows.has(id) }));
   const drawn = new Set(nodes.map((node) => node.id));
   const kept = [...links.values()].filter((link) => drawn.has(link.source) && drawn.has(link.target));
   return { nodes, links: kept, left: weight.size - nodes.length };
@@ -134,14 +143,14 @@ function drawGraph(view) {
     node.x = Math.min(GRAPH.width - 40, Math.max(40, node.x));
     node.y = Math.min(GRAPH.height - 34, Math.max(22, node.y));
   }
-  const lines = links.map(({ source, target, count, stored }) =>
+  const lines = links.map(({ source, target, count, stored, told }) =>
     svg("line", {
       x1: source.x, y1: source.y, x2: target.x, y2: target.y,
-      class: stored ? "stored" : "inferred",
-      "stroke-width": Math.min(8, 1 + Math.log2(count)),
+      class: told ? "told" : stored ? "stored" : "inferred",
+      "stroke-width": told ? 1 : Math.min(8, 1 + Math.log2(count)),
     }),
   );
-  const weights = links.map(({ source, target, count, stored, probability }) =>
+  const weights = links.filter((link) => !link.told).map(({ source, target, count, stored, probability }) =>
     svg(
       "text",
       { class: "weight", x: (source.x + target.x) / 2, y: (source.y + target.y) / 2 - 6 },
@@ -149,14 +158,19 @@ function drawGraph(view) {
     ),
   );
   const circles = nodes.flatMap((node) => [
-    svg("circle", { cx: node.x, cy: node.y, r: radius(node.count) }),
+    svg("circle", { cx: node.x, cy: node.y, r: radius(node.count), class: node.shadow ? "shadow" : "account" }),
     svg("text", { x: node.x, y: node.y + radius(node.count) + 14 }, node.label),
   ]);
   byId("graph").replaceChildren(...lines, ...weights, ...circles);
   const stored = view.edges.some((edge) => edge.stored);
-  const words = !view.edges.length
+  const wrote = links.filter((link) => !link.told).length;
+  const shadows = nodes.filter((node) => node.shadow).length;
+  const written = !view.edges.length
     ? "Nobody has written to anybody, as far as the relay knows."
-    : `${counted(nodes.length, "person", "people")}, ${counted(links.length, "pair", "pairs")}: ${stored ? "named by every envelope" : "guessed, not stored"}.`;
+    : `${counted(nodes.length, "person", "people")}, ${counted(wrote, "pair", "pairs")}: ${stored ? "named by every envelope" : "guessed, not stored"}.`;
+  const words = shadows
+    ? `${written} ${counted(shadows, "person has", "people have")} no account: known from somebody's address book.`
+    : written;
   byId("graph-words").textContent = left > 0 ? `${words} ${left} less busy people are not drawn.` : words;
   const rows = view.edges.slice(0, 200).map((edge) =>
     element(

@@ -198,21 +198,24 @@ pub const ALL: &[Item] = &[
         Chapter::Content,
         Mode::Real,
         "Messages to a business are encrypted, but the business itself receives what they say",
-        not_yet("a business would be an account like any other; nothing shows it yet"),
+        Shown::Yes(Proof {
+            code: ("crates/cli/src/demo/story/town.rs", "OFFICES"),
+            test: ("tests/story.rs", "the_day_is_lived_at_two_levels_and_only_l0_names_who_writes"),
+            place: "`kuvert demo --story doctor`: a practice, a law office and a shop are end points like any other, and read \
+                    what is written to them",
+        }),
     ),
     item(
         7,
         Chapter::Content,
         Mode::Real,
         "Investigators go to the device, because the server cannot help; chats from a device are evidence that courts admit",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/relay/src/program/inspect/mod.rs", "run"),
-                test: ("crates/relay/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
-                place: "`kuvert-relay inspect`: what a seizure of the relay yields",
-            },
-            missing: "no export made for it; what courts admit is a matter of words",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/program/inspect/mod.rs", "run"),
+            test: ("crates/relay/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
+            place: "`kuvert-relay inspect` and `kuvert-relay share subpoena`: what a seizure of the relay yields; \
+                    `kuvert history`: what one of the device yields. What courts admit is a matter of words",
+        }),
     ),
     item(
         8,
@@ -233,7 +236,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (EVENTS, "Event"),
             test: OBSERVATION_TEST,
-            place: "`kuvert demo`; `observe.db` of a relay that serves with `--observe`",
+            place: "`kuvert demo`; the lens page, \"Who with whom\" and \"Devices\"; `observe.db`",
         }),
     ),
     item(
@@ -241,14 +244,11 @@ pub const ALL: &[Item] = &[
         Chapter::Metadata,
         Mode::Real,
         "Time, frequency and duration of use, its kind, the features used, time stamps",
-        Shown::Partly {
-            proof: Proof {
-                code: (EVENTS, "Attached"),
-                test: OBSERVATION_TEST,
-                place: "`observe.db`: every event with its time; connected and disconnected",
-            },
-            missing: "no picture of it yet; last seen is stored rounded to the day",
-        },
+        Shown::Yes(Proof {
+            code: (EVENTS, "Attached"),
+            test: OBSERVATION_TEST,
+            place: "the lens page, \"When\" and \"Known\"; `observe.db`. Normal service stores the day of the last use only",
+        }),
     ),
     item(
         11,
@@ -256,8 +256,12 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "The IP address, and from it and the dialling code a rough place",
         Shown::Partly {
-            proof: Proof { code: (EVENTS, "Connected"), test: OBSERVATION_TEST, place: "`kuvert demo`; `observe.db`" },
-            missing: "no place is derived from it yet",
+            proof: Proof {
+                code: ("crates/lens-page/src/view/place.rs", "COUNTRIES"),
+                test: ("crates/lens-page/tests/view.rs", "a_marker_stands_only_where_the_level_tells_it"),
+                place: "`kuvert demo`; the lens page, \"Known\": the address, and a country from the dialling code",
+            },
+            missing: "no place is derived from the IP address",
         },
     ),
     item(
@@ -269,7 +273,7 @@ pub const ALL: &[Item] = &[
             proof: Proof {
                 code: ("crates/client/src/people/device.rs", "details"),
                 test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
-                place: "`kuvert-relay inspect`, at L0",
+                place: "`kuvert-relay inspect` and the lens page, at L0",
             },
             missing: "model, system, language and kind of network; nothing of battery, signal, browser and provider",
         },
@@ -321,7 +325,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/people/address_book.rs", "shadows"),
             test: (PEOPLE_TEST, "an_address_book_tells_who_is_here_and_keeps_who_is_not"),
-            place: "`kuvert account upload`, `kuvert-relay inspect`",
+            place: "`kuvert account upload`, `kuvert-relay inspect`; the lens page, \"Who with whom\" and \"Known\"",
         }),
     ),
     item(
@@ -329,14 +333,11 @@ pub const ALL: &[Item] = &[
         Chapter::Account,
         Mode::Real,
         "Denying access to the address book is the advised protection",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/client/src/people/mod.rs", "tell"),
-                test: (CLIENT_TEST, "above_l0_nothing_of_it_leaves"),
-                place: "`kuvert account upload` above L0",
-            },
-            missing: "no picture of who knows whom is drawn from address books, with or without",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/client/src/people/mod.rs", "tell"),
+            test: (CLIENT_TEST, "above_l0_nothing_of_it_leaves"),
+            place: "`kuvert account upload` above L0; the lens page, \"Who with whom\": at L1 people from address books are gone",
+        }),
     ),
     item(19, Chapter::Account, Mode::Real, "The groups and communities that a user is in", not_yet(NO_GROUPS)),
     item(

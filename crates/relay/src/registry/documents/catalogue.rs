@@ -25,8 +25,9 @@ The same conversation at several levels. Each is a policy of the client and what
 | L2 | recipient, time, size; no sender | an access key, some 150 to 300 bytes a message |
 | L3 | a size bucket, a blurred time: content padded, receipts delayed or off | bytes, late ticks |
 
-This version serves between L0 and L1: a number is optional and not verified, nothing is uploaded, the sender is named, and
-content is padded as at L3. Switching between levels is not built yet.
+`kuvert --level L2 …` takes a home to a level for good; L1 is where homes begin. `kuvert disclosure` prints what the relay gets
+there, item by item. Content is padded at every level, as L3 asks. The first letter to somebody names its sender at every level:
+the access key comes with the answer. `tests/ladder.rs` searches everything that a relay writes for markers, at each level.
 
 ## Items
 ";

@@ -15,9 +15,9 @@ pub fn json() -> Value {
 
 pub fn markdown() -> String {
     let mut out = format!(
-        "{GENERATED}\n# Every field, and at which level the relay has it\n\nThe levels are those of docs/METADATA.md. This \
-         version serves between L0 and L1: the number is optional,\nthe sender is named, content is padded; L2 and L3 are where \
-         the fields will stand.\n"
+        "{GENERATED}\n# Every field, and at which level the relay has it\n\nThe levels are those of docs/METADATA.md. \
+         Above L1 the first letter to somebody still\nnames its sender: `envelope.source` stands there until that letter is \
+         fetched.\n"
     );
     for place in Place::ALL {
         let _ = write!(out, "\n## {place}\n\n| Field | Holds |");

@@ -1,0 +1,107 @@
+//! What people told the relay beyond what delivering mail needs, from `people.db`: at L0 only.
+
+use std::path::Path;
+
+use kuvert_relay::people::look::{self, Known, Told};
+use kuvert_relay::people::{People, PeopleError};
+use kuvert_relay::store::StoreError;
+use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_types::AccountId;
+
+/// What one account told.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Who.
+    pub account: AccountId,
+    /// About himself and his machine.
+    pub told: Told,
+    /// About others.
+    pub address_book: Vec<Known>,
+}
+
+/// The database cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ToldError {
+    /// It cannot be opened.
+    #[error("{0}")]
+    Open(#[from] PeopleError),
+    /// It cannot be read.
+    #[error("{0}")]
+    Read(#[from] StoreError),
+}
+
+/// What every account told, in the order of registration. Accounts that told nothing are left out.
+///
+/// # Errors
+/// See [`ToldError`].
+pub fn read(data: &Path, accounts: &[KnownAccount]) -> Result<Vec<Holder>, ToldError> {
+    let Some(people) = People::look(data)? else { return Ok(Vec::new()) };
+    let holders = people.transact(|tx| {
+        let mut holders = Vec::new();
+        for KnownAccount { account, .. } in accounts {
+            let (told, address_book) = (look::told(tx, account)?, look::address_book(tx, account)?);
+            holders.push(Holder { account: *account, told, address_book });
+        }
+        Ok(holders)
+    });
+    Ok(holders?.into_iter().filter(Holder::is_anything).collect())
+}
+
+impl Holder {
+    fn is_anything(&self) -> bool {
+        let Told { phone, awaited, profile, devices, .. } = &self.told;
+        let parts = [
+            phone.is_some(),
+            awaited.is_some(),
+            profile.display_name.is_some(),
+            profile.email.is_some(),
+            profile.about.is_some(),
+            profile.picture.is_some(),
+            !devices.is_empty(),
+            !self.address_book.is_empty(),
+        ];
+        parts.contains(&true)
+    }
+
+    /// What the account says about its holder, in words.
+    pub fn profile_words(&self) -> Vec<String> {
+        let profile = &self.told.profile;
+        let texts = [("name", &profile.display_name), ("e-mail", &profile.email), ("about", &profile.about)];
+        let texts = texts.into_iter().filter_map(|(what, part)| Some(format!("{what} “{}”", part.as_ref()?.0)));
+        let picture = profile.picture.as_ref().map(|(picture, _)| format!("a picture of {} bytes", picture.len()));
+        texts.chain(picture).collect()
+    }
+
+    /// What its devices say about themselves, in words.
+    pub fn device_words(&self) -> impl Iterator<Item = String> {
+        self.told.devices.iter().map(|(_, details, _)| {
+            let parts = [
+                &details.model,
+                &details.system,
+                &details.system_version,
+                &details.app_version,
+                &details.language,
+                &details.network,
+            ];
+            parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    /// People in its address book who have no account here and were never asked.
+    pub fn shadows(&self) -> impl Iterator<Item = &Known> {
+        self.address_book.iter().filter(|known| known.account.is_none())
+    }
+}
+
+/// Somebody in an address book, in words.
+pub fn person_words(known: &Known) -> String {
+    let person = &known.person;
+    let parts = [
+        person.name.as_ref(),
+        Some(&person.phone),
+        person.email.as_ref(),
+        person.birthday.as_ref(),
+        person.address.as_ref(),
+    ];
+    parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+}

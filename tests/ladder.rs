@@ -1,0 +1,266 @@
+//! At every level of the disclosure ladder: everything that a person could tell carries a marker of its own, and then every
+//! place where the relay could keep it is searched. A marker stands where the registry of stored fields says, and nowhere
+//! else.
+//!
+//! A level is a policy of the client and of the operator: at L0 the relay records what it learns (`--observe`), above it
+//! does not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use kuvert_relay::registry::field::Section;
+use kuvert_relay::registry::{self, Level, Place};
+use support::{Home, Relay, contains, find, kuvert};
+
+/// Something that is told, and the fields of the registry that it ends up in.
+struct Marker {
+    what: &'static str,
+    text: String,
+    fields: &'static [(Place, &'static str, &'static str)],
+}
+
+impl Marker {
+    /// Whether the registry says that it stands there, at that level.
+    fn belongs(&self, place: Place, level: Level) -> bool {
+        self.entries().any(|field| field.place == place && field.levels.contains(&level))
+    }
+
+    /// Whether the account's report tells it, at that level.
+    fn is_reported(&self, level: Level) -> bool {
+        let kept = |place| place != Place::Observations || level == Level::L0;
+        self.entries().any(|f| f.report != Section::None && f.levels.contains(&level) && kept(f.place))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &'static registry::Field> {
+        self.fields.iter().map(|(place, table, column)| {
+            registry::find(*place, table, column).unwrap_or_else(|| panic!("no entry for {table}.{column}"))
+        })
+    }
+}
+
+fn markers(level: Level) -> Vec<Marker> {
+    use Place::{Database, Observations, People};
+    let n = Level::ALL.iter().position(|known| *known == level).unwrap();
+    let marker = |what, text: String, fields| Marker { what, text, fields };
+    vec![
+        marker(
+            "user name",
+            format!("canary-name-{n}-7c1e"),
+            &[(Database, "account", "name"), (Observations, "event", "name")],
+        ),
+        marker(
+            "number at registration",
+            format!("+49155{n}0420071"),
+            &[(Database, "account", "phone"), (Observations, "event", "phone")],
+        ),
+        marker(
+            "verified number",
+            format!("+49155{n}0420072"),
+            &[(People, "phone", "number"), (Observations, "event", "phone")],
+        ),
+        marker("display name", format!("Canary Display {n} 92ab"), &[(People, "profile", "display_name")]),
+        marker("e-mail", format!("canary-{n}-5d11@example.org"), &[(People, "profile", "email")]),
+        marker("about text", format!("canary about {n} e0f3"), &[(People, "profile", "about")]),
+        marker("number of a third person", format!("+49155{n}0420073"), &[(People, "address_book", "phone")]),
+        marker("name of a third person", format!("Canary Third {n} 1bb7"), &[(People, "address_book", "name")]),
+        marker("birthday of a third person", format!("19{n}1-02-03"), &[(People, "address_book", "birthday")]),
+        marker("address of a third person", format!("Canary Street {n} 44d0"), &[(People, "address_book", "address")]),
+        marker("text", format!("canary text {n} aa31"), &[]),
+        marker("alias", format!("canary alias {n} 66f2"), &[]),
+    ]
+}
+
+fn text<'a>(markers: &'a [Marker], what: &str) -> &'a str {
+    &markers.iter().find(|marker| marker.what == what).unwrap().text
+}
+
+/// Where a file of the data directory belongs.
+fn place(path: &Path) -> Option<Place> {
+    let name = path.file_name()?.to_str()?;
+    [Place::Database, Place::People, Place::Observations].into_iter().find(|place| name.starts_with(place.words()))
+}
+
+/// The last code in the relay's log.
+fn code(relay: &Relay) -> String {
+    let log = relay.log();
+    let after = log.rsplit("phone_code=").next().unwrap().to_owned();
+    after.chars().filter(|c| *c != '"').take_while(char::is_ascii_digit).collect()
+}
+
+/// Tells the relay all that the level lets a client tell, and sees the rest refused.
+fn tell(relay: &Relay, home: &Home, markers: &[Marker], level: Level) {
+    let m = |what| text(markers, what);
+    let mut register = vec!["--level", level.words(), "register", "--relay", &relay.address, "--name", m("user name")];
+    if level == Level::L0 {
+        register.extend(["--phone", m("number at registration")]);
+    }
+    home.ok(&register);
+    let book = home.path().join("people.csv");
+    let third = |part: &str| text(markers, &format!("{part} of a third person"));
+    let [number, name, birthday, address] = ["number", "name", "birthday", "address"].map(third);
+    fs::write(&book, format!("phone,name,birthday,address\n{number},{name},{birthday},{address}\n")).unwrap();
+    let commands: [&[&str]; 3] = [
+        &["account", "phone", m("verified number")],
+        &["account", "upload", "--address-book", book.to_str().unwrap()],
+        &[
+            "account",
+            "profile",
+            "--display-name",
+            m("display name"),
+            "--email",
+            m("e-mail"),
+            "--about",
+            m("about text"),
+        ],
+    ];
+    for command in commands {
+        match level {
+            Level::L0 => drop(home.ok(command)),
+            _ => drop(home.run(command).fails_with("level-too-high")),
+        }
+    }
+    if level == Level::L0 {
+        home.ok(&["account", "verify", &code(relay)]);
+    }
+}
+
+/// What the relay's metrics say.
+fn metrics(address: SocketAddr) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(contains(&answer, b"kuvert_"), "these are the metrics");
+    answer
+}
+
+/// What the lens's page shows at a level.
+fn page(relay: &Relay, level: Level) -> Vec<u8> {
+    let mut command = Command::new(kuvert());
+    command.args(["lens", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(relay.data());
+    let mut lens = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(lens.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = serde_json::from_str::<serde_json::Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+    let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = TcpStream::connect(&host).unwrap();
+    let request = format!("GET /api/view?level={level} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    lens.kill().unwrap();
+    lens.wait().unwrap();
+    assert!(contains(&answer, b"\"people\""), "this is the view");
+    answer
+}
+
+fn scan(level: Level) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("relay.toml");
+    // A port that was free a moment ago.
+    let monitoring = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fs::write(&config, format!("[monitoring]\nlisten = \"{monitoring}\"\n")).unwrap();
+    let mut arguments = vec!["-vv", "--config", config.to_str().unwrap()];
+    if level == Level::L0 {
+        arguments.push("--observe");
+    }
+    let mut relay = Relay::start_with(&arguments);
+    let markers = markers(level);
+    let (alice, bob) = (Home::empty(), Home::empty());
+    tell(&relay, &alice, &markers, level);
+    bob.ok(&["--level", level.words(), "register", "--relay", &relay.address, "--name", "bob"]);
+    alice.ok(&["contact", "add", "bob", "--as", text(&markers, "alias")]);
+    bob.ok(&["contact", "add", text(&markers, "user name"), "--as", "alice"]);
+    // Both hear of each other; at L2 and L3 with what lets them write without a name.
+    alice.ok(&["send", text(&markers, "alias"), "hello"]);
+    bob.receive();
+    bob.ok(&["send", "alice", "hello"]);
+    alice.receive();
+    // This one waits while everything is searched.
+    alice.ok(&["send", text(&markers, "alias"), text(&markers, "text")]);
+
+    let absent = |marker: &Marker, where_: &str, bytes: &[u8]| {
+        assert!(!contains(bytes, marker.text.as_bytes()), "{level}: the {} stands in {where_}", marker.what);
+    };
+    let (metrics, log, page) = (metrics(monitoring), relay.log(), page(&relay, level));
+    for marker in &markers {
+        absent(marker, "the metrics", &metrics);
+        absent(marker, "the log", log.as_bytes());
+        if marker.fields.is_empty() {
+            absent(marker, "the page", &page);
+        }
+    }
+    assert!(contains(&page, text(&markers, "user name").as_bytes()), "{level}: the page shows the name");
+
+    // A relay that has stopped has written everything down.
+    relay.stop();
+    let files = relay.files();
+    for place_ in [Place::Database, Place::People, Place::Observations] {
+        let bytes: Vec<u8> =
+            files.iter().filter(|(path, _)| place(path) == Some(place_)).flat_map(|(_, bytes)| bytes.clone()).collect();
+        let written = place_ != Place::Observations || level == Level::L0;
+        for marker in &markers {
+            let found = contains(&bytes, marker.text.as_bytes());
+            let expected = written && marker.belongs(place_, level);
+            assert_eq!(found, expected, "{level}: the {} in {place_}", marker.what);
+        }
+    }
+    for (path, bytes) in files.iter().filter(|(path, _)| place(path).is_none()) {
+        for marker in &markers {
+            absent(marker, &path.display().to_string(), bytes);
+        }
+    }
+
+    // The envelope that waits names its sender where the registry says so, and only there.
+    let source = registry::find(Place::Database, "envelope", "source").unwrap();
+    let database = rusqlite::Connection::open(relay.data().join("relay.db")).unwrap();
+    let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let (all, named) = (count("SELECT count(*) FROM envelope"), count("SELECT count(source) FROM envelope"));
+    assert!(all > 0, "something waits");
+    assert_eq!(named, if source.levels.contains(&level) { all } else { 0 }, "{level}: of {all} envelopes");
+    drop(database);
+
+    // The account's own report tells what the registry says, and is itself kept until its time is over.
+    relay.start_again(&arguments[1..]);
+    let folder = folder.path().join("report");
+    alice.ok(&["account", "report", "--out", folder.to_str().unwrap()]);
+    let report: Vec<u8> =
+        fs::read_dir(&folder).unwrap().flat_map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(registry::find(Place::People, "report_request", "report").is_some());
+    let kept = fs::read(relay.data().join(Place::People.words())).unwrap();
+    for marker in &markers {
+        let reported = marker.is_reported(level);
+        assert_eq!(contains(&report, marker.text.as_bytes()), reported, "{level}: the {} in the report", marker.what);
+        let stands = reported || marker.belongs(Place::People, level);
+        assert_eq!(contains(&kept, marker.text.as_bytes()), stands, "{level}: the {} in people.db", marker.what);
+    }
+    assert_eq!(bob.receive(), [text(&markers, "text")]);
+    assert_eq!(find(&alice.ok(&["disclosure"]), "disclosure")["level"], level.words());
+}
+
+#[test]
+fn at_l0_everything_that_is_told_stands_where_the_registry_says() {
+    scan(Level::L0);
+}
+
+#[test]
+fn at_l1_nothing_is_uploaded() {
+    scan(Level::L1);
+}
+
+#[test]
+fn at_l2_no_envelope_names_its_sender() {
+    scan(Level::L2);
+}
+
+#[test]
+fn at_l3_neither() {
+    scan(Level::L3);
+}
