@@ -20,17 +20,20 @@ pub struct Failure {
     code: &'static str,
     message: String,
     usage: bool,
+    /// Whoever read the output has seen enough: nothing went wrong.
+    left: bool,
 }
 
 impl Failure {
     /// Something failed.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), usage: false }
+        Self { code, message: message.into(), usage: false, left: false }
     }
 
     /// Stdout cannot be written.
     pub fn output(error: &io::Error) -> Self {
-        Self::new("output", format!("cannot write the output: {error}"))
+        let left = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { left, ..Self::new("output", format!("cannot write the output: {error}")) }
     }
 
     /// A file cannot be written.
@@ -49,6 +52,11 @@ impl Failure {
     /// Whether the command line, the environment or the configuration is to blame.
     pub const fn is_usage(&self) -> bool {
         self.usage
+    }
+
+    /// Whether nothing failed but nobody reads any more, as behind `| head`.
+    pub const fn reader_left(&self) -> bool {
+        self.left
     }
 
     /// Tells.
@@ -73,7 +81,7 @@ impl From<ConfigError> for Failure {
             | ConfigError::Zero(_)
             | ConfigError::ReportDelay(_) => "config-value",
         };
-        Self { code, message: error.to_string(), usage: true }
+        Self { usage: true, ..Self::new(code, error.to_string()) }
     }
 }
 
@@ -143,7 +151,7 @@ impl From<StartError> for Failure {
             StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
             StartError::People(error) => return error.into(),
-            StartError::PublicHost(_) => return Self { code: "public-host", message: error.to_string(), usage: true },
+            StartError::PublicHost(_) => return Self { usage: true, ..Self::new("public-host", error.to_string()) },
         };
         Self::new(code, error.to_string())
     }

@@ -76,6 +76,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match result {
         Ok(()) => DONE.into(),
+        Err(failure) if failure.reader_left() => DONE.into(),
         Err(failure) => {
             failure.report(json);
             if failure.is_usage() { USAGE.into() } else { FAILED.into() }

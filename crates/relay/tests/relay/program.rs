@@ -172,6 +172,23 @@ async fn with_json_it_speaks_json() {
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
 }
 
+/// As behind `| head`.
+#[tokio::test]
+async fn whoever_closes_the_pipe_has_seen_enough() {
+    for args in [&["registry", "record"][..], &["config", "default"], &["inspect", "--data"]] {
+        let data = tempfile::tempdir().unwrap();
+        let mut with_data = args.to_vec();
+        if args.contains(&"--data") {
+            Process::start(data.path(), &[]).await.stop("-TERM").await;
+            with_data.push(data.path().to_str().unwrap());
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = within(command().args(&with_data).stdout(writer).output()).await.unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
+    }
+}
+
 #[tokio::test]
 async fn wrong_command_lines_end_with_2_and_say_what_is_wrong() {
     let data = tempfile::tempdir().unwrap();

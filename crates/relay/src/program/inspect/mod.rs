@@ -48,8 +48,6 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
     let printed =
         if json { print_json(files, retention_days, &mut out) } else { print_text(files, retention_days, &mut out) };
     match printed {
-        // Whoever closed the pipe has seen enough.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Stop::Output(error)) => Err(Failure::output(&error)),
         Err(Stop::Store(failure)) => Err(failure),
         Ok(()) => Ok(()),
