@@ -1,4 +1,5 @@
-//! A disk that fails for a while: broken writes, syncs and reads, a file system that turns read-only, a used-up quota.
+//! A disk that fails for a while: broken writes, syncs and reads, a file system that turns read-only, a used-up quota. And
+//! one that is read-only from the start.
 //!
 //! A copy of this program works on a store under `strace`, which lets chosen system calls on chosen files fail for a while.
 //! The copy says what the store answered. Whatever was accepted is there afterwards, once; whatever was refused is not; mail is
@@ -75,6 +76,7 @@ fn main() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return work(directory.as_ref());
     }
+    a_read_only_directory();
     for trouble in TROUBLES {
         let folder = tempfile::tempdir().unwrap();
         let Some(said) = run(folder.path(), trouble) else {
@@ -84,6 +86,36 @@ fn main() {
         let counts = check(folder.path(), trouble, &said);
         println!("{}: {counts:?}, 0 lost", trouble.name);
     }
+}
+
+/// A relay whose directory cannot be written does not start, says why and what to do, and changes nothing.
+fn a_read_only_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    drop(open(&data));
+    let files = || {
+        let entries = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let before = files();
+    // Permissions would not stop root; a mount of one's own does.
+    let within = |command: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+        let mounted = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"";
+        unshare.arg(format!("{mounted} && {command}")).arg(env!("CARGO_BIN_EXE_kuvert-relay")).arg(&data);
+        unshare.output()
+    };
+    if !within("true").is_ok_and(|output| output.status.success()) {
+        println!("a read-only directory: skipped, because mounts are not permitted here");
+        return;
+    }
+    let output = within("exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"").unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only file system") && said.contains("--data"), "{said}");
+    assert_eq!(files(), before);
+    println!("a read-only directory: refused");
 }
 
 /// Answers of the store, as `word → envelopes`; `None` if there is no strace, or it may not trace.
