@@ -1,7 +1,8 @@
 //! Two devices and a link, every interleaving of them, with the protocol's own code: a state of the model holds the real,
 //! stored session records, and a step of it calls `initiate`, `encrypt` and `decrypt`. What stands around that here is what a
-//! client does: a fresh session when a message cannot be opened (at most once an hour), and sending again what was written
-//! when the other side asks for that. docs/PROTOCOL.md, Sessions.
+//! client does: a reset in a fresh session when a message cannot be opened, confirmed by the other side and repeated until it is,
+//! and sending again what was written when the other side asks for that; each at most once an hour, and what is due earlier waits.
+//! docs/PROTOCOL.md, Sessions.
 //!
 //! The bounds are in [`Bounds`]; each test says how many states they lead to at least. Both sides may begin at the same
 //! time, messages come in any order, and as many as the bounds allow are lost, repeated, or forgotten by a device that is
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use kuvert_protocol::prelude::*;
+use kuvert_protocol::session::CONVERGENCE_WINDOW_MS;
 use kuvert_testkit::rng::TestRng;
 use kuvert_types::{AccountId, Address, DeviceId, UnverifiedDeviceCertificate};
 use stateright::{Checker, Model, Property};
@@ -91,7 +93,15 @@ struct Disk {
     written: Vec<u8>,
     /// Texts shown here, in order.
     shown: Vec<u8>,
+    /// Something could not be opened since the last reset.
+    reset_due: bool,
     reset_at: Option<u64>,
+    /// The last reset's number, until it is confirmed.
+    unconfirmed: Option<u8>,
+    /// How often it was repeated.
+    repeats: u32,
+    /// The other side asked for what was written.
+    resend_due: bool,
     resent_at: Option<u64>,
 }
 
@@ -150,8 +160,10 @@ struct Sessions {
     resets: bool,
 }
 
+// Contents: a kind, and a number.
 const TEXT: u8 = 1;
 const RESET: u8 = 2;
+const CONFIRM: u8 = 3;
 
 impl Model for Sessions {
     type State = State;
@@ -164,7 +176,11 @@ impl Model for Sessions {
             used: BTreeSet::new(),
             written: Vec::new(),
             shown: Vec::new(),
+            reset_due: false,
             reset_at: None,
+            unconfirmed: None,
+            repeats: 0,
+            resend_due: false,
             resent_at: None,
         };
         let device = Device { disk, draws: 0, backup: None };
@@ -235,7 +251,7 @@ impl Model for Sessions {
             }
             Step::Wait => {
                 state.left.hours -= 1;
-                state.now += HOUR;
+                self.wait(&mut state);
             }
         }
         Some(state)
@@ -302,63 +318,90 @@ impl Sessions {
     }
 
     fn deliver(&self, state: &mut State, who: usize, bytes: &[u8]) {
-        let from = keys(1 - who).local.address();
-        let mut record = SessionRecord::decode(&state.devices[who].disk.record).unwrap();
-        let mut replay = ReplayRecord::decode(&state.devices[who].disk.replay).unwrap();
-        let prekeys = state.devices[who].disk.used.clone();
-        let prekeys = Prekeys(keys(who), &prekeys);
-        let opened =
-            record.decrypt(&keys(who).local, from, bytes, &prekeys, &mut replay, state.now, &mut rng(state, who));
+        let disk = state.devices[who].disk.clone();
+        let stored = || (SessionRecord::decode(&disk.record).unwrap(), ReplayRecord::decode(&disk.replay).unwrap());
+        let since = stored().0.unanswered_since();
+        let (mut record, mut replay) = stored();
+        let mut opened = self.open(state, who, bytes, &mut record, &mut replay, state.now);
+        // A reset never stands back behind a session of ours: it says that ours cannot be read.
+        if let (Ok(decrypted), Some(since)) = (&opened, since)
+            && decrypted.new_session
+            && record.unanswered_since() == Some(since)
+            && decrypted.plaintext[0] == RESET
+        {
+            (record, replay) = stored();
+            let late = state.now.max(since) + CONVERGENCE_WINDOW_MS;
+            opened = self.open(state, who, bytes, &mut record, &mut replay, late);
+        }
         let disk = &mut state.devices[who].disk;
         match opened {
             Ok(decrypted) => {
                 disk.record = record.encode().to_vec();
                 disk.replay = replay.encode();
                 disk.used.extend(decrypted.used.iter().filter_map(|used| used.one_time));
+                disk.reset_due |= decrypted.pq_failure.is_some();
                 match decrypted.plaintext[..] {
-                    [TEXT, number] => {
-                        if !disk.shown.contains(&number) {
-                            disk.shown.push(number);
-                        }
+                    [TEXT, number] if disk.shown.contains(&number) => {}
+                    [TEXT, number] => disk.shown.push(number),
+                    [RESET, number] => {
+                        disk.resend_due = true;
+                        self.send(state, who, false, &[CONFIRM, number]);
                     }
-                    _ => self.send_again(state, who),
-                }
-                if decrypted.pq_failure.is_some() {
-                    self.reset(state, who);
+                    [CONFIRM, number] => disk.unconfirmed = disk.unconfirmed.filter(|reset| *reset != number),
+                    _ => panic!("nobody sends that"),
                 }
             }
             Err(error) => {
                 assert_eq!(*record.encode(), disk.record, "a refusal changes nothing");
                 use DecryptError::*;
-                if matches!(
+                disk.reset_due |= matches!(
                     error,
                     UnknownPrekey | NoSession | Undecryptable | TooManySkipped | PqAuthFailed(_) | Duplicate
-                ) {
-                    self.reset(state, who);
-                }
+                );
             }
         }
+        self.do_what_is_due(state, who);
     }
 
-    /// A fresh session, at most once an hour.
-    fn reset(&self, state: &mut State, who: usize) {
-        let due = state.devices[who].disk.reset_at.is_none_or(|at| state.now - at >= HOUR);
-        if self.resets && due {
-            state.devices[who].disk.reset_at = Some(state.now);
-            state.resets += 1;
-            self.send(state, who, true, &[RESET]);
-        }
+    fn open(
+        &self,
+        state: &mut State,
+        who: usize,
+        bytes: &[u8],
+        record: &mut SessionRecord,
+        replay: &mut ReplayRecord,
+        now: u64,
+    ) -> Result<Decrypted, DecryptError> {
+        let rng = &mut rng(state, who);
+        let prekeys = Prekeys(keys(who), &state.devices[who].disk.used);
+        record.decrypt(&keys(who).local, keys(1 - who).local.address(), bytes, &prekeys, replay, now, rng)
     }
 
-    /// The other side could not open something: everything again, at most once an hour.
-    fn send_again(&self, state: &mut State, who: usize) {
+    /// A reset, and everything written once more, each at most once an hour. A reset that is not confirmed is repeated.
+    fn do_what_is_due(&self, state: &mut State, who: usize) {
+        let now = state.now;
+        let passed = |last: Option<u64>, wait| last.is_none_or(|last| now - last >= wait);
         let disk = &mut state.devices[who].disk;
-        if disk.resent_at.is_none_or(|at| state.now - at >= HOUR) {
-            disk.resent_at = Some(state.now);
+        let repeat = disk.unconfirmed.is_some() && passed(disk.reset_at, HOUR << disk.repeats.min(4));
+        if self.resets && (repeat || disk.reset_due && passed(disk.reset_at, HOUR)) {
+            state.resets += 1;
+            disk.repeats = if disk.reset_due { 0 } else { disk.repeats + 1 };
+            disk.unconfirmed = Some(state.resets);
+            (disk.reset_due, disk.reset_at) = (false, Some(now));
+            self.send(state, who, true, &[RESET, state.resets]);
+        }
+        let disk = &mut state.devices[who].disk;
+        if disk.resend_due && passed(disk.resent_at, HOUR) {
+            (disk.resend_due, disk.resent_at) = (false, Some(now));
             for number in disk.written.clone() {
                 self.send(state, who, false, &[TEXT, number]);
             }
         }
+    }
+
+    fn wait(&self, state: &mut State) {
+        state.now += HOUR;
+        (0..2).for_each(|who| self.do_what_is_due(state, who));
     }
 
     /// From any state: the link delivers all that is on its way, and both write now and then.
@@ -366,7 +409,7 @@ impl Sessions {
         let mut state = state.clone();
         let lost = state.left.losses < self.bounds.losses;
         for _ in 0..4 {
-            state.now += HOUR;
+            self.wait(&mut state);
             for who in 0..2 {
                 self.write(&mut state, who);
                 while let Some(letter) = state.link.pop_first() {
@@ -430,6 +473,12 @@ fn simultaneous_sessions_converge_whatever_is_lost() {
 fn a_restored_backup_converges() {
     let states = explore(Bounds { texts: [2, 1], backups: 1, ..NONE });
     assert!(states > 100, "{states}");
+}
+
+#[test]
+fn a_restored_backup_converges_whenever_an_hour_passes() {
+    let states = explore(Bounds { texts: [2, 1], backups: 1, hours: 1, ..NONE });
+    assert!(states > 200, "{states}");
 }
 
 /// The model is no formality: with devices that never begin a fresh session, it finds a state that does not heal.
