@@ -1,6 +1,7 @@
 //! Clients that misbehave, in five kinds by turns. Each goes on until the run ends; one that is turned away comes back.
 //!
-//! They come from many loopback addresses, as an attacker's machines would: the limits per address hold for each.
+//! They come from many loopback addresses, as an attacker's machines would: the limits per address hold for each. An
+//! attacker's machines are not the relay's either: here they get the CPU time that nobody else wants.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use crate::job::{Done, Range, Target};
 use crate::link::{Dialer, submit};
 use crate::load::Parent;
 use crate::plan::Random;
+
+/// The lowest priority that there is.
+const NICE: i32 = 19;
 
 /// Clients behind one address.
 const PER_ADDRESS: usize = 250;
@@ -43,6 +47,7 @@ struct Tally {
 /// # Errors
 /// The system has no more sockets.
 pub async fn run(target: &Target, seed: u64, devices: Range, parent: &mut Parent) -> Outcome<Done> {
+    rustix::process::nice(NICE)?;
     let tally = Arc::new(Tally::default());
     let mut clients = JoinSet::new();
     let mut dialer = Dialer::new(target)?;
