@@ -114,7 +114,8 @@ fn compare(now: &Counts, baseline: &Counts) -> Outcome<()> {
     let mut grown = Vec::new();
     for (name, was) in &baseline.instructions {
         let is = now.instructions.get(name).ok_or_else(|| format!("{name} is in the baseline and not counted"))?;
-        let growth = *is as f64 / *was as f64 - 1.0;
+        // Where nothing is hashed, both are 0.
+        let growth = if is == was { 0.0 } else { *is as f64 / *was as f64 - 1.0 };
         println!("{name}: {:+.2} %", growth * 100.0);
         if growth > TOLERANCE {
             grown.push(format!("{name}: {was} → {is} instructions"));

@@ -23,6 +23,8 @@ pub const TABLE: &[(&str, Option<usize>, f64)] = &[
     ("establish_out", Some(256), 23.0),
     ("establish_in", Some(256), 24.0),
     ("out_of_order", Some(256), 1.01),
+    ("seal", Some(256), 4.0),
+    ("open_sealed", Some(256), 3.0),
     ("braid", None, 0.87),
     ("snapshot", None, 1.0),
     ("restore", None, 10.68),

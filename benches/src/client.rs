@@ -172,6 +172,8 @@ pub fn client(messages: usize, progress: impl FnMut(&str)) -> Outcome<ClientRepo
 
 async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientReport> {
     let load_before = machine::load();
+    // Before anything else has taken memory and let go of it.
+    let held = held()?;
     let directory = tempfile::tempdir()?;
     let directory = directory.path();
     let config = Config { listen: "127.0.0.1:0".parse()?, ..Config::new(directory.join("relay")) };
@@ -229,13 +231,12 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
 
     progress("memory");
     drop((alice, bob));
-    let memory = memory(directory).await?;
+    let memory = memory(directory, held).await?;
     relay.shutdown().await;
     Ok(ClientReport { rows, memory, machine: Machine::read(load_before) })
 }
 
-async fn memory(directory: &Path) -> Outcome<Memory> {
-    let held = held()?;
+async fn memory(directory: &Path, held: Option<f64>) -> Outcome<Memory> {
     // The session with bob again and again, under addresses that nobody has.
     let (home, mut store) = stored(&directory.join("alice"))?;
     let before = file_size(&home)?;

@@ -1,5 +1,7 @@
 //! The work itself, written once: whoever is measured gets the same contents in the same turns.
 
+use kuvert_protocol::padding::padded_len;
+
 use crate::Outcome;
 use crate::meter::{Batch, Meter};
 use crate::seeded::Seeded;
@@ -70,8 +72,14 @@ pub enum Half {
     Receive,
 }
 
+/// Bytes of padded content that are under way at a time in [`OneDirection`].
+const UNDER_WAY: usize = 64 * 1024;
+
 /// Contents from Alice to Bob, one after another, none back. Before each batch both exchange one message, so that the batches
 /// meet the Braid in all its states; and the message that makes the Diffie–Hellman step is not counted, it is in [`PingPong`].
+///
+/// Messages are read and let go a few at a time, as a program does that hands them to a socket. Whoever holds megabytes of
+/// them measures the kernel: a fresh page of memory costs about as much as to seal a kilobyte.
 pub struct OneDirection<C> {
     conversation: C,
     content: Vec<u8>,
@@ -97,25 +105,24 @@ impl<C: Conversation> Batch for OneDirection<C> {
         let step = conversation.send(Side::Alice, b"step")?;
         conversation.receive(Side::Bob, &step)?;
         let part = content.len().div_ceil(*parts);
-        let mut messages = Vec::with_capacity(*count * *parts);
-        if *half == Half::Send {
-            meter.start();
-        }
-        for _ in 0..*count {
-            for part in content.chunks(part) {
-                messages.push(conversation.send(Side::Alice, part)?);
-            }
-        }
-        match half {
-            Half::Send => meter.stop(),
-            Half::Receive => meter.start(),
-        }
+        let parts: Vec<&[u8]> = (0..*count).flat_map(|_| content.chunks(part)).collect();
+        let at_a_time = (UNDER_WAY / padded_len(part)).max(1);
+        let mut messages = Vec::with_capacity(at_a_time);
         let mut received = 0;
-        for message in &messages {
-            received += conversation.receive(Side::Bob, message)?;
-        }
-        if *half == Half::Receive {
-            meter.stop();
+        for group in parts.chunks(at_a_time) {
+            metered(*half == Half::Send, meter, || {
+                group.iter().try_for_each(|part| {
+                    messages.push(conversation.send(Side::Alice, part)?);
+                    Outcome::Ok(())
+                })
+            })?;
+            metered(*half == Half::Receive, meter, || {
+                messages.iter().try_for_each(|message| {
+                    received += conversation.receive(Side::Bob, message)?;
+                    Outcome::Ok(())
+                })
+            })?;
+            messages.clear();
         }
         if received == content.len() * *count { Ok(()) } else { Err("content got lost".into()) }
     }
@@ -203,6 +210,18 @@ impl<C: Conversation> Batch for OutOfOrder<C> {
     fn operations(&self) -> usize {
         self.skipped + 1
     }
+}
+
+/// Does `work`, which the meter counts or does not.
+pub(crate) fn metered<T>(counted: bool, meter: &mut dyn Meter, work: impl FnOnce() -> T) -> T {
+    if counted {
+        meter.start();
+    }
+    let value = work();
+    if counted {
+        meter.stop();
+    }
+    value
 }
 
 /// `size` bytes that no compressor would make smaller.

@@ -5,7 +5,7 @@ use kuvert_protocol::padding::padded_len;
 use kuvert_protocol::prelude::*;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, UnverifiedDeviceCertificate};
 
-use crate::conversation::{Conversation, Half, Side, content};
+use crate::conversation::{Conversation, Half, Side, content, metered};
 use crate::meter::{Batch, Meter};
 use crate::{Outcome, system_rng};
 use rand_core::CryptoRng;
@@ -15,7 +15,7 @@ const NOW: u64 = 1_763_683_200_000;
 
 /// One side: who it is, and its sessions with the other.
 pub struct Device {
-    local: LocalDevice,
+    pub(crate) local: LocalDevice,
     /// Sessions with the other device.
     pub record: SessionRecord,
     replay: ReplayRecord,
@@ -82,7 +82,7 @@ pub struct Kuvert {
     /// Was written to.
     pub bob: Device,
     prekeys: Prekeys,
-    rng: Box<dyn CryptoRng>,
+    pub(crate) rng: Box<dyn CryptoRng>,
 }
 
 impl Kuvert {
@@ -209,17 +209,6 @@ impl Batch for CallersBuffers {
 }
 
 const MESSAGES: usize = 256;
-
-fn metered<T>(counted: bool, meter: &mut dyn Meter, work: impl FnOnce() -> T) -> T {
-    if counted {
-        meter.start();
-    }
-    let value = work();
-    if counted {
-        meter.stop();
-    }
-    value
-}
 
 /// Sessions begun, one operation each.
 const SESSIONS: usize = 8;

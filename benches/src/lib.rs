@@ -6,6 +6,7 @@
 //! | [`conversation`] | the work, written once for everyone who is measured |
 //! | [`kuvert`], [`olm`], [`post_quantum`] | who does the work: Kuvert's sessions, vodozemac's, the post-quantum ratchet alone |
 //! | [`bound`] | the same primitives with nothing around |
+//! | [`sealed_sender`] | the layer that hides who wrote, and its bound |
 //! | [`primitives`] | single primitives by each linked backend |
 //! | [`meter`] | CPU time, interleaved batches, median and spread |
 //! | [`allocations`] | allocations of each row, counted by a test |
@@ -38,6 +39,7 @@ pub mod primitives;
 pub mod report;
 pub mod rows;
 pub mod scaling;
+pub mod sealed_sender;
 mod sections;
 pub mod seeded;
 pub mod sizes;

@@ -11,6 +11,7 @@ use crate::meter::{Batch, Figure, interleave};
 use crate::olm::{self, Olm};
 use crate::post_quantum::{PostQuantum, messages_in_two_epochs};
 use crate::primitives::{self, Operation};
+use crate::sealed_sender::{self, SealedSender};
 use crate::{Outcome, allocations};
 
 /// Sizes of content for `encrypt` and `decrypt`.
@@ -195,7 +196,7 @@ pub fn contests() -> Outcome<Vec<Contest>> {
                 .with(Who::Bound, bound::OneDirection::new(half, size, parts, count)?)
                 .with(Who::Vodozemac, OneDirection::<Olm>::new(half, size, 1, count)?)
                 .with(Who::PostQuantum, OneDirection::<PostQuantum>::new(half, size, parts, count)?)
-                .with(Who::PostQuantumBound, bound::PostQuantumChain::new(count * parts));
+                .with(Who::PostQuantumBound, bound::PostQuantumChain::new(parts, count));
             versus.push(match parts {
                 1 => row,
                 _ => row.note(
@@ -236,11 +237,31 @@ pub fn contests() -> Outcome<Vec<Contest>> {
             .with(Who::Bound, bound::OneDirection::new(Half::Receive, SIZE, 1, SKIPPED + 1)?)
             .note("a message, of 1,001 of which the last comes first; vodozemac keeps 40 skipped keys and cannot"),
     );
+    for (name, half, note) in [
+        ("seal", Half::Send, "sealed sender around a session message: comes on top of encrypting"),
+        (
+            "open_sealed",
+            Half::Receive,
+            "sealed sender opened and the certificate in it checked: comes before decrypting",
+        ),
+    ] {
+        versus.push(
+            Versus::new(name, Some(SIZE))
+                .with(Who::Kuvert, SealedSender::new(half, SIZE)?)
+                .with(Who::Bound, sealed_sender::Bound::new(half, SIZE)?)
+                .note(note),
+        );
+    }
     versus.push(
         Versus::new("braid", None)
             .with(Who::Kuvert, PingPong::<PostQuantum>::new(SIZE, turns)?)
             .with(Who::Bound, bound::Braid::new(turns))
             .note("the post-quantum ratchet alone: sending and receiving one message, over two whole epochs in turns"),
+    );
+    versus.push(
+        Versus::new("braid_again", None)
+            .with(Who::Kuvert, bound::Again::new(turns))
+            .note("of `braid`: what ML-KEM does a second time, because only seeds are kept in memory and in snapshots"),
     );
     versus.push(
         Versus::new("snapshot", None)

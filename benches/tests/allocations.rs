@@ -10,6 +10,7 @@ use kuvert_bench::kuvert::{CallersBuffers, EstablishIn, EstablishOut, Kuvert, Re
 use kuvert_bench::meter::{Batch, Meter};
 use kuvert_bench::post_quantum::{PostQuantum, messages_in_two_epochs};
 use kuvert_bench::rows::{SIZE, SIZES, SKIPPED, shape};
+use kuvert_bench::sealed_sender::SealedSender;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -62,6 +63,9 @@ fn the_table_says_what_is_allocated() {
     counted.push(("establish_out", Some(SIZE), count(EstablishOut::new(SIZE).unwrap())));
     counted.push(("establish_in", Some(SIZE), count(EstablishIn::new(SIZE).unwrap())));
     counted.push(("out_of_order", Some(SIZE), count(OutOfOrder::<Kuvert>::new(SIZE, SKIPPED).unwrap())));
+    for (name, half) in [("seal", Half::Send), ("open_sealed", Half::Receive)] {
+        counted.push((name, Some(SIZE), count(SealedSender::new(half, SIZE).unwrap())));
+    }
     counted.push(("braid", None, count(PingPong::<PostQuantum>::new(SIZE, turns).unwrap())));
     counted.push(("snapshot", None, count(Snapshot(Kuvert::begin().unwrap()))));
     counted.push(("restore", None, count(Restore(Kuvert::begin().unwrap()))));

@@ -18,15 +18,17 @@ fn a_short_run_has_every_row_every_goal_and_a_document() {
         ("establish_out", &[256]),
         ("establish_in", &[256]),
         ("out_of_order", &[256]),
+        ("seal", &[256]),
+        ("open_sealed", &[256]),
     ] {
         for size in sizes {
             let row = rows.iter().find(|row| row["name"] == name && row["size"] == *size).unwrap();
             assert!(row["ns"].as_f64().unwrap() > 0.0 && row["lower_bound_ns"].as_f64().unwrap() > 0.0, "{row}");
             assert!(row["ratio_to_bound"].is_f64() && row["allocations"].is_f64(), "{row}");
-            assert_eq!(row["vodozemac_ns"].is_f64(), name != "out_of_order", "{row}");
+            assert_eq!(row["vodozemac_ns"].is_f64(), !["out_of_order", "seal", "open_sealed"].contains(&name), "{row}");
         }
     }
-    for name in ["braid", "snapshot", "restore"] {
+    for name in ["braid", "braid_again", "snapshot", "restore"] {
         let row = rows.iter().find(|row| row["name"] == name && row["size"].is_null()).unwrap();
         assert!(row["ns"].as_f64().unwrap() > 0.0, "{row}");
     }
@@ -71,6 +73,8 @@ fn a_short_timing_run_has_every_experiment() {
         ]
     );
     assert!(report.text().contains("Welch"));
+    // The white ground, the legend, and a bar for each.
+    assert_eq!(plot::timing(&report.rows).matches("<rect").count(), 2 + report.rows.len());
 }
 
 #[cfg(feature = "client")]
@@ -83,4 +87,5 @@ fn a_small_client_run_delivers_everything() {
     assert_eq!(report.rows[0].commits, 1.0);
     assert!(report.rows.iter().all(|row| row.us > row.store_us && row.store_us > 0.0), "{:#?}", report.rows);
     assert!(report.memory.stored > 1_000.0 && report.text().contains("messages/s"));
+    assert_eq!(plot::client(&report.rows).matches("<rect").count(), 3 + 2 * report.rows.len());
 }

@@ -47,9 +47,10 @@ pub(crate) fn append_padded(content: &[u8], out: &mut Vec<u8>) {
 
 /// Cuts `padded` down to its content. `None` if the padding is not the one right one.
 pub(crate) fn content_len(padded: &[u8]) -> Option<usize> {
-    // Most of it is zeros: whole blocks first.
-    let (_, blocks) = padded.as_rchunks::<64>();
-    let zeros = 64 * blocks.iter().rev().take_while(|block| **block == [0; 64]).count();
+    // Much of it may be zeros: whole blocks first.
+    const BLOCK: usize = 16;
+    let (_, blocks) = padded.as_rchunks::<BLOCK>();
+    let zeros = BLOCK * blocks.iter().rev().take_while(|block| **block == [0; BLOCK]).count();
     let end = padded[..padded.len() - zeros].iter().rposition(|byte| *byte != 0)?;
     (padded[end] == MARKER && padded_len(end) == padded.len()).then_some(end)
 }

@@ -79,6 +79,13 @@ impl Unsealed {
     }
 }
 
+/// The session message, for a caller that keeps it where it lies: its memory is wiped when it is dropped.
+impl AsRef<[u8]> for Unsealed {
+    fn as_ref(&self) -> &[u8] {
+        self.message()
+    }
+}
+
 /// Seals a session message for the device of `recipient`, with the sender's certificate inside. Draws 32 bytes of `rng`.
 ///
 /// # Errors

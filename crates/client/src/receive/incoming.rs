@@ -51,8 +51,8 @@ impl Incoming {
             None if recipient != device.address() => (None, None, ciphertext),
             None => match sealed_sender::open(device, &ciphertext) {
                 Ok(unsealed) => {
-                    let (sender, message) = (unsealed.sender, Bytes::copy_from_slice(unsealed.message()));
-                    (Some(sender.address()), Some(sender.account_key()), message)
+                    let sender = unsealed.sender;
+                    (Some(sender.address()), Some(sender.account_key()), Bytes::from_owner(unsealed))
                 }
                 Err(_) => return Self::Unreadable(Some(id)),
             },

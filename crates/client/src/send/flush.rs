@@ -332,7 +332,7 @@ impl<'a> Flush<'a> {
                         tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
                     }
                     if let Some(first) = &mut first {
-                        let mut sealer = Sealer::new(inner, tx);
+                        let mut sealer = Sealer::new(inner, tx)?;
                         sealer.seal(first)?;
                         sealer.save()?;
                     }
@@ -376,7 +376,7 @@ impl<'a> Flush<'a> {
         self.inner
             .blocking(move |inner| {
                 inner.transact(Mode::Write, |tx| {
-                    let mut sealer = Sealer::new(inner, tx);
+                    let mut sealer = Sealer::new(inner, tx)?;
                     let mut page = page;
                     for outgoing in page.iter_mut().filter(|outgoing| outgoing.row.sealed.is_empty() && may(outgoing)) {
                         sealer.seal(outgoing)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kuvert_protocol::session::{EncryptError, SessionRecord};
 use kuvert_types::limits::MAX_RETENTION_DAYS;
-use kuvert_types::{AccountId, Address, DeviceId, DeviceList};
+use kuvert_types::{AccessKey, AccountId, Address, DeviceId, DeviceList};
 use prost::Message as _;
 
 use crate::bridge;
@@ -54,13 +54,16 @@ pub(super) fn devices_without_session(
 pub(super) struct Sealer<'a> {
     inner: &'a Inner,
     tx: &'a dyn Transaction,
+    /// The access key that contacts are told.
+    told: Option<AccessKey>,
     sessions: HashMap<Address, SessionRecord>,
     lists: HashMap<AccountId, Option<DeviceList>>,
 }
 
 impl<'a> Sealer<'a> {
-    pub fn new(inner: &'a Inner, tx: &'a dyn Transaction) -> Self {
-        Self { inner, tx, sessions: HashMap::new(), lists: HashMap::new() }
+    pub fn new(inner: &'a Inner, tx: &'a dyn Transaction) -> Result<Self, Error> {
+        let told = disclosure::row(tx)?.told_key()?;
+        Ok(Self { inner, tx, told, sessions: HashMap::new(), lists: HashMap::new() })
     }
 
     pub fn seal(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
@@ -72,9 +75,9 @@ impl<'a> Sealer<'a> {
         }
         // Changed by another process since it was made ready: next time.
         let Some(Some(list)) = self.lists.get(&account) else { return Ok(()) };
-        let told = disclosure::row(self.tx)?.told_key()?;
-        let plaintext = bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state(), told)
-            .map_err(|_| state::damaged("the outbox"))?;
+        let plaintext =
+            bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state(), self.told)
+                .map_err(|_| state::damaged("the outbox"))?;
         let only = outgoing.row.fresh_session_with;
         let devices: Vec<DeviceId> = list
             .body()

@@ -18,7 +18,9 @@ use alloc::boxed::Box;
 
 use libcrux_ml_kem::mlkem768::incremental;
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::wiped::WipedArray;
 
 /// Bytes of an encapsulation key's header: `ρ ‖ H(t̂ ‖ ρ)`.
 pub const HEADER_LEN: usize = 64;
@@ -35,6 +37,12 @@ const _: () = assert!(
         && incremental::Ciphertext1::len() == CIPHERTEXT1_LEN
         && incremental::Ciphertext2::len() == CIPHERTEXT2_LEN
 );
+
+/// `header ‖ vector ‖ secret parts`, in the library's own layout.
+type KeyPair = WipedArray<{ incremental::key_pair_len() }>;
+
+/// What the second half of an encapsulation needs of the first, in the library's own layout.
+type EncapsulationState = WipedArray<{ incremental::encaps_state_len() }>;
 
 /// The encapsulation key is refused, or (never for buffers of the lengths above) the library refused a length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -92,7 +100,8 @@ impl KeyPairSeed {
 
     /// Header and vector of the encapsulation key.
     pub fn encapsulation_key(&self) -> Result<([u8; HEADER_LEN], Box<[u8; VECTOR_LEN]>), InvalidKey> {
-        let pair = self.expand()?;
+        let mut pair = KeyPair::zeros();
+        self.expand(&mut pair)?;
         let (header, rest) = pair.split_first_chunk().ok_or(InvalidKey)?;
         let vector = rest.first_chunk().ok_or(InvalidKey)?;
         Ok((*header, Box::new(*vector)))
@@ -105,7 +114,8 @@ impl KeyPairSeed {
         ciphertext1: &[u8; CIPHERTEXT1_LEN],
         ciphertext2: &[u8; CIPHERTEXT2_LEN],
     ) -> Result<SharedSecret, InvalidKey> {
-        let pair = self.expand()?;
+        let mut pair = KeyPair::zeros();
+        self.expand(&mut pair)?;
         let ciphertext1 = incremental::Ciphertext1 { value: *ciphertext1 };
         let ciphertext2 = incremental::Ciphertext2 { value: *ciphertext2 };
         incremental::decapsulate_incremental_key(&*pair, &ciphertext1, &ciphertext2)
@@ -113,11 +123,8 @@ impl KeyPairSeed {
             .map_err(|_| InvalidKey)
     }
 
-    /// `header ‖ vector ‖ secret parts`, in the library's own layout.
-    fn expand(&self) -> Result<Zeroizing<[u8; incremental::key_pair_len()]>, InvalidKey> {
-        let mut pair = Zeroizing::new([0; incremental::key_pair_len()]);
-        incremental::generate_key_pair(*self.0, &mut *pair).map_err(|_| InvalidKey)?;
-        Ok(pair)
+    fn expand(&self, pair: &mut KeyPair) -> Result<(), InvalidKey> {
+        incremental::generate_key_pair(*self.0, &mut **pair).map_err(|_| InvalidKey)
     }
 }
 
@@ -141,7 +148,8 @@ impl EncapsulationSeed {
         &self,
         header: &[u8; HEADER_LEN],
     ) -> Result<(Box<[u8; CIPHERTEXT1_LEN]>, SharedSecret), InvalidKey> {
-        let (ciphertext1, _, secret) = self.begin(header)?;
+        let mut secret = SharedSecret([0; 32]);
+        let ciphertext1 = self.begin(header, &mut EncapsulationState::zeros(), &mut secret)?;
         Ok((Box::new(ciphertext1), secret))
     }
 
@@ -153,20 +161,19 @@ impl EncapsulationSeed {
         vector: &[u8; VECTOR_LEN],
     ) -> Result<[u8; CIPHERTEXT2_LEN], InvalidKey> {
         incremental::validate_pk_bytes(header, vector).map_err(|_| InvalidKey)?;
-        let (_, state, _) = self.begin(header)?;
+        let mut state = EncapsulationState::zeros();
+        self.begin(header, &mut state, &mut SharedSecret([0; 32]))?;
         Ok(incremental::encapsulate2(&state, vector).value)
     }
 
-    #[allow(clippy::type_complexity)] // a local helper; the three parts go separate ways at once
     fn begin(
         &self,
         header: &[u8; HEADER_LEN],
-    ) -> Result<([u8; CIPHERTEXT1_LEN], Zeroizing<[u8; incremental::encaps_state_len()]>, SharedSecret), InvalidKey>
-    {
-        let mut state = Zeroizing::new([0; incremental::encaps_state_len()]);
-        let mut secret = SharedSecret([0; 32]);
-        let ciphertext1 = incremental::encapsulate1(header, *self.0, &mut *state, &mut secret.0);
-        Ok((ciphertext1.map_err(|_| InvalidKey)?.value, state, secret))
+        state: &mut EncapsulationState,
+        secret: &mut SharedSecret,
+    ) -> Result<[u8; CIPHERTEXT1_LEN], InvalidKey> {
+        let ciphertext1 = incremental::encapsulate1(header, *self.0, &mut **state, &mut secret.0);
+        ciphertext1.map(|ciphertext1| ciphertext1.value).map_err(|_| InvalidKey)
     }
 }
 

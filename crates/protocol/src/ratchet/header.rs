@@ -10,10 +10,10 @@
 //! associated data covers the sealed header, so a header cannot be put before another body.
 
 use super::keys::HeaderKey;
-use crate::plaintext::wipe;
 use crate::pq_ratchet::PQ_HEADER_LEN;
 use crate::primitives::aead::{self, TAG_LEN, XNONCE_LEN};
 use crate::primitives::x25519::X25519Public;
+use crate::wiped::wipe;
 
 /// Bytes of a header's plaintext, the same for every message: its length tells nothing.
 pub const HEADER_LEN: usize = 192;

@@ -389,7 +389,8 @@ impl SessionRecord {
     ///
     /// `version u8 = 1 ‖ active u8 (0 or 1) ‖ [session] ‖ inactive u8 ‖ sessions`
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        // Room for a session without skipped keys. Not for more, because all of it is wiped, byte by byte.
+        let mut out = Zeroizing::new(Vec::with_capacity(6 * 1024));
         out.push(SNAPSHOT_VERSION);
         out.push(u8::from(self.active.is_some()));
         if let Some(session) = &self.active {
