@@ -5,10 +5,7 @@
 
 mod support;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-
-use support::{Relay, alice_and_bob, contains, find, texts};
+use support::{Relay, alice_and_bob, contains, find, memory, texts};
 
 /// Longer than any other text, so that nothing finds it by chance.
 const CANARY: &str = "canary-in-the-text-3f9c1a7be2";
@@ -39,29 +36,6 @@ impl Secrets {
             assert!(!contains(bytes, needle), "the {name} stands in {place}");
         }
     }
-}
-
-/// All readable memory of a process, piece by piece.
-fn memory(pid: u32, mut visit: impl FnMut(&str, &[u8])) {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
-    let mut read = 0;
-    for line in maps.lines() {
-        let mut fields = line.split_whitespace();
-        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
-        if !rights.starts_with('r') || line.contains("[v") {
-            continue;
-        }
-        let (start, end) = range.split_once('-').unwrap();
-        let start = u64::from_str_radix(start, 16).unwrap();
-        let length = usize::try_from(u64::from_str_radix(end, 16).unwrap() - start).unwrap();
-        let mut bytes = vec![0; length];
-        if memory.read_exact_at(&mut bytes, start).is_ok() {
-            read += bytes.len();
-            visit(line, &bytes);
-        }
-    }
-    assert!(read > 1_000_000, "{read} bytes are not the memory of a relay");
 }
 
 #[test]

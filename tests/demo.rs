@@ -41,7 +41,7 @@ fn every_claim_of_the_demo_holds() {
     assert!(facts["envelopes"].as_u64().unwrap() > 14, "receipts are envelopes, too");
     let saw = facts["relay_saw"].as_array().unwrap();
     let sees = |words: &str| saw.iter().any(|seen| seen["seen"].as_str().unwrap().contains(words));
-    for words in ["alice → bob", "bob → alice", "127.0.0.1", "alice, bob"] {
+    for words in ["alice → bob", "bob → alice", "127.1.1.1 (Alder Town, simulated)", "alice, bob"] {
         assert!(sees(words), "{words}: {saw:?}");
     }
     assert!(saw.iter().all(|seen| seen["row"].as_str().unwrap().starts_with("M-")));

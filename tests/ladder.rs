@@ -15,9 +15,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use data_encoding::BASE64;
 use kuvert_relay::registry::field::Section;
 use kuvert_relay::registry::{self, Level, Place};
-use support::{Home, Relay, contains, find, kuvert};
+use support::{Home, Relay, contains, find, kuvert, memory};
 
 /// Something that is told, and the fields of the registry that it ends up in.
 struct Marker {
@@ -30,6 +31,19 @@ impl Marker {
     /// Whether the registry says that it stands there, at that level.
     fn belongs(&self, place: Place, level: Level) -> bool {
         self.entries().any(|field| field.place == place && field.levels.contains(&level))
+    }
+
+    /// Whether nothing that the relay has at that level may hold it, not even its memory.
+    fn is_unheard_of(&self, level: Level) -> bool {
+        !self.entries().any(|field| field.levels.contains(&level))
+    }
+
+    /// As the account's report writes it: a picture in base64.
+    fn reported(&self) -> Vec<u8> {
+        match self.what {
+            "picture" => BASE64.encode(self.text.as_bytes()).into_bytes(),
+            _ => self.text.clone().into_bytes(),
+        }
     }
 
     /// Whether the account's report tells it, at that level.
@@ -72,6 +86,9 @@ fn markers(level: Level) -> Vec<Marker> {
         marker("name of a third person", format!("Canary Third {n} 1bb7"), &[(People, "address_book", "name")]),
         marker("birthday of a third person", format!("19{n}1-02-03"), &[(People, "address_book", "birthday")]),
         marker("address of a third person", format!("Canary Street {n} 44d0"), &[(People, "address_book", "address")]),
+        marker("picture", format!("canary picture {n} 0d5e"), &[(People, "profile", "picture")]),
+        marker("device's language", format!("canary_{n}_83fa.UTF-8"), &[(People, "device_details", "language")]),
+        marker("simulated battery", "simulated: 82 %".to_owned(), &[(People, "simulated_detail", "value")]),
         marker("text", format!("canary text {n} aa31"), &[]),
         marker("alias", format!("canary alias {n} 66f2"), &[]),
     ]
@@ -101,11 +118,18 @@ fn tell(relay: &Relay, home: &Home, markers: &[Marker], level: Level) {
     if level == Level::L0 {
         register.extend(["--phone", m("number at registration")]);
     }
-    home.ok(&register);
+    // The machine is told at registration, and with every change of what its simulated phone allows.
+    let speaking = |arguments: &[&str]| {
+        let output = home.command(arguments).env("LC_ALL", m("device's language")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    };
+    speaking(&register);
     let book = home.path().join("people.csv");
     let third = |part: &str| text(markers, &format!("{part} of a third person"));
     let [number, name, birthday, address] = ["number", "name", "birthday", "address"].map(third);
     fs::write(&book, format!("phone,name,birthday,address\n{number},{name},{birthday},{address}\n")).unwrap();
+    let picture = home.path().join("picture");
+    fs::write(&picture, m("picture")).unwrap();
     let commands: [&[&str]; 3] = [
         &["account", "phone", m("verified number")],
         &["account", "upload", "--address-book", book.to_str().unwrap()],
@@ -118,6 +142,8 @@ fn tell(relay: &Relay, home: &Home, markers: &[Marker], level: Level) {
             m("e-mail"),
             "--about",
             m("about text"),
+            "--picture",
+            picture.to_str().unwrap(),
         ],
     ];
     for command in commands {
@@ -126,8 +152,12 @@ fn tell(relay: &Relay, home: &Home, markers: &[Marker], level: Level) {
             _ => drop(home.run(command).fails_with("level-too-high")),
         }
     }
+    let grant = ["account", "permissions", "--grant", "battery"];
     if level == Level::L0 {
         home.ok(&["account", "verify", &code(relay)]);
+        speaking(&grant);
+    } else {
+        home.run(&grant).fails_with("level-too-high");
     }
 }
 
@@ -199,6 +229,16 @@ fn scan(level: Level) {
     }
     assert!(contains(&page, text(&markers, "user name").as_bytes()), "{level}: the page shows the name");
 
+    absent(markers.iter().find(|marker| marker.what == "picture").unwrap(), "the page", &page);
+    // What the registry gives to no place at this level is not even in its memory.
+    let unheard: Vec<&Marker> = markers.iter().filter(|marker| marker.is_unheard_of(level)).collect();
+    let mut control = false;
+    memory(relay.pid(), |place, bytes| {
+        unheard.iter().for_each(|marker| absent(marker, &format!("its memory: {place}"), bytes));
+        control |= contains(bytes, relay.data().as_os_str().as_encoded_bytes());
+    });
+    assert!(control, "the search of its memory finds what is there");
+
     // A relay that has stopped has written everything down.
     relay.stop();
     let files = relay.files();
@@ -237,7 +277,7 @@ fn scan(level: Level) {
     let kept = fs::read(relay.data().join(Place::People.words())).unwrap();
     for marker in &markers {
         let reported = marker.is_reported(level);
-        assert_eq!(contains(&report, marker.text.as_bytes()), reported, "{level}: the {} in the report", marker.what);
+        assert_eq!(contains(&report, &marker.reported()), reported, "{level}: the {} in the report", marker.what);
         let stands = reported || marker.belongs(Place::People, level);
         assert_eq!(contains(&kept, marker.text.as_bytes()), stands, "{level}: the {} in people.db", marker.what);
     }

@@ -27,6 +27,9 @@ fn the_day_is_lived_at_two_levels_and_only_l0_names_who_writes() {
     let (plain, blurred) = (envelopes(&levels[0]), envelopes(&levels[1]));
     assert!(plain.iter().all(|envelope| envelope["from"].is_string()));
     assert!(blurred.iter().all(|envelope| envelope["from"].is_null()), "a sealed sender is nowhere");
+    let at = |who: &str| plain.iter().find(|envelope| envelope["from"] == who).unwrap()["place_simulated"].clone();
+    assert!(at("anna") == "Mill Lane" && at("ben") == at("dora"), "L0 tells who lives together");
+    assert!(blurred.iter().all(|envelope| envelope["ip"].is_null() && envelope["place_simulated"].is_null()));
     // The same letters and the same receipts, whether they came at once or late; a receipt may tell of two letters.
     assert!(plain.len() == 68 && (34..=68).contains(&blurred.len()), "{} and {}", plain.len(), blurred.len());
     assert!(blurred[1]["minute"].as_f64() > plain[1]["minute"].as_f64(), "receipts are late");

@@ -3,8 +3,9 @@
 #![allow(dead_code)] // every test file uses its own part of this
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -269,6 +270,29 @@ pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
         rest = &rest[place + 1..];
     }
     false
+}
+
+/// All readable memory of a process, piece by piece.
+pub fn memory(pid: u32, mut visit: impl FnMut(&str, &[u8])) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut read = 0;
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
+        if !rights.starts_with('r') || line.contains("[v") {
+            continue;
+        }
+        let (start, end) = range.split_once('-').unwrap();
+        let start = u64::from_str_radix(start, 16).unwrap();
+        let length = usize::try_from(u64::from_str_radix(end, 16).unwrap() - start).unwrap();
+        let mut bytes = vec![0; length];
+        if memory.read_exact_at(&mut bytes, start).is_ok() {
+            read += bytes.len();
+            visit(line, &bytes);
+        }
+    }
+    assert!(read > 1_000_000, "{read} bytes are not the memory of a relay");
 }
 
 /// A home directory with an account, or without one yet.

@@ -3,13 +3,14 @@
 mod account;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use kuvert_types::Level;
 
-pub use account::{Account, Consent, Correct, Delete, Part, Profile, Report, Upload};
+pub use account::{Account, Consent, Correct, Delete, Part, Permissions, Profile, Report, Upload};
 
 /// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
 #[derive(Debug, Parser)]
@@ -45,6 +46,9 @@ pub struct GlobalArgs {
     /// How much the relay is told, from L0 (most) to L3; the home stays at it. `kuvert disclosure` says what it means
     #[arg(long, global = true, value_name = "L0|L1|L2|L3", help_heading = GLOBAL)]
     pub level: Option<Level>,
+    /// Connect from this address of the machine [default: the one that the system picks]
+    #[arg(long, global = true, value_name = "IP", help_heading = GLOBAL)]
+    pub local_address: Option<IpAddr>,
     /// Say more on stderr; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,

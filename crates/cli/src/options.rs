@@ -1,6 +1,7 @@
 //! From raw flags to resolved options: which home, which form of output, how much to say.
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
@@ -16,6 +17,8 @@ pub struct Options {
     home: Option<PathBuf>,
     /// The level of disclosure that the home is to go to.
     pub level: Option<Level>,
+    /// The address of this machine to connect from.
+    pub local_address: Option<IpAddr>,
     /// Where results go, and in which form.
     pub output: Output,
 }
@@ -26,6 +29,7 @@ impl Options {
         Self {
             home: args.home.filter(|home| !home.as_os_str().is_empty()),
             level: args.level,
+            local_address: args.local_address,
             output: Output::new(args.json),
         }
     }

@@ -69,7 +69,9 @@ pub use error::Error;
 pub use event::{Event, ListConflict, ReceiptKind, Refusal};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
-pub use people::{Match, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone};
+pub use people::{
+    Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
+};
 pub use receipts::Receipts;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,

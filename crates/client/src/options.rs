@@ -1,6 +1,7 @@
 //! What the caller chooses when it opens a home, and the clock that it hands in.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,6 +41,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The level of disclosure to go to, for good; `None`: the one that the home is at.
     pub level: Option<Level>,
+    /// The address of this machine that connections leave from; `None`: the one that the system picks.
+    pub local_address: Option<IpAddr>,
 }
 
 impl Default for Options {
@@ -51,19 +54,22 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             level: None,
+            local_address: None,
         }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store_key_file, connect_timeout, request_timeout, lock_timeout, clock: _, level } = self;
+        let Self { store_key_file, connect_timeout, request_timeout, lock_timeout, clock: _, level, local_address } =
+            self;
         f.debug_struct("Options")
             .field("store_key_file", store_key_file)
             .field("connect_timeout", connect_timeout)
             .field("request_timeout", request_timeout)
             .field("lock_timeout", lock_timeout)
             .field("level", level)
+            .field("local_address", local_address)
             .finish_non_exhaustive()
     }
 }

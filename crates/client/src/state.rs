@@ -99,6 +99,9 @@ pub struct ToldRow {
     /// When the machine was told last; 0: never.
     #[prost(uint64, tag = "2")]
     pub device_at: u64,
+    /// Names of what the simulated permission sheet grants.
+    #[prost(string, repeated, tag = "3")]
+    pub granted: Vec<String>,
 }
 
 /// Counters and dates of this device's prekeys.

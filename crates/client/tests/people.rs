@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::World;
-use kuvert_client::{Client, Options, Person, Profile, ProfileChange};
+use kuvert_client::{Client, Options, PERMISSIONS, Permission, Person, Profile, ProfileChange};
 use kuvert_relay::people::{PEOPLE_FILE, People};
 use kuvert_relay::store::AccountBy;
 use kuvert_relay::store::memory::MemoryStore;
@@ -106,7 +106,7 @@ async fn above_l0_nothing_of_it_leaves() {
         refused(client.set_profile(&connection, ProfileChange::default()).await.unwrap_err());
         refused(client.upload_address_book(&connection, &[person(NUMBER)]).await.unwrap_err());
     }
-    for table in ["phone", "phone_code", "profile", "address_book", "device_details"] {
+    for table in ["phone", "phone_code", "profile", "address_book", "device_details", "simulated_detail"] {
         assert_eq!(count(&world, table), 0, "{table}");
     }
 }
@@ -130,6 +130,47 @@ async fn at_l0_the_machine_is_told_at_registration_and_once_a_day() {
     world.clock.advance(DAY);
     client.connect().await.unwrap();
     assert_eq!(reported().0, first + 1_000);
+}
+
+#[tokio::test]
+async fn a_phones_permissions_are_simulated_and_denied_until_they_are_granted() {
+    let world = world().await;
+    let client = register(&world, "alice", Level::L0).await;
+    let all = |names: &[&str]| -> Vec<Permission> {
+        PERMISSIONS.into_iter().filter(|permission| names.contains(&permission.name)).collect()
+    };
+    let granted = || -> Vec<&str> {
+        let sheet = client.permissions().unwrap();
+        sheet.iter().filter(|permitted| permitted.granted).map(|permitted| permitted.permission.name).collect()
+    };
+    let told = || -> Vec<(String, String)> {
+        let people = People::look(&world.home("relay")).unwrap().unwrap();
+        let read = |tx: &rusqlite::Transaction<'_>| {
+            let mut select = tx.prepare("SELECT what, value FROM simulated_detail ORDER BY what")?;
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        people.transact(read).unwrap()
+    };
+    client.connect().await.unwrap();
+    assert!(granted().is_empty() && told().is_empty(), "all is denied to begin with");
+    client.set_permissions(&all(&["camera", "battery", "other-messenger"]), &all(&["camera"])).await.unwrap();
+    assert_eq!(granted(), ["battery", "other-messenger"]);
+    client.connect().await.unwrap();
+    let line = |what: &str, value: &str| (what.to_owned(), value.to_owned());
+    assert_eq!(told(), [line("battery", "simulated: 82 %"), line("other-messenger", "simulated: user 1000042")]);
+    client.set_permissions(&[], &all(&["battery"])).await.unwrap();
+    client.connect().await.unwrap();
+    assert_eq!(told().len(), 1, "what is denied is gone at once");
+
+    client.set_level(Level::L1).unwrap();
+    assert!(granted().is_empty(), "above L0 nothing is granted");
+    let refused = client.set_permissions(&all(&["camera"]), &[]).await.unwrap_err();
+    assert_eq!(refused.code(), "level-too-high");
+    client.connect().await.unwrap();
+    assert!(told().is_empty());
+    client.set_level(Level::L0).unwrap();
+    client.connect().await.unwrap();
+    assert!(granted().is_empty() && told().is_empty(), "and back at L0 all is denied again");
 }
 
 #[tokio::test]
@@ -157,7 +198,7 @@ async fn what_was_told_at_l0_is_taken_back_with_the_next_connection_that_stands(
     drop(client);
     world.start_relay().await;
     world.open("alice").connect().await.unwrap();
-    for table in ["phone", "phone_code", "profile", "address_book", "device_details"] {
+    for table in ["phone", "phone_code", "profile", "address_book", "device_details", "simulated_detail"] {
         assert_eq!(count(&world, table), 0, "{table}");
     }
     let registered = world.relay().store().account(account).await.unwrap().unwrap();

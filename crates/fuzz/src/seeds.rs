@@ -193,7 +193,11 @@ fn all_requests() -> Vec<Request> {
         Request::SetProfile(v1::SetProfile { about: Some("busy".into()), ..v1::SetProfile::default() }),
         Request::GetProfile(v1::GetProfile { account: vec![2; 16].into() }),
         Request::UploadAddressBook(v1::UploadAddressBook { people: vec![person], replace: true }),
-        Request::ReportDevice(v1::ReportDevice { model: Some("x".into()), ..v1::ReportDevice::default() }),
+        Request::ReportDevice(v1::ReportDevice {
+            model: Some("x".into()),
+            simulated: vec![v1::SimulatedDetail { what: "battery".into(), value: "simulated: 1 %".into() }],
+            ..v1::ReportDevice::default()
+        }),
         Request::WithdrawDisclosure(v1::WithdrawDisclosure {}),
         Request::UpdateAccount(v1::UpdateAccount {
             name: Some("dave".to_owned()),

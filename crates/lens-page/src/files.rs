@@ -7,7 +7,8 @@ use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::observe::record::RecordError;
 use kuvert_relay::observe::{Observed, Record};
 use kuvert_relay::people::PEOPLE_FILE;
-use kuvert_relay::program::serve::last_retention;
+use kuvert_relay::people::look::Rights;
+use kuvert_relay::program::serve::{last_demonstration, last_region, last_retention};
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;
 use kuvert_relay::store::sqlite::{DATABASE_FILE, Inspector, OpenError};
@@ -55,6 +56,10 @@ pub struct Snapshot {
     pub accounts: Vec<KnownAccount>,
     /// What accounts told beyond what mail needs.
     pub told: Vec<Holder>,
+    /// What was agreed to, shared and asked for.
+    pub rights: Rights,
+    /// Whether the relay ran the demonstration of sharing.
+    pub demonstration: bool,
     /// All waiting envelopes.
     pub waiting_count: u64,
     /// Their ciphertext's bytes.
@@ -63,6 +68,8 @@ pub struct Snapshot {
     pub waiting: Vec<Waiting>,
     /// Days after which undelivered mail is deleted.
     pub retention_days: u32,
+    /// Where the relay stands, by its operator's label.
+    pub region: Option<String>,
     /// Whether the relay ran with `--observe` at all.
     pub observed: bool,
     /// What it saw then: the newest [`EVENTS`].
@@ -123,13 +130,17 @@ impl Files {
         let observations = self.data.join(OBSERVE_FILE);
         let observed = observations.exists();
         let accounts = inspector.accounts()?;
+        let (told, rights) = told::read(&self.data, &accounts)?;
         Ok(Snapshot {
-            told: told::read(&self.data, &accounts)?,
+            told,
+            rights,
+            demonstration: last_demonstration(&self.data),
             accounts,
             waiting_count: totals.waiting,
             waiting_bytes: totals.waiting_bytes,
             waiting,
             retention_days,
+            region: last_region(&self.data),
             observed,
             events: if observed { Record::open(&observations)?.newest(EVENTS)? } else { Vec::new() },
         })

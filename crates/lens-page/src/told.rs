@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kuvert_relay::people::look::{self, Known, Told};
+use kuvert_relay::people::look::{self, Known, Rights, Told};
 use kuvert_relay::people::{People, PeopleError};
 use kuvert_relay::store::StoreError;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;
@@ -30,21 +30,23 @@ pub enum ToldError {
     Read(#[from] StoreError),
 }
 
-/// What every account told, in the order of registration. Accounts that told nothing are left out.
+/// What every account told, in the order of registration, without those that told nothing; and what was agreed to, shared and
+/// asked for.
 ///
 /// # Errors
 /// See [`ToldError`].
-pub fn read(data: &Path, accounts: &[KnownAccount]) -> Result<Vec<Holder>, ToldError> {
-    let Some(people) = People::look(data)? else { return Ok(Vec::new()) };
-    let holders = people.transact(|tx| {
+pub fn read(data: &Path, accounts: &[KnownAccount]) -> Result<(Vec<Holder>, Rights), ToldError> {
+    let Some(people) = People::look(data)? else { return Ok(Default::default()) };
+    let read = people.transact(|tx| {
         let mut holders = Vec::new();
         for KnownAccount { account, .. } in accounts {
             let (told, address_book) = (look::told(tx, account)?, look::address_book(tx, account)?);
             holders.push(Holder { account: *account, told, address_book });
         }
-        Ok(holders)
+        Ok((holders, look::rights(tx)?))
     });
-    Ok(holders?.into_iter().filter(Holder::is_anything).collect())
+    let (holders, rights) = read?;
+    Ok((holders.into_iter().filter(Holder::is_anything).collect(), rights))
 }
 
 impl Holder {
@@ -87,9 +89,31 @@ impl Holder {
         })
     }
 
+    /// What its devices made up, as a simulated phone: what, and the invented value.
+    pub fn simulated(&self) -> impl Iterator<Item = &(String, String)> {
+        self.told.devices.iter().flat_map(|(_, details, _)| &details.simulated)
+    }
+
+    /// When the first and the last part of its profile was given, Unix milliseconds.
+    pub fn profile_times(&self) -> Option<(u64, u64)> {
+        let profile = &self.told.profile;
+        let texts = [&profile.display_name, &profile.email, &profile.about];
+        let times = texts.into_iter().flatten().map(|(_, at)| *at).chain(profile.picture.iter().map(|(_, at)| *at));
+        times.fold(None, |span, at| span.map_or(Some((at, at)), |(first, last)| Some((at.min(first), at.max(last)))))
+    }
+
     /// People in its address book who have no account here and were never asked.
     pub fn shadows(&self) -> impl Iterator<Item = &Known> {
         self.address_book.iter().filter(|known| known.account.is_none())
+    }
+}
+
+/// The row of docs/METADATA.md that something shows which a simulated phone made up.
+pub fn simulated_row(what: &str) -> &'static str {
+    match what {
+        "battery" | "signal" | "browser" | "mobile-network" | "provider" => "M-12",
+        "other-messenger" => "M-13",
+        _ => "M-15",
     }
 }
 

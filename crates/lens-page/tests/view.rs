@@ -8,9 +8,12 @@ use kuvert_lens_page::view::{HandOver, View};
 use kuvert_relay::observe::Observed;
 use kuvert_relay::people::address_book::Person;
 use kuvert_relay::people::devices::Details;
-use kuvert_relay::people::look::{Known, Told};
+use kuvert_relay::people::look::{Export, Known, Rights, Told};
 use kuvert_relay::people::profile::Profile;
+use kuvert_relay::people::reports::Request;
+use kuvert_relay::policy::{Consent, PURPOSES};
 use kuvert_relay::registry::Level;
+use kuvert_relay::registry::items::{self, Mode, Shown};
 use kuvert_relay::store::sqlite::inspect::KnownAccount;
 use kuvert_types::AccountId;
 use serde_json::Value;
@@ -69,6 +72,34 @@ fn submitted(seconds: u64, connection: u32, from: u8, to: u8, size: u64) -> Obse
     }
 }
 
+/// Alice's, a simulated phone as well.
+fn device() -> Details {
+    let line = |(what, value): (&str, &str)| (what.to_owned(), format!("simulated: {value}"));
+    let lines = [("battery", "82 %"), ("camera", "allowed"), ("other-messenger", "user 1000042")];
+    Details { model: Some("X200".to_owned()), simulated: lines.map(line).into(), ..Details::default() }
+}
+
+/// Alice accepted both versions of the terms and asked for a report; an export was made, and somebody was deleted.
+fn rights() -> Rights {
+    let accepted = |version: &str| Consent {
+        version: version.to_owned(),
+        accepted_at: NOON,
+        advertising: true,
+        objected_at: None,
+    };
+    let request = Request { requested_at: NOON, ready_at: NOON + 1, kept_until: NOON + 2, made: false };
+    let export = Export { at: NOON, what: "numbers".to_owned(), recipient: "somebody".to_owned(), accounts: 1 };
+    let alice = AccountId::from_bytes([1; 16]);
+    Rights {
+        consents: vec![(alice, vec![accepted("2016-08-25"), accepted("2021-01-04")])],
+        requests: vec![(alice, request)],
+        exports: vec![export],
+        deletions: vec![(20_000, 3)],
+        incidents: 2,
+        holds: Vec::new(),
+    }
+}
+
 /// Alice (1) writes three envelopes to Bob (2) and one of them again; Bob answers one. Carol (3) shares Bob's address.
 fn day() -> Snapshot {
     let repeated = Observed { yes: Some(true), ..submitted(4, 10, 1, 2, 700) };
@@ -79,10 +110,15 @@ fn day() -> Snapshot {
             told: Told {
                 phone: Some((PHONE.to_owned(), NOON)),
                 awaited: None,
-                profile: Profile { about: Some(("gone fishing".to_owned(), NOON)), ..Profile::default() },
+                profile: Profile {
+                    about: Some(("gone fishing".to_owned(), NOON)),
+                    picture: Some((vec![7; 1234], NOON + 1)),
+                    public: true,
+                    ..Profile::default()
+                },
                 people: 2,
                 shadows: 1,
-                devices: vec![(1, Details { model: Some("X200".to_owned()), ..Details::default() }, NOON)],
+                devices: vec![(1, device(), NOON)],
             },
             address_book: vec![
                 Known { person: person(SHADOW, "Dora"), uploaded_at: NOON, account: None },
@@ -93,6 +129,8 @@ fn day() -> Snapshot {
                 },
             ],
         }],
+        rights: rights(),
+        demonstration: true,
         waiting_count: 1,
         waiting_bytes: 700,
         waiting: vec![Waiting {
@@ -105,10 +143,12 @@ fn day() -> Snapshot {
             first_bytes: vec![0xab, 0xcd],
         }],
         retention_days: 30,
+        region: Some("USA".to_owned()),
         observed: true,
         events: vec![
             connected(0, 10, ALICE_IP),
             event("authenticated", 1, 10, Some(1)),
+            event("registered", 1, 10, Some(1)),
             submitted(2, 10, 1, 2, 700),
             submitted(3, 10, 1, 2, 2_600),
             submitted(4, 10, 1, 2, 700),
@@ -149,13 +189,74 @@ fn a_marker_stands_only_where_the_level_tells_it() {
     for &level in Level::ALL {
         let page = view(level).to_string();
         let document = serde_json::to_string(&HandOver::of(&day(), level, NOON)).unwrap();
-        assert_eq!(page.contains("Germany"), level == Level::L0, "the place at {level}");
+        for place in ["Germany", "Specimen Harbour", "Sample City"] {
+            assert_eq!(page.contains(place), level == Level::L0, "{place} at {level}");
+        }
         for text in [page, document] {
-            for marker in [PHONE, ALICE_IP, SHADOW, "Dora", "gone fishing", "X200"] {
+            for marker in [PHONE, ALICE_IP, SHADOW, "Dora", "gone fishing", "1234 bytes", "X200", "simulated: 82 %"] {
                 assert_eq!(text.contains(marker), level == Level::L0, "{marker} at {level}");
             }
         }
     }
+}
+
+/// What runs, or is simulated, stands on the page with its number: in what the view says, or beside a heading.
+#[test]
+fn every_item_that_is_shown_has_a_place_on_the_page() {
+    let page = view(Level::L0).to_string() + include_str!("../web/index.html");
+    for item in items::ALL {
+        let missing = match (item.mode, &item.shown) {
+            (Mode::Real | Mode::Mixed | Mode::Simulated, Shown::Yes(_) | Shown::Partly { .. }) => {
+                !page.contains(&format!("M-{:02}", item.number))
+            }
+            _ => false,
+        };
+        assert!(!missing, "M-{:02} has no place on the page", item.number);
+    }
+}
+
+fn line<'a>(view: &'a Value, list: &str, what: &str) -> &'a str {
+    let lines = view[list].as_array().unwrap();
+    let found = lines.iter().find(|line| line["what"] == what).unwrap_or_else(|| panic!("no {what} in {lines:#?}"));
+    found["seen"].as_str().unwrap()
+}
+
+#[test]
+fn who_agreed_to_what_and_what_it_led_to_is_told() {
+    let view = view(Level::L0);
+    let told = |what| line(&view, "rights", what);
+    assert_eq!(told("the parent company would get"), format!("{PHONE}, 1 times online, advertising: used"));
+    assert_eq!(told("for these purposes"), PURPOSES.join(", "));
+    assert_eq!(told("accepted"), "alice: the terms of 2016-08-25");
+    assert!(told("use for advertising").contains("the phone number and the frequency of use in any case"));
+    assert!(told("the terms disagree").contains("within 30 days; 2021-01-04: cannot be prevented"));
+    assert!(told("deleted").starts_with("3 accounts"));
+    assert!(told("kept").contains("as long as the account exists"));
+    for report in ["a report's account information", "a report's connections", "a report's settings"] {
+        assert!(!told(report).is_empty());
+    }
+    let times = view["rights"].as_array().unwrap().iter().find(|line| line["row"] == "M-23").unwrap()["times"].clone();
+    assert_eq!(times, serde_json::json!([NOON, NOON + 30 * 86_400_000]), "until when it can be refused");
+    let plain = View::of(&Snapshot { demonstration: false, ..day() }, Level::L0, Vec::new(), NOON);
+    let plain = serde_json::to_value(plain).unwrap();
+    assert!(line(&plain, "rights", "shared").starts_with("nothing"));
+    let above = self::view(Level::L1);
+    assert!(line(&above, "rights", "the parent company would get").starts_with("nothing"), "it has no number");
+}
+
+#[test]
+fn what_a_simulated_phone_allows_is_told_as_simulated_and_the_rest_as_not_sent() {
+    let view = view(Level::L0);
+    assert_eq!(line(&view, "known", "what the phone allowed (simulated)"), "alice: camera simulated: allowed");
+    let not_sent = |view: &Value| {
+        let unknown = view["unknown"].as_array().unwrap().clone();
+        unknown.iter().filter(|item| item["why"].as_str().unwrap().starts_with("not sent")).count()
+    };
+    assert_eq!(not_sent(&view), 0);
+    let mut silent = day();
+    silent.told[0].told.devices[0].1.simulated.clear();
+    let silent = serde_json::to_value(View::of(&silent, Level::L0, Vec::new(), NOON)).unwrap();
+    assert_eq!(not_sent(&silent), 3);
 }
 
 #[test]

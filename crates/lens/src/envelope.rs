@@ -4,16 +4,16 @@
 use bytes::Bytes;
 use kuvert_protocol::message::{PREKEY_MESSAGE_OVERHEAD, RATCHET_MESSAGE_OVERHEAD};
 use kuvert_protocol::padding::padded_len;
+use kuvert_protocol::sealed_sender;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccountId, Address, DeviceCertificate, DeviceId, EnvelopeId};
+use kuvert_types::{AccessKey, AccountId, Address, DeviceId, EnvelopeId};
 use kuvert_wire::{checked, v1};
 use prost::Message as _;
 
 use crate::policy::Policy;
 
-/// Bytes that let a sender submit without saying who it is: a key of 16 bytes, its tag and its length. The protocol has no
-/// such field yet; its size is the published design's.
-pub const ACCESS_KEY_BYTES: usize = 18;
+/// Bytes that let a sender submit without saying who it is: the access key beside the envelope, its tag and its length.
+pub const ACCESS_KEY_BYTES: usize = 2 + AccessKey::LEN;
 
 /// What is in an envelope.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,7 +45,8 @@ impl Sizes {
             sender_list: list(),
             recipient_list: list(),
             body: Some(body),
-            access_key: None,
+            // A home that seals its sender tells its own key in every content.
+            access_key: policy.sealed_sender.then(|| Bytes::from_static(&[0; AccessKey::LEN])),
         };
         let address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
         let envelope = v1::Envelope::from(checked::Envelope {
@@ -82,9 +83,9 @@ impl Sizes {
     }
 
     fn sealed(&self, content: usize, overhead: usize) -> usize {
-        let content = content + if self.policy.sealed_sender { DeviceCertificate::LEN } else { 0 };
         let content = if self.policy.padded { padded_len(content) } else { content };
-        (content + overhead).min(MAX_CIPHERTEXT_BYTES)
+        let around = if self.policy.sealed_sender { sealed_sender::OVERHEAD } else { 0 };
+        (content + overhead + around).min(MAX_CIPHERTEXT_BYTES)
     }
 
     /// Bytes that an envelope with so much ciphertext takes on its way to the relay.
@@ -108,11 +109,17 @@ mod tests {
             [sizes.text(20, false), sizes.text(120, false), sizes.receipts(1), sizes.text(20, true)]
         };
         let [short, longer, receipt, first] = sizes(Level::L3);
-        assert!(short == longer && short == receipt && short == 512 + RATCHET_MESSAGE_OVERHEAD);
-        assert_eq!(first, 512 + PREKEY_MESSAGE_OVERHEAD);
+        assert!(
+            short == longer && short == receipt && short == 512 + RATCHET_MESSAGE_OVERHEAD + sealed_sender::OVERHEAD
+        );
+        assert_eq!(first, 512 + PREKEY_MESSAGE_OVERHEAD + sealed_sender::OVERHEAD);
         let [short, longer, receipt, _] = sizes(Level::L0);
         assert!(longer == short + 100 && receipt != short);
-        assert_eq!(sizes(Level::L2)[0], short + DeviceCertificate::LEN);
+        assert_eq!(
+            sizes(Level::L2)[0],
+            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES,
+            "and the key that others are told"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kuvert_types::limits::MAX_RETENTION_DAYS;
+use kuvert_types::limits::{MAX_RETENTION_DAYS, is_valid_line};
 use serde::Deserialize;
 
 use crate::people::reports::MAX_DELAY_DAYS;
@@ -18,6 +18,9 @@ pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
 
 /// The port that a relay listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4433;
+
+/// Bytes of the label that says where a relay stands.
+pub const MAX_REGION_BYTES: usize = 64;
 
 /// Everything about one relay.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -39,6 +42,8 @@ pub struct Config {
     pub registration: Registration,
     /// Whether to run the demonstration: terms to accept, and exports of what a parent company would get.
     pub demonstration: bool,
+    /// Where the relay stands, in words for people: nothing checks it.
+    pub region: Option<String>,
     /// Hours from asking for a report to having it, at most 720.
     pub report_delay_hours: u32,
     /// Seconds that clients get to finish when the relay shuts down.
@@ -64,6 +69,7 @@ impl Default for Config {
             observe: false,
             registration: Registration::Open,
             demonstration: false,
+            region: None,
             report_delay_hours: 0,
             drain_seconds: 5,
             tls: None,
@@ -253,6 +259,9 @@ pub enum ConfigError {
     /// Longer than the law allows.
     #[error("a delay of {0} hours is not possible: a report is due within {MAX_DELAY_DAYS} days (Art. 12(3) GDPR)")]
     ReportDelay(u32),
+    /// No label.
+    #[error("region is a label of 1 to {MAX_REGION_BYTES} bytes on one line")]
+    Region,
     /// A rate of nothing.
     #[error("limits.{0}: burst and per_hour are at least 1")]
     Rate(&'static str),
@@ -277,6 +286,9 @@ impl Config {
         }
         if self.report_delay_hours > MAX_DELAY_DAYS * 24 {
             return Err(ConfigError::ReportDelay(self.report_delay_hours));
+        }
+        if self.region.as_deref().is_some_and(|region| !is_valid_line(region, MAX_REGION_BYTES)) {
+            return Err(ConfigError::Region);
         }
         let limits = &self.limits;
         for (name, rate) in [
@@ -322,10 +334,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retention_is_at_most_thirty_days() {
+    fn values_that_break_a_rule_are_refused() {
         for (days, good) in [(0, false), (1, true), (30, true), (31, false)] {
             let config = Config { retention_days: days, ..Config::new("data") };
             assert_eq!(config.check().is_ok(), good, "{days}");
+        }
+        for (region, good) in [("USA", true), ("", false), ("two\nlines", false), (&"x".repeat(65), false)] {
+            let config = Config { region: Some(region.to_owned()), ..Config::new("data") };
+            assert_eq!(config.check().is_ok(), good, "{region}");
         }
         let mut config = Config::new("data");
         config.limits.lookups_per_device.burst = 0;

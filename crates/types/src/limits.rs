@@ -61,6 +61,9 @@ pub const MAX_POSTAL_ADDRESS_BYTES: usize = 512;
 /// Bytes of each thing that a client tells about its machine.
 pub const MAX_DEVICE_DETAIL_BYTES: usize = 128;
 
+/// Things that a client that simulates a phone makes up about it.
+pub const MAX_SIMULATED_DETAILS: usize = 16;
+
 /// Digits of the code that verifies a phone number.
 pub const PHONE_CODE_DIGITS: usize = 6;
 

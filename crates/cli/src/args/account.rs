@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Who;
@@ -25,6 +26,8 @@ pub enum Account {
     Profile(Profile),
     /// Upload your address book, and hear who in it has an account (level L0)
     Upload(Upload),
+    /// What a phone would allow: a simulated sheet, all denied; what is granted tells the relay an invented line (level L0)
+    Permissions(Permissions),
     /// Show what a contact made public; the relay learns that you looked
     Show(Who),
     /// Correct the name or number that the relay was told at registration
@@ -86,6 +89,21 @@ pub struct Upload {
     /// Delete the address book that was uploaded before
     #[arg(long)]
     pub withdraw: bool,
+}
+
+/// `kuvert account permissions`
+#[derive(Debug, Args)]
+pub struct Permissions {
+    /// Let the relay be told the invented line of this permission; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    pub grant: Vec<String>,
+    /// Take it back
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    pub deny: Vec<String>,
+}
+
+fn names() -> PossibleValuesParser {
+    kuvert_client::PERMISSIONS.map(|permission| permission.name).into()
 }
 
 /// `kuvert account report`

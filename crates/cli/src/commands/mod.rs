@@ -84,6 +84,7 @@ pub fn open(options: &Options) -> Result<Client, Failure> {
 pub fn client_options(options: &Options, limit: Option<Duration>) -> kuvert_client::Options {
     let mut options = kuvert_client::Options {
         level: options.level,
+        local_address: options.local_address,
         store_key_file: std::env::var_os("KUVERT_STORE_KEY_FILE").filter(|path| !path.is_empty()).map(Into::into),
         ..kuvert_client::Options::default()
     };

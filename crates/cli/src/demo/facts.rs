@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kuvert_lens_page::view::place;
 use kuvert_relay::observe::Observed;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -257,7 +258,7 @@ pub fn seen(observations: &[Observed], names: &BTreeMap<String, String>, zone: &
             what: "from where",
             seen: format!(
                 "{} on {} connections",
-                addresses.iter().copied().collect::<Vec<_>>().join(", "),
+                addresses.iter().map(|address| with_place(address)).collect::<Vec<_>>().join(", "),
                 connections.len()
             ),
         },
@@ -265,6 +266,14 @@ pub fn seen(observations: &[Observed], names: &BTreeMap<String, String>, zone: &
         Seen { row: "M-09", what: "how much", seen: format!("padded sizes: {} bytes", sizes.join(", ")) },
         Seen { row: "M-16", what: "the names they took", seen: names.into_iter().collect::<Vec<_>>().join(", ") },
     ]
+}
+
+/// An address and, by a simulated table, where it is.
+fn with_place(address: &str) -> String {
+    match place::of_address(address) {
+        Some(place) => format!("{address} ({place}, simulated)"),
+        None => address.to_owned(),
+    }
 }
 
 /// `not found`, `found once`, `found 3 times`

@@ -12,10 +12,12 @@
 //! | [`facts`] | everything that was checked: the summary and the JSON document |
 //! | [`scene`] | what a scene shows: three columns of lines |
 //! | [`stage`] | drawing scenes, in columns or one after another |
+//! | [`described`] | what users are described to tell, for that page |
 //! | [`lens`] | the page beside the demo: what the relay sees, live |
 //! | [`hex_dump`] | bytes for people |
 //! | [`story`] | another play: a day in a small town, told by what the relay saw |
 
+mod described;
 mod facts;
 mod hex_dump;
 mod lens;

@@ -1,6 +1,7 @@
 //! Relay and clients as processes of this same program. All of them end with the demo.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -30,12 +31,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts `kuvert relay serve`; port 0 picks a free one.
-    pub async fn start(data: &Path, port: u16) -> Result<Self, Failure> {
+    /// Starts `kuvert relay serve`; port 0 picks a free one. With `described` it runs the demonstration of sharing and says
+    /// that it stands where the relays of a mass-market messenger are described to stand.
+    pub async fn start(data: &Path, port: u16, described: bool) -> Result<Self, Failure> {
         let listen = format!("127.0.0.1:{port}");
         let arguments = ["relay", "serve", "--listen", &listen, "--observe", "--data"].map(OsString::from);
         let mut command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
         command.stderr(log_file(data)?);
+        if described {
+            command.env("KUVERT_RELAY_DEMONSTRATION", "true").env("KUVERT_RELAY_REGION", "USA (simulated)");
+        }
         let mut child = Ends(command.spawn().map_err(|error| Failure::io("start the relay", &error))?);
         let pid = child.0.id().unwrap_or_default();
         let stdout = child.0.stdout.take().ok_or_else(|| failed("the relay has no output"))?;
@@ -95,24 +100,36 @@ pub async fn inspect(data: &Path) -> Result<Vec<Value>, Failure> {
     Ok(stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
+/// A loopback address, if this system answers to all of them without being told to.
+pub fn loopback(address: Ipv4Addr) -> Option<Ipv4Addr> {
+    cfg!(target_os = "linux").then_some(address)
+}
+
 /// One person's client: a home, and commands on it.
 #[derive(Debug)]
 pub struct Client {
     /// As the screen calls the person.
     pub name: &'static str,
     home: PathBuf,
+    /// Where the person connects from.
+    from: Option<Ipv4Addr>,
 }
 
 impl Client {
-    /// A person whose client keeps its data below `directory`.
-    pub fn new(name: &'static str, directory: &Path) -> Self {
-        Self { name, home: directory.join(name.to_lowercase()) }
+    /// A person whose client keeps its data below `directory` and connects from a loopback address of its own, where the
+    /// system has them.
+    pub fn new(name: &'static str, directory: &Path, from: Ipv4Addr) -> Self {
+        Self { name, home: directory.join(name.to_lowercase()), from: loopback(from) }
     }
 
     /// Runs a command of this program to its end and returns the objects that it printed.
     pub async fn run(&self, arguments: &[&str], stdin: &str) -> Result<Vec<Value>, Failure> {
-        let globals = [OsStr::new("--json"), OsStr::new("--home"), self.home.as_os_str()];
-        let mut command = command(globals.into_iter().map(OsString::from).chain(arguments.iter().map(OsString::from)))?;
+        let mut globals = ["--json", "--home"].map(OsString::from).to_vec();
+        globals.push(self.home.clone().into());
+        if let Some(from) = self.from {
+            globals.extend(["--local-address".into(), from.to_string().into()]);
+        }
+        let mut command = command(globals.into_iter().chain(arguments.iter().map(OsString::from)))?;
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let what = format!("{}'s `kuvert {}`", self.name, arguments.join(" "));
         let ended = tokio::time::timeout(PATIENCE, feed_and_wait(command, stdin.as_bytes())).await;
@@ -165,7 +182,8 @@ fn command(arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure
     Ok(command)
 }
 
-fn log_path(data: &Path) -> PathBuf {
+/// Where the log of the relay in `data` is.
+pub fn log_path(data: &Path) -> PathBuf {
     data.with_extension("log")
 }
 

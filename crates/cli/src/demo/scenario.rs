@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kuvert_lens_page::view::place;
 use kuvert_relay::observe::Observed;
 use serde_json::Value;
 
+use crate::demo::described;
 use crate::demo::facts::{self, Facts, grouped};
 use crate::demo::lens::Lens;
 use crate::demo::process::{self, Client, Relay};
@@ -62,7 +64,7 @@ const LAST_ROUNDS: usize = 4;
 pub async fn play(directory: &Path, stage: &mut Stage, watch: bool) -> Result<(Facts, Option<Lens>), Failure> {
     let begun = Instant::now();
     let data = directory.join("relay");
-    let relay = Relay::start(&data, 0).await?;
+    let relay = Relay::start(&data, 0, watch).await?;
     let lens = if watch { Some(Lens::open(&data, directory, ["Alice", "Bob"]).await?) } else { None };
     if let Some(lens) = &lens {
         stage.lens(&lens.url)?;
@@ -71,8 +73,8 @@ pub async fn play(directory: &Path, stage: &mut Stage, watch: bool) -> Result<(F
         relay,
         lens,
         files: RelayFiles::new(&data),
-        alice: Client::new("Alice", directory),
-        bob: Client::new("Bob", directory),
+        alice: Client::new("Alice", directory, place::DEMO[0]),
+        bob: Client::new("Bob", directory, place::DEMO[1]),
         directory: directory.to_owned(),
         texts: Vec::new(),
         text_ids: Vec::new(),
@@ -83,6 +85,9 @@ pub async fn play(directory: &Path, stage: &mut Stage, watch: bool) -> Result<(F
         zone: Zone::system(),
     };
     play.registration(stage).await?;
+    if watch {
+        described::tell(&data, directory, &play.alice, &play.bob).await?;
+    }
     play.letter(stage).await?;
     play.on_lens().await?;
     play.delivery(stage).await?;
@@ -352,7 +357,7 @@ impl Play {
         let port = self.relay.port();
         self.relay.stop().await?;
         self.files.shuffle(shuffled)?;
-        self.relay = Relay::start(self.files.directory(), port).await?;
+        self.relay = Relay::start(self.files.directory(), port, self.lens.is_some()).await?;
         let all_there = self.look()?.len() == waiting.len();
         let bob = self.bob.run(&["receive"], "").await?;
         let bob = self.shown(&bob);

@@ -1,7 +1,7 @@
 //! Results in words. Every text that came from outside passes [`harmless`] first.
 
 use crate::output::harmless;
-use crate::output::record::{DisclosedItem, Message, Profile, Record};
+use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::error::shell_word;
@@ -41,6 +41,7 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             out
         }
         Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
+        Record::Permissions { items, .. } => permissions(painter, items),
         Record::Invite { link } => (*link).to_owned(),
         Record::Contact { alias, account, name, verified, blocked, key_changed } => {
             contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
@@ -149,6 +150,18 @@ fn disclosure(painter: &Painter, level: &str, receipts: &str, items: &[Disclosed
     }
     out.push_str(&format!("Receipts: {receipts}. Costs: {costs}."));
     out
+}
+
+fn permissions(painter: &Painter, items: &[PermittedItem<'_>]) -> String {
+    let mut out =
+        "SIMULATED: this program runs on no phone and reads none of this. What a phone would allow:\n".to_owned();
+    for PermittedItem { permission, title, granted, told, row: _ } in items {
+        let granted = if *granted { painter.warning("granted") } else { painter.good("denied ") };
+        let told = told.map(|told| format!("the relay is told “{told}”")).unwrap_or_default();
+        out.push_str(format!("  {permission:<16}  {granted}  {title:<50}{told}").trim_end());
+        out.push('\n');
+    }
+    out + "What is not granted is not sent."
 }
 
 fn list(points: &[&str]) -> String {

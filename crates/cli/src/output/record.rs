@@ -55,6 +55,13 @@ pub enum Record<'a> {
         /// What the level costs.
         costs: &'a str,
     },
+    /// What a phone would allow.
+    Permissions {
+        /// Always: this program runs on no phone.
+        simulated: bool,
+        /// One permission after the other.
+        items: Vec<PermittedItem<'a>>,
+    },
     /// What others add this account with.
     Invite {
         /// Carries the address and the account key's fingerprint.
@@ -244,6 +251,22 @@ pub struct DisclosedItem<'a> {
     pub relay: &'a str,
     /// Why, for people.
     pub why: &'a str,
+}
+
+/// A permission of the simulated sheet.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PermittedItem<'a> {
+    /// Stable, kebab-case.
+    pub permission: &'a str,
+    /// For people.
+    #[serde(skip)]
+    pub title: &'a str,
+    /// The row of docs/METADATA.md.
+    pub row: &'a str,
+    /// Whether it is granted.
+    pub granted: bool,
+    /// The invented line that the relay is told; null: nothing.
+    pub told: Option<&'a str>,
 }
 
 /// A profile. Times are Unix milliseconds by the relay's clock; only those of one's own are there.

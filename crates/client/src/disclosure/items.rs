@@ -91,6 +91,15 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
             ),
         ),
         item(
+            "permissions",
+            "what a phone would allow",
+            choose(
+                l0,
+                (Partly, "simulated, and denied: `kuvert account permissions --grant` tells it one invented line each"),
+                (No, "simulated, and denied at this level; what was granted at L0 is deleted with the next connection"),
+            ),
+        ),
+        item(
             "recipient",
             "whom I write to",
             choose(

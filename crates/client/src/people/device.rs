@@ -25,6 +25,7 @@ fn read(root: &Path, language: Option<String>) -> v1::ReportDevice {
         app_version: Some(concat!("kuvert ", env!("CARGO_PKG_VERSION")).to_owned()),
         language: language.and_then(tidy),
         network: network(root).map(str::to_owned),
+        simulated: Vec::new(),
     }
 }
 

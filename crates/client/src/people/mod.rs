@@ -13,11 +13,13 @@
 //! | `profile` | name, e-mail, about text, picture |
 //! | `address_book` | whom the owner knows |
 //! | `device` | the machine, once a day |
+//! | `sheet` | what a phone would allow: simulated |
 
 mod address_book;
 mod device;
 mod phone;
 mod profile;
+mod sheet;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use kuvert_wire::v1::{self, client_frame, server_frame};
 pub use self::address_book::{Match, Person, Upload};
 pub use self::phone::VerifiedPhone;
 pub use self::profile::{ProfileChange, ProfileInfo};
+pub use self::sheet::{PERMISSIONS, Permission, Permitted};
 use crate::client::Inner;
 use crate::disclosure;
 use crate::error::Error;
@@ -70,15 +73,16 @@ async fn tell(inner: &Arc<Inner>) -> Result<(), Error> {
 /// What a new connection owes the relay.
 enum Due {
     Nothing,
-    Device,
+    /// With what the simulated sheet grants.
+    Device(Vec<String>),
     Withdrawal,
 }
 
 fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
-    let ToldRow { told, device_at } = row(tx)?;
+    let ToldRow { told, device_at, granted } = row(tx)?;
     Ok(match disclosure::row(tx)?.level() {
         // A clock that was set back counts as another day.
-        Level::L0 if device_at == 0 || now.abs_diff(device_at) >= DEVICE_EVERY_MS => Due::Device,
+        Level::L0 if device_at == 0 || now.abs_diff(device_at) >= DEVICE_EVERY_MS => Due::Device(granted),
         Level::L0 => Due::Nothing,
         _ if told => Due::Withdrawal,
         _ => Due::Nothing,
@@ -92,14 +96,15 @@ fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
 /// Those of the connection and of the store.
 pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
     let now = inner.now();
-    let (request, after) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
+    let (request, granted) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
         Due::Nothing => return Ok(()),
-        Due::Device => {
+        Due::Device(granted) => {
             tell(inner).await?;
             let details = inner.blocking(|_| Ok(device::details())).await?;
-            (client_frame::Body::ReportDevice(details), ToldRow { told: true, device_at: now })
+            let details = v1::ReportDevice { simulated: sheet::lines(&granted), ..details };
+            (client_frame::Body::ReportDevice(details), Some(granted))
         }
-        Due::Withdrawal => (client_frame::Body::WithdrawDisclosure(v1::WithdrawDisclosure {}), ToldRow::default()),
+        Due::Withdrawal => (client_frame::Body::WithdrawDisclosure(v1::WithdrawDisclosure {}), None),
     };
     match link.request(request).await? {
         Ok(server_frame::Body::Done(_)) => {}
@@ -112,5 +117,17 @@ pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error>
             return Ok(());
         }
     }
-    inner.blocking(move |inner| inner.transact(Mode::Write, |tx| state::put(tx, Table::Own, own::TOLD, &after))).await
+    let after = move |tx: &dyn Transaction| {
+        let after = match &granted {
+            None => ToldRow::default(),
+            Some(granted) => {
+                let told = row(tx)?;
+                // What was granted or denied in the meantime is told with the next connection.
+                let device_at = if told.granted == *granted { now } else { 0 };
+                ToldRow { told: true, device_at, ..told }
+            }
+        };
+        state::put(tx, Table::Own, own::TOLD, &after)
+    };
+    inner.blocking(move |inner| inner.transact(Mode::Write, after)).await
 }

@@ -1,6 +1,6 @@
 //! From a relay's address to an open stream.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn race(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
         .map_err(|error| unreachable(relay, format!("no address for that host: {error}")))?;
     let mut attempts = JoinSet::new();
     for address in addresses {
-        attempts.spawn(attempt(relay.clone(), address, options.request_timeout));
+        attempts.spawn(attempt(relay.clone(), address, options.local_address, options.request_timeout));
     }
     let mut last = unreachable(relay, "that host has no address");
     while let Some(result) = attempts.join_next().await {
@@ -64,7 +64,12 @@ async fn race(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
     Err(last)
 }
 
-async fn attempt(relay: RelayUrl, address: SocketAddr, request_timeout: Duration) -> Result<Link, Error> {
+async fn attempt(
+    relay: RelayUrl,
+    address: SocketAddr,
+    from: Option<IpAddr>,
+    request_timeout: Duration,
+) -> Result<Link, Error> {
     let wrong = WrongFingerprint::default();
     let failed = |reason: String| match *wrong.lock().unwrap_or_else(PoisonError::into_inner) {
         None => unreachable(&relay, reason),
@@ -79,9 +84,9 @@ async fn attempt(relay: RelayUrl, address: SocketAddr, request_timeout: Duration
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
     config.transport_config(Arc::new(transport()));
 
-    let any: SocketAddr =
-        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let endpoint = Endpoint::client(any).map_err(|error| failed(error.to_string()))?;
+    let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = from.unwrap_or(any);
+    let endpoint = Endpoint::client((from, 0).into()).map_err(|error| failed(format!("from {from}: {error}")))?;
     let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| failed(error.to_string()))?;
     let connection = connecting.await.map_err(|error| failed(describe(&error)))?;
     let stream = connection.open_bi().await.map_err(|error| failed(describe(&error)))?;

@@ -39,6 +39,7 @@ impl HandOver {
             json!({
                 "account": holder.account.to_string(), "phone": holder.told.phone.as_ref().map(|(number, _)| number),
                 "profile": holder.profile_words(), "devices": holder.device_words().collect::<Vec<_>>(),
+                "simulated": holder.simulated().map(|(what, value)| format!("{what}: {value}")).collect::<Vec<_>>(),
                 "address_book": holder.address_book.iter().map(told::person_words).collect::<Vec<_>>(),
             })
         });

@@ -7,10 +7,10 @@ use kuvert_relay::registry::{self, Level, Place};
 use serde::Serialize;
 
 use super::Names;
-use super::graph::Edge;
-use super::people::Person;
+use super::graph::{Acquaintance, Edge};
+use super::people::{Device, Person};
 use super::sight::Sight;
-use super::{place, stores};
+use super::{account, place, stores};
 use crate::files::Snapshot;
 use crate::told::{self, Holder};
 
@@ -41,17 +41,25 @@ pub struct Unknown {
 }
 
 /// How many names a line lists before it says "and so many more".
-const LISTED: usize = 6;
+pub const LISTED: usize = 6;
+
+/// What was made of the recording already.
+pub struct Seen<'a> {
+    /// The recording as the level has it.
+    pub sights: &'a [Sight<'a>],
+    /// Accounts.
+    pub people: &'a [Person],
+    /// Devices.
+    pub devices: &'a [Device],
+    /// Who wrote to whom.
+    pub edges: &'a [Edge],
+    /// Who has whom in an address book.
+    pub acquaintances: &'a [Acquaintance],
+}
 
 /// What the relay knows.
-pub fn known(
-    snapshot: &Snapshot,
-    sights: &[Sight<'_>],
-    people: &[Person],
-    edges: &[Edge],
-    names: &Names,
-    level: Level,
-) -> Vec<Known> {
+pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) -> Vec<Known> {
+    let Seen { sights, people, devices, edges, acquaintances } = *seen;
     let envelopes: Vec<&Sight<'_>> = sights.iter().filter(|sight| sight.is_new_envelope()).collect();
     let mut known = Vec::new();
     let mut add = |row, what, seen: String, times: Vec<u64>| {
@@ -80,8 +88,12 @@ pub fn known(
     let online =
         online.map(|person| format!("{}: {} times, {}", person.label, person.sessions, duration(person.online_ms)));
     add("M-10", "who was online, and for how long", listed(online), Vec::new());
+    add("M-10", "what they did", listed(features(sights, names).into_iter()), Vec::new());
     let addresses: BTreeSet<&str> = sights.iter().filter_map(|sight| sight.ip).collect();
     add("M-11", "from where", listed(addresses.into_iter().map(str::to_owned)), Vec::new());
+    let places = devices.iter().filter(|device| !device.places.is_empty());
+    let places = places.map(|device| format!("{}: {}", device.label, device.places.join(", ")));
+    add("M-11", "a rough place, from the IP address (simulated)", listed(places), Vec::new());
     let first_contacts = sights
         .iter()
         .filter(|sight| sight.kind == "bundle_taken")
@@ -96,8 +108,22 @@ pub fn known(
     let given = people.iter().filter_map(|person| Some((person.account.clone(), person.phone.as_deref()?)));
     let numbers: BTreeMap<String, &str> = given.chain(verified).collect();
     let places =
-        numbers.iter().filter_map(|(who, number)| Some(format!("{}: {}", names.label(who), place::of(number)?)));
+        numbers.iter().filter_map(|(who, number)| Some(format!("{}: {}", names.label(who), place::of_number(number)?)));
     add("M-11", "a rough place, from the dialling code", listed(places), Vec::new());
+    let registered = sights.iter().filter(|sight| sight.kind == "registered");
+    let registered = registered.filter_map(|sight| {
+        let (device, ip) = (sight.device?, sight.ip?);
+        let holder = snapshot.told.iter().find(|holder| holder.account.to_string() == account(device));
+        let machine = holder.and_then(|holder| holder.device_words().next()).unwrap_or_default();
+        Some(format!("{}: {ip} {machine}", names.label(device)).trim_end().to_owned())
+    });
+    add("M-14", "network and device at registration", listed(registered), Vec::new());
+    if !acquaintances.is_empty() {
+        let shadows: BTreeSet<&str> =
+            acquaintances.iter().filter(|known| !known.account).map(|known| known.person.as_str()).collect();
+        let seen = format!("{} lines and {} people would be missing here", acquaintances.len(), shadows.len());
+        add("M-18", "had the address books been denied", seen, Vec::new());
+    }
     known_from_what_was_told(snapshot, names, level, &mut add);
     let took = snapshot.accounts.iter().filter_map(|account| names.0.get(&account.account.to_string()).cloned());
     add("M-16", "the names they took", listed(took), Vec::new());
@@ -126,7 +152,11 @@ fn known_from_what_was_told(
     add("M-16", "numbers verified by a code", listed(verified), Vec::new());
     let profiles = told.iter().map(|holder| (holder, holder.profile_words())).filter(|(_, words)| !words.is_empty());
     let profiles = profiles.map(|(holder, words)| format!("{}: {}", label(holder), words.join(", ")));
-    add("M-16", "profiles", listed(profiles), Vec::new());
+    let times = told.iter().filter_map(Holder::profile_times);
+    let times = times.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))).map(|(first, last)| vec![first, last]);
+    add("M-16", "profiles, each part with its date", listed(profiles), times.unwrap_or_default());
+    let public = told.iter().filter(|holder| holder.told.profile.public).map(label);
+    add("M-08", "profiles that everybody may see", listed(public), Vec::new());
     let books = told.iter().filter(|holder| !holder.address_book.is_empty());
     let books = books.map(|holder| {
         format!("{} knows {}", label(holder), listed(holder.address_book.iter().map(told::person_words)))
@@ -137,7 +167,39 @@ fn known_from_what_was_told(
     let machines =
         told.iter().flat_map(|holder| holder.device_words().map(move |words| format!("{}: {words}", label(holder))));
     add("M-12", "devices", listed(machines), Vec::new());
+    for (row, what) in SIMULATED {
+        let made_up = told.iter().flat_map(|holder| {
+            let its = holder.simulated().filter(|(name, _)| told::simulated_row(name) == row);
+            its.map(move |(name, value)| format!("{}: {name} {value}", label(holder)))
+        });
+        add(row, what, listed(made_up), Vec::new());
+    }
 }
+
+/// What a simulated phone may have made up, by the row of docs/METADATA.md.
+const SIMULATED: [(&str, &str); 3] = [
+    ("M-12", "battery, signal, browser, network and provider (simulated)"),
+    ("M-13", "at the parent company's other messenger (simulated)"),
+    ("M-15", "what the phone allowed (simulated)"),
+];
+
+/// Who asked for what, and how often.
+fn features(sights: &[Sight<'_>], names: &Names) -> Vec<String> {
+    let mut counts: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for sight in sights {
+        if let Some(device) = sight.device {
+            *counts.entry(account(device)).or_default().entry(sight.kind).or_default() += 1;
+        }
+    }
+    let words = |kinds: BTreeMap<&str, usize>| {
+        let words = kinds.into_iter().map(|(kind, count)| format!("{} {count}", kind.replace('_', " ")));
+        words.collect::<Vec<_>>().join(", ")
+    };
+    counts.into_iter().map(|(who, kinds)| format!("{}: {}", names.label(who), words(kinds))).collect()
+}
+
+const NOT_SENT: [&str; 2] =
+    ["crates/client/tests/people.rs", "a_phones_permissions_are_simulated_and_denied_until_they_are_granted"];
 
 /// What it does not know: what nothing here can tell, and what this level keeps from it.
 pub fn unknown(snapshot: &Snapshot, level: Level) -> Vec<Unknown> {
@@ -147,6 +209,19 @@ pub fn unknown(snapshot: &Snapshot, level: Level) -> Vec<Unknown> {
     });
     let mut unknown: Vec<Unknown> =
         never.map(|never| Unknown { what: never.what, why: never.why, test: Some([never.file, never.test]) }).collect();
+    if stores(Place::People, "simulated_detail", "what", level) {
+        for (row, what) in SIMULATED {
+            let sent =
+                snapshot.told.iter().flat_map(Holder::simulated).any(|(name, _)| told::simulated_row(name) == row);
+            if !sent {
+                unknown.push(Unknown {
+                    what,
+                    why: "not sent: denied until `kuvert account permissions --grant`",
+                    test: Some(NOT_SENT),
+                });
+            }
+        }
+    }
     let personal = registry::all().filter(|field| field.is_personal() && field.place != Place::Configuration);
     let mut said = BTreeSet::new();
     for field in personal.filter(|field| !field.levels.contains(&level)) {
@@ -157,7 +232,8 @@ pub fn unknown(snapshot: &Snapshot, level: Level) -> Vec<Unknown> {
     unknown
 }
 
-fn listed(items: impl Iterator<Item = String>) -> String {
+/// The first [`LISTED`] of them, and how many more there are.
+pub fn listed(items: impl Iterator<Item = String>) -> String {
     let mut items: Vec<String> = items.collect();
     let more = items.len().saturating_sub(LISTED);
     if more > 0 {

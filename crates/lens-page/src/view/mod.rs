@@ -6,19 +6,22 @@
 //! | `sight` | the recording as the relay has it at a level |
 //! | `graph` | who with whom: stored, or inferred |
 //! | `people` | accounts, devices, when they were online and from where |
-//! | `place` | a rough place, from a dialling code |
+//! | [`place`] | a rough place, from a dialling code or, simulated, from an IP address |
 //! | `lists` | the two lists: known and not known |
+//! | `rights` | what was agreed to, shared and asked for |
 //! | `hand_over` | what an operator could hand over |
 
 mod graph;
 mod hand_over;
 mod lists;
 mod people;
-mod place;
+pub mod place;
+mod rights;
 mod sight;
 
 use std::collections::BTreeMap;
 
+use kuvert_relay::policy;
 use kuvert_relay::registry::{self, Level, Place};
 use serde::Serialize;
 
@@ -44,6 +47,8 @@ pub struct View {
     /// Whether the relay recorded what it saw.
     observed: bool,
     retention_days: u32,
+    /// Where the relay stands: its operator's label, which nothing checks.
+    region: Option<String>,
     people: Vec<Person>,
     edges: Vec<Edge>,
     /// Who has whom in an address book.
@@ -56,6 +61,10 @@ pub struct View {
     waiting: Vec<Waiting>,
     known: Vec<Known>,
     unknown: Vec<Unknown>,
+    /// What was agreed to, shared and asked for.
+    rights: Vec<Known>,
+    /// What the demonstration is, where the relay runs it.
+    demonstration: Option<&'static str>,
     /// The clients' side, beside the relay's column.
     columns: Vec<Column>,
 }
@@ -96,16 +105,27 @@ impl View {
         let devices = people::devices(&sights, &names, level);
         let edges = graph::edges(&snapshot.events, &sights, &names, level);
         let waiting = waiting(snapshot, &names, level);
-        let known = lists::known(snapshot, &sights, &people, &edges, &names, level);
+        let acquaintances = graph::acquaintances(snapshot, &names, level);
+        let seen = lists::Seen {
+            sights: &sights,
+            people: &people,
+            devices: &devices,
+            edges: &edges,
+            acquaintances: &acquaintances,
+        };
+        let known = lists::known(snapshot, &seen, &names, level);
         Self {
             level,
             levels: Level::ALL.iter().map(|&level| rung(level)).collect(),
             now,
             observed: snapshot.observed,
             retention_days: snapshot.retention_days,
+            region: snapshot.region.clone(),
             hours: hours(&sights),
+            rights: rights::rights(snapshot, &people, &names, level),
+            demonstration: snapshot.demonstration.then_some(policy::DEMONSTRATION),
             people,
-            acquaintances: graph::acquaintances(snapshot, &names, level),
+            acquaintances,
             edges,
             devices,
             waiting_count: snapshot.waiting_count,

@@ -6,7 +6,7 @@ use kuvert_relay::registry::{Level, Place};
 use serde::Serialize;
 
 use super::sight::Sight;
-use super::{DAY_MS, Names, account, stores};
+use super::{DAY_MS, Names, account, place, stores};
 use crate::files::Snapshot;
 
 /// An account.
@@ -37,6 +37,8 @@ pub struct Device {
     pub label: String,
     /// From where; empty where the level tells nothing.
     pub addresses: Vec<String>,
+    /// Where these are, by the simulated table.
+    pub places: Vec<&'static str>,
     /// Unix milliseconds.
     pub first_seen: u64,
     /// Unix milliseconds.
@@ -117,6 +119,13 @@ pub fn devices(sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Device>
     let device = |(device, seen): (&str, Seen<'_>)| Device {
         device: device.to_owned(),
         label: names.label(device),
+        places: seen
+            .addresses
+            .iter()
+            .filter_map(|address| place::of_address(address))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         addresses: seen.addresses.into_iter().map(str::to_owned).collect(),
         first_seen: day_after_l0(seen.first.unwrap_or_default(), level),
         last_seen: day_after_l0(seen.last, level),

@@ -79,15 +79,25 @@ function drawColumns(view) {
   });
 }
 
-function drawLists(view) {
-  const known = view.known.flatMap(({ row, what, seen, times = [] }) => {
+/** Lines with the rows of docs/METADATA.md that they show. */
+function describe(lines) {
+  return lines.flatMap(({ row, what, seen, times = [] }) => {
     const when = times.map((at) => time(at)).join(" to ");
     return [
       element("dt", {}, `${what} `, element("span", { class: "row" }, row)),
       element("dd", {}, when ? `${seen}, ${when}` : seen),
     ];
   });
-  byId("known").replaceChildren(...known);
+}
+
+function drawLists(view) {
+  byId("known").replaceChildren(...describe(view.known));
+  byId("rights").replaceChildren(...describe(view.rights));
+  byId("demonstration").hidden = !view.demonstration;
+  byId("demonstration").textContent = view.demonstration ?? "";
+  byId("region").textContent = view.region
+    ? `Stands in: ${view.region}. That is its operator's label; nothing checks it.`
+    : "Where it stands its operator does not say.";
   const unknown = view.unknown.flatMap(({ what, why, test }) => {
     const reason = element("dd", {}, why);
     if (test) reason.append(element("span", { class: "test" }, `shown by ${test[1]}, ${test[0]}`));
@@ -216,6 +226,7 @@ function drawDevices(view) {
       element("th", { scope: "row" }, device.label),
       element("td", {}, device.device.split(".").at(-1)),
       element("td", {}, device.addresses.join(", ") || "not kept"),
+      element("td", {}, device.places.join(", ") || "not known"),
       element("td", {}, time(device.first_seen, device.precision)),
       element("td", {}, time(device.last_seen, device.precision)),
       element("td", { class: "number" }, number(device.connections)),

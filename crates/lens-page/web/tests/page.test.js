@@ -65,10 +65,16 @@ test("at level 0 the relay knows who, with whom, when and from where", async () 
   await at("L0");
   const known = await page.locator("#known").innerText();
   assert.match(known, /alice → bob: \d+ envelopes/);
-  assert.match(known, /127\.0\.0\.1/);
+  assert.match(known, /127\.1\.1\.1/);
+  assert.match(known, /alice: United Kingdom/);
+  assert.match(known, /from the IP address \(simulated\)[^]*bob: Birch Town/);
+  assert.match(known, /Dora Example/);
+  assert.match(known, /alice: battery simulated: 82 %/);
   assert.equal(await page.locator("#graph line.stored").count(), 1);
-  assert.equal(await page.locator("#graph circle").count(), 2);
-  assert.match(await page.locator("#devices").innerText(), /127\.0\.0\.1/);
+  assert.equal(await page.locator("#graph circle.account").count(), 2);
+  assert.equal(await page.locator("#graph circle.shadow").count(), 2);
+  assert.match(await page.locator("#devices").innerText(), /127\.1\.1\.1\s+Alder Town/);
+  assert.match(await page.locator("#region").innerText(), /USA \(simulated\)/);
   await page.screenshot({ path: `${SCREENSHOTS}/lens-L0.png`, fullPage: true });
 });
 
@@ -80,6 +86,18 @@ test("at level 3 the sender is a guess, and addresses are not kept", async () =>
   assert.equal(await page.locator("#graph line.stored").count(), 0);
   assert.match(await page.locator("#devices").innerText(), /not kept/);
   await page.screenshot({ path: `${SCREENSHOTS}/lens-L3.png`, fullPage: true });
+});
+
+test("what was agreed to, shared and asked for stands there, and says that it is a demonstration", async () => {
+  await at("L0");
+  assert.match(await page.locator("#demonstration").innerText(), /synthetic terms/);
+  const rights = await page.locator("#rights").innerText();
+  assert.match(rights, /\+447700900101, \d+ times online, advertising: used/);
+  assert.match(rights, /alice: the terms of 2016-08-25/);
+  assert.match(rights, /alice asked for one/);
+  await at("L1");
+  assert.doesNotMatch(await page.locator("#relay").innerText(), /7700900/);
+  assert.equal(await page.locator("#graph circle.shadow").count(), 0);
 });
 
 test("what is not known is as long a list as what is known", async () => {

@@ -1,6 +1,6 @@
 //! ReportDevice, WithdrawDisclosure: a client tells what it runs on, and takes back all that it told.
 
-use kuvert_types::limits::{MAX_DEVICE_DETAIL_BYTES, is_valid_line};
+use kuvert_types::limits::{MAX_DEVICE_DETAIL_BYTES, MAX_SIMULATED_DETAILS, is_valid_line};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
@@ -28,15 +28,20 @@ pub fn report_device(caller: &Caller, request: v1::ReportDevice) -> Result<Answe
 }
 
 fn check(request: v1::ReportDevice) -> Result<Details, Refusal> {
-    let v1::ReportDevice { model, system, system_version, app_version, language, network } = request;
+    let v1::ReportDevice { model, system, system_version, app_version, language, network, simulated } = request;
     let parts = [&model, &system, &system_version, &app_version, &language, &network];
-    if parts.into_iter().flatten().any(|part| !is_valid_line(part, MAX_DEVICE_DETAIL_BYTES)) {
+    let made_up = simulated.iter().flat_map(|detail| [&detail.what, &detail.value]);
+    if parts.into_iter().flatten().chain(made_up).any(|part| !is_valid_line(part, MAX_DEVICE_DETAIL_BYTES)) {
         return Err(Refusal::new(
             Code::Invalid,
             format!("what a device tells has 1 to {MAX_DEVICE_DETAIL_BYTES} bytes each and no control characters"),
         ));
     }
-    Ok(Details { model, system, system_version, app_version, language, network })
+    if simulated.len() > MAX_SIMULATED_DETAILS {
+        return Err(Refusal::new(Code::Invalid, format!("at most {MAX_SIMULATED_DETAILS} details are simulated")));
+    }
+    let simulated = simulated.into_iter().map(|detail| (detail.what, detail.value)).collect();
+    Ok(Details { model, system, system_version, app_version, language, network, simulated })
 }
 
 /// Deletes what the caller's account told beyond what delivering mail needs, and the number that it gave at registration.

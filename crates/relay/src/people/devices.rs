@@ -20,6 +20,8 @@ pub struct Details {
     pub language: Option<String>,
     /// The kind of network.
     pub network: Option<String>,
+    /// What a client that simulates a phone made up: what, and the invented value.
+    pub simulated: Vec<(String, String)>,
 }
 
 /// Notes what a device says, instead of what it said before.
@@ -27,7 +29,7 @@ pub struct Details {
 /// # Errors
 /// SQLite's.
 pub fn report(tx: &Transaction<'_>, device: &Address, details: &Details, now_ms: u64) -> rusqlite::Result<()> {
-    let Details { model, system, system_version, app_version, language, network } = details;
+    let Details { model, system, system_version, app_version, language, network, simulated } = details;
     tx.execute(
         "INSERT OR REPLACE INTO device_details(account, device, model, system, system_version, app_version, language,
          network, reported_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -43,5 +45,13 @@ pub fn report(tx: &Transaction<'_>, device: &Address, details: &Details, now_ms:
             signed(now_ms)
         ],
     )?;
+    let whose = (device.account.as_bytes(), device.device.get());
+    tx.execute("DELETE FROM simulated_detail WHERE account = ?1 AND device = ?2", whose)?;
+    let mut insert = tx.prepare_cached(
+        "INSERT OR REPLACE INTO simulated_detail(account, device, what, value) VALUES(?1, ?2, ?3, ?4)",
+    )?;
+    for (what, value) in simulated {
+        insert.execute((whose.0, whose.1, what, value))?;
+    }
     Ok(())
 }

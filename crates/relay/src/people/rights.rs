@@ -14,6 +14,7 @@ pub const OWNED: &[(&str, &str)] = &[
     ("profile", "account"),
     ("address_book", "owner"),
     ("device_details", "account"),
+    ("simulated_detail", "account"),
     ("consent", "account"),
     ("report_request", "account"),
     ("shared_account", "account"),

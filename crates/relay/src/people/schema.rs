@@ -9,7 +9,7 @@ use super::PeopleError;
 use crate::registry::{self, CheckError, Place};
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -119,6 +119,17 @@ CREATE TABLE deletion(                         -- accounts that were deleted, an
     day INTEGER NOT NULL PRIMARY KEY,          -- since 1970-01-01
     accounts INTEGER NOT NULL
 ) STRICT;
+";
+
+/// A simulated phone.
+const V3: &str = "
+CREATE TABLE simulated_detail(                 -- what a client that simulates a phone made up: nothing of it is measured
+    account BLOB NOT NULL,
+    device INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY(account, device, what)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens a database with the newest schema; one that may only be read, with the one that it has.

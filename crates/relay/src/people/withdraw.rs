@@ -14,6 +14,7 @@ pub fn all(tx: &Transaction<'_>, account: &AccountId) -> rusqlite::Result<()> {
         ("profile", "account"),
         ("address_book", "owner"),
         ("device_details", "account"),
+        ("simulated_detail", "account"),
     ] {
         tx.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [account.as_bytes()])?;
     }

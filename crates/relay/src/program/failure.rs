@@ -79,7 +79,8 @@ impl From<ConfigError> for Failure {
             ConfigError::Variable { .. }
             | ConfigError::Rate(_)
             | ConfigError::Zero(_)
-            | ConfigError::ReportDelay(_) => "config-value",
+            | ConfigError::ReportDelay(_)
+            | ConfigError::Region => "config-value",
         };
         Self { usage: true, ..Self::new(code, error.to_string()) }
     }

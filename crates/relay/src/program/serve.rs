@@ -112,6 +112,8 @@ struct Serving {
     /// For `share`.
     #[serde(default)]
     demonstration: bool,
+    /// For `inspect` and the lens page.
+    region: Option<String>,
 }
 
 /// The retention of the relay that served this directory last.
@@ -122,6 +124,11 @@ pub fn last_retention(data: &Path) -> Option<u32> {
 /// Whether the relay that served this directory last ran the demonstration.
 pub fn last_demonstration(data: &Path) -> bool {
     last_serving(data).is_some_and(|serving| serving.demonstration)
+}
+
+/// Where the relay that served this directory last says that it stands: its operator's label.
+pub fn last_region(data: &Path) -> Option<String> {
+    last_serving(data)?.region
 }
 
 fn last_serving(data: &Path) -> Option<Serving> {
@@ -150,6 +157,7 @@ fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Fai
         retention_days: config.retention_days,
         address: Some(address.clone()),
         demonstration: config.demonstration,
+        region: config.region.clone(),
     };
     let serving = toml::to_string(&serving).map_err(|error| Failure::new("io", error.to_string()))?;
     write_whole(&config.data.join(SERVING_FILE), &serving)?;

@@ -97,7 +97,6 @@ const OBSERVATION_TEST: (&str, &str) =
     ("crates/relay/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
 const PEOPLE_TEST: &str = "crates/relay/tests/relay/people.rs";
 const CLIENT_TEST: &str = "crates/client/tests/people.rs";
-const DEMO: &str = "`kuvert demo`";
 
 const fn item(number: u8, chapter: Chapter, mode: Mode, says: &'static str, shown: Shown) -> Item {
     Item { number, chapter, says, mode, shown }
@@ -109,7 +108,7 @@ const fn not_yet(missing: &'static str) -> Shown {
 
 const NO_GROUPS: &str = "there are no groups yet";
 const NO_BUSINESS: &str = "there are no business accounts yet";
-const NO_SHARING: &str = "no other messenger is simulated";
+const VIEW_TEST: &str = "crates/lens-page/tests/view.rs";
 
 const DELETION: &str = "crates/relay/src/deletion.rs";
 const POLICY: &str = "crates/relay/src/policy.rs";
@@ -117,6 +116,15 @@ const SHARE: &str = "crates/relay/src/program/share.rs";
 const RIGHTS_TEST: &str = "tests/rights.rs";
 const RELAY_RIGHTS_TEST: &str = "crates/relay/tests/relay/rights.rs";
 const SHARING: &str = "what_the_demonstration_shares_is_what_was_accepted_and_is_written_down";
+
+/// A line of the simulated permission sheet.
+const fn sheet(place: &'static str) -> Shown {
+    Shown::Yes(Proof {
+        code: ("crates/client/src/people/sheet.rs", "PERMISSIONS"),
+        test: (CLIENT_TEST, "a_phones_permissions_are_simulated_and_denied_until_they_are_granted"),
+        place,
+    })
+}
 
 /// A file of the report.
 const fn report_proof(place: &'static str) -> Proof {
@@ -142,7 +150,7 @@ pub const ALL: &[Item] = &[
             proof: Proof {
                 code: ("crates/relay/src/store/mod.rs", "NewEnvelope"),
                 test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
-                place: DEMO,
+                place: "`kuvert demo`; the lens page, \"What waits\" between the two screens",
             },
             missing: "texts only: no attachments and no calls yet",
         },
@@ -152,14 +160,12 @@ pub const ALL: &[Item] = &[
         Chapter::Content,
         Mode::Real,
         "Plaintext exists on the end devices only; the servers, in the USA, hold ciphertext",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/relay/src/store/sqlite/schema.rs", "ciphertext"),
-                test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
-                place: DEMO,
-            },
-            missing: "no label for the region",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/store/sqlite/schema.rs", "ciphertext"),
+            test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
+            place: "`kuvert demo`; the lens page, \"What waits\"; the region is a label of the operator's (`region`), on the lens \
+                    page and in `kuvert-relay inspect`: simulated in the demo",
+        }),
     ),
     item(
         3,
@@ -172,7 +178,7 @@ pub const ALL: &[Item] = &[
                 "crates/relay/tests/relay/retention.rs",
                 "on_day_31_undelivered_mail_is_gone_and_the_recipient_is_told",
             ),
-            place: "`kuvert demo`, `kuvert-relay inspect`",
+            place: "`kuvert demo`, `kuvert-relay inspect`; the lens page, \"What waits\"",
         }),
     ),
     item(
@@ -190,7 +196,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (DELETION, "delete"),
             test: (RIGHTS_TEST, "an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob"),
-            place: "`kuvert account delete`, then `kuvert history` at the other end",
+            place: "`kuvert account delete`, then `kuvert history` at the other end; the lens page, on both devices",
         }),
     ),
     item(
@@ -202,7 +208,7 @@ pub const ALL: &[Item] = &[
             code: ("crates/cli/src/demo/story/town.rs", "OFFICES"),
             test: ("tests/story.rs", "the_day_is_lived_at_two_levels_and_only_l0_names_who_writes"),
             place: "`kuvert demo --story doctor`: a practice, a law office and a shop are end points like any other, and read \
-                    what is written to them",
+                    what is written to them; the lens page, on both devices",
         }),
     ),
     item(
@@ -214,7 +220,7 @@ pub const ALL: &[Item] = &[
             code: ("crates/relay/src/program/inspect/mod.rs", "run"),
             test: ("crates/relay/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
             place: "`kuvert-relay inspect` and `kuvert-relay share subpoena`: what a seizure of the relay yields; \
-                    `kuvert history`: what one of the device yields. What courts admit is a matter of words",
+                    `kuvert history`: what one of the device yields; the lens page, \"What could be handed over\". What courts admit is a matter of words",
         }),
     ),
     item(
@@ -225,7 +231,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/command/profile.rs", "public"),
             test: (PEOPLE_TEST, "others_see_of_a_profile_what_was_made_public"),
-            place: "`kuvert account profile --public`, `kuvert account show`",
+            place: "`kuvert account profile --public`, `kuvert account show`; the lens page, \"Known\"",
         }),
     ),
     item(
@@ -255,35 +261,34 @@ pub const ALL: &[Item] = &[
         Chapter::Metadata,
         Mode::Real,
         "The IP address, and from it and the dialling code a rough place",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/lens-page/src/view/place.rs", "COUNTRIES"),
-                test: ("crates/lens-page/tests/view.rs", "a_marker_stands_only_where_the_level_tells_it"),
-                place: "`kuvert demo`; the lens page, \"Known\": the address, and a country from the dialling code",
-            },
-            missing: "no place is derived from the IP address",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/lens-page/src/view/place.rs", "of_address"),
+            test: (VIEW_TEST, "a_marker_stands_only_where_the_level_tells_it"),
+            place: "`kuvert demo`; the lens page, \"Known\" and \"Devices\": the address, a country from the dialling code, and a \
+                    place from a small table of invented places: simulated",
+        }),
     ),
     item(
         12,
         Chapter::Metadata,
         Mode::Mixed,
         "The device: model, operating system, battery, signal, browser, mobile network, provider",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/client/src/people/device.rs", "details"),
-                test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
-                place: "`kuvert-relay inspect` and the lens page, at L0",
-            },
-            missing: "model, system, language and kind of network; nothing of battery, signal, browser and provider",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/client/src/people/device.rs", "details"),
+            test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
+            place: "`kuvert-relay inspect` and the lens page, \"Known\", at L0: model, system, language and kind of network. \
+                    Battery, signal, browser, mobile network and provider are simulated, and not sent unless `kuvert account \
+                    permissions --grant` says so",
+        }),
     ),
     item(
         13,
         Chapter::Metadata,
         Mode::Simulated,
         "The identifier of the parent company's other messenger, where that is installed",
-        not_yet(NO_SHARING),
+        sheet(
+            "`kuvert account permissions`, a simulated sheet on which everything is denied to begin with; the lens page, \"Known\"",
+        ),
     ),
     item(
         14,
@@ -293,7 +298,8 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/client/src/people/mod.rs", "settle"),
             test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
-            place: "`kuvert-relay inspect`, at L0; `observe.db`: registration and IP address share a connection's number",
+            place: "the lens page, \"Known\", and `kuvert-relay inspect`, at L0; `observe.db`: registration and IP address share a \
+                    connection's number",
         }),
     ),
     item(
@@ -301,21 +307,21 @@ pub const ALL: &[Item] = &[
         Chapter::Metadata,
         Mode::Simulated,
         "Permissions asked for: location, call lists, SMS, microphone, camera, album, installed apps, memory card",
-        not_yet("the client asks for none of them, and no permission sheet is simulated yet"),
+        sheet(
+            "`kuvert account permissions`, a simulated sheet on which everything is denied to begin with, and none of it read; the lens page, \"Known\"",
+        ),
     ),
     item(
         16,
         Chapter::Account,
         Mode::Real,
         "A phone number, verified by a code; name, e-mail, about text and picture, each with its date",
-        Shown::Partly {
-            proof: Proof {
-                code: ("crates/relay/src/people/phone.rs", "verify"),
-                test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
-                place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`",
-            },
-            missing: "no text message is sent: the code stands in the relay's log",
-        },
+        Shown::Yes(Proof {
+            code: ("crates/relay/src/people/phone.rs", "verify"),
+            test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
+            place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`; the lens page, \"Known\". The code's \
+                        delivery is simulated: it stands in the relay's log",
+        }),
     ),
     item(
         17,
@@ -336,7 +342,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/client/src/people/mod.rs", "tell"),
             test: (CLIENT_TEST, "above_l0_nothing_of_it_leaves"),
-            place: "`kuvert account upload` above L0; the lens page, \"Who with whom\": at L1 people from address books are gone",
+            place: "`kuvert account upload` above L0; the lens page, \"Known\": what would be missing; \"Who with whom\": at L1 people from address books are gone",
         }),
     ),
     item(19, Chapter::Account, Mode::Real, "The groups and communities that a user is in", not_yet(NO_GROUPS)),
@@ -348,7 +354,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "parent"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share parent`",
+            place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -359,7 +365,8 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/policy.rs", "PURPOSES"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share parent`; this relay's own purposes: docs/privacy/record-of-processing.md",
+            place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"; this relay's own purposes: \
+                    docs/privacy/record-of-processing.md",
         }),
     ),
     item(
@@ -370,7 +377,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "match_list"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share match`",
+            place: "`kuvert-relay share match`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -381,7 +388,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (POLICY, "object"),
             test: (POLICY, "thirty_days_end_to_the_millisecond_and_bind_from_then_on"),
-            place: "`kuvert account consent`; `kuvert-relay share parent`",
+            place: "`kuvert account consent`; `kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -392,7 +399,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (POLICY, "Reduced"),
             test: (POLICY, "a_later_version_takes_the_place_of_an_earlier_choice"),
-            place: "`kuvert account consent`: both versions",
+            place: "`kuvert account consent`: both versions; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -403,7 +410,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "subpoena"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share subpoena`",
+            place: "`kuvert-relay share subpoena`; the lens page, \"What could be handed over\"",
         }),
     ),
     item(
@@ -423,7 +430,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/people/consents.rs", "ledger"),
             test: (RELAY_RIGHTS_TEST, "terms_are_accepted_once_and_objected_to_in_time"),
-            place: "`kuvert account consent`; consents.json of the report",
+            place: "`kuvert account consent`; consents.json of the report; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -434,7 +441,8 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/people/reports.rs", "ask"),
             test: (RELAY_RIGHTS_TEST, "a_report_is_ready_after_the_delay_and_over_a_restart"),
-            place: "`kuvert account report`; `report_delay_hours` of the relay's configuration",
+            place: "`kuvert account report`; `report_delay_hours` of the relay's configuration; the lens page, \"Agreed to, shared, \
+                    asked for\"",
         }),
     ),
     item(
@@ -442,21 +450,24 @@ pub const ALL: &[Item] = &[
         Chapter::Rights,
         Mode::Real,
         "The report's first folder, account information: date, network and device of registration; number, name, e-mail, status and picture with their dates",
-        report("account_information.json of `kuvert account report`"),
+        report("account_information.json of `kuvert account report`; its fields on the lens page"),
     ),
     item(
         30,
         Chapter::Rights,
         Mode::Real,
         "Its second folder, connections: contacts as numbers; groups at the time of the report",
-        Shown::Partly { proof: report_proof("connections.json of `kuvert account report`"), missing: NO_GROUPS },
+        Shown::Partly {
+            proof: report_proof("connections.json of `kuvert account report`; its fields on the lens page"),
+            missing: NO_GROUPS,
+        },
     ),
     item(
         31,
         Chapter::Rights,
         Mode::Real,
         "Its third folder, settings: when which terms were accepted",
-        report("settings.json and consents.json of `kuvert account report`"),
+        report("settings.json and consents.json of `kuvert account report`; their fields on the lens page"),
     ),
     item(
         32,
@@ -466,7 +477,8 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (DELETION, "delete"),
             test: (RELAY_RIGHTS_TEST, "three_things_are_left_of_a_deleted_account_and_each_ends"),
-            place: "`kuvert account delete`; `kuvert-relay inspect`, `kuvert-relay hold`",
+            place: "`kuvert account delete`; `kuvert-relay inspect`, `kuvert-relay hold`; the lens page, \"Agreed to, shared, asked \
+                    for\"",
         }),
     ),
     item(
@@ -477,7 +489,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/registry/field.rs", "Retention"),
             test: ("crates/relay/tests/registry.rs", "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says"),
-            place: "docs/privacy/deletion-plan.md; `kuvert-relay registry deletion`",
+            place: "docs/privacy/deletion-plan.md; `kuvert-relay registry deletion`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -488,7 +500,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/cli/src/commands/account/mod.rs", "run"),
             test: (RIGHTS_TEST, "an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob"),
-            place: "`kuvert account report`, `correct`, `delete`",
+            place: "`kuvert account report`, `correct`, `delete`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(

@@ -40,6 +40,7 @@ pub const TABLES: &[(Place, &str, &str)] = &[
     (Place::People, "profile", "account = :account"),
     (Place::People, "address_book", "owner = :account"),
     (Place::People, "device_details", "account = :account"),
+    (Place::People, "simulated_detail", "account = :account"),
     (Place::People, "consent", "account = :account"),
     (Place::People, "report_request", "account = :account"),
     (Place::People, "incident", "account = :account"),

@@ -13,7 +13,7 @@ use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::{Config, ManualClock, RunningRelay};
 use kuvert_types::limits::{
     MAX_ABOUT_BYTES, MAX_ADDRESS_BOOK, MAX_DEVICE_DETAIL_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
-    MAX_PICTURE_BYTES,
+    MAX_PICTURE_BYTES, MAX_SIMULATED_DETAILS,
 };
 use kuvert_wire::v1;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -284,6 +284,15 @@ async fn others_see_of_a_profile_what_was_made_public() {
     world.relay.shutdown().await;
 }
 
+/// A device that makes so many things up.
+fn simulating(count: usize, value: &str) -> Request {
+    let detail = |n| v1::SimulatedDetail { what: format!("thing-{n}"), value: value.to_owned() };
+    Request::ReportDevice(v1::ReportDevice {
+        simulated: (0..count).map(detail).collect(),
+        ..v1::ReportDevice::default()
+    })
+}
+
 #[tokio::test]
 async fn what_no_profile_book_or_device_can_hold_is_refused() {
     let world = World::new().await;
@@ -311,6 +320,8 @@ async fn what_no_profile_book_or_device_can_hold_is_refused() {
             model: Some("x".repeat(MAX_DEVICE_DETAIL_BYTES + 1)),
             ..v1::ReportDevice::default()
         }),
+        simulating(1, "two\nlines"),
+        simulating(MAX_SIMULATED_DETAILS + 1, "x"),
     ] {
         let shown = format!("{bad:.120?}");
         assert_eq!(client.refused(bad).await, Code::Invalid, "{shown}");
@@ -383,7 +394,15 @@ async fn what_was_told_can_be_taken_back_and_leaves_no_byte() {
         ..v1::SetProfile::default()
     };
     client.ask(Request::SetProfile(change)).await;
-    let details = v1::ReportDevice { model: Some("model-of-alice".into()), ..v1::ReportDevice::default() };
+    assert_done(client.ask(simulating(MAX_SIMULATED_DETAILS, "battery-of-alice")).await);
+    assert!(world.file_holds("battery-of-alice"));
+    // Another report takes its place.
+    let made_up = v1::SimulatedDetail { what: "provider".into(), value: "provider-of-alice".into() };
+    let details = v1::ReportDevice {
+        model: Some("model-of-alice".into()),
+        simulated: vec![made_up],
+        ..v1::ReportDevice::default()
+    };
     assert_done(client.ask(Request::ReportDevice(details)).await);
     // Enough people that their rows move between pages.
     for first in (0..5_000).step_by(500) {
@@ -399,6 +418,7 @@ async fn what_was_told_can_be_taken_back_and_leaves_no_byte() {
         "alice@example.org",
         "picture-of-alice",
         "model-of-alice",
+        "provider-of-alice",
         "friend-of-alice",
         "+4915550000009",
     ];
@@ -410,7 +430,7 @@ async fn what_was_told_can_be_taken_back_and_leaves_no_byte() {
     for _ in 0..2 {
         assert_done(client.ask(Request::WithdrawDisclosure(v1::WithdrawDisclosure {})).await);
     }
-    for what in &told[1..] {
+    for what in told[1..].iter().chain(&["battery-of-alice"]) {
         assert!(!world.file_holds(what), "{what} is left");
     }
     assert_eq!(profile(&mut client, &alice).await, v1::Profile::default());

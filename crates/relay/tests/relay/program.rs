@@ -306,7 +306,9 @@ async fn data_that_cannot_be_used_are_named() {
 #[tokio::test]
 async fn inspect_prints_everything_that_a_running_relay_holds() {
     let data = tempfile::tempdir().unwrap();
-    let relay = Process::start(data.path(), &["--retention", "7"]).await;
+    let config = data.path().join("relay.toml");
+    std::fs::write(&config, "region = \"USA\"\n").unwrap();
+    let relay = Process::start(data.path(), &["--retention", "7", "--config", config.to_str().unwrap()]).await;
     let alice = Device { phone: Some("+491701234567".into()), ..Device::named("alice") };
     let bob = Device::named("bob");
     let mut alice_there = Client::register(&relay.url, &alice).await;
@@ -318,7 +320,7 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
 
     let lines = inspect(data.path()).await;
     let summary = &lines[0];
-    assert_eq!(summary["type"], "relay");
+    assert_eq!((&summary["type"], &summary["region"]), (&"relay".into(), &"USA".into()));
     for (field, value) in
         [("accounts", 2), ("devices", 2), ("waiting", 2), ("waiting_bytes", 340), ("one_time_prekeys", 14)]
     {
@@ -349,6 +351,7 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
         "7 one-time, 7 one-time KEM",
         "unknown",
         "7 days",
+        "USA (the operator's label)",
     ] {
         assert!(printed.contains(held), "{held} is missing in {printed}");
     }

@@ -5,6 +5,7 @@
 //! | `consent` | the terms of a relay that runs the demonstration |
 //! | `correct` | name and number |
 //! | `delete` | the account |
+//! | `permissions` | what a phone would allow: simulated |
 //! | `phone` | a number, verified by a code |
 //! | `profile` | what the relay shows |
 //! | `report` | all that the relay holds |
@@ -13,6 +14,7 @@
 mod consent;
 mod correct;
 mod delete;
+mod permissions;
 mod phone;
 mod profile;
 mod report;
@@ -33,6 +35,7 @@ pub async fn run(command: Account, options: &Options) -> Result<(), Failure> {
         Account::Verify { code } => phone::verify(&code, options).await,
         Account::Profile(args) => profile::run(args, options).await,
         Account::Upload(args) => upload::run(&args, options).await,
+        Account::Permissions(args) => permissions::run(&args, options).await,
         Account::Show(who) => profile::show(Some(&who.who), options).await,
     }
 }

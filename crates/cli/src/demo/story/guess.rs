@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use kuvert_client::Level;
 use kuvert_relay::observe::Observed;
 
 use super::town::Question;
@@ -29,17 +30,19 @@ pub struct Seen {
     pub to: String,
     /// Bytes.
     pub size: u64,
-    /// The address that it came from.
+    /// The address that it came from, where the level keeps it.
     pub ip: Option<String>,
 }
 
-/// The envelopes of the day that begins at `midnight`, in order.
-pub fn seen(observations: &[Observed], midnight: u64) -> Vec<Seen> {
+/// The envelopes of the day that begins at `midnight`, in order, as the relay has them at a level: above L0 it has addresses
+/// in its memory only.
+pub fn seen(observations: &[Observed], midnight: u64, level: Level) -> Vec<Seen> {
     let mut addresses = BTreeMap::new();
     let account = |device: &Option<String>| device.as_ref().and_then(|d| d.split('.').next()).map(str::to_owned);
     let mut envelopes = Vec::new();
     for event in observations {
         if event.kind == "connected"
+            && level == Level::L0
             && let (Some(connection), Some(ip)) = (event.connection, &event.ip)
         {
             addresses.insert(connection, ip.clone());

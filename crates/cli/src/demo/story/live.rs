@@ -1,6 +1,7 @@
 //! The day, lived by real clients through a real relay. Only the clocks are the story's own.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use kuvert_relay::observe::{Observed, Record};
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_relay::{Config, ManualClock};
 
-use super::town::{DAY, Name, OFFICES, PEOPLE};
+use super::town::{self, DAY, Name, OFFICES, PEOPLE};
+use crate::demo::process::loopback;
 use crate::error::Failure;
 
 /// 4 November 2026, 00:00 UTC.
@@ -85,7 +87,8 @@ impl Town {
                 invitation: None,
             };
             let clock = Arc::new(TownClock(Arc::clone(&self.clock)));
-            let options = Options { clock, level: Some(level), ..Options::default() };
+            let local_address = town::address(name).and_then(loopback).map(IpAddr::V4);
+            let options = Options { clock, level: Some(level), local_address, ..Options::default() };
             let client = Client::register(&directory.join(name), relay.clone(), profile, options).await?;
             self.homes.insert(name, client);
         }

@@ -16,6 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use kuvert_client::Level;
+use kuvert_lens_page::view::place;
 use serde_json::{Value, json};
 
 use self::guess::{Guess, Seen};
@@ -82,7 +83,7 @@ impl View {
         let names = accounts.iter().filter(|(name, _)| known.iter().any(|known| known == *name));
         Self {
             level,
-            seen: guess::seen(&observations, live::MIDNIGHT),
+            seen: guess::seen(&observations, live::MIDNIGHT, level),
             names: names.map(|(name, account)| (account.clone(), *name)).collect(),
             accounts,
         }
@@ -127,11 +128,16 @@ impl View {
             Level::L0 => "every name and number, who writes to whom, when, how much, from where",
             _ => "for whom an envelope is, when it came, its padded size; no sender, receipts up to a minute late",
         };
+        let note = match self.level {
+            Level::L0 => {
+                "Receipts are envelopes too. Places come from the addresses by a table made for this town: simulated."
+            }
+            _ => {
+                "Receipts are envelopes too. Addresses are not kept, but a relay has them in its memory while people are there."
+            }
+        };
         output.words(&format!("\n  {}", painter.strong(&format!("{}: the relay sees {sees}.", self.level))))?;
-        output.words(&format!(
-            "  {}",
-            painter.faint("Receipts are envelopes too. All come from this machine's address here.")
-        ))?;
+        output.words(&format!("  {}", painter.faint(note)))?;
         for envelope in &self.seen {
             output.words(&self.row(envelope, painter))?;
         }
@@ -144,12 +150,14 @@ impl View {
     fn row(&self, envelope: &Seen, painter: Painter) -> String {
         let minute = envelope.at as u32;
         let from = envelope.from.as_deref().map_or_else(|| "?".to_owned(), |from| self.called(from));
+        let place = envelope.ip.as_deref().and_then(place::of_address);
         let line = format!(
-            "{:02}:{:02}  {from:<18} → {:<18} {:>6} B",
+            "{:02}:{:02}  {from:<18} → {:<18} {:>6} B{}",
             minute / 60 % 24,
             minute % 60,
             self.called(&envelope.to),
-            envelope.size
+            envelope.size,
+            place.map(|place| format!("  from {place}")).unwrap_or_default()
         );
         format!("  {}", painter.warning(&line))
     }
@@ -198,6 +206,7 @@ impl View {
                     "to": self.called(&envelope.to),
                     "size": envelope.size,
                     "ip": envelope.ip,
+                    "place_simulated": envelope.ip.as_deref().and_then(place::of_address),
                 })
             })
             .collect();

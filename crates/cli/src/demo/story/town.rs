@@ -1,5 +1,9 @@
 //! A small town and one of its days. Everybody in it is invented.
 
+use std::net::Ipv4Addr;
+
+use kuvert_lens_page::view::place;
+
 /// Somebody, by the name that he or she goes by in the story.
 pub type Name = &'static str;
 
@@ -19,6 +23,24 @@ pub const PEOPLE: [(Name, &str); 6] = [
     ("emil", "baker"),
     ("frieda", "florist"),
 ];
+
+/// Who lives or works in which house, by its number: [`kuvert_lens_page::view::place`] knows where each is.
+pub const HOUSES: [&[Name]; 8] = [
+    &["anna"],
+    &["ben", "dora"],
+    &["clara"],
+    &["emil"],
+    &["frieda"],
+    &["practice-winter"],
+    &["law-office-roth"],
+    &["shop-maier"],
+];
+
+/// The address that somebody connects from.
+pub fn address(name: Name) -> Option<Ipv4Addr> {
+    let (number, _) = (1..).zip(HOUSES).find(|(_, house)| house.contains(&name))?;
+    Some(place::house(number))
+}
 
 /// One message of the day.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +150,7 @@ mod tests {
         // Time for the receipts of each.
         assert!(DAY.windows(2).all(|pair| pair[0].at + 2 < pair[1].at));
         let lives = |name: Name| PEOPLE.iter().chain(&OFFICES).any(|(who, _)| *who == name);
+        assert!(PEOPLE.iter().chain(&OFFICES).all(|(who, _)| address(who).is_some()));
         assert!(DAY.iter().all(|line| lives(line.from) && lives(line.to) && line.from != line.to && line.at < 24 * 60));
         for question in Question::ALL {
             assert!(question.truth().iter().all(|name| PEOPLE.iter().any(|(who, _)| who == name)));

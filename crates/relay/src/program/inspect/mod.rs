@@ -20,7 +20,7 @@ use self::rights::Rights;
 use self::time::{day, utc};
 use super::args::Inspect;
 use super::failure::Failure;
-use super::serve::{default_data, last_retention};
+use super::serve::{default_data, last_region, last_retention};
 use crate::mailbox::expires_at;
 use crate::people::People;
 use crate::relay::OBSERVE_FILE;
@@ -84,7 +84,7 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
         "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
-        "people": people::sum_json(&people::sum(people)?),
+        "region": last_region(data), "people": people::sum_json(&people::sum(people)?),
     });
     writeln!(out, "{relay}")?;
     for object in store(Rights::read(data))?.json() {
@@ -132,6 +132,9 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
     let Files { inspector, people, data } = files;
     let totals = store(inspector.totals())?;
     writeln!(out, "What the relay in {} holds", data.display())?;
+    if let Some(region) = last_region(data) {
+        writeln!(out, "  region            {} (the operator's label)", region.escape_debug())?;
+    }
     writeln!(out, "  accounts          {}", totals.accounts)?;
     writeln!(out, "  devices           {}", totals.devices)?;
     writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;

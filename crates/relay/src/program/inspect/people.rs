@@ -1,5 +1,6 @@
 //! What `people.db` holds, as `inspect` prints it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use kuvert_types::AccountId;
@@ -61,11 +62,12 @@ pub fn print_json(people: &People, account: &AccountId, out: &mut impl Write) ->
         writeln!(out, "{line}")?;
     }
     for (device, details, at) in devices {
-        let Details { model, system, system_version, app_version, language, network } = details;
+        let Details { model, system, system_version, app_version, language, network, simulated } = details;
+        let simulated: BTreeMap<String, String> = simulated.into_iter().collect();
         let line = json!({
             "type": "device_details", "account": owner, "device": device, "model": model, "system": system,
             "system_version": system_version, "app_version": app_version, "language": language, "network": network,
-            "reported_at": at,
+            "reported_at": at, "simulated": simulated,
         });
         writeln!(out, "{line}")?;
     }
@@ -106,10 +108,13 @@ pub fn print_text(people: &People, account: &AccountId, out: &mut impl Write) ->
         writeln!(out, "  profile           {}", if public { "public" } else { "for nobody else" })?;
     }
     for (device, details, at) in devices {
-        let Details { model, system, system_version, app_version, language, network } = details;
+        let Details { model, system, system_version, app_version, language, network, simulated } = details;
         let parts = [model, system, system_version, app_version, language, network];
         let known: Vec<String> = parts.into_iter().flatten().map(|part| part.escape_debug().to_string()).collect();
         writeln!(out, "  machine {device:<8}  {}, {}", known.join(", "), utc(at))?;
+        for (what, value) in simulated {
+            writeln!(out, "    {:<16}  {}", what.escape_debug(), value.escape_debug())?;
+        }
     }
     if count > 0 {
         writeln!(out, "  address book      {count} people, {shadows} of them without an account")?;

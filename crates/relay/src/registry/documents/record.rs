@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{GENERATED, distinct, list};
+use crate::policy::{PURPOSES, SHARED_REGARDLESS};
 use crate::registry::field::{Category, Field, Purpose};
 
 /// What only the operator can say.
 const TO_FILL_IN: [(&str, &str); 3] = [
     ("controller", "the operator: name and contact details"),
     ("data_protection_officer", "the operator: name and contact details, where there is one"),
-    ("third_countries", "the operator: where the machine stands, and under which safeguards"),
+    (
+        "third_countries",
+        "the operator: where the machine stands (configuration key `region`), and under which safeguards",
+    ),
 ];
 
 /// Art. 32(1), in a general way.
@@ -83,7 +87,8 @@ pub fn json() -> Value {
         .collect();
     let to_fill_in: serde_json::Map<String, Value> =
         TO_FILL_IN.iter().map(|(key, what)| ((*key).to_owned(), json!(what))).collect();
-    json!({ "to_fill_in": to_fill_in, "activities": activities, "security": SECURITY })
+    json!({ "to_fill_in": to_fill_in, "activities": activities, "security": SECURITY,
+        "demonstration": { "purposes": PURPOSES, "shared_regardless": SHARED_REGARDLESS } })
 }
 
 pub fn markdown() -> String {
@@ -107,6 +112,13 @@ pub fn markdown() -> String {
             }
         }
     }
+    let _ = writeln!(
+        out,
+        "\n## In the demonstration\n\nOnly where the operator runs it, with synthetic terms; nothing is sent anywhere. `kuvert-relay share \
+         parent` writes what a parent\ncompany would get.\n\n- Purposes: {}\n- Shared whatever anybody refuses: {}",
+        PURPOSES.join(", "),
+        SHARED_REGARDLESS.join(", ")
+    );
     out.push_str("\n## Security, Art. 32(1)\n\n");
     for measure in SECURITY {
         let _ = writeln!(out, "- {measure}");

@@ -50,6 +50,12 @@ pub const FIELDS: &[Field] = &[
         ..SETTING
     },
     Field {
+        column: "region",
+        meaning: "where the relay stands, by the operator's own words; also written to serving.toml",
+        items: &[2],
+        ..SETTING
+    },
+    Field {
         column: "report_delay_hours",
         meaning: "hours from asking for a report to having it",
         form: Form::Number,

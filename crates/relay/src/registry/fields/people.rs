@@ -64,6 +64,9 @@ const DEVICE: Field = Field {
     ..PROFILE
 };
 
+/// What a client that simulates a phone made up about it.
+const SIMULATED: Field = Field { table: "simulated_detail", items: &[12, 13, 15, 29], ..DEVICE };
+
 /// Which terms were accepted.
 const CONSENT: Field = Field {
     table: "consent",
@@ -198,6 +201,10 @@ pub const FIELDS: &[Field] = &[
     Field { column: "language", meaning: "the language that is set", ..DEVICE },
     Field { column: "network", meaning: "the kind of network that it is in", ..DEVICE },
     Field { column: "reported_at", meaning: "when the client last said so", form: Form::Time, ..DEVICE },
+    Field { column: "account", meaning: "whose device it is", form: Form::Identifier, ..SIMULATED },
+    Field { column: "device", meaning: "which of the account's devices it is", form: Form::Number, ..SIMULATED },
+    Field { column: "what", meaning: "what a simulated phone allowed", ..SIMULATED },
+    Field { column: "value", meaning: "what was made up about it: nothing is measured", ..SIMULATED },
     Field { column: "account", meaning: "who accepted", form: Form::Identifier, ..CONSENT },
     Field { column: "version", meaning: "which version of the demonstration's terms was accepted", ..CONSENT },
     Field { column: "accepted_at", meaning: "when it was accepted", form: Form::Time, ..CONSENT },
