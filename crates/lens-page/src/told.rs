@@ -108,13 +108,27 @@ impl Holder {
     }
 }
 
+/// What a simulated phone may allow: its name, the row of docs/METADATA.md that it shows, and words for it.
+pub const SHEET: [(&str, &str, &str); 14] = [
+    ("battery", "M-12", "the charge of the battery"),
+    ("signal", "M-12", "the strength of the signal"),
+    ("browser", "M-12", "the browser"),
+    ("mobile-network", "M-12", "the mobile network"),
+    ("provider", "M-12", "the mobile network's provider"),
+    ("other-messenger", "M-13", "who somebody is at the parent company's other messenger"),
+    ("location", "M-15", "where the phone is, by itself"),
+    ("call-lists", "M-15", "whom somebody called"),
+    ("sms", "M-15", "text messages on the phone"),
+    ("microphone", "M-15", "what the microphone hears"),
+    ("camera", "M-15", "what the camera sees"),
+    ("album", "M-15", "the pictures on the phone"),
+    ("installed-apps", "M-15", "which programs are installed"),
+    ("memory-card", "M-15", "what is on the memory card"),
+];
+
 /// The row of docs/METADATA.md that something shows which a simulated phone made up.
 pub fn simulated_row(what: &str) -> &'static str {
-    match what {
-        "battery" | "signal" | "browser" | "mobile-network" | "provider" => "M-12",
-        "other-messenger" => "M-13",
-        _ => "M-15",
-    }
+    SHEET.iter().find(|(name, ..)| *name == what).map_or("M-15", |(_, row, _)| row)
 }
 
 /// Somebody in an address book, in words.

@@ -149,6 +149,7 @@ fn day() -> Snapshot {
             connected(0, 10, ALICE_IP),
             event("authenticated", 1, 10, Some(1)),
             event("registered", 1, 10, Some(1)),
+            event("profile_changed", 1, 10, Some(1)),
             submitted(2, 10, 1, 2, 700),
             submitted(3, 10, 1, 2, 2_600),
             submitted(4, 10, 1, 2, 700),
@@ -189,8 +190,8 @@ fn a_marker_stands_only_where_the_level_tells_it() {
     for &level in Level::ALL {
         let page = view(level).to_string();
         let document = serde_json::to_string(&HandOver::of(&day(), level, NOON)).unwrap();
-        for place in ["Germany", "Specimen Harbour", "Sample City"] {
-            assert_eq!(page.contains(place), level == Level::L0, "{place} at {level}");
+        for told in ["Germany", "Specimen Harbour", "Sample City", "profile changed 1"] {
+            assert_eq!(page.contains(told), level == Level::L0, "{told} at {level}");
         }
         for text in [page, document] {
             for marker in [PHONE, ALICE_IP, SHADOW, "Dora", "gone fishing", "1234 bytes", "X200", "simulated: 82 %"] {
@@ -252,11 +253,11 @@ fn what_a_simulated_phone_allows_is_told_as_simulated_and_the_rest_as_not_sent()
         let unknown = view["unknown"].as_array().unwrap().clone();
         unknown.iter().filter(|item| item["why"].as_str().unwrap().starts_with("not sent")).count()
     };
-    assert_eq!(not_sent(&view), 0);
+    assert_eq!(not_sent(&view), 11, "three were");
     let mut silent = day();
     silent.told[0].told.devices[0].1.simulated.clear();
     let silent = serde_json::to_value(View::of(&silent, Level::L0, Vec::new(), NOON)).unwrap();
-    assert_eq!(not_sent(&silent), 3);
+    assert_eq!(not_sent(&silent), 14);
 }
 
 #[test]

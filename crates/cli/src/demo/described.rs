@@ -38,7 +38,7 @@ pub async fn tell(data: &Path, directory: &Path, alice: &Client, bob: &Client) -
         run(&["account", "consent", "--accept", version]).await?;
     }
     // Bob's phone allows nothing.
-    let granted = ["battery", "provider", "other-messenger", "location"].map(|name| ["--grant", name]);
+    let granted = ["battery", "other-messenger", "location"].map(|name| ["--grant", name]);
     alice.run(&[&["account", "permissions"], granted.as_flattened()].concat(), "").await?;
     let report = directory.join("report");
     alice.run(&["account", "report", "--out", &report.to_string_lossy()], "").await.map(drop)

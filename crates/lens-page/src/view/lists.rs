@@ -210,15 +210,10 @@ pub fn unknown(snapshot: &Snapshot, level: Level) -> Vec<Unknown> {
     let mut unknown: Vec<Unknown> =
         never.map(|never| Unknown { what: never.what, why: never.why, test: Some([never.file, never.test]) }).collect();
     if stores(Place::People, "simulated_detail", "what", level) {
-        for (row, what) in SIMULATED {
-            let sent =
-                snapshot.told.iter().flat_map(Holder::simulated).any(|(name, _)| told::simulated_row(name) == row);
-            if !sent {
-                unknown.push(Unknown {
-                    what,
-                    why: "not sent: denied until `kuvert account permissions --grant`",
-                    test: Some(NOT_SENT),
-                });
+        for (name, _, what) in told::SHEET {
+            if !snapshot.told.iter().flat_map(Holder::simulated).any(|(sent, _)| sent == name) {
+                let why = "not sent: denied on the simulated permission sheet";
+                unknown.push(Unknown { what, why, test: Some(NOT_SENT) });
             }
         }
     }

@@ -13,6 +13,17 @@ const BUCKETS: [u64; 3] = [1_024, 4_096, 16_384];
 /// Times are told to the minute from L3 on: that is how long a receipt may be held back.
 const BLUR_MS: u64 = 60_000;
 
+/// Requests that only L0 makes: above it nobody tells these things.
+const AT_L0: [&str; 7] = [
+    "phone_code_requested",
+    "phone_verified",
+    "profile_changed",
+    "profile_read",
+    "address_book_uploaded",
+    "device_reported",
+    "disclosure_withdrawn",
+];
+
 /// An event.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight<'a> {
@@ -45,7 +56,8 @@ pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
     let has = |column| stores(Place::Observations, "event", column, level);
     let (ip, device, other, sender) = (has("ip"), has("device"), has("other"), has("source"));
     let addresses = addresses(events);
-    let sights = events.iter().map(|event| {
+    let happens = |event: &&Observed| level == Level::L0 || !AT_L0.contains(&event.kind.as_str());
+    let sights = events.iter().filter(happens).map(|event| {
         // A sealed sender sends on a connection of its own, on which nobody proved who they are.
         let unsigned = event.kind == "submitted" && !sender;
         let address = event.connection.and_then(|connection| addresses.get(&connection).copied());
