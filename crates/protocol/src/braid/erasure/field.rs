@@ -18,23 +18,15 @@ const fn times_x(a: u16) -> u16 {
     (a << 1) ^ (carry & REDUCTION)
 }
 
-/// `a · b`. As polynomials over GF(2) first, whose 16 terms do not wait for each other, and reduced at the end.
+/// `a · b`
 pub(super) const fn multiply(a: u16, b: u16) -> u16 {
-    let (a, b) = (a as u32, b as u32);
     let mut product = 0;
-    let mut bit = 0;
-    while bit < 16 {
-        product ^= (a << bit) & ((b >> bit) & 1).wrapping_neg();
-        bit += 1;
+    let mut bit = 16;
+    while bit > 0 {
+        bit -= 1;
+        product = times_x(product) ^ (a & ((b >> bit) & 1).wrapping_neg());
     }
-    // x^16 = x^12 + x^3 + x + 1 takes four off the degree: from 30 down to 14.
-    let mut round = 0;
-    while round < 4 {
-        let high = product >> 16;
-        product = (product & 0xFFFF) ^ (high << 12) ^ (high << 3) ^ (high << 1) ^ high;
-        round += 1;
-    }
-    product as u16
+    product
 }
 
 /// `a⁻¹ = a^(2^16 - 2)`; 0 for 0.
