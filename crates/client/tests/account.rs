@@ -1,10 +1,6 @@
 //! Correcting and deleting an account, the report, and the demonstration's terms, through the client.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
-use common::{World, fetch, say, texts};
+use crate::common::{World, fetch, say, texts};
 use kuvert_client::{Client, Correction, Options, Profile};
 
 fn code<T: std::fmt::Debug>(result: Result<T, kuvert_client::Error>) -> &'static str {

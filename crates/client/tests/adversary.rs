@@ -1,13 +1,9 @@
 //! A relay that lies, replays, tampers and misdelivers: a clear event, nothing lost that an honest relay can still bring.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::lying::LyingStore;
-use common::{World, fetch, say, texts};
+use crate::common::lying::LyingStore;
+use crate::common::{World, fetch, say, texts};
 use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Refusal};
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};

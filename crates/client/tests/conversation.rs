@@ -1,13 +1,9 @@
 //! Two people, one relay: what a conversation needs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use common::{World, fetch, fetch_on, messages, numbers, say, texts, within};
+use crate::common::{World, fetch, fetch_on, messages, numbers, say, texts, within};
 use kuvert_client::{
     Client, Direction, Event, MessageState, Options, Profile, ReceiptKind, ReceiveEnd, ReceiveOptions,
 };

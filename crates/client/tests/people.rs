@@ -1,13 +1,9 @@
 //! Level L0: what is told to the relay beyond what delivering mail needs, only there, and taken back above it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::World;
+use crate::common::World;
 use kuvert_client::{Client, Options, PERMISSIONS, Permission, Person, Profile, ProfileChange};
 use kuvert_relay::people::{PEOPLE_FILE, People};
 use kuvert_relay::store::AccountBy;

@@ -2,17 +2,13 @@
 //!
 //! Two opens of a home share nothing but its files, as two processes do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::watched::{self, Moment};
-use common::{World, fetch, fetch_on, numbers, say, texts, within};
+use crate::common::watched::{self, Moment};
+use crate::common::{World, fetch, fetch_on, numbers, say, texts, within};
 use kuvert_client::home::{Exclusive, Home};
 use kuvert_client::store::Table;
 use kuvert_client::{Client, Error, Event, Options, ReceiveEnd, ReceiveOptions};

@@ -1,16 +1,12 @@
 //! Sessions that were lost on one side: mended, within their bounds, without losing what was written meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::lying::LyingStore;
-use common::{World, copy, fetch, numbers, say, texts, within};
+use crate::common::lying::LyingStore;
+use crate::common::{World, copy, fetch, numbers, say, texts, within};
 use kuvert_client::home::{Exclusive, Home};
 use kuvert_client::{Address, Client, Event, MessageState, ReceiveOptions};
 use kuvert_relay::store::{NewEnvelope, Store};

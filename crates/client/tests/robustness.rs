@@ -1,9 +1,5 @@
 //! Crashes at every write point, two processes on one home, damaged and foreign homes, restored backups.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::watched::{self, Moment, Watcher};
-use common::{World, copy, fetch, fetch_on, numbers, say, texts, within};
+use crate::common::watched::{self, Moment, Watcher};
+use crate::common::{World, copy, fetch, fetch_on, numbers, say, texts, within};
 use kuvert_client::home::Home;
 use kuvert_client::store::StoreError;
 use kuvert_client::{Client, Error, Event, MessageRecord, ReceiveOptions};

@@ -1,14 +1,10 @@
 //! Levels L2 and L3: mail without its sender's name, and receipts that come late.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::lying::LyingStore;
-use common::{World, fetch, numbers, say, texts};
+use crate::common::lying::LyingStore;
+use crate::common::{World, fetch, numbers, say, texts};
 use kuvert_client::{Address, Client, EnvelopeId, Event, Level, MessageState, Options, Receipts, Refusal, Seen};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, sealed_sender};
 use kuvert_relay::observe::Observed;
@@ -235,7 +231,7 @@ async fn attack_33_late_receipts_wait_for_their_time_over_a_restart_and_go_with_
     for text in &texts {
         sent.push(alice.send_text(&connection, "bob", text).await.unwrap().message);
     }
-    assert_eq!(common::texts(&fetch(&bob).await), texts);
+    assert_eq!(crate::common::texts(&fetch(&bob).await), texts);
     drop(bob);
     let bob = world.open("bob");
     // 8 receipts, each due at a moment of its own within the next minute.
@@ -251,7 +247,7 @@ async fn attack_33_late_receipts_wait_for_their_time_over_a_restart_and_go_with_
 
     bob.set_receipts(Receipts::Off).unwrap();
     say(&alice, "bob", "anybody?").await;
-    assert_eq!(common::texts(&fetch(&bob).await), ["anybody?"]);
+    assert_eq!(crate::common::texts(&fetch(&bob).await), ["anybody?"]);
     world.clock.advance(Duration::from_secs(120));
     fetch(&bob).await;
     assert_eq!(world.waiting().await, 0, "no receipt at all");

@@ -1,7 +1,5 @@
 //! Invite links against `tests/vectors/invite.json`, which `kuvert-protocol` writes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use data_encoding::HEXLOWER;
 use kuvert_client::{AccountId, InviteLink, InviteLinkError, RelayUrl};
 use serde_json::Value;

@@ -1,0 +1,14 @@
+//! The client against a real relay in the same process. One program for all of it: each would be built as long as this one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod account;
+mod adversary;
+mod common;
+mod conversation;
+mod people;
+mod receivers;
+mod resets;
+mod robustness;
+mod sealed;
+mod vectors;
