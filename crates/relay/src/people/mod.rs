@@ -78,6 +78,18 @@ pub enum PeopleError {
         /// Its version.
         found: i64,
     },
+    /// Written by an earlier version of this program, and only to be looked at.
+    #[error(
+        "{} has format {found}, this program reads {}: start this version's relay on it once",
+        path.display(),
+        schema::VERSION
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
     /// Its columns are not those that the registry tells of.
     #[error("{}: {mismatch}", path.display())]
     Unregistered {
@@ -119,6 +131,20 @@ impl People {
     /// # Errors
     /// See [`PeopleError`].
     pub fn look(data: &Path) -> Result<Option<Self>, PeopleError> {
+        let Some(people) = Self::as_it_is(data)? else { return Ok(None) };
+        let path = data.join(PEOPLE_FILE);
+        let found = schema::version(&people.0.lock().unwrap_or_else(PoisonError::into_inner));
+        match found.map_err(|error| PeopleError::Database { path: path.clone(), error })? {
+            found if found < schema::VERSION => Err(PeopleError::Older { path, found }),
+            _ => Ok(Some(people)),
+        }
+    }
+
+    /// The same, whatever version of this program wrote it: to be copied.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub fn as_it_is(data: &Path) -> Result<Option<Self>, PeopleError> {
         let path = data.join(PEOPLE_FILE);
         if !path.exists() {
             return Ok(None);
@@ -248,6 +274,9 @@ mod tests {
         assert!(matches!(People::open(folder.path()), Err(PeopleError::Unregistered { .. })));
         Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
         assert!(matches!(People::open(folder.path()), Err(PeopleError::Newer { found: 99, .. })));
+        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+        assert!(matches!(People::look(folder.path()), Err(PeopleError::Older { found: 1, .. })));
+        assert!(People::as_it_is(folder.path()).unwrap().is_some(), "a backup is made before a new version starts");
         std::fs::write(&path, b"not a database, only text that somebody put there by mistake").unwrap();
         assert!(matches!(People::open(folder.path()), Err(PeopleError::Database { .. })));
     }

@@ -137,7 +137,7 @@ pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
     let refuse = |error| PeopleError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(refuse)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(refuse)?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(refuse)?;
+    let found = version(&connection).map_err(refuse)?;
     if found > VERSION {
         return Err(PeopleError::Newer { path: path.to_owned(), found });
     }
@@ -149,6 +149,11 @@ pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
         })?;
     }
     Ok(connection)
+}
+
+/// The version of a database's schema.
+pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {

@@ -131,6 +131,7 @@ impl From<PeopleError> for Failure {
     fn from(error: PeopleError) -> Self {
         let code = match &error {
             PeopleError::Newer { .. } => "data-newer",
+            PeopleError::Older { .. } => "data-older",
             PeopleError::Unregistered { .. } => "data-unregistered",
             PeopleError::Database { .. } | PeopleError::Io { .. } => "people",
         };
