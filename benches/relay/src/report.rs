@@ -36,8 +36,21 @@ pub struct Report {
     /// Latency over load, if it was asked for.
     #[serde(rename = "latency_over_load")]
     pub points: Vec<Point>,
-    /// Milliseconds for making 4 KiB durable on this disk.
-    pub fsync_ms: f64,
+    /// What the disk does by itself.
+    pub fsync: Fsync,
+}
+
+/// Making 16 KiB durable, again and again, with nothing else running.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Fsync {
+    /// In the median.
+    pub p50_ms: f64,
+    /// The same.
+    pub p99_ms: f64,
+    /// The same.
+    pub p999_ms: f64,
+    /// The longest.
+    pub worst_ms: f64,
 }
 
 /// See [`Report::enqueue`].
@@ -219,10 +232,14 @@ pub struct Hostile {
     pub turned_away: u64,
     /// Honest envelopes per second.
     pub rate: f64,
-    /// Without hostile clients.
+    /// Without hostile clients, median of the rounds.
     pub p99_ms_alone: f64,
-    /// Beside them.
+    /// Beside them, the same.
     pub p99_ms_beside: f64,
+    /// Each round's.
+    pub p99_ms_each_alone: Vec<f64>,
+    /// The same.
+    pub p99_ms_each_beside: Vec<f64>,
     /// The one over the other.
     pub p99_ratio: f64,
     /// The relay's memory before.
@@ -231,6 +248,8 @@ pub struct Hostile {
     pub rss_mib_peak: f64,
     /// Honest envelopes that were lost or delivered twice.
     pub lost: u64,
+    /// What the disk does by itself.
+    pub fsync: Fsync,
 }
 
 /// The middle one; 0 of none.
@@ -278,7 +297,7 @@ impl Report {
             ("expired beside inserts", format!("{} in {:.1} s", expiry.rows, expiry.seconds)),
             ("  inserts kept", format!("{:.2}", expiry.inserts_ratio)),
             ("  worst wait of an insert", format!("{:.0} ms", expiry.worst_stall_ms)),
-            ("4 KiB made durable", format!("{:.2} ms", self.fsync_ms)),
+            ("16 KiB made durable", self.fsync.text()),
         ];
         let mut text = table(rows);
         match &self.redis {
@@ -286,6 +305,13 @@ impl Report {
             None => text += "redis-server is not installed: not run beside it\n",
         }
         text
+    }
+}
+
+impl Fsync {
+    fn text(&self) -> String {
+        let Self { p50_ms, p99_ms, p999_ms, worst_ms } = self;
+        format!("p50 / p99 / p99.9 / worst {p50_ms:.2} / {p99_ms:.1} / {p999_ms:.1} / {worst_ms:.0} ms")
     }
 }
 
@@ -319,6 +345,7 @@ impl Hostile {
             ("  ratio", format!("{:.2}", self.p99_ratio)),
             ("relay's memory before / peak", format!("{:.0} / {:.0} MiB", self.rss_mib_before, self.rss_mib_peak)),
             ("honest envelopes lost", format!("{}", self.lost)),
+            ("16 KiB made durable", self.fsync.text()),
         ])
     }
 }

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::Outcome;
 use crate::job::{Done, Job, Range, Target, Work};
 use crate::load::MARKER;
 use crate::plan::{CIPHERTEXT_BYTES, Plan};
 use crate::process::{Limits, Server, Worker};
 use crate::report::{
-    Disk, Drain, Enqueue, Expiry, Handshake, Hostile, Idle, Live, Point, Redis, Report, Start, Storage, Versus, median,
+    Disk, Drain, Enqueue, Expiry, Fsync, Handshake, Hostile, Idle, Live, Point, Redis, Report, Start, Storage, Versus,
+    median,
 };
-use crate::{Failure, Outcome};
 
 /// How long the relay may take to bring its files to rest.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -20,6 +21,9 @@ const CLOSED_LOOP: usize = 16;
 
 /// Connections made at once.
 const CONCURRENT_HANDSHAKES: usize = 16;
+
+/// How long the disk is looked at.
+const FSYNC_SECONDS: Duration = Duration::from_secs(5);
 
 /// Gap between the envelopes of one round and those of the next.
 const LIVE_ROUND: u64 = 1_000;
@@ -39,7 +43,7 @@ struct Run<'a> {
 pub async fn measure(plan: &Plan, directory: &Path, plot: bool, progress: &mut dyn FnMut(&str)) -> Outcome<Report> {
     let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
-    let fsync_ms = fsync(base.path())?;
+    let fsync = fsync(base.path())?;
     let mail = run.mail(plot).await?;
     let (handshake, idle) = run.connections().await?;
     let (storage, expiry) = run.storage().await?;
@@ -57,7 +61,7 @@ pub async fn measure(plan: &Plan, directory: &Path, plot: bool, progress: &mut d
         prototype,
         redis,
         points,
-        fsync_ms,
+        fsync,
     })
 }
 
@@ -73,7 +77,8 @@ pub async fn measure_hostile(
 ) -> Outcome<Hostile> {
     let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
-    run.hostile(clients).await
+    let fsync = fsync(base.path())?;
+    run.hostile(clients, fsync).await
 }
 
 /// A directory of the run's own, deleted with it.
@@ -408,7 +413,7 @@ impl Run<'_> {
 
     // ---- hostile clients
 
-    async fn hostile(&mut self, clients: usize) -> Outcome<Hostile> {
+    async fn hostile(&mut self, clients: usize, fsync: Fsync) -> Outcome<Hostile> {
         let plan = self.plan;
         // The limits that it comes with are what protects it.
         let relay = Server::relay(&self.program, self.directory, "hostile", Limits::Default).await?;
@@ -416,31 +421,46 @@ impl Run<'_> {
         self.say("registering honest devices");
         let registering = self.parts(0, &relay, honest, |devices| Work::Register { devices });
         self.together(registering, &relay).await?;
-        self.say(&format!("live delivery at {} envelopes/s, undisturbed", plan.live_rate));
         let rate = Some(f64::from(plan.live_rate));
-        let alone = self.deliver(LIVE_ROUND, &relay, rate).await?;
-        let rss_before = relay.memory_kib("VmRSS")? / 1024.0;
-        self.say(&format!("the same beside {clients} hostile clients"));
         let devices = Range { first: plan.senders, count: clients };
-        let job = self.job(0, Some(&relay.target), Work::Hostile { devices });
-        let mut attacker = Worker::start(&self.program, &job, plan.patience).await?;
-        attacker.go().await?;
-        let beside = self.deliver(LIVE_ROUND + 1, &relay, rate).await?;
-        let rss_mib = relay.memory_kib("VmHWM")? / 1024.0;
-        let attacked = attacker.end().await?;
+        let (mut alone, mut beside) = (Vec::new(), Vec::new());
+        let mut attacked = Done::default();
+        let mut rss_mib_before = 0.0;
+        // In turns: what the disk does by itself is in both.
+        for round in 0..plan.rounds as u64 {
+            self.say(&format!("round {} of {}: live at {} envelopes/s", round + 1, plan.rounds, plan.live_rate));
+            alone.push(self.deliver(LIVE_ROUND + 2 * round, &relay, rate).await?);
+            if round == 0 {
+                rss_mib_before = relay.memory_kib("VmRSS")? / 1024.0;
+            }
+            self.say(&format!("the same beside {clients} hostile clients"));
+            let job = self.job(round, Some(&relay.target), Work::Hostile { devices });
+            let mut attacker = Worker::start(&self.program, &job, plan.patience).await?;
+            attacker.go().await?;
+            beside.push(self.deliver(LIVE_ROUND + 2 * round + 1, &relay, rate).await?);
+            let done = attacker.end().await?;
+            attacked.count += done.count;
+            attacked.turned_away += done.turned_away;
+        }
+        let rss_mib_peak = relay.memory_kib("VmHWM")? / 1024.0;
         relay.stop().await?;
-        let [before, after] = [&alone, &beside].map(|round| percentile(&round.done, 0.99));
+        let p99 = |rounds: &[Round]| rounds.iter().map(|round| percentile(&round.done, 0.99)).collect::<Vec<_>>();
+        let (p99_ms_each_alone, p99_ms_each_beside) = (p99(&alone), p99(&beside));
+        let (p99_ms_alone, p99_ms_beside) = (median(p99_ms_each_alone.clone()), median(p99_ms_each_beside.clone()));
         Ok(Hostile {
             clients: clients as u64,
             attempts: attacked.count,
             turned_away: attacked.turned_away,
             rate: f64::from(plan.live_rate),
-            p99_ms_alone: before,
-            p99_ms_beside: after,
-            p99_ratio: after / before,
-            rss_mib_before: rss_before,
-            rss_mib_peak: rss_mib,
-            lost: alone.done.wrong + beside.done.wrong,
+            p99_ms_alone,
+            p99_ms_beside,
+            p99_ms_each_alone,
+            p99_ms_each_beside,
+            p99_ratio: p99_ms_beside / p99_ms_alone,
+            rss_mib_before,
+            rss_mib_peak,
+            lost: alone.iter().chain(&beside).map(|round| round.done.wrong).sum(),
+            fsync,
         })
     }
 }
@@ -470,16 +490,23 @@ fn percentile(done: &Done, part: f64) -> f64 {
     done.latencies.get(at).map_or(0.0, |micros| f64::from(*micros) / 1e3)
 }
 
-/// Milliseconds for making 4 KiB durable here, the median of a few: every acknowledgement waits for at least one.
-fn fsync(directory: &Path) -> Outcome<f64> {
-    use std::io::Write;
+/// What the disk does by itself, before any server runs: every acknowledgement waits for at least one of these.
+fn fsync(directory: &Path) -> Outcome<Fsync> {
+    use std::io::{Seek, Write};
     let mut file = std::fs::File::create(directory.join("fsync"))?;
-    let mut times = Vec::new();
-    for _ in 0..31 {
-        let begun = Instant::now();
-        file.write_all(&[0; 4096])?;
+    let mut done = Done::default();
+    let begun = Instant::now();
+    while begun.elapsed() < FSYNC_SECONDS {
+        let write = Instant::now();
+        // A log that starts over now and then, like the relay's.
+        if done.latencies.len() % 1024 == 0 {
+            file.rewind()?;
+        }
+        file.write_all(&[0; 16 * 1024])?;
         file.sync_data()?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        done.latencies.push(u32::try_from(write.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
-    Ok::<_, Failure>(median(times))
+    done.latencies.sort_unstable();
+    let [p50_ms, p99_ms, p999_ms, worst_ms] = [0.5, 0.99, 0.999, 1.0].map(|part| percentile(&done, part));
+    Ok(Fsync { p50_ms, p99_ms, p999_ms, worst_ms })
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kuvert_relay::store::Store;
 use kuvert_relay::store::memory::MemoryStore;
-use kuvert_relay::store::sqlite::SqliteStore;
+use kuvert_relay::store::sqlite::{Options, SqliteStore};
 
 /// Somewhere to open stores.
 pub trait Backend {
@@ -28,7 +28,9 @@ impl Backend for Sqlite {
     }
 
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(SqliteStore::open(self.0.path()).unwrap())
+        // Room for a few: what is read comes from memory sometimes, from the disk sometimes.
+        let options = Options { recent_bytes: 16 * 1024, ..Options::default() };
+        Arc::new(SqliteStore::open_with(self.0.path(), options).unwrap())
     }
 }
 

@@ -55,6 +55,9 @@ pub fn submit(
     let entry = Entry { cursor, size, tag };
     work.index.lock().mailbox_mut(number).push(entry);
     work.undo.push(Undo::Pushed(number, entry));
+    let NewEnvelope { id, source, ref ciphertext } = *envelope;
+    let ciphertext = ciphertext.clone();
+    work.stored.push(StoredEnvelope { cursor: Cursor::new(cursor), id, source, accepted_at, ciphertext });
     Ok(Ok(Submitted::Stored { cursor: Cursor::new(cursor) }))
 }
 

@@ -14,9 +14,10 @@ use super::OpenError;
 use super::accounts::device_number;
 use super::column::unsigned;
 use super::envelopes::Eras;
+use super::recent::Recent;
 use super::schema::store_error;
 use crate::mailbox::{Entry, Mailbox};
-use crate::store::{Glance, Waiting};
+use crate::store::{Glance, StoredEnvelope, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -41,6 +42,7 @@ pub struct Index {
     visible: u64,
     /// Envelopes and bytes that wait in all mailboxes.
     waiting: (u64, u64),
+    recent: Recent,
     /// Keys the tags, so that nobody can make ids whose tags collide.
     tags: RandomState,
 }
@@ -82,9 +84,26 @@ impl Index {
         self.tags.hash_one(id) as u32
     }
 
-    /// Up to which cursor readers may look.
-    pub fn visible(&self) -> u64 {
-        self.visible
+    /// Which envelopes of a mailbox make a page of [`crate::store::Store::read`], and whether there are more.
+    pub fn page(&self, mailbox: &Address, after: u64, limit: usize, max_bytes: usize) -> (Vec<u64>, bool) {
+        let Some(mailbox) = self.number(mailbox).and_then(|number| self.mailbox(number)) else {
+            return (Vec::new(), false);
+        };
+        let mut cursors = Vec::new();
+        let mut bytes = 0;
+        for entry in mailbox.behind(after, self.visible) {
+            bytes += entry.size as usize;
+            if cursors.len() >= limit || (bytes > max_bytes && !cursors.is_empty()) {
+                return (cursors, true);
+            }
+            cursors.push(entry.cursor);
+        }
+        (cursors, false)
+    }
+
+    /// These envelopes, unless one of them is too old to be in memory.
+    pub fn recent(&self, cursors: &[u64]) -> Option<Vec<StoredEnvelope>> {
+        self.recent.get(cursors)
     }
 
     pub fn waiting(&self, address: &Address) -> Waiting {
@@ -101,9 +120,10 @@ impl Index {
         Glance { devices: self.addresses.len() as u64, waiting, waiting_bytes }
     }
 
-    /// The changes were committed: everything up to `visible` may be read.
-    pub fn commit(&mut self, changes: impl Iterator<Item = Undo>, visible: u64) {
+    /// The changes were committed: everything up to `visible` may be read, `stored` last of all.
+    pub fn commit(&mut self, changes: impl Iterator<Item = Undo>, stored: Vec<StoredEnvelope>, visible: u64) {
         self.visible = visible;
+        stored.into_iter().for_each(|envelope| self.recent.push(envelope));
         for change in changes {
             let (count, bytes) = self.waiting;
             self.waiting = match &change {
@@ -117,6 +137,9 @@ impl Index {
                 && self.mailbox(number).is_some_and(Mailbox::is_empty)
             {
                 self.mailboxes.remove(&number);
+            }
+            if let Undo::Removed(_, entry) | Undo::Expired(_, entry) = change {
+                self.recent.remove(entry.cursor);
             }
         }
     }
@@ -149,12 +172,13 @@ pub struct Loaded {
 }
 
 /// Rebuilds the index by one scan. Bodies are stepped over, not read into memory.
-pub fn load(connection: &Connection) -> Result<Loaded, OpenError> {
+pub fn load(connection: &Connection, recent_bytes: usize) -> Result<Loaded, OpenError> {
     let mut index = Index {
         addresses: HashMap::new(),
         mailboxes: HashMap::new(),
         visible: 0,
         waiting: (0, 0),
+        recent: Recent::new(recent_bytes),
         tags: RandomState::new(),
     };
     let mut eras = Eras::default();

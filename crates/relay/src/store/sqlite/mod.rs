@@ -13,6 +13,7 @@
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses and, of each waiting envelope, 16 bytes |
+//! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
 //! | `residue` | wiping what deletions leave within pages |
@@ -26,7 +27,7 @@
 //! Envelopes lie in the order of arrival, whatever their mailbox: inserting appends, expiring deletes from the front, and
 //! there is no index on disk to maintain. Which rows belong to which mailbox is kept in memory (`index`) and rebuilt by
 //! one scan at start. Per waiting envelope that is 16 bytes (up to 32 while a mailbox grows), per non-empty mailbox about
-//! 120, per registered device about 60; bodies are never cached beyond SQLite's fixed page caches.
+//! 120, per registered device about 60; bodies are not cached beyond SQLite's fixed page caches and the bounded `recent`.
 //!
 //! # Erasure
 //! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
@@ -45,6 +46,7 @@ pub mod inspect;
 pub mod invitations;
 mod prekeys;
 mod reader;
+mod recent;
 mod residue;
 mod schema;
 mod writer;
@@ -153,6 +155,8 @@ pub enum OpenError {
 pub struct Options {
     /// Reader threads.
     pub readers: usize,
+    /// Bytes of the youngest envelopes that are kept in memory, too.
+    pub recent_bytes: usize,
     /// Commands in one transaction, at most.
     pub max_batch: usize,
     /// Pages in the log beyond which it is emptied under load: 4,096 pages are 16 MiB.
@@ -171,6 +175,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             readers: 2,
+            recent_bytes: 1024 * 1024,
             max_batch: 1024,
             log_pages: 4096,
             quiet: Duration::from_millis(200),
@@ -213,7 +218,7 @@ impl SqliteStore {
         let connection = schema::open_writer(files.database(), &options)?;
         let (writer, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicU64::new(0));
-        let state = index::load(&connection)?;
+        let state = index::load(&connection, options.recent_bytes)?;
         let index = state.index.clone();
         let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
         let residue = residue::Residue::new(files.database(), files.unclean())
@@ -253,6 +258,12 @@ impl SqliteStore {
         pending
     }
 
+    /// Known from memory: no need to queue up behind others.
+    fn known<T>(&self, answer: T) -> Pending<T, StoreError> {
+        let open = self.queues.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        Pending::ready(if open { Ok(answer) } else { Err(Unavailable::Stopped.into()) })
+    }
+
     /// Hands a question to the readers.
     fn ask<T: Send + 'static>(
         &self,
@@ -285,7 +296,17 @@ impl Store for SqliteStore {
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
-        self.ask(move |reader| reader.read(mailbox, after, limit, max_bytes))
+        let (cursors, more) = {
+            let index = self.index.lock();
+            let (cursors, more) = index.page(&mailbox, after.get(), limit, max_bytes);
+            // What came a moment ago, and nothing at all, are known from memory.
+            if let Some(envelopes) = index.recent(&cursors) {
+                drop(index);
+                return self.known(Page { envelopes, more });
+            }
+            (cursors, more)
+        };
+        self.ask(move |reader| Ok(Page { envelopes: reader.read(&cursors)?, more }))
     }
 
     fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
@@ -293,9 +314,8 @@ impl Store for SqliteStore {
     }
 
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
-        // Known from memory: no need to queue up behind others.
-        let open = self.queues.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        Pending::ready(if open { Ok(self.index.lock().waiting(&mailbox)) } else { Err(Unavailable::Stopped.into()) })
+        let waiting = self.index.lock().waiting(&mailbox);
+        self.known(waiting)
     }
 
     fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {

@@ -12,7 +12,7 @@ use super::column::unsigned;
 use super::index::SharedIndex;
 use super::schema::store_error;
 use super::{OpenError, accounts, envelopes, prekeys, schema};
-use crate::store::{AccountBy, AccountRecord, Cursor, DeviceRecord, Glance, Page, PrekeyCounts, StoreError, Totals};
+use crate::store::{AccountBy, AccountRecord, DeviceRecord, Glance, PrekeyCounts, StoreError, StoredEnvelope, Totals};
 
 /// A question with the place for its answer inside.
 pub type Job = Box<dyn FnOnce(&mut Reader) + Send>;
@@ -52,34 +52,8 @@ impl Reader {
         }
     }
 
-    pub fn read(
-        &mut self,
-        mailbox: Address,
-        after: Cursor,
-        limit: usize,
-        max_bytes: usize,
-    ) -> Result<Page, StoreError> {
-        let (cursors, more) = self.choose(&mailbox, after, limit, max_bytes);
-        let envelopes = envelopes::read(&self.connection, &cursors).map_err(|error| store_error(&error))?;
-        Ok(Page { envelopes, more })
-    }
-
-    /// Which cursors make the page, and whether there are more.
-    fn choose(&self, mailbox: &Address, after: Cursor, limit: usize, max_bytes: usize) -> (Vec<u64>, bool) {
-        let index = self.index.lock();
-        let Some(mailbox) = index.number(mailbox).and_then(|number| index.mailbox(number)) else {
-            return (Vec::new(), false);
-        };
-        let mut cursors = Vec::new();
-        let mut bytes = 0;
-        for entry in mailbox.behind(after.get(), index.visible()) {
-            bytes += entry.size as usize;
-            if cursors.len() >= limit || (bytes > max_bytes && !cursors.is_empty()) {
-                return (cursors, true);
-            }
-            cursors.push(entry.cursor);
-        }
-        (cursors, false)
+    pub fn read(&mut self, cursors: &[u64]) -> Result<Vec<StoredEnvelope>, StoreError> {
+        envelopes::read(&self.connection, cursors).map_err(|error| store_error(&error))
     }
 
     pub fn account(&mut self, by: &AccountBy) -> Result<Option<AccountRecord>, StoreError> {

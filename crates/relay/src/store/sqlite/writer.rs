@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rusqlite::{Connection, ffi};
 
 use super::checkpoint::Policy;
@@ -20,7 +21,7 @@ use super::files::Files;
 use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
 use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys};
-use crate::store::{StoreError, Unavailable};
+use crate::store::{StoreError, StoredEnvelope, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
 /// skips what is left of a block.
@@ -31,6 +32,13 @@ const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Commands that may fail one after another before the trouble counts as everybody's.
 const MAX_SINGLE_FAILURES: u32 = 3;
+
+/// How long acknowledgements wait for a submit to share its commit with. Somebody waits for mail; nobody waits for its
+/// deletion.
+const ACKNOWLEDGEMENT_PATIENCE: Duration = Duration::from_millis(2);
+
+/// So many acknowledgements are worth a commit of their own.
+const PATIENT_BATCH: usize = 64;
 
 /// What the writer starts with.
 pub struct Setup {
@@ -51,6 +59,8 @@ pub struct Work<'a> {
     pub undo: &'a mut Vec<Undo>,
     pub eras: &'a mut Eras,
     pub next_cursor: &'a mut u64,
+    /// What is stored, for whoever is attached.
+    pub stored: &'a mut Vec<StoredEnvelope>,
     /// Set when envelopes or accounts are deleted.
     pub deleted: &'a mut bool,
 }
@@ -61,6 +71,8 @@ struct Writer {
     max_batch: usize,
     index: SharedIndex,
     undo: Vec<Undo>,
+    /// By the open transaction.
+    stored: Vec<StoredEnvelope>,
     eras: Eras,
     next_cursor: u64,
     /// Cursors below are reserved on disk.
@@ -87,6 +99,7 @@ pub fn start(setup: Setup) -> Result<JoinHandle<()>, OpenError> {
         max_batch: options.max_batch.clamp(1, CURSOR_BLOCK as usize),
         index: state.index,
         undo: Vec::new(),
+        stored: Vec::new(),
         eras: state.eras,
         next_cursor: state.next_cursor,
         reserved: state.next_cursor,
@@ -146,9 +159,13 @@ impl Writer {
             None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
         };
         let mut bytes = 0;
+        let mut patience = Some(Instant::now() + ACKNOWLEDGEMENT_PATIENCE);
         loop {
             if next.stands_alone() {
                 return Ok(Some(next));
+            }
+            if !matches!(next, Command::Acknowledge { .. }) {
+                patience = None;
             }
             if let Command::Submit { envelope, .. } = &next {
                 let cost = envelope.ciphertext.len() as u64 + QUEUED_OVERHEAD;
@@ -159,10 +176,16 @@ impl Writer {
             if batch.len() >= self.max_batch || bytes >= MAX_BATCH_BYTES {
                 return Ok(None);
             }
-            match self.receiver.try_recv() {
-                Ok(command) => next = command,
-                Err(_) => return Ok(None),
-            }
+            next = match (self.receiver.try_recv(), patience) {
+                (Ok(command), _) => command,
+                (Err(_), Some(until)) if batch.len() < PATIENT_BATCH => {
+                    match self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(command) => command,
+                        Err(_) => return Ok(None),
+                    }
+                }
+                (Err(_), _) => return Ok(None),
+            };
         }
     }
 
@@ -206,9 +229,14 @@ impl Writer {
     fn transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
         let result = self.try_transact(batch);
         let changes = self.undo.drain(..);
+        let mut stored = std::mem::take(&mut self.stored);
         match result {
             Ok(()) => {
-                self.index.lock().commit(changes, self.next_cursor.saturating_sub(1));
+                // What a connection has read can be a small part of what it holds on to.
+                stored
+                    .iter_mut()
+                    .for_each(|envelope| envelope.ciphertext = Bytes::copy_from_slice(&envelope.ciphertext));
+                self.index.lock().commit(changes, stored, self.next_cursor.saturating_sub(1));
                 self.eras.commit();
             }
             Err(_) => {
@@ -239,6 +267,7 @@ impl Writer {
                 connection: &self.connection,
                 index: &self.index,
                 undo: &mut self.undo,
+                stored: &mut self.stored,
                 eras: &mut self.eras,
                 next_cursor: &mut self.next_cursor,
                 deleted: &mut self.deleted,

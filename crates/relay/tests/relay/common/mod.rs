@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 pub mod kx;
+pub mod network;
 
 use std::collections::VecDeque;
 use std::path::Path;
