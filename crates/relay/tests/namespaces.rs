@@ -233,14 +233,13 @@ async fn router_between_two() {
 
 /// The router's side: does what it is told, until nobody is there to tell it anything.
 async fn router() {
-    let mut lines = std::io::stdin().lines().map(|line| line.unwrap());
-    assert_eq!(lines.next().unwrap(), "go");
-    let mut network =
-        Network::between(&format!("{ROUTER}:{PORT}"), format!("{RELAY_BEHIND}:{PORT}").parse().unwrap()).await;
-    println!("goes");
     // A thread of its own: reading lines blocks.
     let (told, mut orders) = tokio::sync::mpsc::channel(1);
-    std::thread::spawn(move || lines.try_for_each(|line| told.blocking_send(line)));
+    std::thread::spawn(move || std::io::stdin().lines().try_for_each(|line| told.blocking_send(line.unwrap())));
+    assert_eq!(orders.recv().await.unwrap(), "go");
+    let relay = format!("{RELAY_BEHIND}:{PORT}").parse().unwrap();
+    let mut network = Network::between(&format!("{ROUTER}:{PORT}"), relay).await;
+    println!("goes");
     while let Some(order) = orders.recv().await {
         let mut words = order.split(' ');
         match words.next() {
