@@ -52,6 +52,11 @@ impl Recent {
     }
 
     fn place(&self, cursor: u64) -> Option<usize> {
+        // Most of what is asked for is long gone, or the oldest here: a search would touch memory that is in no cache.
+        let oldest = self.envelopes.front()?.cursor.get();
+        if cursor <= oldest {
+            return (cursor == oldest).then_some(0);
+        }
         self.envelopes.binary_search_by_key(&cursor, |envelope| envelope.cursor.get()).ok()
     }
 
