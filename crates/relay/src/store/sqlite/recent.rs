@@ -4,18 +4,16 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use crate::store::StoredEnvelope;
 
-/// What an envelope counts beside its ciphertext.
+/// What an envelope counts beside its ciphertext, and its gap when it is gone.
 const OVERHEAD: usize = 128;
 
 /// The youngest envelopes of all mailboxes.
 #[derive(Debug)]
 pub struct Recent {
-    /// Ascending by cursor. Without ciphertext: acknowledged or expired.
-    envelopes: VecDeque<StoredEnvelope>,
+    /// Ascending by cursor. `None`: acknowledged or expired, and nothing of it is kept.
+    envelopes: VecDeque<(u64, Option<StoredEnvelope>)>,
     bytes: usize,
     max_bytes: usize,
 }
@@ -27,12 +25,8 @@ impl Recent {
 
     /// Adds one that was committed; its cursor is higher than all before. Old ones make room.
     pub fn push(&mut self, envelope: StoredEnvelope) {
-        let cost = cost(&envelope.ciphertext);
-        if cost > self.max_bytes {
-            return;
-        }
-        self.bytes += cost;
-        self.envelopes.push_back(envelope);
+        self.bytes += OVERHEAD + envelope.ciphertext.len();
+        self.envelopes.push_back((envelope.cursor.get(), Some(envelope)));
         while self.bytes > self.max_bytes {
             self.drop_oldest();
         }
@@ -40,35 +34,35 @@ impl Recent {
 
     /// All of these, or `None` if one is not here.
     pub fn get(&self, cursors: &[u64]) -> Option<Vec<StoredEnvelope>> {
-        cursors.iter().map(|cursor| self.envelopes.get(self.place(*cursor)?).cloned()).collect()
+        cursors.iter().map(|cursor| self.envelopes.get(self.place(*cursor)?)?.1.clone()).collect()
     }
 
     /// Forgets one that was deleted.
     pub fn remove(&mut self, cursor: u64) {
-        if let Some(envelope) = self.place(cursor).and_then(|place| self.envelopes.get_mut(place)) {
+        if let Some(place) = self.place(cursor)
+            && let Some(envelope) = self.envelopes[place].1.take()
+        {
             self.bytes -= envelope.ciphertext.len();
-            envelope.ciphertext = Bytes::new();
+        }
+        while self.envelopes.front().is_some_and(|(_, envelope)| envelope.is_none()) {
+            self.drop_oldest();
         }
     }
 
     fn place(&self, cursor: u64) -> Option<usize> {
         // Most of what is asked for is long gone, or the oldest here: a search would touch memory that is in no cache.
-        let oldest = self.envelopes.front()?.cursor.get();
+        let oldest = self.envelopes.front()?.0;
         if cursor <= oldest {
             return (cursor == oldest).then_some(0);
         }
-        self.envelopes.binary_search_by_key(&cursor, |envelope| envelope.cursor.get()).ok()
+        self.envelopes.binary_search_by_key(&cursor, |(cursor, _)| *cursor).ok()
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(envelope) = self.envelopes.pop_front() {
-            self.bytes -= cost(&envelope.ciphertext);
+        if let Some((_, envelope)) = self.envelopes.pop_front() {
+            self.bytes -= OVERHEAD + envelope.map_or(0, |envelope| envelope.ciphertext.len());
         }
     }
-}
-
-fn cost(ciphertext: &Bytes) -> usize {
-    ciphertext.len() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -107,21 +101,32 @@ mod tests {
         assert_eq!(recent.envelopes.len(), 3);
         assert!(recent.get(&[48, 49, 50]).is_some());
         recent.push(envelope(51, 100_000));
-        assert!(recent.get(&[51]).is_none(), "larger than all that may be here");
-        assert!(recent.get(&[48, 49, 50]).is_some());
+        assert!(recent.envelopes.is_empty(), "larger than all that may be here");
     }
 
     #[test]
-    fn a_deleted_one_leaves_no_bytes() {
+    fn nothing_of_a_deleted_one_is_kept() {
         let mut recent = filled(10_000, [2, 5, 9]);
-        recent.remove(5);
-        recent.remove(5);
-        recent.remove(7);
-        assert_eq!(recent.bytes, 2 * 100 + 3 * OVERHEAD);
-        assert_eq!(recent.envelopes.iter().map(|envelope| envelope.ciphertext.len()).sum::<usize>(), 200);
-        recent.max_bytes = 0;
-        recent.push(envelope(10, 0));
-        (0..3).for_each(|_| recent.drop_oldest());
-        assert_eq!(recent.bytes, 0);
+        for cursor in [5, 5, 7] {
+            recent.remove(cursor);
+        }
+        assert_eq!(recent.get(&[5]), None);
+        assert_eq!((recent.bytes, recent.envelopes.len()), (2 * 100 + 3 * OVERHEAD, 3));
+        recent.remove(2);
+        assert_eq!(recent.get(&[9]), Some(vec![envelope(9, 100)]));
+        assert_eq!((recent.bytes, recent.envelopes.len()), (100 + OVERHEAD, 1), "gaps go with the oldest");
+        recent.remove(9);
+        assert_eq!((recent.bytes, recent.envelopes.len()), (0, 0));
+    }
+
+    #[test]
+    fn gaps_are_bounded() {
+        // One old envelope that nobody fetches, and many that are fetched at once.
+        let mut recent = filled(10 * (100 + OVERHEAD), [1]);
+        for cursor in 2..1_000 {
+            recent.push(envelope(cursor, 100));
+            recent.remove(cursor);
+        }
+        assert!(recent.envelopes.len() <= 100, "{}", recent.envelopes.len());
     }
 }
