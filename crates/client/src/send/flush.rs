@@ -1,5 +1,5 @@
-//! One run over the outbox: contacts are made ready (device list compared, sessions begun), entries sealed, submitted
-//! without waiting in between, and noted.
+//! One run over the outbox: contacts are made ready (`prepare`), entries sealed, submitted without waiting in between, and
+//! noted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,18 +9,15 @@ use bytes::Bytes;
 use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
 use kuvert_wire::checked;
 use kuvert_wire::v1::error::Code;
-use kuvert_wire::v1::get_account::By;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use tokio::time::sleep;
 
 use super::alias;
-use super::seal::{Sealer, devices_without_session, session};
-use super::sealed::{self, SealedMail};
+use super::seal::Sealer;
+use super::sealed::SealedMail;
 use crate::bridge;
 use crate::client::{Connection, Inner};
-use crate::connect::look_up;
-use crate::contacts::{Account, Compared, Contact};
-use crate::devices;
+use crate::contacts::Contact;
 use crate::disclosure;
 use crate::error::Error;
 use crate::receipts;
@@ -71,16 +68,16 @@ fn gather_receipts(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
 
 /// One run over the outbox.
 pub(super) struct Flush<'a> {
-    inner: &'a Arc<Inner>,
-    connection: &'a Connection,
+    pub(super) inner: &'a Arc<Inner>,
+    pub(super) connection: &'a Connection,
     pub report: FlushReport,
     /// Contacts that cannot be written to now, and why.
     pub stopped: HashMap<AccountId, Error>,
     /// Texts that were given up, and why.
     pub failed: HashMap<MessageRef, Error>,
     /// Contacts that are ready: device list compared, sessions there.
-    ready: HashSet<AccountId>,
-    sealed: SealedMail,
+    pub(super) ready: HashSet<AccountId>,
+    pub(super) sealed: SealedMail,
 }
 
 /// An envelope on its way to the relay.
@@ -180,189 +177,6 @@ impl<'a> Flush<'a> {
                 })
             })
             .await
-    }
-
-    /// Compares the contact's device list with the relay's once a connection, and sees to it that there is a session with
-    /// every device. What stands against it is noted in `stopped`.
-    async fn make_ready(&mut self, account: AccountId) -> Result<(), Error> {
-        if self.ready.contains(&account) || self.stopped.contains_key(&account) {
-            return Ok(());
-        }
-        let result = self.try_make_ready(account).await?;
-        match result {
-            Ok(()) => drop(self.ready.insert(account)),
-            Err(error) => drop(self.stopped.insert(account, error)),
-        }
-        Ok(())
-    }
-
-    async fn try_make_ready(&mut self, account: AccountId) -> Result<Result<(), Error>, Error> {
-        let (contact, key) = self
-            .inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Read, |tx| {
-                    let contact = contact(tx, &account)?;
-                    let key = sealed::key_for(tx, &contact)?;
-                    Ok((contact, key))
-                })
-            })
-            .await?;
-        if let Err(error) = contact.may_send() {
-            return Ok(Err(error));
-        }
-        self.sealed.prepare(account, key);
-        let need_not_ask = key.is_some() && sealed::list_is_fresh(&contact, self.inner.now())?;
-        if !need_not_ask && !self.connection.compared().contains(&account) {
-            let by = By::Account(account.as_bytes().to_vec().into());
-            match look_up(&self.connection.link().link, by).await? {
-                Ok(record) => {
-                    if let Err(error) = self.take_record(&contact, &record).await? {
-                        return Ok(Err(error));
-                    }
-                }
-                // Looked up too often: what is known is as good as it was a minute ago.
-                Err(refusal) if refusal.code == Code::Limited && contact.row.device_list.is_some() => {}
-                Err(refusal) => return Ok(Err(refusal.about(&contact.row.alias))),
-            }
-            self.connection.compared().insert(account);
-        }
-        let missing = self
-            .inner
-            .blocking(move |inner| inner.transact(Mode::Read, |tx| devices_without_session(tx, &account, inner.now())))
-            .await?;
-        if missing.is_empty() {
-            return Ok(Ok(()));
-        }
-        self.begin_sessions(account, missing, None).await.map(|begun| begun.map(drop))
-    }
-
-    async fn contact(&self, account: AccountId) -> Result<Contact, Error> {
-        self.inner.blocking(move |inner| inner.transact(Mode::Read, |tx| contact(tx, &account))).await
-    }
-
-    /// Takes a fresh record of a contact's account.
-    async fn take_record(&self, contact: &Contact, record: &v1::AccountRecord) -> Result<Result<(), Error>, Error> {
-        let who = contact.row.alias.clone();
-        let fresh = match Account::check(record) {
-            Ok(account) if account.id == contact.account => account,
-            Ok(_) => return Ok(Err(Error::RelayProtocol { what: "another account than asked for" })),
-            Err(what) => return Ok(Err(Error::BundleRefused { who, what: what.to_owned() })),
-        };
-        self.inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    // As it is now: another process may have changed it.
-                    let Some(mut contact) = Contact::get(tx, &fresh.id)? else { return Ok(Ok(())) };
-                    let result = match contact.compare(&fresh)? {
-                        Compared::Fits => {
-                            contact.row.compared_at = inner.now();
-                            Ok(())
-                        }
-                        Compared::KeyChanged => Err(Error::IdentityChanged { who }),
-                        Compared::Conflict(conflict) => Err(Error::DeviceListRefused { who, what: conflict.words() }),
-                    };
-                    contact.save(tx)?;
-                    Ok(result)
-                })
-            })
-            .await
-    }
-
-    /// Takes prekey bundles for devices and begins sessions with them. `first` is sealed in the same transaction, so that
-    /// nothing comes before it in its session.
-    async fn begin_sessions(
-        &self,
-        account: AccountId,
-        devices: Vec<DeviceId>,
-        mut first: Option<Outgoing>,
-    ) -> Result<Result<Option<Outgoing>, Error>, Error> {
-        let contact = self.contact(account).await?;
-        let who = contact.row.alias.clone();
-        let request = client_frame::Body::TakeBundles(v1::TakeBundles {
-            account: account.as_bytes().to_vec().into(),
-            devices: devices.iter().map(|device| device.get()).collect(),
-        });
-        let bundles = match self.connection.link().link.request(request).await? {
-            Ok(server_frame::Body::Bundles(bundles)) => bundles,
-            Ok(_) => return Err(Error::RelayProtocol { what: "no prekey bundles" }),
-            Err(refusal) => return Ok(Err(refusal.about(&who))),
-        };
-        let refuse = |what: &str| Ok(Err(Error::BundleRefused { who: who.clone(), what: what.to_owned() }));
-        let key = contact.row.key()?;
-        // Taking bundles shows a list, too: it must not differ from the one just compared.
-        let list = match devices::signed(&bundles.device_list, &account, &key) {
-            Ok(list) => list,
-            Err(conflict) => return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() })),
-        };
-        let mut verified = Vec::new();
-        for bundle in &bundles.bundles {
-            let bundle = match bridge::prekey_bundle(bundle) {
-                Ok(bundle) => bundle,
-                Err(error) => return refuse(&error.to_string()),
-            };
-            let address = bundle.certificate.claimed().address;
-            if address.account != account || !devices.contains(&address.device) {
-                return refuse("another device than asked for");
-            }
-            match bundle.verify(address, &key) {
-                Ok(bundle) if list.names(bundle.certificate()) => verified.push(bundle),
-                Ok(_) => return refuse("a device that is not in the device list"),
-                Err(error) => return refuse(&error.to_string()),
-            }
-        }
-        let served: HashSet<DeviceId> = verified.iter().map(|bundle| bundle.certificate().address().device).collect();
-        if served.len() != devices.len() {
-            return refuse("a device is missing");
-        }
-        self.inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(first)) };
-                    if let Err(conflict) = devices::take(&mut contact.row, &list)? {
-                        return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
-                    }
-                    contact.save(tx)?;
-                    for bundle in &verified {
-                        let address = bundle.certificate().address();
-                        let mut session = session(tx, &address)?;
-                        if let Err(error) = session.initiate(&inner.device, bundle, inner.now(), &mut rng::system_rng())
-                        {
-                            return Ok(Err(Error::BundleRefused { who, what: error.to_string() }));
-                        }
-                        tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
-                    }
-                    if let Some(first) = &mut first {
-                        let mut sealer = Sealer::new(inner, tx)?;
-                        sealer.seal(first)?;
-                        sealer.save()?;
-                    }
-                    Ok(Ok(first))
-                })
-            })
-            .await
-    }
-
-    /// Entries that ask for a fresh session are sealed as the first in one.
-    async fn begin_fresh_sessions(&mut self, mut page: Vec<Outgoing>) -> Result<Vec<Outgoing>, Error> {
-        for outgoing in &mut page {
-            let OutboxRow { fresh_session_with, sealed, .. } = &outgoing.row;
-            let Ok(device) = DeviceId::new(*fresh_session_with) else { continue };
-            let account = outgoing.account;
-            if !sealed.is_empty() || self.stopped.contains_key(&account) {
-                continue;
-            }
-            let listed = devices::of(&self.contact(account).await?.row)?
-                .is_some_and(|list| list.body().devices.iter().any(|entry| entry.device == device));
-            if !listed {
-                // Removed meanwhile; sealing drops the entry.
-                continue;
-            }
-            match self.begin_sessions(account, vec![device], Some(outgoing.clone())).await? {
-                Ok(first) => *outgoing = first.unwrap_or_else(|| outgoing.clone()),
-                Err(error) => drop(self.stopped.insert(account, error)),
-            }
-        }
-        Ok(page)
     }
 
     /// Seals what is not sealed yet, in one transaction with the sessions.
@@ -636,10 +450,6 @@ impl Limited {
         let before = limited.take().unwrap_or(Self { place, wait, progress: false });
         *limited = Some(Self { place: before.place.min(place), wait: before.wait.max(wait), progress: false });
     }
-}
-
-fn contact(tx: &dyn Transaction, account: &AccountId) -> Result<Contact, Error> {
-    Contact::get(tx, account)?.ok_or_else(|| state::damaged("the outbox: no such contact"))
 }
 
 fn envelope(

@@ -9,6 +9,7 @@
 //! Entries go out in the order in which they were queued. What cannot be sent to one contact holds up that contact's later
 //! entries only. One process at a time flushes.
 mod flush;
+mod prepare;
 mod seal;
 mod sealed;
 
