@@ -11,6 +11,9 @@ use super::writer::Work;
 use crate::mailbox::Entry;
 use crate::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
 
+/// In a mailbox in which more waits, nobody takes what comes: it is not kept in memory.
+const ATTACHED_WAITING: u64 = 16;
+
 /// Runs within the writer's transaction. A rule error changes nothing.
 pub fn submit(
     work: &mut Work<'_>,
@@ -53,11 +56,18 @@ pub fn submit(
     *work.next_cursor += 1;
     work.eras.push(cursor, accepted_at);
     let entry = Entry { cursor, size, tag };
-    work.index.lock().mailbox_mut(number).push(entry);
+    let waiting = {
+        let mut index = work.index.lock();
+        let mailbox = index.mailbox_mut(number);
+        mailbox.push(entry);
+        mailbox.waiting(u64::MAX).0
+    };
     work.undo.push(Undo::Pushed(number, entry));
-    let NewEnvelope { id, source, ref ciphertext } = *envelope;
-    let ciphertext = ciphertext.clone();
-    work.stored.push(StoredEnvelope { cursor: Cursor::new(cursor), id, source, accepted_at, ciphertext });
+    if waiting <= ATTACHED_WAITING {
+        let NewEnvelope { id, source, ref ciphertext } = *envelope;
+        let ciphertext = ciphertext.clone();
+        work.stored.push(StoredEnvelope { cursor: Cursor::new(cursor), id, source, accepted_at, ciphertext });
+    }
     Ok(Ok(Submitted::Stored { cursor: Cursor::new(cursor) }))
 }
 
