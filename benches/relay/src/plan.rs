@@ -10,6 +10,8 @@ pub const CIPHERTEXT_BYTES: usize = 512;
 pub struct Plan {
     /// Whence keys, recipients and bodies come.
     pub seed: u64,
+    /// How long the disk is looked at before anything runs.
+    pub fsync: Duration,
     /// Load processes beside each other.
     pub processes: usize,
     /// Rounds of enqueue and drain, relay and prototype in turn; the median counts.
@@ -55,6 +57,7 @@ impl Plan {
     pub fn full(seed: u64) -> Self {
         Self {
             seed,
+            fsync: Duration::from_secs(5),
             processes: 2,
             rounds: 3,
             senders: 100,
@@ -80,6 +83,7 @@ impl Plan {
     /// Tiny numbers, for tests: every step runs, no figure means anything.
     pub fn quick(seed: u64) -> Self {
         Self {
+            fsync: Duration::from_millis(100),
             rounds: 1,
             senders: 4,
             outstanding: 4,

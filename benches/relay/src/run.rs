@@ -22,9 +22,6 @@ const CLOSED_LOOP: usize = 16;
 /// Connections made at once.
 const CONCURRENT_HANDSHAKES: usize = 16;
 
-/// How long the disk is looked at.
-const FSYNC_SECONDS: Duration = Duration::from_secs(5);
-
 /// Gap between the envelopes of one round and those of the next.
 const LIVE_ROUND: u64 = 1_000;
 
@@ -43,7 +40,7 @@ struct Run<'a> {
 pub async fn measure(plan: &Plan, directory: &Path, plot: bool, progress: &mut dyn FnMut(&str)) -> Outcome<Report> {
     let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
-    let fsync = fsync(base.path())?;
+    let fsync = fsync(base.path(), plan.fsync)?;
     let mail = run.mail(plot).await?;
     let (handshake, idle) = run.connections().await?;
     let (storage, expiry) = run.storage().await?;
@@ -77,8 +74,7 @@ pub async fn measure_hostile(
 ) -> Outcome<Hostile> {
     let base = scratch(directory)?;
     let mut run = Run { plan, program: std::env::current_exe()?, directory: base.path(), progress };
-    let fsync = fsync(base.path())?;
-    run.hostile(clients, fsync).await
+    run.hostile(clients).await
 }
 
 /// A directory of the run's own, deleted with it.
@@ -413,8 +409,9 @@ impl Run<'_> {
 
     // ---- hostile clients
 
-    async fn hostile(&mut self, clients: usize, fsync: Fsync) -> Outcome<Hostile> {
+    async fn hostile(&mut self, clients: usize) -> Outcome<Hostile> {
         let plan = self.plan;
+        let fsync = fsync(self.directory, plan.fsync)?;
         // The limits that it comes with are what protects it.
         let relay = Server::relay(&self.program, self.directory, "hostile", Limits::Default).await?;
         let honest = Range { first: 0, count: plan.senders };
@@ -491,12 +488,12 @@ fn percentile(done: &Done, part: f64) -> f64 {
 }
 
 /// What the disk does by itself, before any server runs: every acknowledgement waits for at least one of these.
-fn fsync(directory: &Path) -> Outcome<Fsync> {
+fn fsync(directory: &Path, time: Duration) -> Outcome<Fsync> {
     use std::io::{Seek, Write};
     let mut file = std::fs::File::create(directory.join("fsync"))?;
     let mut done = Done::default();
     let begun = Instant::now();
-    while begun.elapsed() < FSYNC_SECONDS {
+    while begun.elapsed() < time {
         let write = Instant::now();
         // A log that starts over now and then, like the relay's.
         if done.latencies.len() % 1024 == 0 {

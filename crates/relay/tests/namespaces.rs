@@ -71,33 +71,28 @@ struct Host {
 
 impl Host {
     /// The relay, once its cable is there and it is told to go.
-    async fn relay(address: &str, data: &std::path::Path) -> Self {
-        let serve = format!("read go; exec \"$0\" serve --data \"$1\" --listen {address}:{PORT}");
+    fn relay(address: &str, data: &std::path::Path) -> Self {
+        let serve = format!("echo here; read go; exec \"$0\" serve --data \"$1\" --listen {address}:{PORT}");
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", &serve, env!("CARGO_BIN_EXE_kuvert-relay")]).arg(data);
-        Self::start(command).await
+        Self::start(command)
     }
 
     /// Our own, once its cables are there and it is told to go.
-    async fn router() -> Self {
+    fn router() -> Self {
         let mut command = Command::new("unshare");
         command.arg("--net").arg(std::env::current_exe().unwrap()).env(INSIDE, "router");
-        Self::start(command).await
+        Self::start(command)
     }
 
-    async fn start(mut command: Command) -> Self {
+    /// Comes back once the process is in its namespace.
+    fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        // The namespace is there once the process has changed into it.
-        within(async {
-            let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-            while namespace(&child.id().to_string()) == namespace("self") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
-        Self { child, stdin, stdout }
+        let mut host = Self { child, stdin, stdout };
+        assert_eq!(host.hear(), "here\n");
+        host
     }
 
     fn tell(&mut self, line: &str) {
@@ -159,7 +154,7 @@ fn run(command: &mut Command) {
 
 async fn cable_between_two() {
     let data = tempfile::tempdir().unwrap();
-    let mut host = Host::relay(RELAY, &data.path().join("data")).await;
+    let mut host = Host::relay(RELAY, &data.path().join("data"));
     cable("client", "relay");
     plug("client", CLIENT);
     host.plug("relay", RELAY);
@@ -197,8 +192,8 @@ async fn cable_between_two() {
 
 async fn router_between_two() {
     let data = tempfile::tempdir().unwrap();
-    let mut relay = Host::relay(RELAY_BEHIND, &data.path().join("data")).await;
-    let mut router = Host::router().await;
+    let mut relay = Host::relay(RELAY_BEHIND, &data.path().join("data"));
+    let mut router = Host::router();
     cable("home", "front");
     cable("back", "relay");
     plug("home", CLIENT_OF_ROUTER);
@@ -233,6 +228,7 @@ async fn router_between_two() {
 
 /// The router's side: does what it is told, until nobody is there to tell it anything.
 async fn router() {
+    println!("here");
     // A thread of its own: reading lines blocks.
     let (told, mut orders) = tokio::sync::mpsc::channel(1);
     std::thread::spawn(move || std::io::stdin().lines().try_for_each(|line| told.blocking_send(line.unwrap())));

@@ -39,8 +39,8 @@ impl Recent {
 
     /// Forgets one that was deleted.
     pub fn remove(&mut self, cursor: u64) {
-        if let Some(place) = self.place(cursor)
-            && let Some(envelope) = self.envelopes[place].1.take()
+        if let Some((_, envelope)) = self.place(cursor).and_then(|place| self.envelopes.get_mut(place))
+            && let Some(envelope) = envelope.take()
         {
             self.bytes -= envelope.ciphertext.len();
         }

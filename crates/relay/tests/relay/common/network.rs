@@ -57,6 +57,7 @@ impl Weather {
         let copies = 1 + u32::from(self.below(100) < self.twice.load(Ordering::Relaxed));
         for _ in 0..copies {
             let delay = self.below(1 + self.delay_ms.load(Ordering::Relaxed));
+            // Not a wait for something: this is the fault.
             if delay > 0 {
                 tokio::time::sleep(Duration::from_millis(delay.into())).await;
             }
