@@ -202,7 +202,7 @@ impl Reader {
 pub fn submit(id: [u8; 16], from: &v1::Address, to: v1::Address, ciphertext: Bytes) -> Request {
     let id = Bytes::copy_from_slice(&id);
     let envelope = v1::Envelope { id, recipient: Some(to), source: Some(from.clone()), ciphertext };
-    Request::Submit(v1::Submit { envelope: Some(envelope) })
+    Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None })
 }
 
 fn client_config(url: &RelayUrl) -> Outcome<quinn::ClientConfig> {

@@ -303,7 +303,7 @@ async fn send(
         room = frames.len();
         for frame in frames {
             match frame.body {
-                Some(Response::Accepted(accepted)) if !accepted.already_stored => {}
+                Some(Response::Accepted(_)) => {}
                 other => return Err(format!("not accepted: {other:?}").into()),
             }
             let begun = under_way.pop_front().ok_or("an answer to nothing")?;

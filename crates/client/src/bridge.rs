@@ -99,8 +99,16 @@ pub enum Body {
 /// A content that waits for sealing: the device lists' states come with [`seal_content`].
 pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     let message_id = Bytes::copy_from_slice(id.as_bytes());
-    v1::Content { message_id, sent_at, sender_list: None, recipient_list: None, body: Some(body), access_key: None }
-        .encode_to_vec()
+    v1::Content {
+        message_id,
+        sent_at,
+        sender_list: None,
+        recipient_list: None,
+        body: Some(body),
+        access_key: None,
+        takes_sealed: false,
+    }
+    .encode_to_vec()
 }
 
 /// The message id of a draft.

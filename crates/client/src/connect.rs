@@ -279,7 +279,13 @@ async fn sign_challenge(inner: &Inner, link: &Link) -> Result<bytes::Bytes, Erro
 }
 
 fn established(link: Link, body: server_frame::Body) -> Result<Established, Error> {
-    let server_frame::Body::Authenticated(v1::Authenticated { waiting, waiting_bytes: _, expired, relay_time }) = body
+    let server_frame::Body::Authenticated(v1::Authenticated {
+        waiting,
+        waiting_bytes: _,
+        expired,
+        relay_time,
+        full: _,
+    }) = body
     else {
         return Err(Error::RelayProtocol { what: "no welcome" });
     };

@@ -139,7 +139,7 @@ pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), E
         return Ok(());
     }
     let hash = wanted.map(|hash| hash.to_vec().into());
-    match link.request(client_frame::Body::SetAccessKey(v1::SetAccessKey { hash })).await? {
+    match link.request(client_frame::Body::SetAccessKey(v1::SetAccessKey { hash, sealed: true })).await? {
         Ok(server_frame::Body::Done(_)) => {}
         Ok(_) => return Err(Error::RelayProtocol { what: "no answer to an access key" }),
         Err(refusal) => {

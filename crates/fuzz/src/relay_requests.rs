@@ -181,7 +181,8 @@ impl World {
                     source: None,
                     ciphertext: vec![id; usize::from(size)].into(),
                 };
-                self.request(connection, Request::Submit(v1::Submit { envelope: Some(envelope) })).await;
+                self.request(connection, Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None }))
+                    .await;
             }
             Operation::Attach { connection } => self.request(connection, Request::Attach(v1::Attach {})).await,
             Operation::Acknowledge { connection, delivered } => {

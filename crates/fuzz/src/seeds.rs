@@ -174,7 +174,7 @@ fn all_requests() -> Vec<Request> {
         Request::Hello(v1::Hello { version: 1 }),
         Request::Authenticate(v1::Authenticate { address, signature: vec![0; 64].into() }),
         registration(),
-        Request::Submit(v1::Submit { envelope: Some(envelope) }),
+        Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None }),
         Request::Attach(v1::Attach {}),
         Request::Acknowledge(v1::Acknowledge { up_to: 1 }),
         Request::AcknowledgeExpired(v1::AcknowledgeExpired { count: 1 }),

@@ -47,6 +47,7 @@ impl Sizes {
             body: Some(body),
             // A home that seals its sender tells its own key in every content.
             access_key: policy.sealed_sender.then(|| Bytes::from_static(&[0; AccessKey::LEN])),
+            takes_sealed: policy.sealed_sender,
         };
         let address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
         let envelope = v1::Envelope::from(checked::Envelope {

@@ -80,7 +80,7 @@ mod tests {
 
     fn submit(ciphertext: usize) -> ClientFrame {
         let envelope = crate::v1::Envelope { ciphertext: vec![7; ciphertext].into(), ..Default::default() };
-        ClientFrame { request: 3, body: Some(Body::Submit(Submit { envelope: Some(envelope) })) }
+        ClientFrame { request: 3, body: Some(Body::Submit(Submit { envelope: Some(envelope), access_key: None })) }
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn contents(cases: &mut Vec<Case>) {
         recipient_list: state(1, "recipient list"),
         body,
         access_key: None,
+        takes_sealed: false,
     };
     let receipts = v1::Receipts { delivered: vec![id("one"), id("two")], read: vec![id("one")] };
     for (name, body, listed) in [
@@ -176,6 +177,7 @@ fn frames(cases: &mut Vec<Case>) {
             source: None,
             ciphertext: vec![9; 200].into(),
         }),
+        access_key: None,
     };
     let sealed = v1::SubmitSealed { envelope: submit.envelope.clone(), access_key: vec![5; 16].into() };
     let register = v1::Register {
@@ -193,8 +195,8 @@ fn frames(cases: &mut Vec<Case>) {
         ("submit", 3, Body::Submit(submit)),
         ("register", 4, Body::Register(register)),
         ("submit sealed", 2, Body::SubmitSealed(sealed)),
-        ("set access key", 5, Body::SetAccessKey(v1::SetAccessKey { hash: Some(vec![6; 32].into()) })),
-        ("no access key", 6, Body::SetAccessKey(v1::SetAccessKey { hash: None })),
+        ("set access key", 5, Body::SetAccessKey(v1::SetAccessKey { hash: Some(vec![6; 32].into()), sealed: true })),
+        ("no access key", 6, Body::SetAccessKey(v1::SetAccessKey { hash: None, sealed: false })),
     ] {
         let message = v1::ClientFrame { request, body: Some(body) };
         let mut out = BytesMut::new();

@@ -79,5 +79,6 @@ pub(super) async fn authenticated(service: &Service, device: Address) -> Result<
         waiting_bytes: waiting.bytes,
         expired: waiting.expired,
         relay_time: service.clock.now_ms(),
+        full: None,
     }))
 }

@@ -54,7 +54,7 @@ pub(super) fn accept(
             service.wakeups.notify(&recipient);
         }
         service.observe(Event::Submitted { connection, by, source, recipient, id, size, repeated });
-        Ok(Response::Accepted(v1::Accepted { id: id.as_bytes().to_vec().into(), already_stored: repeated }))
+        Ok(Response::Accepted(v1::Accepted { id: id.as_bytes().to_vec().into() }))
     })
 }
 

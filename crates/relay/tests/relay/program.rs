@@ -96,7 +96,7 @@ async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
     relay.stop("-KILL").await;
     let listen = format!("127.0.0.1:{port}");
     let relay = Process::start(data.path(), &["--listen", &listen]).await;
-    client.send(Request::Submit(v1::Submit { envelope: Some(envelope(&device, "to whom?")) })).await;
+    client.send(Request::Submit(v1::Submit { envelope: Some(envelope(&device, "to whom?")), access_key: None })).await;
     let ended = within(client.connection.closed()).await;
     assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
     drop(Client::authenticate(&relay.url, &device).await);

@@ -331,7 +331,7 @@ impl Client {
 }
 
 pub fn submit(envelope: v1::Envelope) -> Request {
-    Request::Submit(v1::Submit { envelope: Some(envelope) })
+    Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None })
 }
 
 pub fn acknowledge(up_to: u64) -> Request {
