@@ -74,8 +74,10 @@ pub struct Content {
     pub recipient_list: DeviceListState,
     /// What it says.
     pub body: Body,
-    /// The key with which sealed mail may be sent to the sender, when it takes any.
+    /// The sender's access key, when it tells one.
     pub access_key: Option<AccessKey>,
+    /// Whether sealed mail may be sent to the sender with it.
+    pub takes_sealed: bool,
 }
 
 /// What a content says.
@@ -122,12 +124,13 @@ pub fn seal_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
-    access_key: Option<AccessKey>,
+    access_key: Option<(AccessKey, bool)>,
 ) -> Result<Vec<u8>, prost::DecodeError> {
     let mut content = v1::Content::decode(draft)?;
     content.sender_list = Some(list_state(own));
     content.recipient_list = Some(list_state(theirs));
-    content.access_key = access_key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
+    content.access_key = access_key.map(|(key, _)| Bytes::copy_from_slice(key.as_bytes()));
+    content.takes_sealed = access_key.is_some_and(|(_, sealed)| sealed);
     Ok(content.encode_to_vec())
 }
 
@@ -166,6 +169,7 @@ pub fn open_content(plaintext: &[u8]) -> Result<Content, FieldError> {
             .access_key
             .map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key"))
             .transpose()?,
+        takes_sealed: content.takes_sealed,
     })
 }
 
@@ -210,8 +214,9 @@ mod tests {
     fn an_access_key_travels_within() {
         let state = |number| DeviceListState { number, hash: [7; 32] };
         let key = AccessKey::from_bytes([9; 16]);
-        let sealed = seal_content(&draft(ID, 99, text("hello")), state(1), state(2), Some(key)).unwrap();
-        assert_eq!(open_content(&sealed).unwrap().access_key, Some(key));
+        let sealed = seal_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
+        let opened = open_content(&sealed).unwrap();
+        assert_eq!((opened.access_key, opened.takes_sealed), (Some(key), true));
         assert_eq!(open_content(&seal_content(&sealed, state(1), state(2), None).unwrap()).unwrap().access_key, None);
     }
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kuvert_protocol::identity::{DeviceSecrets, LocalDevice, account_key_fingerprint, safety_number};
 use kuvert_types::limits::is_valid_name;
-use kuvert_types::{AccountKey, Address, DeviceList, RelayUrl, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, AccountKey, Address, DeviceList, RelayUrl, UnverifiedDeviceCertificate};
 use kuvert_wire::v1::get_account::By;
 
 pub use crate::connect::Connection;
 use crate::connect::{load_own, look_up};
-use crate::contacts::{Account, Compared, Contact, check_alias, free_alias};
+use crate::blocking;
+use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, requests};
 use crate::devices;
 use crate::disclosure;
 use crate::error::Error;
@@ -19,7 +20,8 @@ use crate::home::Home;
 use crate::invite::InviteLink;
 use crate::options::Options;
 use crate::records::{ContactInfo, MessageRecord, SafetyNumber, Whoami};
-use crate::state::{OwnRow, Stored, damaged, own_row};
+use crate::receive::open_held;
+use crate::state::{AtRelay, OwnRow, Stored, damaged, own_row};
 use crate::store::sqlite::{Opened, SqliteStore};
 use crate::store::{Log, Mode, Store, Table, Transaction};
 
@@ -131,6 +133,7 @@ impl Inner {
 
 /// What a contact is to be added by.
 enum Target {
+    Account(AccountId),
     Name(String),
     Link(InviteLink),
 }
@@ -217,6 +220,9 @@ impl Client {
         let own = &self.0.own;
         let text = name_or_link.trim();
         if !InviteLink::looks_like(text) {
+            if let Ok(account) = text.parse::<AccountId>() {
+                return if account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Account(account)) };
+            }
             if !is_valid_name(text) {
                 return Err(Error::NameInvalid { name: text.escape_default().to_string() });
             }
@@ -234,9 +240,10 @@ impl Client {
         if link.account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Link(link)) }
     }
 
-    /// Adds a contact by name (trust on first use) or by invite link (verified at once). `alias` defaults to the name,
-    /// else to the first 8 characters of the account. Adding a known account again checks its key, and changes its alias
-    /// if one is given. A link that fits a changed key accepts that key: the link is the other way to compare.
+    /// Adds a contact by name or account id (trust on first use) or by invite link (verified at once). `alias` defaults to the
+    /// name in the link, else to the relay's name, else to the first 8 characters of the account. Adding a known account again
+    /// checks its key, and changes its alias if one is given; adding a request accepts it. A link that fits a changed key
+    /// accepts that key: the link is the other way to compare.
     ///
     /// # Errors
     /// `unknown-recipient`, `link-invalid`, `link-other-relay`, `invite-mismatch`, `identity-changed`, `own-address`,
@@ -249,20 +256,23 @@ impl Client {
     ) -> Result<ContactInfo, Error> {
         let (by, link) = match self.target(name_or_link)? {
             Target::Name(name) => (By::Name(name), None),
+            Target::Account(account) => (By::Account(account.as_bytes().to_vec().into()), None),
             Target::Link(link) => (By::Account(link.account.as_bytes().to_vec().into()), Some(link)),
+        };
+        let asked_for = match &by {
+            By::Account(account) => Some(account.clone()),
+            By::Name(_) => None,
         };
         let record = match look_up(&connection.link().link, by).await? {
             Ok(record) => record,
             Err(refusal) => return Err(refusal.about(name_or_link.trim())),
         };
         let account = Account::check(&record).map_err(|what| Error::RelayProtocol { what })?;
-        if let Some(link) = &link {
-            if account.id != link.account {
-                return Err(Error::RelayProtocol { what: "another account than asked for" });
-            }
-            if account.fingerprint() != link.fingerprint {
-                return Err(Error::InviteMismatch);
-            }
+        if asked_for.is_some_and(|asked_for| asked_for.as_ref() != account.id.as_bytes()) {
+            return Err(Error::RelayProtocol { what: "another account than asked for" });
+        }
+        if link.as_ref().is_some_and(|link| account.fingerprint() != link.fingerprint) {
+            return Err(Error::InviteMismatch);
         }
         if account.id == self.0.own.address.account {
             return Err(Error::OwnAddress);
@@ -273,15 +283,41 @@ impl Client {
         Ok(added)
     }
 
-    /// The address book, by alias.
+    /// The address book, by alias. Without requests.
     ///
     /// # Errors
     /// Those of the store.
     pub fn contacts(&self) -> Result<Vec<ContactInfo>, Error> {
-        self.0.transact(Mode::Read, |tx| Ok(Contact::all(tx)?.iter().map(Contact::info).collect()))
+        self.0.transact(Mode::Read, |tx| {
+            Ok(Contact::all(tx)?.iter().filter(|contact| !contact.row.request).map(Contact::info).collect())
+        })
     }
 
-    /// One contact: by alias, else by name, else by account id.
+    /// Accounts that wrote first and were not accepted, by alias.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn requests(&self) -> Result<Vec<ContactInfo>, Error> {
+        self.0.transact(Mode::Read, |tx| Ok(requests::all(tx)?.iter().map(Contact::info).collect()))
+    }
+
+    /// Makes a request a contact, unverified: what it wrote is confirmed with the next flush. `alias`: what to call it. For a
+    /// contact it only sets the alias.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `alias-taken`, `alias-invalid`.
+    pub fn accept_request(&self, who: &str, alias: Option<&str>) -> Result<ContactInfo, Error> {
+        let now = self.0.now();
+        self.change(who, |tx, contact| {
+            if let Some(alias) = alias {
+                check_alias(tx, alias, &contact.account)?;
+                alias.clone_into(&mut contact.row.alias);
+            }
+            requests::accept(contact, tx, now)
+        })
+    }
+
+    /// One contact or request: by account id, else by alias, else by the name it was added under.
     ///
     /// # Errors
     /// `contact-unknown`, `own-address`.
@@ -303,28 +339,51 @@ impl Client {
         })
     }
 
-    /// Blocks or unblocks a contact. While it is blocked its mail is dropped unseen and nothing is sent to it. Blocking
-    /// draws another access key: from the next flush on the relay takes no sealed mail from it.
+    /// Blocks or unblocks a contact or a request. While it is blocked its mail is dropped unseen and nothing is sent to it.
+    /// Blocking draws another access key: from the next flush on the relay takes no sealed mail from it, and gives its mail a
+    /// stranger's room. Unblocking ends that, at the relay, too.
     ///
     /// # Errors
     /// `contact-unknown`.
     pub fn set_blocked(&self, who: &str, blocked: bool) -> Result<ContactInfo, Error> {
+        self.block(who, blocked, false)
+    }
+
+    /// Blocks a contact or a request, at the relay, too: from the next flush on the relay drops its mail as it comes, and knows
+    /// that this account does not want to hear from that one.
+    ///
+    /// # Errors
+    /// `contact-unknown`.
+    pub fn block_at_relay(&self, who: &str) -> Result<ContactInfo, Error> {
+        self.block(who, true, true)
+    }
+
+    fn block(&self, who: &str, blocked: bool, at_relay: bool) -> Result<ContactInfo, Error> {
         self.change(who, |tx, contact| {
             if blocked && !contact.row.blocked {
                 disclosure::rotate(tx)?;
             }
             contact.row.blocked = blocked;
-            Ok(())
+            let known = contact.row.at_relay();
+            let wanted = match (blocked, known) {
+                (true, AtRelay::No) if at_relay => AtRelay::Wanted,
+                (true, AtRelay::Unwanted) if at_relay => AtRelay::Yes,
+                (true, known) => known,
+                (false, AtRelay::No) => AtRelay::No,
+                (false, _) => AtRelay::Unwanted,
+            };
+            contact.row.set_at_relay(wanted);
+            blocking::note_news(tx)
         })
     }
 
-    /// Accepts a contact's changed account key: it becomes the pinned one, unverified; old sessions are dropped. Without
-    /// a change it does nothing.
+    /// Accepts a contact's changed account key: it becomes the pinned one, unverified; old sessions are dropped; mail that was
+    /// kept meanwhile is opened, and shown by the next `receive`. Without a change it does nothing.
     ///
     /// # Errors
     /// `contact-unknown`.
     pub fn accept_key(&self, who: &str) -> Result<ContactInfo, Error> {
-        self.change(who, |tx, contact| contact.accept_changed_key(tx, false))
+        self.change(who, |tx, contact| accept_changed_key(&self.0, tx, contact, false))
     }
 
     fn change(
@@ -375,6 +434,21 @@ impl Client {
     }
 }
 
+/// Pins the changed key, and opens what was kept under it.
+fn accept_changed_key(inner: &Inner, tx: &dyn Transaction, contact: &mut Contact, verified: bool) -> Result<(), Error> {
+    if contact.row.changed_key.is_none() {
+        return Ok(());
+    }
+    contact.accept_changed_key(tx, verified)?;
+    // What it says is in the store; the next receive shows it.
+    open_held(inner, tx, &contact.account)?;
+    // Opening may have changed the row.
+    if let Some(fresh) = Contact::get(tx, &contact.account)? {
+        *contact = fresh;
+    }
+    requests::ask_for_what_was_dropped(contact, tx, inner.now())
+}
+
 fn add(
     inner: &Inner,
     account: &Account,
@@ -389,20 +463,31 @@ fn add(
         let mut contact = match Contact::get(tx, &account.id)? {
             Some(contact) => contact,
             None => {
-                let alias = free_alias(tx, &account.id, account.name.as_deref())?;
+                // [KV-097] The link comes from the person, the relay's name from the relay.
+                let suggested = link.as_ref().and_then(|link| link.name.as_deref()).or(account.name.as_deref());
+                let alias = free_alias(tx, &account.id, suggested)?;
                 Contact::new(account.id, account.key, account.name.clone(), alias, inner.now())
             }
         };
         let mut compared = contact.compare(account)?;
         if link.is_some() && compared == Compared::KeyChanged {
-            contact.accept_changed_key(tx, true)?;
+            accept_changed_key(inner, tx, &mut contact, true)?;
             compared = contact.compare(account)?;
         }
         if compared == Compared::Fits {
+            let was_request = contact.row.request;
+            requests::accept(&mut contact, tx, inner.now())?;
+            if was_request {
+                // It has the alias of an account without a name so far.
+                contact.row.name.clone_from(&account.name);
+                let suggested = link.as_ref().and_then(|link| link.name.as_deref()).or(account.name.as_deref());
+                contact.row.alias = free_alias(tx, &account.id, suggested)?;
+            }
             if let Some(alias) = alias {
                 contact.row.alias = alias;
             }
             contact.row.verified |= link.is_some();
+            contact.row.compared_at = inner.now();
         }
         let who = contact.row.alias.clone();
         match compared {

@@ -52,6 +52,8 @@ pub(crate) struct Established {
     pub waiting: u64,
     /// What the relay said expired, less what the user was told.
     pub expired: AtomicU64,
+    /// What the relay said about mail that did not fit, until the user is told.
+    pub full: Mutex<Option<v1::FullMailbox>>,
     /// Where the delivery of mail stands.
     pub inbox: Mutex<Inbox>,
     relay_time: u64,
@@ -229,7 +231,7 @@ fn prepare(
     let row = OwnRow { relay: relay.to_string(), name: profile.name.clone(), ..row };
     state::put(&*tx, Table::Own, own::ACCOUNT, &row)?;
     if let Some(level) = level {
-        disclosure::set_level(&*tx, level)?;
+        disclosure::set_level(&*tx, level, 0)?;
     }
     Ok(tx.commit()?)
 }
@@ -284,7 +286,7 @@ fn established(link: Link, body: server_frame::Body) -> Result<Established, Erro
         waiting_bytes: _,
         expired,
         relay_time,
-        full: _,
+        full,
     }) = body
     else {
         return Err(Error::RelayProtocol { what: "no welcome" });
@@ -293,6 +295,7 @@ fn established(link: Link, body: server_frame::Body) -> Result<Established, Erro
         link,
         waiting,
         expired: AtomicU64::new(expired),
+        full: Mutex::new(full),
         inbox: Mutex::new(Inbox::Detached),
         relay_time,
         since: Instant::now(),
@@ -300,6 +303,11 @@ fn established(link: Link, body: server_frame::Body) -> Result<Established, Erro
 }
 
 impl Established {
+    /// What the relay said about mail that did not fit; `None` from now on.
+    pub fn take_full(&self) -> Option<v1::FullMailbox> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// How many envelopes expired that the user was not told of; 0 from now on.
     pub fn take_expired(&self) -> u64 {
         self.expired.swap(0, Ordering::Relaxed)

@@ -8,10 +8,14 @@
 //!                                                    ▼
 //!                                                unverified
 //! ```
+//! [KV-097] A contact is found by its account id before all else, then by its alias, then by the name that it was added
+//! under. The relay's present names play no part: a name that one contact gave up may be another account's today.
+
+pub mod requests;
 
 use kuvert_protocol::identity::account_key_fingerprint;
-use kuvert_types::limits::{MAX_DEVICES, is_valid_name};
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceList, UnverifiedDeviceCertificate};
+use kuvert_types::limits::is_valid_name;
+use kuvert_types::{AccountId, AccountKey, DeviceList, UnverifiedDeviceCertificate};
 use kuvert_wire::v1;
 
 use crate::devices;
@@ -19,7 +23,7 @@ use crate::error::Error;
 use crate::event::ListConflict;
 use crate::records::ContactInfo;
 use crate::resets;
-use crate::state::{self, ContactRow, OutboxRow, Outgoing};
+use crate::state::{self, AtRelay, ContactRow, OutboxRow, Outgoing, own};
 use crate::store::{Log, Table, Transaction};
 
 const MAX_ALIAS_CHARS: usize = 64;
@@ -51,7 +55,9 @@ impl Account {
         for bytes in &record.certificates {
             let certificate = UnverifiedDeviceCertificate::decode(bytes).map_err(|_| "device certificate")?;
             let certificate = certificate.verify().map_err(|_| "device certificate")?;
-            if certificate.account_key() != key || !list.names(&certificate) {
+            // [KV-016] One that the list leaves out is a device that was removed: it plays no part. Another key or account
+            // is a mistake or a lie.
+            if certificate.account_key() != key || certificate.address().account != id {
                 return Err("device certificate");
             }
         }
@@ -103,31 +109,39 @@ impl Contact {
         Ok(all)
     }
 
-    /// By alias, else by name, else by account id.
+    /// [KV-097] What looks like an account id is that account and nothing else. Else by alias, else by the name that it was
+    /// added under: a verified contact before an unverified one, a contact before a request, the older before the newer.
     pub fn find(tx: &dyn Transaction, who: &str) -> Result<Option<Self>, Error> {
         let who = who.trim();
+        if let Ok(account) = who.parse::<AccountId>() {
+            return Self::get(tx, &account);
+        }
         let all = Self::all(tx)?;
-        let by = |test: &dyn Fn(&Self) -> bool| all.iter().find(|contact| test(contact)).cloned();
-        Ok(by(&|c| c.row.alias == who)
-            .or_else(|| by(&|c| c.row.name.as_deref() == Some(who)))
-            .or_else(|| by(&|c| c.account.to_string() == who)))
+        if let Some(contact) = all.iter().find(|contact| contact.row.alias == who) {
+            return Ok(Some(contact.clone()));
+        }
+        let named = all.into_iter().filter(|contact| contact.row.name.as_deref() == Some(who));
+        Ok(named.min_by_key(|contact| (!contact.row.verified, contact.row.request, contact.row.added_at)))
     }
 
     /// A new contact with a key that is trusted from now on.
     pub fn new(account: AccountId, key: AccountKey, name: Option<String>, alias: String, now: u64) -> Self {
-        let row =
-            ContactRow { account_key: key.as_bytes().to_vec(), alias, name, added_at: now, ..ContactRow::default() };
+        let (account_key, seen_name) = (key.as_bytes().to_vec(), name.clone());
+        let row = ContactRow { account_key, alias, name, seen_name, added_at: now, ..ContactRow::default() };
         Self { account, row }
     }
 
     /// Stores it.
     pub fn save(&self, tx: &dyn Transaction) -> Result<(), Error> {
+        if self.row.name_news {
+            tx.put(Table::Own, own::NAME_NEWS, &[])?;
+        }
         state::put(tx, Table::Contact, self.account.as_bytes(), &self.row)
     }
 
     /// For the caller.
     pub fn info(&self) -> ContactInfo {
-        let ContactRow { alias, name, verified, blocked, changed_key, added_at, .. } = &self.row;
+        let ContactRow { alias, name, verified, blocked, changed_key, added_at, request, .. } = &self.row;
         ContactInfo {
             account: self.account,
             alias: alias.clone(),
@@ -135,6 +149,8 @@ impl Contact {
             verified: *verified,
             blocked: *blocked,
             key_changed: changed_key.is_some(),
+            request: *request,
+            blocked_at_relay: matches!(self.row.at_relay(), AtRelay::Wanted | AtRelay::Yes),
             added_at: *added_at,
         }
     }
@@ -158,8 +174,10 @@ impl Contact {
         if let Err(conflict) = devices::take(&mut self.row, &account.list)? {
             return Ok(Compared::Conflict(conflict));
         }
-        if account.name.is_some() {
-            self.row.name.clone_from(&account.name);
+        if self.row.seen_name != account.name {
+            // A request has not been looked up before: its first name is no news.
+            self.row.name_news |= self.row.compared_at != 0;
+            self.row.seen_name.clone_from(&account.name);
         }
         Ok(Compared::Fits)
     }
@@ -167,9 +185,12 @@ impl Contact {
     /// Whether anything may be sent to it.
     ///
     /// # Errors
-    /// `contact-blocked`, `identity-changed`.
+    /// `contact-blocked`, `identity-changed`, `request-pending`.
     pub fn may_send(&self) -> Result<(), Error> {
         let who = || self.row.alias.clone();
+        if self.row.request {
+            return Err(Error::RequestPending { who: who() });
+        }
         if self.row.blocked {
             return Err(Error::ContactBlocked { who: who() });
         }
@@ -189,10 +210,10 @@ impl Contact {
         self.row.claimed_hash.clear();
         // Told under the old key.
         self.row.access_key = None;
+        self.row.takes_sealed = false;
         self.save(tx)?;
-        for number in 1..=MAX_DEVICES as u32 {
-            let Ok(device) = DeviceId::new(number) else { continue };
-            tx.delete(Table::Session, &Address { account: self.account, device }.to_bytes())?;
+        for device in requests::devices(&self.account) {
+            tx.delete(Table::Session, &device.to_bytes())?;
         }
         resets::forget(tx, &self.account)?;
         for entry in tx.scan(Log::Outbox, Some(self.account.as_bytes()), 0, usize::MAX)? {
@@ -209,25 +230,28 @@ impl Contact {
 /// Checks that an alias can be typed and told apart, and that no other contact has it.
 pub fn check_alias(tx: &dyn Transaction, alias: &str, account: &AccountId) -> Result<(), Error> {
     let length = alias.chars().count();
-    if !(1..=MAX_ALIAS_CHARS).contains(&length) || alias.trim() != alias || alias.chars().any(char::is_control) {
+    // [KV-097] An account id means the account.
+    let an_id = alias.parse::<AccountId>().is_ok();
+    if !(1..=MAX_ALIAS_CHARS).contains(&length) || an_id || alias.trim() != alias || alias.chars().any(char::is_control)
+    {
         return Err(Error::AliasInvalid { alias: alias.escape_default().to_string() });
     }
     let taken = Contact::all(tx)?.into_iter().any(|contact| contact.row.alias == alias && contact.account != *account);
     if taken { Err(Error::AliasTaken { alias: alias.to_owned() }) } else { Ok(()) }
 }
 
-/// An alias for somebody who was not given one: the name, else the first 8 characters of the account, else all of them.
+/// An alias for an account that was not given one: the name, else the first characters of the account's id.
 pub fn free_alias(tx: &dyn Transaction, account: &AccountId, name: Option<&str>) -> Result<String, Error> {
     let id = account.to_string();
-    for candidate in name.into_iter().chain([&id[..8], id.as_str()]) {
+    for candidate in name.into_iter().chain([&id[..8], &id[..16]]) {
         match check_alias(tx, candidate, account) {
             Ok(()) => return Ok(candidate.to_owned()),
             Err(Error::AliasTaken { .. } | Error::AliasInvalid { .. }) => {}
             Err(other) => return Err(other),
         }
     }
-    // Somebody else is called by this account's id.
-    Ok(format!("{id}'"))
+    // Others are called by the beginning of this account's id.
+    Ok(format!("account {id}"))
 }
 
 #[cfg(test)]
@@ -236,6 +260,7 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::store::{Mode, Store};
     use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
+    use kuvert_types::{Address, DeviceId};
     use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 
     const ID: AccountId = AccountId::from_bytes([1; 16]);

@@ -5,7 +5,7 @@
 //! said: every content carries number and hash of both sides' lists.
 
 use kuvert_types::device_list::DeviceListConflict;
-use kuvert_types::{AccountId, AccountKey, DeviceList, DeviceListState, UnverifiedDeviceList};
+use kuvert_types::{AccountId, AccountKey, DeviceCertificate, DeviceList, DeviceListState, UnverifiedDeviceList};
 
 use crate::error::Error;
 use crate::event::ListConflict;
@@ -32,6 +32,17 @@ pub fn stored(bytes: &[u8], key: &AccountKey) -> Result<DeviceList, Error> {
 pub fn of(contact: &ContactRow) -> Result<Option<DeviceList>, Error> {
     let key = contact.key()?;
     contact.device_list.as_deref().map(|bytes| stored(bytes, &key)).transpose()
+}
+
+/// [KV-016] Whether the newest list known of a contact names the device of a certificate. With none known there is nothing to
+/// compare.
+pub fn lists(contact: &ContactRow, certificate: &DeviceCertificate) -> Result<bool, Error> {
+    Ok(of(contact)?.is_none_or(|list| list.names(certificate)))
+}
+
+/// Whether the contact has named a newer list of its own than the one known.
+pub fn is_behind(contact: &ContactRow) -> Result<bool, Error> {
+    Ok(of(contact)?.is_none_or(|list| list.body().number < contact.claimed_number))
 }
 
 /// Decodes a list that a relay shows and checks that it is signed, and this account's.

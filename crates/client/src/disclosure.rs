@@ -1,8 +1,9 @@
 //! How much this home lets its relay know: its level, and the access key with which contacts send to it without a name.
 //!
 //! ```text
-//! set_level(L2) ─► access key drawn ─► next flush: SetAccessKey(SHA-256 of it) ─► from here on every content tells the key
-//! contact knows the key ─► SubmitSealed on a connection without a name
+//! next flush: access key drawn ─► SetAccessKey(SHA-256 of it) ─► from here on every content tells the key
+//! contact knows the key ─► its mail has a contact's room in the mailbox (20.4)
+//! set_level(L2) ─► SetAccessKey(…, sealed) ─► contents say so ─► SubmitSealed on a connection without a name
 //! contact blocked ─► another key drawn ─► the old one opens nothing any more; the next content tells the others
 //! ```
 //! The key is drawn, not derived from the account's secret: nothing that contacts hold then hangs on the key that signs
@@ -10,6 +11,7 @@
 
 mod items;
 
+use kuvert_types::limits::MAX_RETENTION_DAYS;
 use kuvert_types::{AccessKey, Level};
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
@@ -21,6 +23,9 @@ use crate::rng;
 use crate::state::{self, DisclosureRow, own};
 use crate::store::{Mode, Table, Transaction};
 use crate::transport::Link;
+
+/// How long an envelope can be on its way: the relay keeps it for 30 days at most, and clocks differ.
+const SEALED_ON_ITS_WAY_MS: u64 = (MAX_RETENTION_DAYS as u64 + 1) * 24 * 60 * 60 * 1000;
 
 impl Client {
     /// The level of disclosure that this home is at.
@@ -39,7 +44,8 @@ impl Client {
         if self.level()? == level {
             return Ok(());
         }
-        self.0.transact(Mode::Write, |tx| set_level(tx, level))
+        let now = self.0.now();
+        self.0.transact(Mode::Write, |tx| set_level(tx, level, now))
     }
 
     /// When receipts are sent.
@@ -82,15 +88,21 @@ impl DisclosureRow {
         key.transpose().map_err(|_| state::damaged("the access key"))
     }
 
-    /// What the relay is to hold.
-    fn wanted(&self) -> Result<Option<[u8; 32]>, Error> {
-        Ok(self.key()?.filter(|_| self.level().seals_sender()).map(|key| key.hash()))
+    /// What the relay is to hold: the hash, and whether it takes sealed mail for the key.
+    fn wanted(&self) -> Result<Vec<u8>, Error> {
+        let hash = self.key()?.map(|key| key.hash());
+        Ok(hash.map_or_else(Vec::new, |hash| [&hash[..], &[u8::from(self.level().seals_sender())]].concat()))
     }
 
-    /// The key that contacts are told: one that the relay knows of already.
-    pub fn told_key(&self) -> Result<Option<AccessKey>, Error> {
-        let known = self.wanted()?.is_some_and(|hash| hash[..] == self.published);
-        Ok(if known { self.key()? } else { None })
+    /// The key that contacts are told, and whether it is good for sealed mail: one that the relay knows of already.
+    pub fn told_key(&self) -> Result<Option<(AccessKey, bool)>, Error> {
+        let known = self.wanted()? == self.published;
+        Ok(if known { self.key()?.map(|key| (key, self.level().seals_sender())) } else { None })
+    }
+
+    /// [KV-081] Whether sealed mail is opened: only while the relay is told to take some, and for what it took before.
+    pub fn opens_sealed(&self, now: u64) -> bool {
+        self.level().seals_sender() || now < self.sealed_until
     }
 }
 
@@ -100,12 +112,12 @@ pub fn row(tx: &dyn Transaction) -> Result<DisclosureRow, Error> {
 }
 
 /// Goes to another level.
-pub fn set_level(tx: &dyn Transaction, level: Level) -> Result<(), Error> {
+pub fn set_level(tx: &dyn Transaction, level: Level, now: u64) -> Result<(), Error> {
     let mut row = row(tx)?;
-    row.level_and_one = level as u32 + 1;
-    if level.seals_sender() && row.access_key.is_empty() {
-        row.access_key = rng::bytes::<{ AccessKey::LEN }>().to_vec();
+    if row.level().seals_sender() && !level.seals_sender() {
+        row.sealed_until = now.saturating_add(SEALED_ON_ITS_WAY_MS);
     }
+    row.level_and_one = level as u32 + 1;
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
 
@@ -116,12 +128,9 @@ pub fn set_receipts(tx: &dyn Transaction, receipts: Receipts) -> Result<(), Erro
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
 
-/// Draws another access key, if there is one: whoever knows the old one can send sealed mail no more.
+/// Draws another access key: with the old one no sealed mail can be sent any more, and no more than strangers can.
 pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
     let mut row = row(tx)?;
-    if row.access_key.is_empty() {
-        return Ok(());
-    }
     row.access_key = rng::bytes::<{ AccessKey::LEN }>().to_vec();
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
@@ -132,14 +141,24 @@ pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
 /// Those of the connection and of the store. A relay that says no is asked again with the next flush; until then contacts
 /// are not told the key, and write under their names.
 pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), Error> {
-    let row = inner.blocking(|inner| inner.transact(Mode::Read, row)).await?;
+    let mut row = inner.blocking(|inner| inner.transact(Mode::Read, row)).await?;
+    if row.access_key.is_empty() {
+        row = inner
+            .blocking(|inner| {
+                inner.transact(Mode::Write, |tx| {
+                    rotate(tx)?;
+                    self::row(tx)
+                })
+            })
+            .await?;
+    }
     let wanted = row.wanted()?;
-    let bytes = wanted.map_or_else(Vec::new, |hash| hash.to_vec());
-    if bytes == row.published {
+    if wanted == row.published {
         return Ok(());
     }
-    let hash = wanted.map(|hash| hash.to_vec().into());
-    match link.request(client_frame::Body::SetAccessKey(v1::SetAccessKey { hash, sealed: true })).await? {
+    let hash = row.key()?.map(|key| key.hash().to_vec().into());
+    let sealed = row.level().seals_sender();
+    match link.request(client_frame::Body::SetAccessKey(v1::SetAccessKey { hash, sealed })).await? {
         Ok(server_frame::Body::Done(_)) => {}
         Ok(_) => return Err(Error::RelayProtocol { what: "no answer to an access key" }),
         Err(refusal) => {
@@ -151,7 +170,7 @@ pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), E
         .blocking(move |inner| {
             inner.transact(Mode::Write, |tx| {
                 let mut row = self::row(tx)?;
-                row.published = bytes;
+                row.published = wanted;
                 state::put(tx, Table::Own, own::DISCLOSURE, &row)
             })
         })
@@ -165,29 +184,46 @@ mod tests {
     use crate::store::memory::MemoryStore;
 
     #[test]
-    fn a_key_is_told_only_once_the_relay_knows_it_and_only_at_the_levels_that_seal() {
+    fn a_key_is_told_only_once_the_relay_knows_it_and_says_whether_it_is_good_for_sealed_mail() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();
         assert_eq!(row(&*tx).unwrap().level(), Level::L1);
         for level in Level::ALL {
-            set_level(&*tx, level).unwrap();
+            set_level(&*tx, level, NOW).unwrap();
             assert_eq!(row(&*tx).unwrap().level(), level);
-            assert_eq!(row(&*tx).unwrap().wanted().unwrap().is_some(), level.seals_sender());
+            assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "none was drawn");
         }
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None);
+        rotate(&*tx).unwrap();
+        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay does not know it");
         let publish = |tx: &dyn Transaction| {
             let mut row = row(tx).unwrap();
-            row.published = row.wanted().unwrap().unwrap().to_vec();
+            row.published = row.wanted().unwrap();
             state::put(tx, Table::Own, own::DISCLOSURE, &row).unwrap();
             row.told_key().unwrap().unwrap()
         };
-        let first = publish(&*tx);
-        set_level(&*tx, Level::L1).unwrap();
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None);
-        set_level(&*tx, Level::L2).unwrap();
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), Some(first), "the same key again");
+        let (first, sealed) = publish(&*tx);
+        assert!(sealed);
+        set_level(&*tx, Level::L1, NOW).unwrap();
+        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay still takes sealed mail for it");
+        assert_eq!(publish(&*tx), (first, false));
+        set_level(&*tx, Level::L2, NOW).unwrap();
+        assert_eq!(publish(&*tx), (first, true), "the same key again");
         rotate(&*tx).unwrap();
         assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay does not know the new one");
-        assert_ne!(publish(&*tx), first);
+        assert_ne!(publish(&*tx).0, first);
     }
+
+    #[test]
+    fn sealed_mail_is_opened_only_by_a_home_that_takes_it_and_for_what_was_on_its_way() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        assert!(!row(&*tx).unwrap().opens_sealed(NOW));
+        set_level(&*tx, Level::L2, NOW).unwrap();
+        assert!(row(&*tx).unwrap().opens_sealed(NOW));
+        set_level(&*tx, Level::L1, NOW).unwrap();
+        assert!(row(&*tx).unwrap().opens_sealed(NOW + SEALED_ON_ITS_WAY_MS - 1));
+        assert!(!row(&*tx).unwrap().opens_sealed(NOW + SEALED_ON_ITS_WAY_MS));
+    }
+
+    const NOW: u64 = 1_800_000_000_000;
 }

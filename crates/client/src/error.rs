@@ -87,6 +87,15 @@ pub enum Error {
         /// The alias.
         who: String,
     },
+    /// Mail to an account that wrote first and was not accepted.
+    #[error(
+        "'{who}' wrote to you and is no contact yet: accept it with `kuvert contact accept {word}`, then write",
+        word = shell_word(who)
+    )]
+    RequestPending {
+        /// The alias.
+        who: String,
+    },
     /// A broken invite link.
     #[error("this is not an invite link that works: {0}; ask for a new one")]
     LinkInvalid(InviteLinkError),
@@ -146,6 +155,13 @@ pub enum Error {
         who: String,
         /// What failed.
         what: String,
+    },
+
+    /// A device of a contact cannot be written to yet.
+    #[error("a device of '{who}' has not published its keys yet, or has just been removed: the message stays queued")]
+    DeviceNotReady {
+        /// The alias.
+        who: String,
     },
 
     // The relay or the way to it.
@@ -378,6 +394,7 @@ impl Error {
             Self::AliasTaken { .. } => "alias-taken",
             Self::ContactUnknown { .. } => "contact-unknown",
             Self::ContactBlocked { .. } => "contact-blocked",
+            Self::RequestPending { .. } => "request-pending",
             Self::LinkInvalid(_) => "link-invalid",
             Self::LinkOtherRelay { .. } => "link-other-relay",
             Self::NotRegistered { .. } => "not-registered",
@@ -387,6 +404,7 @@ impl Error {
             Self::InviteMismatch => "invite-mismatch",
             Self::DeviceListRefused { .. } => "device-list-refused",
             Self::BundleRefused { .. } => "bundle-refused",
+            Self::DeviceNotReady { .. } => "device-not-ready",
             Self::RelayUrlInvalid(_) => "relay-url-invalid",
             Self::RelayUnreachable { .. } => "relay-unreachable",
             Self::RelayFingerprint { .. } => "relay-fingerprint",

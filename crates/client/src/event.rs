@@ -32,8 +32,34 @@ pub enum Event {
         /// How many.
         count: u64,
     },
-    /// Somebody who was no contact wrote, and is now one: unverified.
-    NewContact(ContactInfo),
+    /// An account that is no contact wrote. Nothing is sent to it until
+    /// [`accept_request`](crate::Client::accept_request).
+    Request(ContactInfo),
+    /// The relay calls a contact's account another name than before. Its alias stays, and so does the name it was added under.
+    NameChanged {
+        /// Whose.
+        account: AccountId,
+        /// The alias.
+        who: String,
+        /// The name now; `None`: it has none any more.
+        to: Option<String>,
+    },
+    /// Mail of a contact whose key changed is kept until [`accept_key`](crate::Client::accept_key), and opened then.
+    Held {
+        /// Whose.
+        account: AccountId,
+        /// The alias.
+        who: String,
+        /// How many envelopes of this batch.
+        count: u64,
+    },
+    /// The relay refused mail for this device for want of room since it was last asked.
+    MailboxFull {
+        /// How many envelopes.
+        refused: u64,
+        /// The accounts that fill the mailbox, the one with the most bytes first.
+        largest: Vec<Occupant>,
+    },
     /// Another account key turned up for a contact. Nothing is sent to it until `accept_key`; mail under the other key
     /// is not opened.
     IdentityChanged {
@@ -71,12 +97,14 @@ pub enum Event {
         /// The alias.
         who: String,
     },
-    /// An envelope that no honest relay or sender produces was thrown away.
+    /// Envelopes were thrown away. Several of one kind are told as one event.
     Refused {
-        /// The envelope, when its id could be read.
+        /// The first of them, when its id could be read.
         envelope: Option<EnvelopeId>,
         /// What was wrong with it.
         reason: Refusal,
+        /// How many.
+        count: u64,
     },
     /// Nothing waits at the relay any more. In follow mode this comes again after every reconnect.
     CaughtUp,
@@ -89,6 +117,19 @@ pub enum Event {
     },
     /// Follow mode: the connection stands again.
     Reconnected,
+}
+
+/// An account with mail in this device's mailbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Occupant {
+    /// The account; `None`: all sealed mail together.
+    pub account: Option<AccountId>,
+    /// The alias, where it is a contact or a request.
+    pub who: Option<String>,
+    /// Envelopes that wait.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What a receipt says.
@@ -112,7 +153,7 @@ pub enum ListConflict {
 }
 
 /// Why an envelope was thrown away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Refusal {
     /// A field cannot be read.
     Malformed,
@@ -125,8 +166,14 @@ pub enum Refusal {
     Replayed,
     /// Its sealed content breaks the format.
     BadContent,
-    /// Somebody who is no contact sent it, and it does not say under which key.
+    /// Its sender is no contact, and it is no first message under the sender's name.
     UnknownSender,
     /// It comes from a device that the account's device list does not name.
     UnlistedDevice,
+    /// Its sender is no contact, and it could not be opened.
+    Undecryptable,
+    /// It is sealed, and this home takes no sealed mail.
+    SealedUnasked,
+    /// More of its sender's mail is kept than may be until the sender is accepted. It is asked for then.
+    NoRoom,
 }

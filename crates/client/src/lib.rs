@@ -22,6 +22,7 @@
 //! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
 //! | `state` | which tables there are and what their rows hold |
 //! | `contacts` | trust on first use, pinned keys, verification, blocking |
+//! | `blocking` | telling the relay who is blocked, where the owner wants that |
 //! | `account` | correcting and deleting the account |
 //! | `report` | all that the relay holds about the account |
 //! | `consent` | the terms of a relay that runs the demonstration |
@@ -36,6 +37,7 @@
 //! | `receive` | inbox: open, commit, acknowledge, receipts |
 
 mod account;
+mod blocking;
 mod bridge;
 pub mod client;
 mod connect;
@@ -66,7 +68,7 @@ pub use client::{Client, Connection};
 pub use consent::{Consent, Policy, Terms};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
-pub use event::{Event, ListConflict, ReceiptKind, Refusal};
+pub use event::{Event, ListConflict, Occupant, ReceiptKind, Refusal};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
 pub use people::{

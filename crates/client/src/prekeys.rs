@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeySecrets, SignedPrekeySecret};
-use kuvert_protocol::replay::ReplayRecord;
+use kuvert_protocol::replay::{ReplayRecord, STRANGERS_PER_PREKEY};
 use kuvert_protocol::session::UsedPrekeys;
 use kuvert_types::Reader;
 use kuvert_types::limits::{MAX_ONE_TIME_PREKEYS, MAX_PREKEYS_PER_PUBLISH, MAX_RETENTION_DAYS};
@@ -35,6 +35,12 @@ pub const ROTATION_MS: u64 = 7 * DAY_MS;
 /// A replaced prekey is kept for as long as mail that used it can still arrive: the relay's retention, and a week for a
 /// sender that took it just before and was away when it sealed.
 pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
+
+/// Between two replacements because of strangers.
+const EARLY_ROTATION_MS: u64 = 60 * 60 * 1000;
+
+/// Replaced last-resort prekeys that are kept at most when strangers are the reason: with their records some 5 MB.
+const MAX_REPLACED: usize = 24;
 
 /// Between two looks at how many one-time prekeys the relay has, where nothing says that some were used.
 const CHECK_MS: u64 = 60 * 60 * 1000;
@@ -189,10 +195,18 @@ pub fn delete_used(tx: &dyn Transaction, used: &UsedPrekeys) -> Result<(), Store
     Ok(())
 }
 
-/// Reads the record of last-resort first messages.
-pub fn replay_record(tx: &dyn Transaction) -> Result<ReplayRecord, Error> {
-    let Some(bytes) = tx.get(Table::Own, own::REPLAY)? else { return Ok(ReplayRecord::new()) };
+/// Reads the record of first messages that used a last-resort KEM prekey.
+pub fn replay_record(tx: &dyn Transaction, prekey: u32) -> Result<ReplayRecord, Error> {
+    let Some(bytes) = tx.get(Table::Replay, &prekey.to_be_bytes())? else { return Ok(ReplayRecord::new()) };
     ReplayRecord::decode(&bytes).map_err(|_| damaged("the replay record"))
+}
+
+/// Stores it, in the transaction that stores the sessions. One for a prekey that is not here stays empty and is not stored.
+pub fn save_replay_record(tx: &dyn Transaction, prekey: u32, record: &ReplayRecord) -> Result<(), Error> {
+    if !record.is_empty() {
+        tx.put(Table::Replay, &prekey.to_be_bytes(), &record.encode())?;
+    }
+    Ok(())
 }
 
 /// [`maintain`] at most once an hour: for what only sends.
@@ -240,6 +254,23 @@ pub async fn maintain(inner: &Arc<Inner>, connection: &Connection) -> Result<(),
     if made { publish_all(inner, &link.link).await } else { Ok(()) }
 }
 
+/// [KV-022] Strangers have used half of the record of the last-resort prekey that is in use: another prekey gives the next
+/// ones room. Not more often than once an hour, and not while too many secrets are kept.
+fn strangers_fill_the_record(tx: &dyn Transaction, rotated_ago: u64) -> Result<bool, Error> {
+    if rotated_ago < EARLY_ROTATION_MS {
+        return Ok(false);
+    }
+    let last_resort: Vec<(u32, Stored)> = Stored::all(tx)?
+        .into_iter()
+        .filter_map(|(kind, id, stored)| (kind == Kind::KemLastResort).then_some((id, stored)))
+        .collect();
+    if last_resort.len() > MAX_REPLACED {
+        return Ok(false);
+    }
+    let Some((in_use, _)) = last_resort.iter().find(|(_, stored)| stored.replaced_at == (0, 0)) else { return Ok(false) };
+    Ok(replay_record(tx, *in_use)?.strangers() >= STRANGERS_PER_PREKEY / 2)
+}
+
 /// How many one-time prekeys to make.
 struct Wanted {
     one_time: usize,
@@ -259,7 +290,10 @@ fn generate(
     // Absolute: a clock that was set back must not put rotation off for years.
     // A relay that has none of ours left may have been restored from a backup, with signed prekeys of then.
     let emptied = wanted.one_time == MAX_ONE_TIME_PREKEYS && wanted.kem == MAX_ONE_TIME_PREKEYS;
-    let due = counters.last_signed == 0 || emptied || now.abs_diff(counters.rotated_at) >= ROTATION_MS;
+    let due = counters.last_signed == 0
+        || emptied
+        || now.abs_diff(counters.rotated_at) >= ROTATION_MS
+        || strangers_fill_the_record(tx, now.abs_diff(counters.rotated_at))?;
     if due {
         for (kind, id, mut stored) in Stored::all(tx)? {
             if matches!(kind, Kind::Signed | Kind::KemLastResort) && stored.replaced_at == (0, 0) {
@@ -294,10 +328,9 @@ fn next(counter: &mut u32) -> Result<u32, Error> {
     Ok(*counter)
 }
 
-/// Deletes replaced prekeys once no mail for them can arrive any more: both by our clock and by the relay's, so that one
+/// [KV-022] Deletes replaced prekeys once no mail for them can arrive any more: both by our clock and by the relay's, so that one
 /// clock that jumps does no harm.
 fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Error> {
-    let mut replay = None;
     for (kind, id, stored) in Stored::all(tx)? {
         let (ours, relays) = stored.replaced_at;
         let old = now.saturating_sub(ours) > KEEP_REPLACED_MS && relay_time.saturating_sub(relays) > KEEP_REPLACED_MS;
@@ -306,14 +339,11 @@ fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Err
         }
         tx.delete(Table::Prekey, &key(kind, id))?;
         if kind == Kind::KemLastResort {
-            let record = replay.get_or_insert(replay_record(tx)?);
-            record.forget_prekey(id);
+            // From here on a replay fails for want of the key.
+            tx.delete(Table::Replay, &id.to_be_bytes())?;
         }
     }
-    match replay {
-        Some(record) => Ok(tx.put(Table::Own, own::REPLAY, &record.encode())?),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Leaves a gap in all numbers and makes rotation due.

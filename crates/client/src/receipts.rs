@@ -156,7 +156,7 @@ mod tests {
     fn late_receipts_come_one_by_one_within_a_minute() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();
-        disclosure::set_level(&*tx, Level::L3).unwrap();
+        disclosure::set_level(&*tx, Level::L3, NOW).unwrap();
         for number in 0..100 {
             note(&*tx, &message(number), ReceiptKind::Delivered, NOW).unwrap();
         }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(count_due(&*tx, NOW + MAX_DELAY_MS), 1, "none is noted");
         note_reset(&*tx, &message(3), NOW).unwrap();
         assert_eq!(count_due(&*tx, NOW + MAX_DELAY_MS), 2, "a session's own are");
-        disclosure::set_level(&*tx, Level::L3).unwrap();
+        disclosure::set_level(&*tx, Level::L3, NOW).unwrap();
         assert_eq!(disclosure::row(&*tx).unwrap().receipts(), Receipts::Off);
         disclosure::set_receipts(&*tx, Receipts::Now).unwrap();
         assert_eq!(disclosure::row(&*tx).unwrap().receipts(), Receipts::Now);

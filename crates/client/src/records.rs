@@ -30,7 +30,7 @@ pub struct ContactInfo {
     pub account: AccountId,
     /// What the owner of this home calls it. Unique. Never leaves this home.
     pub alias: String,
-    /// The name at the relay when it was looked up.
+    /// The name at the relay when it was added. It stays what it was, though the relay may call another account so by now.
     pub name: Option<String>,
     /// Whether the account key was checked: by an invite link, or by comparing safety numbers.
     pub verified: bool,
@@ -39,6 +39,11 @@ pub struct ContactInfo {
     /// Another account key turned up; nothing is sent until the owner accepts it
     /// ([`accept_key`](crate::Client::accept_key)).
     pub key_changed: bool,
+    /// It wrote first and was not accepted yet ([`accept_request`](crate::Client::accept_request)): nothing is sent to it, not
+    /// even a receipt.
+    pub request: bool,
+    /// Whether the relay drops its mail, or will be asked to with the next connection.
+    pub blocked_at_relay: bool,
     /// When it was added, Unix milliseconds.
     pub added_at: u64,
 }
@@ -111,6 +116,8 @@ pub struct MessageRecord {
     pub stored_at: u64,
     /// How far it has come.
     pub state: MessageState,
+    /// Incoming: its writer was not accepted yet.
+    pub request: bool,
 }
 
 /// A message that the relay has on disk.

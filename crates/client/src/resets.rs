@@ -72,11 +72,20 @@ pub fn request(tx: &dyn Transaction, device: &Address, now: u64) -> Result<bool,
 }
 
 /// A device could not open something and began a fresh session: it gets a receipt for saying so, and texts that it did not
-/// confirm are due again.
-pub fn heard(tx: &dyn Transaction, device: &Address, reset: EnvelopeId, now: u64) -> Result<(), Error> {
+/// confirm are due again. [KV-060] Once an hour: within that time another one is passed over, and `false` comes back.
+pub fn heard(tx: &dyn Transaction, device: &Address, reset: EnvelopeId, now: u64) -> Result<bool, Error> {
+    let peer = PeerRow::of(tx, device)?;
+    if !has_passed(peer.reset_confirmed_at, INTERVAL_MS, now) {
+        return Ok(false);
+    }
     receipts::note_reset(tx, &MessageRef { account: device.account, id: reset }, now)?;
-    let peer = PeerRow { resend_due: true, ..PeerRow::of(tx, device)? };
-    peer.save(tx, device)
+    PeerRow { resend_due: true, reset_confirmed_at: now.max(1), ..peer }.save(tx, device)?;
+    Ok(true)
+}
+
+/// When a fresh session was last begun with a device because something of its could not be opened; 0: never.
+pub fn asked_at(tx: &dyn Transaction, device: &Address) -> Result<u64, Error> {
+    Ok(PeerRow::of(tx, device)?.reset_at)
 }
 
 /// A device confirms what it received: its last reset may be among it.

@@ -14,13 +14,17 @@
 //! | Session | address 20 | the protocol's session record |
 //! | Peer | address 20 | [`PeerRow`] |
 //! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
-//! | Received | envelope id 16 | when, u64 |
+//! | Received | envelope id 16 | when, u64; written by version 1 only |
+//! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
 //! | log Message | direction u8 ‖ account id 16 ‖ message id 16; group: account id | [`MessageRow`] |
 //! | log Outbox | random 16; group: account id, or [`RESETS`] | [`OutboxRow`] |
+//! | log Received | address of the sender 20 ‖ envelope id 16 | when, u64 |
+//! | log Held | address of the sender 20 ‖ envelope id 16; group: account id | [`HeldRow`] |
 
-use kuvert_types::{AccountId, AccountKey, EnvelopeId};
+use kuvert_protocol::replay::split_version_1;
+use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId};
 use prost::Message;
 
 use crate::error::Error;
@@ -31,6 +35,10 @@ use crate::store::{Entry, Log, Table, Transaction};
 pub mod own {
     /// [`super::OwnRow`]
     pub const ACCOUNT: &[u8] = b"account";
+    /// There: the relay does not know of all who are blocked or not, as the owner wants it.
+    pub const BLOCKS: &[u8] = b"blocks";
+    /// There: the owner was not told of all names that changed.
+    pub const NAME_NEWS: &[u8] = b"name news";
     /// The account key's seed.
     pub const ACCOUNT_SECRET: &[u8] = b"account secret";
     /// The device's two secrets.
@@ -39,7 +47,7 @@ pub mod own {
     pub const DISCLOSURE: &[u8] = b"disclosure";
     /// [`super::PrekeyStateRow`]
     pub const PREKEYS: &[u8] = b"prekeys";
-    /// The protocol's replay record.
+    /// The protocol's replay record of version 1, of all prekeys.
     pub const REPLAY: &[u8] = b"replay";
     /// When old rows were last looked for, u64.
     pub const TIDIED: &[u8] = b"tidied";
@@ -82,12 +90,15 @@ pub struct DisclosureRow {
     /// The account's access key, once a level needed one.
     #[prost(bytes = "vec", tag = "2")]
     pub access_key: Vec<u8>,
-    /// The hash that the relay holds of it; empty: none.
+    /// The hash that the relay holds of it, and behind it 1 if the relay takes sealed mail for it; empty: none.
     #[prost(bytes = "vec", tag = "3")]
     pub published: Vec<u8>,
     /// When receipts are sent: 1 at once, 2 late, 3 never; 0: as the level does.
     #[prost(uint32, tag = "4")]
     pub receipts_and_one: u32,
+    /// Until when sealed mail that was sent before this home left the levels that take it is opened, Unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub sealed_until: u64,
 }
 
 /// What the relay was told at L0.
@@ -136,7 +147,7 @@ pub struct ContactRow {
     /// What the owner calls it.
     #[prost(string, tag = "3")]
     pub alias: String,
-    /// Its name at the relay.
+    /// Its name at the relay when it was added. Never changes.
     #[prost(string, optional, tag = "4")]
     pub name: Option<String>,
     /// Whether the pinned key was compared.
@@ -163,6 +174,67 @@ pub struct ContactRow {
     /// When its list was last compared with the relay's.
     #[prost(uint64, tag = "12")]
     pub compared_at: u64,
+    /// It wrote first and was not accepted: nothing is sent to it.
+    #[prost(bool, tag = "13")]
+    pub request: bool,
+    /// Its name at the relay as it was seen last.
+    #[prost(string, optional, tag = "14")]
+    pub seen_name: Option<String>,
+    /// That name differs from the one seen before, and the owner was not told.
+    #[prost(bool, tag = "15")]
+    pub name_news: bool,
+    /// Sealed mail may be sent to it with its access key.
+    #[prost(bool, tag = "16")]
+    pub takes_sealed: bool,
+    /// Whether the relay is to drop its mail, and knows it.
+    #[prost(enumeration = "AtRelay", tag = "17")]
+    pub at_relay: i32,
+    /// Something of its was dropped for want of room: it is asked for it once it is accepted.
+    #[prost(bool, tag = "18")]
+    pub dropped: bool,
+    /// Texts kept of it while it is a request.
+    #[prost(uint32, tag = "19")]
+    pub kept: u32,
+    /// Their bytes.
+    #[prost(uint64, tag = "20")]
+    pub kept_bytes: u64,
+}
+
+/// Whether the relay drops the mail of a blocked account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum AtRelay {
+    /// It does not, and is not to.
+    No = 0,
+    /// It is to be asked.
+    Wanted = 1,
+    /// It does.
+    Yes = 2,
+    /// It does, and is to be asked to stop.
+    Unwanted = 3,
+}
+
+/// Mail that waits: for the owner to accept a changed key, or for a newer device list.
+#[derive(Clone, PartialEq, Message)]
+pub struct HeldRow {
+    /// The envelope's id.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    /// The device that sent it.
+    #[prost(uint32, tag = "2")]
+    pub device: u32,
+    /// The session message, if it could not be opened under the pinned key.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ciphertext: Vec<u8>,
+    /// The content, if it was opened and its device is not in the list known.
+    #[prost(bytes = "vec", tag = "4")]
+    pub content: Vec<u8>,
+    /// The certificate that it was opened under.
+    #[prost(bytes = "vec", tag = "5")]
+    pub certificate: Vec<u8>,
+    /// Since when, Unix milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub held_at: u64,
 }
 
 /// What is remembered about a remote device that something could not be opened of, or that could not open something.
@@ -186,6 +258,9 @@ pub struct PeerRow {
     /// It asked for a fresh session since undelivered messages were last sent again.
     #[prost(bool, tag = "6")]
     pub resend_due: bool,
+    /// When a reset of its was last confirmed.
+    #[prost(uint64, tag = "7")]
+    pub reset_confirmed_at: u64,
 }
 
 /// A text of a conversation.
@@ -215,6 +290,9 @@ pub struct MessageRow {
     /// Why it was given up.
     #[prost(string, tag = "8")]
     pub failure: String,
+    /// Of one that came in again: the reset of ours for which it was confirmed again, by the time of that reset.
+    #[prost(uint64, tag = "9")]
+    pub confirmed_for: u64,
 }
 
 /// How far a message of one's own has come. Rises only.
@@ -329,6 +407,15 @@ pub fn message_key(direction: Direction, message: &MessageRef) -> [u8; 33] {
     key
 }
 
+/// The key of an envelope in the logs of received and held mail. [KV-067] An id is unique for its sender only: another
+/// account's envelope with the same id keeps none out.
+pub fn received_key(source: &Address, id: &EnvelopeId) -> [u8; 36] {
+    let mut key = [0; 36];
+    key[..20].copy_from_slice(&source.to_bytes());
+    key[20..].copy_from_slice(id.as_bytes());
+    key
+}
+
 /// The key of a due receipt.
 pub fn receipt_key(message: &MessageRef) -> [u8; 32] {
     let mut key = [0; 32];
@@ -376,8 +463,9 @@ impl Stored {
             (_, Progress::Delivered) => MessageState::Delivered,
             (_, Progress::Read) => MessageState::Read,
         };
+        let request = direction == Direction::Incoming && is_request(tx, &message.account)?;
         let MessageRow { text, sent_at, stored_at, .. } = self.row;
-        Ok(MessageRecord { message, alias: alias.to_owned(), direction, text, sent_at, stored_at, state })
+        Ok(MessageRecord { message, alias: alias.to_owned(), direction, text, sent_at, stored_at, state, request })
     }
 }
 
@@ -391,6 +479,35 @@ pub fn raise(tx: &dyn Transaction, message: &MessageRef, progress: Progress, fai
     stored.row.failure = failure.to_owned();
     tx.replace(Log::Message, stored.place, &stored.row.encode_to_vec())?;
     Ok(true)
+}
+
+/// Whether an account wrote first and was not accepted yet.
+pub fn is_request(tx: &dyn Transaction, account: &AccountId) -> Result<bool, Error> {
+    Ok(get::<ContactRow>(tx, Table::Contact, account.as_bytes())?.is_some_and(|row| row.request))
+}
+
+/// Brings the rows of a store of version 1 to version 2: a replay record for each prekey; contacts that told an access key
+/// take sealed mail, for others had none.
+pub fn migrate_1_to_2(tx: &dyn Transaction) -> Result<(), Error> {
+    if let Some(bytes) = tx.get(Table::Own, own::REPLAY)? {
+        let records = split_version_1(&bytes).map_err(|_| damaged("the replay record"))?;
+        for (prekey, record) in records {
+            tx.put(Table::Replay, &prekey.to_be_bytes(), &record.encode())?;
+        }
+        tx.delete(Table::Own, own::REPLAY)?;
+    }
+    for (key, value) in tx.list(Table::Contact)? {
+        let mut row: ContactRow = decode(&value, "contacts")?;
+        row.takes_sealed = row.access_key.is_some();
+        row.seen_name.clone_from(&row.name);
+        put(tx, Table::Contact, &key, &row)?;
+    }
+    if let Some(mut row) = get::<DisclosureRow>(tx, Table::Own, own::DISCLOSURE)? {
+        // The relay is told anew what the key is good for.
+        row.published.clear();
+        put(tx, Table::Own, own::DISCLOSURE, &row)?;
+    }
+    Ok(())
 }
 
 /// An entry of the outbox with its place.

@@ -11,7 +11,7 @@ use kuvert_client::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_message_waits_for_bob_and_his_answer_comes_back() {
     let world = World::new().await;
-    let (alice, bob) = world.alice_and_bob().await;
+    let (alice, bob) = world.alice_and_a_stranger().await;
     let connection = alice.connect().await.unwrap();
     let accepted = alice.send_text(&connection, "bob", "Guten Tag").await.unwrap();
     assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Accepted));
@@ -20,19 +20,24 @@ async fn a_first_message_waits_for_bob_and_his_answer_comes_back() {
     let events = fetch(&bob).await;
     assert_eq!(texts(&events), ["Guten Tag"]);
     let message = messages(&events)[0];
-    assert_eq!((message.alias.as_str(), message.message.id), ("alice", accepted.message.id));
-    assert!(matches!(&events[0], Event::NewContact(contact) if contact.alias == "alice" && !contact.verified));
+    let alices = alice.whoami().unwrap().address.account;
+    assert_eq!((message.message.id, message.request), (accepted.message.id, true));
+    assert!(matches!(&events[0], Event::Request(contact) if contact.account == alices && contact.request));
+    // Not the relay's word, but the account's own id.
+    assert_eq!(message.alias, alices.to_string()[..8]);
+    assert!(fetch(&alice).await.iter().all(|event| *event == Event::CaughtUp), "no answer to a stranger");
+    assert_eq!(bob.queue_text(&message.alias, "?").unwrap_err().code(), "request-pending");
+    assert_eq!(bob.accept_request(&message.alias, Some("alice")).map(|contact| contact.request), Ok(false));
     say(&bob, "alice", "Selber guten Tag").await;
     assert!(texts(&fetch(&bob).await).is_empty(), "shown once");
 
     let events = fetch(&alice).await;
     assert_eq!(texts(&events), ["Selber guten Tag"]);
-    let read = Event::Receipt { message: accepted.message, from: "bob".into(), kind: ReceiptKind::Read, at: 0 };
-    assert!(events.iter().any(|event| match (event, &read) {
-        (Event::Receipt { message, kind, .. }, Event::Receipt { message: m, kind: k, .. }) => (message, kind) == (m, k),
-        _ => false,
-    }));
-    assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Read));
+    let is_receipt = |event: &Event| {
+        matches!(event, Event::Receipt { message, kind: ReceiptKind::Delivered, .. } if *message == accepted.message)
+    };
+    assert!(events.iter().any(is_receipt), "{events:?}");
+    assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Delivered));
 
     let history = alice.history("bob", None).unwrap();
     let sides: Vec<_> = history.iter().map(|m| (m.direction, m.text.as_str())).collect();

@@ -73,6 +73,8 @@ pub fn is_valid_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+        // [KV-097] An account id means the account: nothing else may look like one.
+        && name.parse::<crate::AccountId>().is_err()
 }
 
 /// Whether `number` is a phone number as E.164 writes it: `+`, then 7 to 15 digits, the first not zero.

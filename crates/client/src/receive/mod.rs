@@ -9,22 +9,29 @@
 //! A crash before the commit: the relay delivers again. After it and before the acknowledgement: the relay delivers again, and
 //! the ids are known. Before the mark: the message is reported again from the store.
 
+mod held;
 mod incoming;
+mod lists;
+mod notices;
 mod open;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kuvert_types::AccountId;
 use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use self::incoming::{Incoming, look_up_strangers};
+use self::incoming::Incoming;
+use self::notices::Notices;
 use self::open::open_batch;
+pub(crate) use self::open::open_held;
 use crate::client::{Client, Connection};
 use crate::connect::{Established, Inbox};
+use crate::disclosure;
 use crate::error::Error;
 use crate::event::{Event, ReceiptKind};
 use crate::home::{Exclusive, Held};
@@ -57,6 +64,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Envelope ids are remembered for as long as a sender may submit them again.
 const REMEMBER_RECEIVED_MS: u64 = 45 * DAY_MS;
 
+/// Ids that are looked at together when old ones are forgotten.
+const TIDY_PAGE: usize = 1_000;
+
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl Client {
@@ -87,6 +97,7 @@ impl Client {
             probes: 0,
             inbox: None,
             let_go_at: None,
+            notices: Notices::default(),
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -150,8 +161,8 @@ impl Client {
             for message in messages {
                 let Some(entry) = tx.find(Log::Message, &message_key(Direction::Incoming, message))? else { continue };
                 let was_unshown = tx.delete(Table::Unshown, &entry.place.to_be_bytes())?;
-                // Once: a message that is marked twice was read once.
-                if read && was_unshown {
+                // Once: a message that is marked twice was read once. [KV-100] Never to a stranger.
+                if read && was_unshown && !state::is_request(tx, &message.account)? {
                     receipts::note(tx, message, ReceiptKind::Read, self.0.now())?;
                 }
             }
@@ -204,6 +215,8 @@ struct Receiver<'a, F> {
     inbox: Option<Arc<Held>>,
     /// After a break: everything up to this place was reported here, unless another process did.
     let_go_at: Option<u64>,
+    /// What was thrown away and is told in sum.
+    notices: Notices,
 }
 
 /// What the receiver woke up for.
@@ -303,6 +316,12 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             let inner = &self.client.0;
             self.inbox = Some(Arc::new(inner.home.hold(Exclusive::Inbox, inner.options.lock_timeout).await?));
         }
+        if let Some(full) = established.take_full() {
+            let event = self.client.0.blocking(move |inner| notices::mailbox_full(inner, &full)).await?;
+            if self.tell(event).is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+        }
         let expired = established.take_expired();
         if expired > 0 {
             let stop = self.tell(Event::Expired { count: expired });
@@ -313,10 +332,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                 return Ok(ReceiveEnd::Stopped);
             }
         }
-        if std::mem::take(first)
-            && let Some(end) = self.show_what_was_not_shown().await?
-        {
-            return Ok(end);
+        if std::mem::take(first) {
+            if let Some(end) = self.show_what_was_not_shown().await? {
+                return Ok(end);
+            }
+            let waiting = self.client.0.blocking(|inner| inner.transact(Mode::Read, held::waiting_for_a_list)).await?;
+            if let Some(end) = self.look_up_lists(&established, waiting).await? {
+                return Ok(end);
+            }
         }
         loop {
             let flush_now = self.flush_at.is_some_and(|at| at <= Instant::now());
@@ -366,7 +389,8 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         let inner = &self.client.0;
         let after = self.let_go_at.unwrap_or(0);
         let left = inner.blocking(move |inner| inner.transact(Mode::Read, |tx| unshown(tx, after))).await?;
-        let events = left.into_iter().map(Event::Message).collect();
+        let mut events = inner.blocking(|inner| notices::changed_names(inner)).await?;
+        events.extend(left.into_iter().map(Event::Message));
         // A crash may have left receipts behind.
         self.flush_at = Some(Instant::now());
         Ok(self.tell_all(events))
@@ -410,6 +434,11 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             Push::Delivery(_) => Ok(None), // gathered by the caller
             Push::CaughtUp => {
                 established.set_inbox(Inbox::Attached { caught_up: true });
+                if !self.options.follow
+                    && let Some(end) = self.tell_what_was_held_back()
+                {
+                    return Ok(Some(end));
+                }
                 if self.tell(Event::CaughtUp).is_break() {
                     return Ok(Some(ReceiveEnd::Stopped));
                 }
@@ -426,16 +455,17 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     /// Opens, commits, acknowledges and reports a batch.
     async fn take(&mut self, established: &Established, batch: Vec<v1::Delivery>) -> Result<Option<ReceiveEnd>, Error> {
         let Some(up_to) = batch.iter().map(|delivery| delivery.cursor).max() else { return Ok(None) };
-        let device = &self.client.0.device;
-        let envelopes: Vec<Incoming> = batch.into_iter().map(|delivery| Incoming::check(device, delivery)).collect();
-        let accounts = look_up_strangers(&self.client.0, established, &envelopes).await?;
         let inbox = self.inbox.clone();
         let outcome = self
             .client
             .0
             .blocking(move |inner| {
                 let _until_committed = inbox;
-                inner.transact(Mode::Write, |tx| open_batch(inner, tx, envelopes, &accounts))
+                inner.transact(Mode::Write, |tx| {
+                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.now());
+                    let check = |delivery| Incoming::check(&inner.device, delivery, opens_sealed);
+                    open_batch(inner, tx, batch.into_iter().map(check).collect())
+                })
             })
             .await?;
         let acknowledge = client_frame::Body::Acknowledge(v1::Acknowledge { up_to });
@@ -457,17 +487,45 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             // Behind the receipts: the deliveries come first.
             self.maintain_at = self.maintain_at.min(Instant::now() + 2 * RECEIPT_DELAY);
         }
-        Ok(self.tell_all(outcome.events))
+        if let Some(end) = self.tell_all(outcome.events) {
+            return Ok(Some(end));
+        }
+        self.look_up_lists(established, outcome.lists_wanted).await
+    }
+
+    /// Fetches the newest device lists of contacts that wrote from a device that the known ones leave out, and opens what
+    /// waited for them.
+    async fn look_up_lists(
+        &mut self,
+        established: &Established,
+        accounts: BTreeSet<AccountId>,
+    ) -> Result<Option<ReceiveEnd>, Error> {
+        for account in accounts {
+            let opened = lists::open_with_newest(&self.client.0, established, account).await?;
+            if opened.receipts_due {
+                self.flush_by(Instant::now() + RECEIPT_DELAY);
+            }
+            if let Some(end) = self.tell_all(opened.events) {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
     }
 
     fn tell(&mut self, event: Event) -> ControlFlow<()> {
         (self.on_event)(event)
     }
 
+    /// What was thrown away and not told yet.
+    fn tell_what_was_held_back(&mut self) -> Option<ReceiveEnd> {
+        let left = self.notices.take();
+        left.into_iter().any(|event| self.tell(event).is_break()).then_some(ReceiveEnd::Stopped)
+    }
+
     /// Reports events. Messages beyond the caller's maximum stay unshown; whatever else happened is still said.
     fn tell_all(&mut self, events: Vec<Event>) -> Option<ReceiveEnd> {
         let max = self.options.max.unwrap_or(u64::MAX);
-        for event in events {
+        for event in self.notices.sum_up(events, Instant::now()) {
             let is_message = matches!(event, Event::Message(_));
             if is_message && self.shown >= max {
                 continue;
@@ -524,7 +582,12 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         self.maintain_at = Instant::now() + MAINTENANCE;
         // A reset whose hour has come.
         self.flush_by(Instant::now());
-        self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| forget_received(tx, inner.now()))).await?;
+        let expired = self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| tidy(tx, inner.now()))).await?;
+        if expired > 0 {
+            // Too late to stop anything.
+            let _ = self.tell(Event::Expired { count: expired });
+        }
+        let _ = self.tell_what_was_held_back();
         match prekeys::maintain(&self.client.0, self.connection).await {
             Err(error) if error.is_connection() => Err(error),
             Err(error) => {
@@ -572,17 +635,47 @@ async fn gather(established: &Established, first: v1::Delivery) -> (Vec<v1::Deli
     (batch, None)
 }
 
-/// Forgets envelope ids that nobody can submit again. Reads them all, so once a day is enough.
-fn forget_received(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+/// Once a day: drops mail that was held for too long (how many envelopes) and forgets envelope ids that cannot be submitted
+/// again.
+fn tidy(tx: &dyn Transaction, now: u64) -> Result<u64, Error> {
     let last = tx.get(Table::Own, state::own::TIDIED)?;
     let last = last.and_then(|value| value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
     if now.abs_diff(last) < DAY_MS {
-        return Ok(());
+        return Ok(0);
     }
     tx.put(Table::Own, state::own::TIDIED, &now.to_be_bytes())?;
+    forget_received(tx, now)?;
+    held::expire(tx, now)
+}
+
+/// They stand in order of arrival: from the oldest on, a page at a time, up to the first that is young enough.
+fn forget_received(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+    let is_old = |value: &[u8]| {
+        let at = value.try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("received"))?;
+        Ok::<_, Error>(now.saturating_sub(at) > REMEMBER_RECEIVED_MS)
+    };
+    loop {
+        let page = tx.scan(Log::Received, None, 0, TIDY_PAGE)?;
+        let whole = page.len() == TIDY_PAGE;
+        for entry in page {
+            if !is_old(&entry.value)? {
+                return forget_received_by_version_1(tx, is_old);
+            }
+            tx.remove(Log::Received, entry.place)?;
+        }
+        if !whole {
+            return forget_received_by_version_1(tx, is_old);
+        }
+    }
+}
+
+/// Those of homes of version 1, of which there are none any more after 45 days.
+fn forget_received_by_version_1(
+    tx: &dyn Transaction,
+    is_old: impl Fn(&[u8]) -> Result<bool, Error>,
+) -> Result<(), Error> {
     for (key, value) in tx.list(Table::Received)? {
-        let at = value.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| state::damaged("received"))?;
-        if now.saturating_sub(at) > REMEMBER_RECEIVED_MS {
+        if is_old(&value)? {
             tx.delete(Table::Received, &key)?;
         }
     }

@@ -2,18 +2,26 @@
 //!
 //! Whatever is wrong with an envelope becomes an event, and the envelope counts as received: the relay may delete it. Only
 //! the store's own errors undo the batch.
+//!
+//! ```text
+//! letter ─► opened before? ─► whose? a contact, a request, or a stranger's first message ─► under the pinned key?
+//!        ─► decrypt ─► from a listed device? ─► content: text, receipts, reset
+//! ```
+//! [KV-098] Before the decryption succeeded nothing is stored, sent or asked on the sender's word.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kuvert_protocol::replay::ReplayRecord;
+use kuvert_protocol::replay::{ReplayRecord, Trust};
+use kuvert_protocol::last_resort_prekey;
 use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, DecryptError, Decrypted, SessionRecord};
-use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, Address, DeviceCertificate, EnvelopeId, UnverifiedDeviceCertificate};
 use prost::Message as _;
 
-use super::incoming::{Incoming, lists};
+use super::held::{self, Held};
+use super::incoming::{Incoming, Letter};
 use crate::bridge::{self, Body, Content};
 use crate::client::Inner;
-use crate::contacts::{Account, Compared, Contact, free_alias};
+use crate::contacts::{Contact, free_alias, requests};
 use crate::devices;
 use crate::error::Error;
 use crate::event::{Event, ListConflict, ReceiptKind, Refusal};
@@ -22,64 +30,85 @@ use crate::receipts;
 use crate::records::{Direction, MessageRef};
 use crate::resets;
 use crate::rng;
-use crate::send::session;
-use crate::state::{self, MessageRow, Progress, Stored, message_key};
+use crate::send::{alias, session};
+use crate::state::{self, MessageRow, Progress, Stored, message_key, received_key};
 use crate::store::{Log, Table, Transaction};
 
 /// What a transaction over a batch did.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub events: Vec<Event>,
     pub receipts_due: bool,
     pub prekeys_used: bool,
+    /// Contacts that wrote from a device that the list known leaves out: their newest list decides.
+    pub lists_wanted: BTreeSet<AccountId>,
 }
 
-/// Opens a batch. `accounts`: what was looked up for it.
+/// Opens a batch.
 ///
 /// # Errors
 /// Those of the store.
-pub(super) fn open_batch(
-    inner: &Inner,
-    tx: &dyn Transaction,
-    envelopes: Vec<Incoming>,
-    accounts: &HashMap<AccountId, Account>,
-) -> Result<Opened, Error> {
-    let mut opener = Opener {
-        inner,
-        tx,
-        now: inner.now(),
-        accounts,
-        sessions: HashMap::new(),
-        replay: prekeys::replay_record(tx)?,
-        replay_changed: false,
-        opened: Opened { events: Vec::new(), receipts_due: false, prekeys_used: false },
-    };
+pub(super) fn open_batch(inner: &Inner, tx: &dyn Transaction, envelopes: Vec<Incoming>) -> Result<Opened, Error> {
+    let mut opener = Opener::new(inner, tx);
     for envelope in envelopes {
         opener.open(envelope)?;
     }
     opener.finish()
 }
 
-/// Opens the envelopes of one batch within one transaction; each session is read and written once.
+/// Opens what was held for an account, now that its key was accepted or its newest list is known.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn open_held(inner: &Inner, tx: &dyn Transaction, account: &AccountId) -> Result<Opened, Error> {
+    let mut opener = Opener::new(inner, tx);
+    for held in held::take(tx, account)? {
+        match held {
+            Held::Letter(letter) => opener.open(Incoming::Letter(letter))?,
+            Held::Content(source, certificate, content) => opener.open_content(source, &certificate, &content)?,
+        }
+    }
+    opener.finish()
+}
+
+/// Opens the envelopes of one batch within one transaction; each session and each replay record is read and written once.
 struct Opener<'a> {
     inner: &'a Inner,
     tx: &'a dyn Transaction,
     now: u64,
-    accounts: &'a HashMap<AccountId, Account>,
     sessions: HashMap<Address, SessionRecord>,
-    replay: ReplayRecord,
-    replay_changed: bool,
+    replay: HashMap<u32, ReplayRecord>,
+    /// Envelopes that were held, by account.
+    held: BTreeMap<AccountId, u64>,
     opened: Opened,
 }
 
-impl Opener<'_> {
-    fn finish(self) -> Result<Opened, Error> {
+/// Whether an envelope may be opened in a session.
+enum Check {
+    Open,
+    /// Refused or held: what there is to say was said.
+    Done,
+}
+
+impl<'a> Opener<'a> {
+    fn new(inner: &'a Inner, tx: &'a dyn Transaction) -> Self {
+        let opened =
+            Opened { events: Vec::new(), receipts_due: false, prekeys_used: false, lists_wanted: BTreeSet::new() };
+        let (sessions, replay) = (HashMap::new(), HashMap::new());
+        Self { inner, tx, now: inner.now(), sessions, replay, held: BTreeMap::new(), opened }
+    }
+
+    fn finish(mut self) -> Result<Opened, Error> {
         for (address, session) in &self.sessions {
             if !session.is_empty() {
                 self.tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
             }
         }
-        if self.replay_changed {
-            self.tx.put(Table::Own, state::own::REPLAY, &self.replay.encode())?;
+        for (prekey, record) in &self.replay {
+            prekeys::save_replay_record(self.tx, *prekey, record)?;
+        }
+        for (account, count) in std::mem::take(&mut self.held) {
+            let who = alias(self.tx, &account)?;
+            self.say(Event::Held { account, who, count });
         }
         Ok(self.opened)
     }
@@ -89,163 +118,206 @@ impl Opener<'_> {
     }
 
     fn refuse(&mut self, envelope: impl Into<Option<EnvelopeId>>, reason: Refusal) {
-        self.say(Event::Refused { envelope: envelope.into(), reason });
+        self.say(Event::Refused { envelope: envelope.into(), reason, count: 1 });
     }
 
     fn open(&mut self, incoming: Incoming) -> Result<(), Error> {
-        let (id, recipient, source, ciphertext, initiator, sealed_by) = match incoming {
-            Incoming::Envelope { id, recipient, source, ciphertext, initiator, sealed_by } => {
-                (id, recipient, source, ciphertext, initiator.as_deref().copied(), sealed_by)
-            }
-            Incoming::Unreadable(id) => {
-                self.refuse(id, Refusal::Malformed);
-                return Ok(());
-            }
-        };
-        if recipient != self.inner.own.address {
-            self.refuse(id, Refusal::Misdelivered);
-            return Ok(());
+        match incoming {
+            Incoming::Letter(letter) => return self.open_letter(&letter),
+            Incoming::Misdelivered(id) => self.refuse(id, Refusal::Misdelivered),
+            Incoming::SealedUnasked(id) => self.refuse(id, Refusal::SealedUnasked),
+            Incoming::Unreadable(id) => self.refuse(id, Refusal::Malformed),
         }
-        if self.tx.get(Table::Received, id.as_bytes())?.is_some() {
+        Ok(())
+    }
+
+    fn open_letter(&mut self, letter: &Letter) -> Result<(), Error> {
+        if self.was_received(letter)? {
             // Delivered again because an acknowledgement got lost, or submitted again because an answer did.
             return Ok(());
         }
-        self.tx.put(Table::Received, id.as_bytes(), &self.now.to_be_bytes())?;
-        // The envelope or its seal says who it is.
-        let Some(source) = source.filter(|source| source.account != self.inner.own.address.account) else {
-            self.refuse(id, Refusal::WrongSource);
-            return Ok(());
-        };
-        let Some(mut contact) = self.contact(&source, initiator.as_ref(), sealed_by)? else {
-            self.refuse(id, Refusal::UnknownSender);
-            return Ok(());
-        };
-        // Anybody can put any certificate under a seal. One under another key than the pinned changes nothing that is known,
-        // or everybody who may send sealed mail could stop what is sent to others.
-        if let Some(key) = sealed_by
-            && key != contact.row.key()?
-        {
-            self.refuse(id, Refusal::WrongSource);
+        if letter.source.account == self.inner.own.address.account {
+            self.refuse(letter.id, Refusal::WrongSource);
             return Ok(());
         }
-        if !self.may_open(&mut contact, id, &source, initiator)? {
-            return Ok(());
+        let contact = match Contact::get(self.tx, &letter.source.account)? {
+            Some(contact) => contact,
+            None => match self.stranger(letter)? {
+                Some(stranger) => stranger,
+                None => {
+                    self.refuse(letter.id, Refusal::UnknownSender);
+                    return Ok(());
+                }
+            },
+        };
+        match self.check_certificate(contact.clone(), letter)? {
+            Check::Open => self.decrypt(contact, letter),
+            Check::Done => Ok(()),
         }
-        self.decrypt(contact, id, source, &ciphertext)
     }
 
-    /// The contact, made now if it is a stranger who says under which key it writes.
-    fn contact(
-        &mut self,
-        source: &Address,
-        initiator: Option<&UnverifiedDeviceCertificate>,
-        sealed_by: Option<AccountKey>,
-    ) -> Result<Option<Contact>, Error> {
-        if let Some(contact) = Contact::get(self.tx, &source.account)? {
-            return Ok(Some(contact));
+    /// [KV-067] Whether an envelope of this sender with this id was opened before. What never opened is not remembered:
+    /// nothing comes of it however often it is sent, and a stranger could fill this disk with it.
+    fn was_received(&self, letter: &Letter) -> Result<bool, Error> {
+        let key = received_key(&letter.source, &letter.id);
+        let seen = self.tx.find(Log::Received, &key)?.is_some() || self.tx.find(Log::Held, &key)?.is_some();
+        // Homes of version 1 did not note the sender.
+        Ok(seen || self.tx.get(Table::Received, letter.id.as_bytes())?.is_some())
+    }
+
+    fn note_received(&self, source: &Address, id: &EnvelopeId) -> Result<(), Error> {
+        self.tx.append(Log::Received, &[], &received_key(source, id), &self.now.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// [KV-098] A sender that is no contact: a request, under the key that its first message proves. Nothing else that a
+    /// stranger sends is opened, and nothing that is sealed: it says no name that a relay has checked.
+    fn stranger(&self, letter: &Letter) -> Result<Option<Contact>, Error> {
+        let claimed = letter.initiator.as_deref().map(UnverifiedDeviceCertificate::claimed);
+        let Some(claimed) = claimed.filter(|claimed| claimed.address == letter.source) else { return Ok(None) };
+        if letter.sealed_by.is_some() {
+            return Ok(None);
         }
-        let looked_up = self.accounts.get(&source.account);
-        // Trust on first use: the key that the message itself proves. The relay's word only where the message has none, so
-        // that somebody whose sessions this home has lost can be answered.
-        let key = match initiator.map(|certificate| certificate.claimed()) {
-            Some(claimed) if claimed.address == *source => Some(claimed.account_key),
-            Some(_) => None,
-            None => looked_up.map(|account| account.key),
-        };
-        // No relay has checked who sealed it, so a stranger's account has to be what the relay knows it as, too.
-        let key = match sealed_by {
-            Some(sealed_by) => key.filter(|key| *key == sealed_by && looked_up.is_some_and(|found| found.key == *key)),
-            None => key,
-        };
-        let Some(key) = key else { return Ok(None) };
-        let account = looked_up.filter(|account| account.key == key);
-        let name = account.and_then(|account| account.name.clone());
-        let alias = free_alias(self.tx, &source.account, name.as_deref())?;
-        let mut contact = Contact::new(source.account, key, name, alias, self.now);
-        if let Some(account) = account
-            && contact.compare(account)? != Compared::Fits
-        {
-            return Err(Error::Internal { what: "a fresh contact contradicts itself" });
-        }
+        let alias = free_alias(self.tx, &letter.source.account, None)?;
+        let mut contact = Contact::new(letter.source.account, claimed.account_key, None, alias, self.now);
+        contact.row.request = true;
         Ok(Some(contact))
     }
 
-    /// Whether the message comes under the pinned key and from a device that the account lists.
-    fn may_open(
-        &mut self,
-        contact: &mut Contact,
-        id: EnvelopeId,
-        source: &Address,
-        initiator: Option<UnverifiedDeviceCertificate>,
-    ) -> Result<bool, Error> {
-        let Some(certificate) = initiator else { return Ok(true) };
+    /// Whether a first message comes under the pinned key. [KV-081] What is under a seal with another key changes nothing:
+    /// else each of the contacts, who all may send sealed mail, could stop what is sent to another.
+    fn check_certificate(&mut self, mut contact: Contact, letter: &Letter) -> Result<Check, Error> {
+        let pinned = contact.row.key()?;
+        if letter.sealed_by.is_some_and(|key| key != pinned) {
+            self.refuse(letter.id, Refusal::WrongSource);
+            return Ok(Check::Done);
+        }
+        let Some(certificate) = letter.initiator.as_deref().copied() else { return Ok(Check::Open) };
         let claimed = *certificate.claimed();
-        if claimed.address != *source {
-            self.refuse(id, Refusal::WrongSource);
-            return Ok(false);
+        if claimed.address != letter.source {
+            self.refuse(letter.id, Refusal::WrongSource);
+            return Ok(Check::Done);
         }
         if certificate.verify().is_err() {
-            self.refuse(id, Refusal::Malformed);
-            return Ok(false);
+            self.refuse(letter.id, Refusal::Malformed);
+            return Ok(Check::Done);
         }
-        if claimed.account_key != contact.row.key()? {
-            if contact.note_key(&claimed.account_key) {
-                contact.save(self.tx)?;
-            }
+        if claimed.account_key == pinned {
+            return Ok(Check::Open);
+        }
+        if contact.row.request || contact.row.blocked || letter.sealed_by.is_some() {
+            self.refuse(letter.id, Refusal::WrongSource);
+            return Ok(Check::Done);
+        }
+        if contact.note_key(&claimed.account_key) {
+            contact.save(self.tx)?;
             let (account, who) = (contact.account, contact.row.alias.clone());
             self.say(Event::IdentityChanged { account, who });
-            return Ok(false);
         }
-        if lists(contact, Some(certificate))? == Some(false) {
-            // Looked up for this batch: the list may be newer than the one here.
-            let fresh = self.accounts.get(&contact.account).map(|account| contact.compare(account)).transpose()?;
-            match fresh {
-                // A stranger is saved when the message proves genuine.
-                Some(Compared::Fits) => {
-                    if Contact::get(self.tx, &contact.account)?.is_some() {
-                        contact.save(self.tx)?;
-                    }
-                }
-                Some(Compared::Conflict(conflict)) => self.conflict(contact, conflict),
-                Some(Compared::KeyChanged) | None => {}
-            }
-            if lists(contact, Some(certificate))? == Some(false) {
-                self.refuse(id, Refusal::UnlistedDevice);
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.hold(&mut contact, letter)?;
+        Ok(Check::Done)
     }
 
-    fn conflict(&mut self, contact: &Contact, conflict: ListConflict) {
-        let (account, who) = (contact.account, contact.row.alias.clone());
-        self.say(Event::DeviceListConflict { account, who, conflict });
+    /// [KV-099] Mail of a contact whose key changed is kept until its owner has accepted the key.
+    fn hold(&mut self, contact: &mut Contact, letter: &Letter) -> Result<(), Error> {
+        let room = held::letter(self.tx, letter, self.now)?;
+        self.held(contact, letter.id, room)
     }
 
-    fn decrypt(&mut self, contact: Contact, id: EnvelopeId, source: Address, ciphertext: &[u8]) -> Result<(), Error> {
-        let decrypted = match self.open_in_session(source, ciphertext)? {
+    fn held(&mut self, contact: &mut Contact, id: EnvelopeId, room: bool) -> Result<(), Error> {
+        if room {
+            *self.held.entry(contact.account).or_default() += 1;
+            return Ok(());
+        }
+        self.refuse(id, Refusal::NoRoom);
+        self.note_dropped(contact)
+    }
+
+    /// It is asked for what was dropped once it can be.
+    fn note_dropped(&self, contact: &mut Contact) -> Result<(), Error> {
+        if !contact.row.dropped {
+            contact.row.dropped = true;
+            contact.save(self.tx)?;
+        }
+        Ok(())
+    }
+
+    fn decrypt(&mut self, mut contact: Contact, letter: &Letter) -> Result<(), Error> {
+        let Letter { id, source, .. } = *letter;
+        let trust = if contact.row.request { Trust::Stranger } else { Trust::Contact };
+        let decrypted = match self.open_in_session(source, trust, &letter.ciphertext)? {
             Ok(decrypted) => decrypted,
-            Err(error) => return self.undecryptable(&contact, id, source, error),
+            Err(error) => return self.undecryptable(&mut contact, letter, error),
         };
         if let Some(used) = &decrypted.used {
             prekeys::delete_used(self.tx, used)?;
-            self.replay_changed = true;
             self.opened.prekeys_used = true;
         }
-        // Only now is a stranger who he says he is.
-        if Contact::get(self.tx, &contact.account)?.is_none() {
-            contact.save(self.tx)?;
-            self.say(Event::NewContact(contact.info()));
-        }
-        if decrypted.pq_failure.is_some() && !contact.row.blocked {
-            self.lost_each_other(&contact, id, source)?;
+        if !contact.row.request {
+            self.note_received(&source, &id)?;
         }
         if contact.row.blocked {
             // Opened, so that the session stays in step; dropped, as the owner wants it.
             return Ok(());
         }
-        match bridge::open_content(&decrypted.plaintext) {
-            Ok(content) => self.take(contact, source, content),
+        let certificate = &decrypted.remote_certificate;
+        if !devices::lists(&contact.row, certificate)? {
+            return self.unlisted(&mut contact, letter, certificate, &decrypted.plaintext);
+        }
+        // Only now is a stranger who it says it is.
+        if contact.row.request && Contact::get(self.tx, &contact.account)?.is_none() {
+            requests::make_room(self.tx)?;
+            contact.save(self.tx)?;
+            self.say(Event::Request(contact.info()));
+        }
+        if decrypted.pq_failure.is_some() && !contact.row.request {
+            self.lost_each_other(&contact, id, source)?;
+        }
+        self.take_plaintext(contact, source, id, &decrypted.plaintext)
+    }
+
+    /// [KV-016] Authentic, but from a device that the account's list, as it is known here, leaves out. The newest list
+    /// decides: until it is known, the content waits.
+    fn unlisted(
+        &mut self,
+        contact: &mut Contact,
+        letter: &Letter,
+        certificate: &DeviceCertificate,
+        plaintext: &[u8],
+    ) -> Result<(), Error> {
+        if contact.row.request {
+            self.refuse(letter.id, Refusal::UnlistedDevice);
+            return Ok(());
+        }
+        if held::content(self.tx, letter, certificate, plaintext, self.now)? {
+            self.opened.lists_wanted.insert(contact.account);
+            return Ok(());
+        }
+        self.held(contact, letter.id, false)
+    }
+
+    /// A content that waited for the account's newest list.
+    fn open_content(&mut self, source: Address, certificate: &DeviceCertificate, content: &[u8]) -> Result<(), Error> {
+        let Some(contact) = Contact::get(self.tx, &source.account)?.filter(|contact| !contact.row.blocked) else {
+            return Ok(());
+        };
+        let listed = certificate.account_key() == contact.row.key()? && devices::lists(&contact.row, certificate)?;
+        if !listed {
+            self.refuse(None, Refusal::UnlistedDevice);
+            return Ok(());
+        }
+        self.take_plaintext(contact, source, None, content)
+    }
+
+    fn take_plaintext(
+        &mut self,
+        contact: Contact,
+        source: Address,
+        id: impl Into<Option<EnvelopeId>>,
+        plaintext: &[u8],
+    ) -> Result<(), Error> {
+        match bridge::open_content(plaintext) {
+            Ok(content) => self.take(contact, source, id.into(), content),
             Err(_) => {
                 self.refuse(id, Refusal::BadContent);
                 Ok(())
@@ -261,44 +333,64 @@ impl Opener<'_> {
     fn open_in_session(
         &mut self,
         source: Address,
+        trust: Trust,
         ciphertext: &[u8],
     ) -> Result<Result<Decrypted, DecryptError>, Error> {
         let mut record = match self.sessions.remove(&source) {
             Some(record) => record,
             None => session(self.tx, &source)?,
         };
+        let prekey = last_resort_prekey(ciphertext).ok().flatten();
+        let mut replay = self.take_replay_record(prekey)?;
         let secrets = Secrets::new(self.tx);
         let device = &self.inner.device;
         let decrypt = |record: &mut SessionRecord, replay: &mut ReplayRecord, now| {
-            record.decrypt(device, source, ciphertext, &secrets, replay, now, &mut rng::system_rng())
+            record.decrypt(device, source, trust, ciphertext, &secrets, replay, now, &mut rng::system_rng())
         };
         let ours = record.unanswered_since();
-        let before = ours.map(|since| (since, record.encode(), self.replay.clone()));
-        let mut result = decrypt(&mut record, &mut self.replay, self.now);
-        if let (Ok(decrypted), Some((since, bytes, replay))) = (&result, before)
+        let before = ours.map(|since| (since, record.encode(), replay.clone()));
+        let mut result = decrypt(&mut record, &mut replay, self.now);
+        if let (Ok(decrypted), Some((since, bytes, before))) = (&result, before)
             && decrypted.new_session
+            && trust == Trust::Contact
             && record.unanswered_since() == ours
             && bridge::open_content(&decrypted.plaintext).is_ok_and(|content| content.body == Body::SessionReset)
         {
             record = SessionRecord::decode(&bytes).map_err(|_| Error::Internal { what: "session snapshot" })?;
-            self.replay = replay;
+            replay = before;
             let now = self.now.max(since).saturating_add(CONVERGENCE_WINDOW_MS);
-            result = decrypt(&mut record, &mut self.replay, now);
+            result = decrypt(&mut record, &mut replay, now);
         }
         self.sessions.insert(source, record);
+        if let Some(prekey) = prekey {
+            self.replay.insert(prekey, replay);
+        }
         secrets.failure()?;
         Ok(result)
     }
 
-    fn undecryptable(
-        &mut self,
-        contact: &Contact,
-        id: EnvelopeId,
-        source: Address,
-        error: DecryptError,
-    ) -> Result<(), Error> {
+    /// The replay record of the last-resort prekey that a message names, if it names one that is here.
+    fn take_replay_record(&mut self, prekey: Option<u32>) -> Result<ReplayRecord, Error> {
+        let Some(prekey) = prekey else { return Ok(ReplayRecord::new()) };
+        match self.replay.remove(&prekey) {
+            Some(record) => Ok(record),
+            None => prekeys::replay_record(self.tx, prekey),
+        }
+    }
+
+    fn undecryptable(&mut self, contact: &mut Contact, letter: &Letter, error: DecryptError) -> Result<(), Error> {
+        let Letter { id, source, .. } = *letter;
         if contact.row.blocked {
             return Ok(());
+        }
+        // [KV-060] No fresh session on a stranger's word.
+        if contact.row.request {
+            self.refuse(id, Refusal::Undecryptable);
+            return Ok(());
+        }
+        // Mail in a session under the new key, which does not exist yet.
+        if contact.row.changed_key.is_some() && letter.sealed_by.is_none() {
+            return self.hold(contact, letter);
         }
         match error {
             DecryptError::Malformed | DecryptError::InvalidHandshake => self.refuse(id, Refusal::Malformed),
@@ -307,12 +399,10 @@ impl Opener<'_> {
                 self.refuse(id, Refusal::Replayed);
                 // A relay's replay, or a sender whose home was restored from a backup and counts messages anew. A fresh
                 // session mends the second and costs the first next to nothing.
-                self.ask_for_a_fresh_session(contact, &source)?;
+                self.ask_for_a_fresh_session(&source)?;
             }
-            DecryptError::AccountMismatch => self.refuse(id, Refusal::WrongSource),
-            DecryptError::IdentityChanged { .. } => {
-                let (account, who) = (contact.account, contact.row.alias.clone());
-                self.say(Event::IdentityChanged { account, who });
+            DecryptError::AccountMismatch | DecryptError::IdentityChanged { .. } => {
+                self.refuse(id, Refusal::WrongSource);
             }
             DecryptError::UnknownPrekey
             | DecryptError::ReplayRecordFull
@@ -326,32 +416,36 @@ impl Opener<'_> {
 
     /// Something of a contact's cannot be opened: says so, and asks for a fresh session.
     fn lost_each_other(&mut self, contact: &Contact, envelope: EnvelopeId, source: Address) -> Result<(), Error> {
-        let known = Contact::get(self.tx, &contact.account)?.is_some();
-        // A stranger whose account the relay knows under the key that it writes with: answering is worth more than a tidy
-        // address book, because what it wrote will come again over a fresh session.
-        if !known && self.accounts.get(&contact.account).is_some_and(|account| contact.row.key() == Ok(account.key)) {
-            contact.save(self.tx)?;
-            self.say(Event::NewContact(contact.info()));
-        }
-        let reset_queued = self.ask_for_a_fresh_session(contact, &source)?;
+        let reset_queued = self.ask_for_a_fresh_session(&source)?;
         let (account, who) = (contact.account, contact.row.alias.clone());
         self.say(Event::Undecryptable { account, who, envelope, reset_queued });
         Ok(())
     }
 
-    /// Has a fresh session begun with a device of a known contact. Whether the next flush may.
-    fn ask_for_a_fresh_session(&mut self, contact: &Contact, source: &Address) -> Result<bool, Error> {
-        let known = Contact::get(self.tx, &contact.account)?.is_some();
-        let soon = known && resets::request(self.tx, source, self.now)?;
+    /// Has a fresh session begun with a device of a contact. Whether the next flush may.
+    fn ask_for_a_fresh_session(&mut self, source: &Address) -> Result<bool, Error> {
+        let soon = resets::request(self.tx, source, self.now)?;
         self.opened.receipts_due |= soon;
         Ok(soon)
     }
 
+    fn conflict(&mut self, contact: &Contact, conflict: ListConflict) {
+        let (account, who) = (contact.account, contact.row.alias.clone());
+        self.say(Event::DeviceListConflict { account, who, conflict });
+    }
+
     /// Takes an authentic content.
-    fn take(&mut self, mut contact: Contact, source: Address, content: Content) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        mut contact: Contact,
+        source: Address,
+        id: Option<EnvelopeId>,
+        content: Content,
+    ) -> Result<(), Error> {
         let before = contact.row.clone();
         if let Some(key) = content.access_key {
             contact.row.access_key = Some(key.as_bytes().to_vec());
+            contact.row.takes_sealed = content.takes_sealed;
         }
         if let Err(conflict) = devices::note_claim(&mut contact.row, content.sender_list)? {
             self.conflict(&contact, conflict);
@@ -364,25 +458,49 @@ impl Opener<'_> {
             self.say(Event::DeviceListConflict { account, who: "you".to_owned(), conflict });
         }
         match content.body {
-            Body::Text(text) => self.take_text(&contact, content.id, content.sent_at, text),
+            Body::Text(text) => self.take_text(contact, source, id, content.id, content.sent_at, text),
+            // Not from a stranger: nothing was sent to it, and nothing is sent on its word.
+            Body::Receipts { .. } | Body::SessionReset if contact.row.request => Ok(()),
             Body::Receipts { delivered, read } => {
                 resets::confirmed(self.tx, &source, &delivered)?;
                 self.take_receipts(&contact, &delivered, ReceiptKind::Delivered)?;
                 self.take_receipts(&contact, &read, ReceiptKind::Read)
             }
             Body::SessionReset => {
-                resets::heard(self.tx, &source, content.id, self.now)?;
-                self.opened.receipts_due = true;
-                let (account, who) = (contact.account, contact.row.alias.clone());
-                self.say(Event::SessionReset { account, who });
+                if resets::heard(self.tx, &source, content.id, self.now)? {
+                    self.opened.receipts_due = true;
+                    let (account, who) = (contact.account, contact.row.alias.clone());
+                    self.say(Event::SessionReset { account, who });
+                }
                 Ok(())
             }
             Body::Unknown => Ok(()),
         }
     }
 
-    fn take_text(&mut self, contact: &Contact, id: EnvelopeId, sent_at: u64, text: String) -> Result<(), Error> {
+    fn take_text(
+        &mut self,
+        mut contact: Contact,
+        source: Address,
+        envelope: Option<EnvelopeId>,
+        id: EnvelopeId,
+        sent_at: u64,
+        text: String,
+    ) -> Result<(), Error> {
         let message = MessageRef { account: contact.account, id };
+        if let Some(known) = Stored::find(self.tx, Direction::Incoming, &message)? {
+            return self.confirm_again(&contact, &source, &message, known);
+        }
+        if contact.row.request {
+            if !requests::keep(&mut contact, text.len()) {
+                self.refuse(envelope, Refusal::NoRoom);
+                return self.note_dropped(&mut contact);
+            }
+            contact.save(self.tx)?;
+            if let Some(envelope) = envelope {
+                self.note_received(&source, &envelope)?;
+            }
+        }
         let row = MessageRow {
             account: contact.account.as_bytes().to_vec(),
             id: id.as_bytes().to_vec(),
@@ -394,14 +512,34 @@ impl Opener<'_> {
         };
         let key = message_key(Direction::Incoming, &message);
         let place = self.tx.append(Log::Message, contact.account.as_bytes(), &key, &row.encode_to_vec())?;
-        // A text that is here already was sent again after a reset: its receipt got lost, or is on its way.
-        receipts::note(self.tx, &message, ReceiptKind::Delivered, self.now)?;
-        self.opened.receipts_due = true;
-        if let Some(place) = place {
-            self.tx.put(Table::Unshown, &place.to_be_bytes(), &[])?;
-            let record = Stored { place, row }.record(self.tx, &contact.row.alias)?;
-            self.say(Event::Message(record));
+        let place = place.ok_or(Error::Internal { what: "a message appeared twice" })?;
+        if !contact.row.request {
+            receipts::note(self.tx, &message, ReceiptKind::Delivered, self.now)?;
+            self.opened.receipts_due = true;
         }
+        self.tx.put(Table::Unshown, &place.to_be_bytes(), &[])?;
+        let record = Stored { place, row }.record(self.tx, &contact.row.alias)?;
+        self.say(Event::Message(record));
+        Ok(())
+    }
+
+    /// [KV-065] A text that is here already was sent again. It is confirmed once for each reset that this home asked for:
+    /// then its receipt may have got lost. Without one, a repetition asks for an answer and shows nothing.
+    fn confirm_again(
+        &mut self,
+        contact: &Contact,
+        source: &Address,
+        message: &MessageRef,
+        known: Stored,
+    ) -> Result<(), Error> {
+        let asked_at = resets::asked_at(self.tx, source)?;
+        if contact.row.request || asked_at == known.row.confirmed_for {
+            return Ok(());
+        }
+        let row = MessageRow { confirmed_for: asked_at, ..known.row };
+        self.tx.replace(Log::Message, known.place, &row.encode_to_vec())?;
+        receipts::note(self.tx, message, ReceiptKind::Delivered, self.now)?;
+        self.opened.receipts_due = true;
         Ok(())
     }
 

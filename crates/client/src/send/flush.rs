@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::alias;
 use super::seal::Sealer;
 use super::sealed::SealedMail;
+use crate::blocking;
 use crate::bridge;
 use crate::client::{Connection, Inner};
 use crate::contacts::Contact;
@@ -116,6 +117,7 @@ impl<'a> Flush<'a> {
     pub async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
         // Before anything is sealed: contents tell the key only once the relay knows it.
         disclosure::publish(self.inner, &self.connection.link().link).await?;
+        blocking::publish(self.inner, &self.connection.link().link).await?;
         self.inner
             .blocking(|inner| {
                 let now = inner.now();
@@ -184,7 +186,7 @@ impl<'a> Flush<'a> {
         let ready = self.ready.clone();
         let stopped: HashSet<AccountId> = self.stopped.keys().copied().collect();
         let may = move |outgoing: &Outgoing| ready.contains(&outgoing.account) && !stopped.contains(&outgoing.account);
-        if page.iter().all(|outgoing| !outgoing.row.sealed.is_empty() || !may(outgoing)) {
+        if !page.iter().any(&may) {
             return Ok(page);
         }
         self.inner
@@ -192,7 +194,7 @@ impl<'a> Flush<'a> {
                 inner.transact(Mode::Write, |tx| {
                     let mut sealer = Sealer::new(inner, tx)?;
                     let mut page = page;
-                    for outgoing in page.iter_mut().filter(|outgoing| outgoing.row.sealed.is_empty() && may(outgoing)) {
+                    for outgoing in page.iter_mut().filter(|outgoing| may(outgoing)) {
                         sealer.seal(outgoing)?;
                     }
                     sealer.save()?;
@@ -253,7 +255,7 @@ impl<'a> Flush<'a> {
                 } else {
                     let ciphertext = Bytes::copy_from_slice(&row.ciphertext);
                     let envelope = envelope(Some(self.inner.own.address), account, row, ciphertext)?;
-                    let submit = v1::Submit { envelope: Some(envelope), access_key: None };
+                    let submit = v1::Submit { envelope: Some(envelope), access_key: self.sealed.key_beside_name(&account) };
                     established.link.send(client_frame::Body::Submit(submit)).await?
                 };
                 in_flight.push(InFlight { entry, ticket });
@@ -301,6 +303,11 @@ impl<'a> Flush<'a> {
             Code::Limited => Outcome::Later(refusal.retry_after.max(Duration::from_millis(50))),
             Code::AccessRefused if self.sealed.is_for(&outgoing.account) => Outcome::AccessRefused,
             Code::MailboxFull | Code::Unavailable => Outcome::Stopped(refusal.about(&who)),
+            // The account was there when it was made ready: a device of its may be gone. The next flush looks.
+            Code::UnknownRecipient => {
+                self.connection.compared().remove(&outgoing.account);
+                Outcome::Stopped(Error::DeviceNotReady { who })
+            }
             Code::NotAuthenticated | Code::AuthenticationFailed | Code::UnsupportedVersion => {
                 return Err(refusal.into_error());
             }

@@ -60,7 +60,7 @@ impl Client {
                 sent_at: now,
                 stored_at: now,
                 progress: Progress::Queued.into(),
-                failure: String::new(),
+                ..MessageRow::default()
             };
             let key = message_key(Direction::Outgoing, &message);
             tx.append(Log::Message, &account, &key, &row.encode_to_vec())?

@@ -50,8 +50,10 @@ impl Flush<'_> {
             return Ok(Err(error));
         }
         self.sealed.prepare(account, key);
-        let need_not_ask = key.is_some() && sealed::list_is_fresh(&contact, self.inner.now())?;
-        if !need_not_ask && !self.connection.compared().contains(&account) {
+        let seals = key.is_some_and(|(_, seals)| seals);
+        let need_not_ask = seals && sealed::list_is_fresh(&contact, self.inner.now())?;
+        let behind = devices::is_behind(&contact.row)?;
+        if behind || (!need_not_ask && !self.connection.compared().contains(&account)) {
             let by = By::Account(account.as_bytes().to_vec().into());
             match look_up(&self.connection.link().link, by).await? {
                 Ok(record) => {
@@ -59,8 +61,9 @@ impl Flush<'_> {
                         return Ok(Err(error));
                     }
                 }
-                // Looked up too often: what is known is as good as it was a minute ago.
-                Err(refusal) if refusal.code == Code::Limited && contact.row.device_list.is_some() => {}
+                // Looked up too often: what is known is as good as it was a minute ago. [KV-016] But not if the contact has
+                // named a newer list: what keeps that from being fetched stops sending.
+                Err(refusal) if refusal.code == Code::Limited && !behind => {}
                 Err(refusal) => return Ok(Err(refusal.about(&contact.row.alias))),
             }
             self.connection.compared().insert(account);
@@ -124,6 +127,12 @@ impl Flush<'_> {
         let bundles = match self.connection.link().link.request(request).await? {
             Ok(server_frame::Body::Bundles(bundles)) => bundles,
             Ok(_) => return Err(Error::RelayProtocol { what: "no prekey bundles" }),
+            // The account was there a moment ago: one of its devices is not, or has not published its keys yet. That can come
+            // right, and the text waits for it.
+            Err(refusal) if refusal.code == Code::UnknownRecipient => {
+                self.connection.compared().remove(&account);
+                return Ok(Err(Error::DeviceNotReady { who }));
+            }
             Err(refusal) => return Ok(Err(refusal.about(&who))),
         };
         let refuse = |what: &str| Ok(Err(Error::BundleRefused { who: who.clone(), what: what.to_owned() }));
@@ -151,7 +160,7 @@ impl Flush<'_> {
         }
         let served: HashSet<DeviceId> = verified.iter().map(|bundle| bundle.certificate().address().device).collect();
         if served.len() != devices.len() {
-            return refuse("a device is missing");
+            return Ok(Err(Error::DeviceNotReady { who }));
         }
         self.inner
             .blocking(move |inner| {

@@ -42,8 +42,10 @@ pub(super) fn devices_without_session(
     let mut missing = Vec::new();
     for entry in list.iter().flat_map(|list| &list.body().devices) {
         let session = session(tx, &Address { account: *account, device: entry.device })?;
+        // [KV-016] A session with keys that the list does not name is with a device that is there no more.
+        let listed = session.remote_certificate().is_none_or(|remote| entry.certificate_hash == remote.hash());
         let waited = session.unanswered_since().map_or(0, |since| now.saturating_sub(since));
-        if !session.has_active() || waited > UNANSWERED_TOO_LONG_MS {
+        if !session.has_active() || !listed || waited > UNANSWERED_TOO_LONG_MS {
             missing.push(entry.device);
         }
     }
@@ -54,8 +56,8 @@ pub(super) fn devices_without_session(
 pub(super) struct Sealer<'a> {
     inner: &'a Inner,
     tx: &'a dyn Transaction,
-    /// The access key that contacts are told.
-    told: Option<AccessKey>,
+    /// The access key that contacts are told, and whether it is good for sealed mail.
+    told: Option<(AccessKey, bool)>,
     sessions: HashMap<Address, SessionRecord>,
     lists: HashMap<AccountId, Option<DeviceList>>,
 }
@@ -75,6 +77,9 @@ impl<'a> Sealer<'a> {
         }
         // Changed by another process since it was made ready: next time.
         let Some(Some(list)) = self.lists.get(&account) else { return Ok(()) };
+        if !outgoing.row.sealed.is_empty() {
+            return drop_unlisted(self.tx, outgoing, list);
+        }
         let plaintext =
             bridge::seal_content(&outgoing.row.content, self.inner.own.list.state(), list.state(), self.told)
                 .map_err(|_| state::damaged("the outbox"))?;
@@ -99,7 +104,8 @@ impl<'a> Sealer<'a> {
             if !self.sessions.contains_key(&address) {
                 self.sessions.insert(address, session(self.tx, &address)?);
             }
-            if !self.sessions.get(&address).is_some_and(SessionRecord::has_active) {
+            let remote = self.sessions.get(&address).and_then(SessionRecord::remote_certificate);
+            if !remote.is_some_and(|remote| list.names(remote)) {
                 return Ok(());
             }
         }
@@ -134,4 +140,16 @@ impl<'a> Sealer<'a> {
         }
         Ok(())
     }
+}
+
+/// [KV-016] What was sealed for a device that has been removed since goes nowhere. If none of its envelopes is left, an entry
+/// is sealed anew.
+fn drop_unlisted(tx: &dyn Transaction, outgoing: &mut Outgoing, list: &DeviceList) -> Result<(), Error> {
+    let listed = |sealed: &SealedRow| list.body().devices.iter().any(|entry| entry.device.get() == sealed.device);
+    if outgoing.row.sealed.iter().all(listed) {
+        return Ok(());
+    }
+    outgoing.row.sealed.retain(listed);
+    tx.replace(Log::Outbox, outgoing.place, &outgoing.row.encode_to_vec())?;
+    Ok(())
 }

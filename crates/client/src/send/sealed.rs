@@ -33,16 +33,26 @@ type Place = (usize, u32);
 #[derive(Default)]
 pub(super) struct SealedMail {
     keys: HashMap<AccountId, AccessKey>,
+    /// Of contacts that are written to under one's name.
+    named: HashMap<AccountId, AccessKey>,
     link: Option<Link>,
 }
 
 impl SealedMail {
-    /// Notes whether a contact gets sealed mail.
-    pub fn prepare(&mut self, contact: AccountId, key: Option<AccessKey>) {
+    /// Notes a contact's access key, and whether it gets sealed mail.
+    pub fn prepare(&mut self, contact: AccountId, key: Option<(AccessKey, bool)>) {
+        self.keys.remove(&contact);
+        self.named.remove(&contact);
         match key {
-            Some(key) => drop(self.keys.insert(contact, key)),
-            None => drop(self.keys.remove(&contact)),
+            Some((key, true)) => drop(self.keys.insert(contact, key)),
+            Some((key, false)) => drop(self.named.insert(contact, key)),
+            None => {}
         }
+    }
+
+    /// The access key that goes with mail under one's name.
+    pub fn key_beside_name(&self, contact: &AccountId) -> Option<bytes::Bytes> {
+        self.named.get(contact).map(|key| bytes::Bytes::copy_from_slice(key.as_bytes()))
     }
 
     /// Whether it does.
@@ -112,19 +122,18 @@ impl SealedMail {
     }
 }
 
-/// The contact's access key, if this home seals its sender and the contact takes that.
-pub(super) fn key_for(tx: &dyn Transaction, contact: &Contact) -> Result<Option<AccessKey>, Error> {
-    if !disclosure::row(tx)?.level().seals_sender() {
-        return Ok(None);
-    }
+/// The contact's access key, if it told one, and whether to send sealed mail with it: if this home seals its sender and the
+/// contact takes that. Else it goes with named mail, and shows the relay that a contact writes.
+pub(super) fn key_for(tx: &dyn Transaction, contact: &Contact) -> Result<Option<(AccessKey, bool)>, Error> {
+    let seals = contact.row.takes_sealed && disclosure::row(tx)?.level().seals_sender();
     let key = contact.row.access_key.as_deref().map(AccessKey::try_from).transpose();
-    key.map_err(|_| state::damaged("contacts"))
+    Ok(key.map_err(|_| state::damaged("contacts"))?.map(|key| (key, seals)))
 }
 
 /// Whether the contact's device list, as it is known here, is good enough to write to without asking the relay.
 pub(super) fn list_is_fresh(contact: &Contact, now: u64) -> Result<bool, Error> {
-    let known = devices::of(&contact.row)?.is_some_and(|list| list.body().number >= contact.row.claimed_number);
-    Ok(known && contact.row.compared_at != 0 && now.abs_diff(contact.row.compared_at) < COMPARE_AGAIN_MS)
+    let behind = devices::is_behind(&contact.row)?;
+    Ok(!behind && contact.row.compared_at != 0 && now.abs_diff(contact.row.compared_at) < COMPARE_AGAIN_MS)
 }
 
 fn seal(
@@ -141,8 +150,7 @@ fn seal(
         };
         // Without a session nobody can open it: it is left for the next flush, which begins one.
         let Some(certificate) = certificate else { continue };
-        let own = inner.device.certificate();
-        let bytes = sealed_sender::seal(own, &certificate, &message, &mut rng::system_rng())
+        let bytes = sealed_sender::seal(&inner.device, &certificate, &message, &mut rng::system_rng())
             .map_err(|_| Error::Internal { what: "a sender that cannot be sealed" })?;
         sealed.insert(place, bytes);
     }

@@ -35,7 +35,7 @@ pub enum Table {
     Session = 3,
     /// Secret prekeys, by kind and id.
     Prekey = 4,
-    /// Envelopes received, by id.
+    /// Envelopes received by homes of version 1, by id. Later ones are in [`Log::Received`].
     Received = 5,
     /// Messages not yet shown, by place in the log.
     Unshown = 6,
@@ -43,6 +43,8 @@ pub enum Table {
     ReceiptDue = 7,
     /// Things remembered about a remote device, by address.
     Peer = 8,
+    /// First messages seen with a last-resort KEM prekey, by the prekey's id.
+    Replay = 9,
 }
 
 /// Logs. The numbers are part of the stored form.
@@ -53,6 +55,10 @@ pub enum Log {
     Message = 1,
     /// What waits to be accepted by the relay; a group is a recipient.
     Outbox = 2,
+    /// Envelopes that opened, in order of arrival, by who sent them and id. Without groups.
+    Received = 3,
+    /// Mail that waits until something is known about its sender; a group is an account.
+    Held = 4,
 }
 
 /// One entry of a log.

@@ -21,12 +21,13 @@ use zeroize::Zeroizing;
 
 use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
 use crate::error::Error;
+use crate::state;
 
 /// "Kuve" in the file's header.
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -68,14 +69,34 @@ impl SqliteStore {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Err(foreign(path)),
             Err(error) => return Err(read_error(error)),
         }
-        check_header(&connection, path)?;
+        let version = check_header(&connection, path)?;
         let sealed: Vec<u8> = connection
             .query_row("SELECT value FROM meta WHERE name = 'cipher'", [], |row| row.get(0))
             .map_err(read_error)?;
         let cipher = StoreCipher::import_with_key(key, &sealed)
             .map_err(|_| Error::StoreKeyWrong { path: key_file.to_owned() })?;
         configure(&connection)?;
-        Ok(Opened::Store(Self { connection, cipher }))
+        let mut store = Self { connection, cipher };
+        if version < SCHEMA_VERSION {
+            store.migrate()?;
+        }
+        Ok(Opened::Store(store))
+    }
+
+    /// Brings the rows to this version, all or nothing.
+    fn migrate(&mut self) -> Result<(), Error> {
+        let behaviour = TransactionBehavior::Immediate;
+        let inner = self.connection.transaction_with_behavior(behaviour).map_err(store_error)?;
+        let version: u32 =
+            inner.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(store_error)?;
+        // Another process may have been faster.
+        if version < SCHEMA_VERSION {
+            inner.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
+            let tx = SqliteTransaction { inner, cipher: &self.cipher, mode: Mode::Write };
+            state::migrate_1_to_2(&tx)?;
+            Box::new(tx).commit()?;
+        }
+        Ok(())
     }
 
     /// Opens a store and makes it first if there is none.
@@ -137,13 +158,14 @@ fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(objects == 0)
 }
 
-fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// The version of the store, if this program can read it.
+fn check_header(connection: &Connection, path: &Path) -> Result<u32, Error> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(read_error);
     if pragma("application_id")? != APPLICATION_ID {
         return Err(foreign(path));
     }
     match pragma("user_version")? {
-        SCHEMA_VERSION => Ok(()),
+        found @ 1..=SCHEMA_VERSION => Ok(found),
         found if found > SCHEMA_VERSION => Err(Error::StoreNewer { found, known: SCHEMA_VERSION }),
         found => Err(Error::StoreCorrupt { what: format!("unknown version {found}") }),
     }
@@ -274,6 +296,7 @@ const fn table_name(table: Table) -> &'static str {
         Table::Unshown => "unshown",
         Table::ReceiptDue => "receipt due",
         Table::Peer => "peer",
+        Table::Replay => "replay",
     }
 }
 
@@ -282,6 +305,8 @@ const fn log_names(log: Log) -> (&'static str, &'static str) {
     match log {
         Log::Message => ("message", "message group"),
         Log::Outbox => ("outbox", "outbox group"),
+        Log::Received => ("received", "received group"),
+        Log::Held => ("held", "held group"),
     }
 }
 

@@ -131,11 +131,17 @@ impl World {
         Client::open(&self.home(name), self.options()).unwrap()
     }
 
-    /// Two clients; alice has bob as a contact, bob knows nobody.
+    /// Two clients that are each other's contacts.
     pub async fn alice_and_bob(&self) -> (Client, Client) {
+        let (alice, bob) = self.alice_and_a_stranger().await;
+        add(&bob, "alice").await;
+        (alice, bob)
+    }
+
+    /// Two clients; alice has bob as a contact, bob does not have alice.
+    pub async fn alice_and_a_stranger(&self) -> (Client, Client) {
         let (alice, bob) = (self.register("alice").await, self.register("bob").await);
-        let connection = alice.connect().await.unwrap();
-        alice.add_contact(&connection, "bob", None).await.unwrap();
+        add(&alice, "bob").await;
         (alice, bob)
     }
 
@@ -181,6 +187,11 @@ async fn start_relay(
 /// Nothing here may hang for ever.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(600), work).await.expect("in time")
+}
+
+pub async fn add(client: &Client, name: &str) {
+    let connection = client.connect().await.unwrap();
+    client.add_contact(&connection, name, None).await.unwrap();
 }
 
 pub async fn say(from: &Client, to: &str, text: &str) {

@@ -1,0 +1,134 @@
+//! What happened beside mail, told so that it cannot be used to flood a screen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kuvert_types::{AccountId, EnvelopeId};
+use kuvert_wire::v1;
+use tokio::time::Instant;
+
+use crate::client::Inner;
+use crate::contacts::Contact;
+use crate::error::Error;
+use crate::event::{Event, Occupant, Refusal};
+use crate::state::own;
+use crate::store::{Mode, Table};
+
+/// Between two notices that envelopes were thrown away for the same reason.
+const BETWEEN: Duration = Duration::from_secs(60);
+
+/// Envelopes that were thrown away and not told yet, by reason. The first of a reason is told at once, those that follow are
+/// told in sum, at most once a minute and at the end.
+#[derive(Default)]
+pub(super) struct Notices(BTreeMap<Refusal, Pending>);
+
+struct Pending {
+    told_at: Instant,
+    first: Option<EnvelopeId>,
+    count: u64,
+}
+
+impl Notices {
+    /// The events of a batch, with those that are to be summed up taken out or put together.
+    pub fn sum_up(&mut self, events: Vec<Event>, now: Instant) -> Vec<Event> {
+        let mut batch: BTreeMap<Refusal, (usize, Option<EnvelopeId>, u64)> = BTreeMap::new();
+        let mut others = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                Event::Refused { envelope, reason, count } => {
+                    batch.entry(reason).or_insert((others.len(), envelope, 0)).2 += count;
+                }
+                other => others.push(other),
+            }
+        }
+        let mut told: Vec<(usize, Event)> = Vec::new();
+        for (reason, (place, envelope, count)) in batch {
+            match self.0.get_mut(&reason).filter(|pending| now.duration_since(pending.told_at) < BETWEEN) {
+                Some(pending) => {
+                    pending.first = pending.first.or(envelope);
+                    pending.count += count;
+                }
+                None => {
+                    let before = self.0.insert(reason, Pending { told_at: now, first: None, count: 0 });
+                    let (first, more) = before.map_or((None, 0), |pending| (pending.first, pending.count));
+                    told.push((place, Event::Refused { envelope: first.or(envelope), reason, count: count + more }));
+                }
+            }
+        }
+        told.sort_by_key(|(place, _)| *place);
+        for (index, (place, event)) in told.into_iter().enumerate() {
+            others.insert(place + index, event);
+        }
+        others
+    }
+
+    /// What was not told yet.
+    pub fn take(&mut self) -> Vec<Event> {
+        let pending = self.0.iter_mut().filter(|(_, pending)| pending.count > 0);
+        pending
+            .map(|(reason, pending)| Event::Refused {
+                envelope: pending.first.take(),
+                reason: *reason,
+                count: std::mem::take(&mut pending.count),
+            })
+            .collect()
+    }
+}
+
+/// Names that changed at the relay since the last time; told once.
+pub(super) fn changed_names(inner: &Inner) -> Result<Vec<Event>, Error> {
+    if inner.transact(Mode::Read, |tx| Ok(tx.get(Table::Own, own::NAME_NEWS)?.is_none()))? {
+        return Ok(Vec::new());
+    }
+    inner.transact(Mode::Write, |tx| {
+        let mut events = Vec::new();
+        for mut contact in Contact::all(tx)?.into_iter().filter(|contact| contact.row.name_news) {
+            contact.row.name_news = false;
+            contact.save(tx)?;
+            let (account, who, to) = (contact.account, contact.row.alias, contact.row.seen_name);
+            events.push(Event::NameChanged { account, who, to });
+        }
+        tx.delete(Table::Own, own::NAME_NEWS)?;
+        Ok(events)
+    })
+}
+
+/// What the relay says about mail that did not fit, with the owner's names for who fills the mailbox.
+pub(super) fn mailbox_full(inner: &Inner, full: &v1::FullMailbox) -> Result<Event, Error> {
+    inner.transact(Mode::Read, |tx| {
+        let mut largest = Vec::new();
+        // A relay names 8 at most; more would be its own invention.
+        for occupant in full.largest.iter().take(8) {
+            let account = occupant.account.as_ref().and_then(|bytes| AccountId::try_from(bytes.as_ref()).ok());
+            let contact = account.map(|account| Contact::get(tx, &account)).transpose()?.flatten();
+            let who = contact.map(|contact| contact.row.alias);
+            largest.push(Occupant { account, who, envelopes: occupant.envelopes, bytes: occupant.bytes });
+        }
+        Ok(Event::MailboxFull { refused: full.refused, largest })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(reason: Refusal, count: u64) -> Event {
+        Event::Refused { envelope: None, reason, count }
+    }
+
+    #[test]
+    fn a_flood_of_garbage_is_told_once_a_minute_and_in_full_at_the_end() {
+        let (mut notices, start) = (Notices::default(), Instant::now());
+        let flood = || vec![refused(Refusal::Malformed, 1); 1_000];
+        let batch = [flood(), vec![Event::CaughtUp, refused(Refusal::Replayed, 1)]].concat();
+        let told = notices.sum_up(batch, start);
+        assert_eq!(told, [refused(Refusal::Malformed, 1_000), Event::CaughtUp, refused(Refusal::Replayed, 1)]);
+        for second in 1..60 {
+            assert_eq!(notices.sum_up(flood(), start + Duration::from_secs(second)), []);
+        }
+        assert_eq!(notices.sum_up(flood(), start + BETWEEN), [refused(Refusal::Malformed, 60_000)]);
+        assert_eq!(notices.sum_up(flood(), start + BETWEEN), []);
+        assert_eq!(notices.take(), [refused(Refusal::Malformed, 1_000)]);
+        assert_eq!(notices.take(), []);
+    }
+}
