@@ -297,23 +297,14 @@ fn next(counter: &mut u32) -> Result<u32, Error> {
 /// Deletes replaced prekeys once no mail for them can arrive any more: both by our clock and by the relay's, so that one
 /// clock that jumps does no harm.
 fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Error> {
-    let mut replay = None;
     for (kind, id, stored) in Stored::all(tx)? {
         let (ours, relays) = stored.replaced_at;
         let old = now.saturating_sub(ours) > KEEP_REPLACED_MS && relay_time.saturating_sub(relays) > KEEP_REPLACED_MS;
-        if ours == 0 || !old {
-            continue;
-        }
-        tx.delete(Table::Prekey, &key(kind, id))?;
-        if kind == Kind::KemLastResort {
-            let record = replay.get_or_insert(replay_record(tx)?);
-            record.forget_prekey(id);
+        if ours != 0 && old {
+            tx.delete(Table::Prekey, &key(kind, id))?;
         }
     }
-    match replay {
-        Some(record) => Ok(tx.put(Table::Own, own::REPLAY, &record.encode())?),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Leaves a gap in all numbers and makes rotation due.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use kuvert_protocol::replay::ReplayRecord;
+use kuvert_protocol::replay::{ReplayRecord, Trust};
 use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, DecryptError, Decrypted, SessionRecord};
 use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId, UnverifiedDeviceCertificate};
 use prost::Message as _;
@@ -270,7 +270,7 @@ impl Opener<'_> {
         let secrets = Secrets::new(self.tx);
         let device = &self.inner.device;
         let decrypt = |record: &mut SessionRecord, replay: &mut ReplayRecord, now| {
-            record.decrypt(device, source, ciphertext, &secrets, replay, now, &mut rng::system_rng())
+            record.decrypt(device, source, Trust::Contact, ciphertext, &secrets, replay, now, &mut rng::system_rng())
         };
         let ours = record.unanswered_since();
         let before = ours.map(|since| (since, record.encode(), self.replay.clone()));

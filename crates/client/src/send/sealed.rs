@@ -141,8 +141,7 @@ fn seal(
         };
         // Without a session nobody can open it: it is left for the next flush, which begins one.
         let Some(certificate) = certificate else { continue };
-        let own = inner.device.certificate();
-        let bytes = sealed_sender::seal(own, &certificate, &message, &mut rng::system_rng())
+        let bytes = sealed_sender::seal(&inner.device, &certificate, &message, &mut rng::system_rng())
             .map_err(|_| Error::Internal { what: "a sender that cannot be sealed" })?;
         sealed.insert(place, bytes);
     }
