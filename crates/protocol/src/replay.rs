@@ -20,8 +20,8 @@ pub const STRANGER_ENTRIES: usize = 4;
 /// prekey early [KV-022].
 pub const STRANGERS_PER_PREKEY: usize = 4_096;
 
-/// Entries of one contact's account, at most [KV-059]. Messages under one prekey can arrive for some 38 days (a week in use
-/// and 31 days kept): that is a new session every three and a half hours for all of that time.
+/// Entries of one contact's account, at most [KV-059]. Messages under one prekey can arrive for 44 days (7 in use, 37 kept):
+/// that is a new session every four hours for all of that time.
 pub const CONTACT_ENTRIES: usize = 256;
 
 /// Entries of a record, at most; 3.2 MB. A bound for decoding, beyond what 240 contacts with full budgets and all strangers
