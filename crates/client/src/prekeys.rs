@@ -392,3 +392,6 @@ async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

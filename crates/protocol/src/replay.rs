@@ -47,17 +47,26 @@ pub enum Trust {
 /// The first messages seen that used one last-resort KEM prekey [KV-059]. The caller keeps a record for each such prekey and
 /// deletes it in the transaction that deletes the prekey's secret, never before: from then on a replay fails for want of the
 /// key. Which record a message needs, [`last_resort_prekey`](crate::last_resort_prekey) says.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct ReplayRecord {
     entries: Vec<Entry>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     payer: Payer,
     account: AccountId,
     tag: [u8; 32],
 }
+
+/// By what would be stored, and in constant time for records of one length: tags are made from secrets [KV-010].
+impl PartialEq for ReplayRecord {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode().ct_eq(&other.encode()).into()
+    }
+}
+
+impl Eq for ReplayRecord {}
 
 /// Whose budget an entry counts against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
