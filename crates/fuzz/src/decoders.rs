@@ -155,7 +155,7 @@ fn session_message(input: &[u8]) {
     if let Ok(Some(certificate)) = kuvert_protocol::initiator_certificate(input) {
         assert_eq!(certificate.trust_own_storage().encode()[..], input[2..][..245]);
     }
-    if let Ok(Some(prekey)) = kuvert_protocol::last_resort_prekey(input) {
+    if let Ok(Some(prekey)) = last_resort_prekey(input) {
         // Kind and id stand behind certificate, ephemeral key and the signed prekey's id.
         assert_eq!((input[283], &input[284..288]), (2, &prekey.to_be_bytes()[..]));
     }
