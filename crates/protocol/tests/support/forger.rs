@@ -218,7 +218,7 @@ pub fn pad(content: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// Puts `certificate` under a seal, whoever's it is: the sender's identity secret is that of `secrets`.
+/// Puts any certificate under a seal: the identity secret that goes into it is that of `secrets`.
 pub fn seal(
     secrets: &DeviceSecrets,
     certificate: &DeviceCertificate,
