@@ -332,10 +332,12 @@ fn attack_23_truncated_tags_are_refused() {
 #[test]
 fn the_first_broken_rule_of_a_header_names_the_refusal() {
     use DecryptError::{Malformed, TooManySkipped, Undecryptable};
+    // Changes a header before it is sealed.
+    type Change<'a> = &'a dyn Fn(&mut HeaderChoice);
     let (alice, mut bob) = (Party::new(1, 60), Party::new(2, 60));
     let bundle = bob.bundle(KemPrekeyKind::OneTime, true);
     // Each breaks two rules or more of the table in PROTOCOL.md, 12.4; the header is authentic. `pq` is Braid message 139 ‖ n.
-    let cases: [(&str, &dyn Fn(&mut HeaderChoice), DecryptError); 8] = [
+    let cases: [(&str, Change<'_>, DecryptError); 8] = [
         ("2 before 4 and 6", &|h| (h.padding, h.previous_chain_length, h.message_number) = (1, 5, 5_000), Malformed),
         ("4 before 6", &|h| (h.previous_chain_length, h.message_number) = (5, 5_000), Undecryptable),
         ("4 before 9", &|h| (h.previous_chain_length, h.pq[0]) = (5, 9), Undecryptable),
