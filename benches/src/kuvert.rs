@@ -158,7 +158,8 @@ impl Conversation for Kuvert {
             Side::Bob => (&mut self.bob, self.alice.local.address()),
         };
         let Device { local, record, replay } = device;
-        let decrypted = record.decrypt(local, remote, message, &self.prekeys, replay, NOW, &mut *self.rng)?;
+        let decrypted =
+            record.decrypt(local, remote, Trust::Contact, message, &self.prekeys, replay, NOW, &mut *self.rng)?;
         Ok(decrypted.plaintext.len())
     }
 }
@@ -196,7 +197,17 @@ impl Batch for CallersBuffers {
             let buffer = std::mem::take(plaintext);
             let Device { local, record, replay } = &mut *bob;
             let decrypted = metered(*half == Half::Receive, meter, || {
-                record.decrypt_into(local, alice.local.address(), message, prekeys, replay, NOW, &mut **rng, buffer)
+                record.decrypt_into(
+                    local,
+                    alice.local.address(),
+                    Trust::Contact,
+                    message,
+                    prekeys,
+                    replay,
+                    NOW,
+                    &mut **rng,
+                    buffer,
+                )
             })?;
             *plaintext = decrypted.plaintext;
         }

@@ -385,8 +385,8 @@ def check_kdf(case: dict) -> None:
         names = ("epoch_root", "epoch_initiator_chain", "epoch_recipient_chain")
         for key, value in zip(names, pq_ratchet.open_epoch(root, i["output_key"], 1)):
             same(key, value, o[key])
-        # "The chain step of number 3 of a chain key": the step with number 3 applied to the first chain key itself
-        for key, value in zip(("pq_mk_3_of_initiator_chain", "chain_key_after_3"), pq_ratchet.step(i_to_r, 3)):
+        names = ("pq_mk_of_first_chain_key_and_number_3", "next_chain_key_of_first_chain_key_and_number_3")
+        for key, value in zip(names, pq_ratchet.step(i_to_r, 3)):
             same(key, value, o[key])
     else:
         raise WrongResult("unknown case")
@@ -713,14 +713,16 @@ def session_step(step: dict, parties: dict, sent: dict, backups: dict) -> None:
         case "decrypt":
             message, before = sent[step["message"]], frozen(me)
             if step["result"] == "accepted":
-                received = me.record.decrypt(me.device, message, now, draws)
+                received = me.record.decrypt(me.device, message, now, draws, step["contact"])
                 same("content", received.content, step["content"])
                 same("new session", received.new_session, step["new_session"])
                 used = received.used and vars(received.used)
                 same("used", used, step["used"])
-                same("replay record", len(me.device.replay_record), step["replay_record_len"])
+                replay = me.device.replay_records.get(session.last_resort_prekey(message), session.ReplayRecord())
+                same("replay record", len(replay.entries), step["replay_record_len"])
+                same("strangers in it", len(replay.strangers()), step["replay_record_strangers"])
             else:
-                refused(lambda: me.record.decrypt(me.device, message, now, draws), step["result"])
+                refused(lambda: me.record.decrypt(me.device, message, now, draws, step["contact"]), step["result"])
                 must(frozen(me) == before, "a refusal changes nothing")
         case "forge":
             sent[step["message"]] = unhex(step["bytes"])
@@ -764,7 +766,8 @@ def check_envelope(case: dict) -> None:
         elif entry.get("session_reset"):
             content_body = wire.SessionReset()
         access_key = unhex(i["access_key"]) if "access_key" in i else None
-        content = wire.Content(unhex(i["message_id"]), i["sent_at"], *lists, content_body, access_key)
+        takes_sealed = i.get("takes_sealed", False)
+        content = wire.Content(unhex(i["message_id"]), i["sent_at"], *lists, content_body, access_key, takes_sealed)
         same("protobuf", content.encode(), o["protobuf"])
         must(wire.Content.decode(unhex(o["protobuf"])) == content, "the protobuf gives the content back")
     elif name.startswith("frame "):
@@ -775,6 +778,20 @@ def check_envelope(case: dict) -> None:
         must(wire.take_frame(frame + b"rest") == (unhex(i["body"]), b"rest"), "the frame gives the body back")
         must(all(wire.take_frame(frame[:n]) is None for n in range(len(frame))), "a part of a frame is no frame yet")
         wire.parse_client_frame(unhex(i["body"]))
+    elif name.startswith("relay frame "):
+        body = wire.take_frame(unhex(o["frame"]))[0]
+        same("frame", wire.encode_frame(body), o["frame"])
+        request, answer = wire.parse_server_frame(body)
+        same("request", request, i["request"])
+        if "accepted" in i:
+            same("id", answer.hex(), i["accepted"])
+        else:
+            expected = i["authenticated"]
+            occupants = [wire.Occupant(e["account"] and unhex(e["account"]), e["envelopes"], e["bytes"]) for e in expected["largest"]]
+            full = wire.FullMailbox(expected["refused"], tuple(occupants)) if expected["refused"] else None
+            numbers = [expected[key] for key in ("waiting", "waiting_bytes", "expired", "relay_time")]
+            must(answer == wire.Authenticated(*numbers, full), "the fields")
+            same("body", wire.encode_server_frame(request, answer), body.hex())
     else:
         raise WrongResult("unknown case")
 
@@ -790,13 +807,22 @@ def check_sealed_sender(case: dict) -> None:
     if case.get("must_reject"):
         return refused(lambda: sealed_sender.open_sender(unhex(i["sealed"]), bob, secret))
     draws, message = Draws(case["draws"]), unhex(i["message"])
-    sealed = sealed_sender.seal_sender(unhex(i["sender_certificate"]), bob, message, draws)
+    alice, sender_secret = Certificate.decode(unhex(i["sender_certificate"])).verify(), unhex(i["sender_identity_secret"])
+    same("sender's identity key", primitives.dh_public(sender_secret), alice.identity_key.hex())
+    sealed = sealed_sender.seal_sender(alice, sender_secret, bob, message, draws)
     draws.finish()
     same("sealed", sealed, o["sealed"])
     same("ephemeral", sealed[1:33], o["ephemeral"])
-    shared = primitives.DH(secret, sealed[1:33])
+    shared, identity_shared = primitives.DH(secret, sealed[1:33]), primitives.DH(secret, alice.identity_key)
     same("shared", shared, o["shared"])
-    for what, value in zip(("key", "nonce", "associated_data"), sealed_sender.keys(shared, sealed[1:33], bob)):
+    same("identity shared", identity_shared, o["identity_shared"])
+    outer = sealed_sender.certificate_keys(shared, sealed[1:33], bob)
+    names = ("certificate_key", "certificate_nonce", "chaining_key", "certificate_associated_data")
+    for what, value in zip(names, (outer.key, outer.nonce, outer.chaining_key, outer.associated_data)):
+        same(what, value, o[what])
+    inner = sealed_sender.message_keys(outer, identity_shared, sealed[33:294])
+    same("certificate hash", primitives.sha256(sealed[33:294]), o["certificate_hash"])
+    for what, value in zip(("message_key", "message_nonce", "message_associated_data"), inner):
         same(what, value, o[what])
     sender, opened = sealed_sender.open_sender(sealed, bob, secret)
     same("sender", sender.encoded, i["sender_certificate"])

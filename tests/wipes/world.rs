@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 
+use kuvert_protocol::labels::{SEALED_CERTIFICATE, SEALED_MESSAGE};
 use kuvert_protocol::prelude::*;
 use kuvert_protocol::primitives::kdf::hkdf_sha256;
 use kuvert_protocol::primitives::kem1024::KemSeed;
@@ -230,7 +231,8 @@ impl World<'_> {
         note("decrypting");
         let from = self.parties[1 - who].local.address();
         let Party { local, store, record, replay, .. } = &mut self.parties[who];
-        let decrypted = record.decrypt(local, from, message, store, replay, NOW, &mut self.rng).unwrap();
+        let decrypted =
+            record.decrypt(local, from, Trust::Contact, message, store, replay, NOW, &mut self.rng).unwrap();
         if let Some(used) = decrypted.used {
             note("deleting used prekeys");
             store.one_time.take_if(|_| used.one_time.is_some());
@@ -250,16 +252,23 @@ impl World<'_> {
         note("sealing a sender");
         let drawn = self.rng.remembered.as_ref().map(Vec::len);
         let (us, them) = (&self.parties[from].local, &self.parties[1 - from].local);
-        let sealed = sealed_sender::seal(us.certificate(), them.certificate(), &message, &mut self.rng).unwrap();
+        let sealed = sealed_sender::seal(us, them.certificate(), &message, &mut self.rng).unwrap();
         if let (Some(drawn), Some(draws), Some(secrets)) = (drawn, &self.rng.remembered, &mut self.secrets) {
             let ephemeral = X25519Secret::from_bytes(draws[drawn].as_slice().try_into().unwrap());
             let identity = them.certificate().identity_key();
             let shared = ephemeral.agree(&X25519Public::decode(*identity.as_bytes()).unwrap()).unwrap();
             let bound = [ephemeral.public().as_bytes(), &identity.as_bytes()[..], &them.address().to_bytes()].concat();
-            let label = *b"Kuvert/1 sealed sender\0\0\0\0\0\0\0\0\0\0";
-            let keys = hkdf_sha256::<44>(&[0; 32], &[shared.as_bytes()], &[&label, &bound]);
+            let keys = hkdf_sha256::<76>(&[0; 32], &[shared.as_bytes()], &[&SEALED_CERTIFICATE, &bound]);
             secrets.learn("result under a seal", shared.as_bytes());
-            secrets.learn("key of a seal", &keys[..32]);
+            secrets.learn("certificate key of a seal", &keys[..32]);
+            secrets.learn("chaining key of a seal", &keys[44..]);
+            let own = X25519Secret::from_bytes(us.secrets().to_bytes()[32..].try_into().unwrap());
+            let shared = own.agree(&X25519Public::decode(*identity.as_bytes()).unwrap()).unwrap();
+            let digest = Sha256::digest(&sealed[33..33 + 261]);
+            let info: [&[u8]; 3] = [&SEALED_MESSAGE, &bound, &digest];
+            let inner = hkdf_sha256::<44>(&keys[44..], &[shared.as_bytes()], &info);
+            secrets.learn("result of both identity keys under a seal", shared.as_bytes());
+            secrets.learn("message key of a seal", &inner[..32]);
         }
         note("opening a seal");
         let message = sealed_sender::open(them, &sealed).unwrap().message().to_vec();
@@ -273,7 +282,7 @@ impl World<'_> {
         note("refusing");
         let from = self.parties[1 - who].local.address();
         let Party { local, store, record, replay, .. } = &mut self.parties[who];
-        record.decrypt(local, from, &message, store, replay, NOW, &mut self.rng).unwrap_err();
+        record.decrypt(local, from, Trust::Contact, &message, store, replay, NOW, &mut self.rng).unwrap_err();
     }
 
     fn store_and_load(&mut self, who: usize) {

@@ -309,7 +309,7 @@ async fn attack_33_a_first_message_under_another_key_changes_nothing_when_it_is_
         let impostor = Impostor::of(posing_as);
         let message = impostor.begins_with(&store, &alice).await;
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-        let ciphertext = sealed_sender::seal(impostor.device.certificate(), &alices, &message, &mut rng).unwrap();
+        let ciphertext = sealed_sender::seal(&impostor.device, &alices, &message, &mut rng).unwrap();
         let id = EnvelopeId::from_bytes([number; 16]);
         store.inject(address(&alice), NewEnvelope { id, source: None, ciphertext: ciphertext.into() }).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::lying::LyingStore;
 use crate::common::{World, fetch, numbers, say, texts};
 use kuvert_client::{Address, Client, EnvelopeId, Event, Level, MessageState, Options, Receipts, Refusal, Seen};
-use kuvert_protocol::{AccountSecret, DeviceSecrets, sealed_sender};
+use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, sealed_sender};
 use kuvert_relay::observe::Observed;
 use kuvert_relay::store::NewEnvelope;
 
@@ -186,8 +186,9 @@ async fn attack_33_whoever_may_send_sealed_mail_can_neither_pose_as_another_nor_
     let nobody = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), ..address(&alice) };
     for (number, posing_as) in [(1, address(&alice)), (2, nobody)] {
         let (account, keys) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
-        let false_certificate = keys.certify(&account, posing_as);
-        let ciphertext = sealed_sender::seal(&false_certificate, &bobs, &[1; 800], &mut rng).unwrap().into();
+        let certificate = keys.certify(&account, posing_as);
+        let impostor = LocalDevice::new(keys, certificate).unwrap();
+        let ciphertext = sealed_sender::seal(&impostor, &bobs, &[1; 800], &mut rng).unwrap().into();
         let envelope = NewEnvelope { id: EnvelopeId::from_bytes([number; 16]), source: None, ciphertext };
         store.inject(address(&bob), envelope).await;
     }

@@ -132,23 +132,19 @@ fn invite_link(input: &[u8]) {
 }
 
 thread_local! {
-    /// Somebody with a session, to whom nothing in this target is addressed.
-    static BOB: RefCell<(Party, Address)> = RefCell::new({
-        let (alice, bob) = established(1);
-        (bob, alice.address())
-    });
+    /// Alice, and Bob with a session with her, to whom nothing in this target is addressed.
+    static PAIR: RefCell<(Party, Party)> = RefCell::new(established(1));
 }
 
 /// The input as what is sealed and, with a byte changed, as what must not open; and as it is.
 fn sealed_sender(input: &[u8]) {
-    use kuvert_protocol::sealed_sender::{open, seal};
-    BOB.with_borrow_mut(|(bob, _)| {
+    use kuvert_protocol::sealed_sender::{Unsealed, open, seal};
+    PAIR.with_borrow_mut(|(alice, bob)| {
         assert!(open(&bob.local, input).is_err(), "nobody sealed it for Bob");
-        let Ok(mut sealed) = seal(bob.local.certificate(), bob.local.certificate(), input, &mut bob.rng) else {
-            return;
-        };
+        let Ok(mut sealed) = seal(&alice.local, bob.local.certificate(), input, &mut alice.rng) else { return };
+        let whole = |unsealed: Unsealed| unsealed.message() == input && unsealed.sender == *alice.local.certificate();
         // A seal holds a byte of a message at least.
-        assert_eq!(open(&bob.local, &sealed).is_ok_and(|unsealed| unsealed.message() == input), !input.is_empty());
+        assert_eq!(open(&bob.local, &sealed).is_ok_and(whole), !input.is_empty());
         let at = input.iter().fold(0, |sum, byte| sum + usize::from(*byte)) % sealed.len();
         sealed[at] ^= 1;
         assert!(open(&bob.local, &sealed).is_err(), "byte {at} was changed");
@@ -159,8 +155,12 @@ fn session_message(input: &[u8]) {
     if let Ok(Some(certificate)) = kuvert_protocol::initiator_certificate(input) {
         assert_eq!(certificate.trust_own_storage().encode()[..], input[2..][..245]);
     }
+    if let Ok(Some(prekey)) = last_resort_prekey(input) {
+        // Kind and id stand behind certificate, ephemeral key and the signed prekey's id.
+        assert_eq!((input[283], &input[284..288]), (2, &prekey.to_be_bytes()[..]));
+    }
     // `try_decrypt` looks whether a refusal changed anything.
-    BOB.with_borrow_mut(|(bob, alice)| assert!(bob.try_decrypt(*alice, input).is_err()));
+    PAIR.with_borrow_mut(|(alice, bob)| assert!(bob.try_decrypt(alice.address(), input).is_err()));
 }
 
 fn signed_prekey_secret(input: &[u8]) {
@@ -200,6 +200,9 @@ fn session_record(input: &[u8]) {
 fn replay_record(input: &[u8]) {
     if let Ok(record) = ReplayRecord::decode(input) {
         assert_eq!(record.encode(), input);
+    }
+    for (_, record) in kuvert_protocol::replay::split_version_1(input).unwrap_or_default() {
+        assert_eq!(ReplayRecord::decode(&record.encode()), Ok(record));
     }
 }
 

@@ -95,7 +95,8 @@ fn decoders() -> Vec<Vec<u8>> {
     add("one_time_prekey_secret", bob.store.one_time.values().take(1).cloned().collect());
     add("kem_prekey_secret", bob.store.kem.values().take(1).cloned().collect());
     add("session_record", records(&mut alice, &mut bob));
-    add("replay_record", vec![ReplayRecord::new().encode(), [&[1, 0, 0, 0, 1], &[5; 36][..]].concat()]);
+    let shared = [&[1, 0, 0, 0, 1], &[5; 36][..]].concat();
+    add("replay_record", vec![ReplayRecord::new().encode(), [&[2, 0, 0, 0, 1, 2], &[5; 48][..]].concat(), shared]);
     let mut ratchet = Default::default();
     kuvert_protocol::pq_ratchet::PostQuantumRatchet::new_initiator(&[1; 32]).encode(&mut ratchet);
     add("pq_ratchet", vec![ratchet.to_vec()]);

@@ -5,7 +5,7 @@
 //! a backup knows what it knew then). A refusal leaves the state as it was. State is bounded and survives storing. And
 //! whatever came before, a fresh session brings the two together again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arbitrary::Arbitrary;
 use kuvert_protocol::prelude::*;
@@ -80,7 +80,7 @@ struct Sent {
 
 struct Backup {
     record: Vec<u8>,
-    replay: Vec<u8>,
+    replay: BTreeMap<u32, Vec<u8>>,
     store: Store,
     opened: BTreeSet<usize>,
 }
@@ -166,7 +166,8 @@ impl World {
                 if let Some(Backup { record, replay, store, opened }) = &self.backups[usize::from(who)] {
                     let party = &mut self.parties[usize::from(who)];
                     party.record = SessionRecord::decode(record).unwrap();
-                    party.replay = ReplayRecord::decode(replay).unwrap();
+                    let replay = replay.iter().map(|(id, record)| (*id, ReplayRecord::decode(record).unwrap()));
+                    party.replay = replay.collect();
                     party.store = store.clone();
                     self.opened[usize::from(who)] = opened.clone();
                 }

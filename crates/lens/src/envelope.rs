@@ -103,6 +103,9 @@ mod tests {
     use crate::policy::Receipts;
     use kuvert_relay::registry::Level;
 
+    /// `Content.takes_sealed`: a field number and a 1.
+    const TAKES_SEALED_BYTES: usize = 2;
+
     #[test]
     fn padding_makes_short_texts_and_receipts_alike_and_nothing_else_does() {
         let sizes = |level| {
@@ -118,8 +121,8 @@ mod tests {
         assert!(longer == short + 100 && receipt != short);
         assert_eq!(
             sizes(Level::L2)[0],
-            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES,
-            "and the key that others are told"
+            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES + TAKES_SEALED_BYTES,
+            "and the key that others are told, and what it opens"
         );
     }
 

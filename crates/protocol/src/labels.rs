@@ -25,15 +25,17 @@ pub const ROOT_STEP: Label = label("Kuvert/1 root step");
 pub const BODY_KEY: Label = label("Kuvert/1 body key");
 /// Associated data of a body.
 pub const ASSOCIATED_DATA: Label = label("Kuvert/1 associated data");
-/// From a Diffie–Hellman with the recipient's identity key to key and nonce of a sealed sender.
-pub const SEALED_SENDER: Label = label("Kuvert/1 sealed sender");
+/// From a Diffie–Hellman with the recipient's identity key to key and nonce of a sender's certificate, and a chaining key.
+pub const SEALED_CERTIFICATE: Label = label("Kuvert/1 sealed certificate");
+/// From the chaining key and a Diffie–Hellman of both identity keys to key and nonce of the message beside that certificate.
+pub const SEALED_MESSAGE: Label = label("Kuvert/1 sealed message");
 /// The number that people compare.
 pub const SAFETY_NUMBER: Label = label("Kuvert/1 safety number");
 /// An account key in an invite link.
 pub const ACCOUNT_FINGERPRINT: Label = label("Kuvert/1 account fingerprint");
 
 /// Every label defined here, for the test that all labels differ.
-pub const ALL: [Label; 14] = [
+pub const ALL: [Label; 15] = [
     SIGNED_PREKEY,
     ONE_TIME_KEM_PREKEY,
     LAST_RESORT_KEM_PREKEY,
@@ -45,7 +47,8 @@ pub const ALL: [Label; 14] = [
     ROOT_STEP,
     BODY_KEY,
     ASSOCIATED_DATA,
-    SEALED_SENDER,
+    SEALED_CERTIFICATE,
+    SEALED_MESSAGE,
     SAFETY_NUMBER,
     ACCOUNT_FINGERPRINT,
 ];

@@ -9,8 +9,8 @@
 //! | [`identity`] | account and device keys, safety numbers |
 //! | [`prekey`] | prekeys, and bundles of them |
 //! | [`session`] | [`SessionRecord`]: begin sessions, encrypt, decrypt |
-//! | [`sealed_sender`] | hiding from the relay who sent a session message |
-//! | [`replay`] | [`ReplayRecord`]: first messages seen with last-resort keys |
+//! | [`sealed_sender`] | hiding from the relay who sent a session message, and proving it to the recipient |
+//! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
 //! | `pqxdh` | the key agreement |
 //! | [`ratchet`] | the Double Ratchet with header encryption |
@@ -69,7 +69,9 @@
 //! let message = with_bob.encrypt(b"hello", now, rng)?;
 //!
 //! let (mut with_alice, mut replay) = (SessionRecord::new(), ReplayRecord::new());
-//! let decrypted = with_alice.decrypt(&bob, alice.address(), &message, &prekeys, &mut replay, now, rng)?;
+//! assert_eq!(last_resort_prekey(&message)?, Some(1)); // whose replay record it is
+//! let (from, trust) = (alice.address(), Trust::Contact);
+//! let decrypted = with_alice.decrypt(&bob, from, trust, &message, &prekeys, &mut replay, now, rng)?;
 //! assert_eq!(*decrypted.plaintext, *b"hello");
 //! # Ok(())
 //! # }
@@ -102,13 +104,13 @@ mod wiped;
 pub use identity::{
     AccountSecret, DeviceSecrets, LocalDevice, LocalDeviceError, SafetyNumber, account_key_fingerprint, safety_number,
 };
-pub use message::initiator_certificate;
+pub use message::{initiator_certificate, last_resort_prekey};
 pub use plaintext::Plaintext;
 pub use prekey::{
     BundleError, KemPrekey, KemPrekeyKind, KemPrekeySecret, OneTimePrekey, OneTimePrekeySecret, PrekeyBundle,
     PrekeySecrets, SignedPrekey, SignedPrekeySecret, VerifiedBundle,
 };
-pub use replay::ReplayRecord;
+pub use replay::{ReplayRecord, Trust};
 pub use session::{DecryptError, Decrypted, EncryptError, InitiateError, SessionRecord, UsedPrekeys};
 
 /// Everything that a client needs, in one `use`.
@@ -116,6 +118,7 @@ pub mod prelude {
     pub use crate::{
         AccountSecret, DecryptError, Decrypted, DeviceSecrets, EncryptError, InitiateError, KemPrekey, KemPrekeyKind,
         KemPrekeySecret, LocalDevice, OneTimePrekey, OneTimePrekeySecret, Plaintext, PrekeyBundle, PrekeySecrets,
-        ReplayRecord, SessionRecord, SignedPrekey, SignedPrekeySecret, UsedPrekeys, VerifiedBundle,
+        ReplayRecord, SessionRecord, SignedPrekey, SignedPrekeySecret, Trust, UsedPrekeys, VerifiedBundle,
+        last_resort_prekey,
     };
 }

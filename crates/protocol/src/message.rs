@@ -195,3 +195,19 @@ pub fn initiator_certificate(message: &[u8]) -> Result<Option<UnverifiedDeviceCe
         Message::Ratchet(_) => Ok(None),
     }
 }
+
+/// The last-resort KEM prekey that a first message names, before anything is checked: the caller loads the
+/// [`ReplayRecord`](crate::ReplayRecord) of that prekey before it decrypts. `None` for a ratchet message, and for a first
+/// message that names a one-time KEM prekey: neither needs a record.
+///
+/// # Errors
+/// The bytes are no session message.
+pub fn last_resort_prekey(message: &[u8]) -> Result<Option<u32>, DecodeError> {
+    Ok(match Message::decode(message)? {
+        Message::Prekey(message) => {
+            let choice = message.handshake.choice;
+            (choice.kem_kind == KemPrekeyKind::LastResort).then_some(choice.kem_prekey_id)
+        }
+        Message::Ratchet(_) => None,
+    })
+}

@@ -82,9 +82,12 @@ fn the_requirement_table_is_true() {
     let text = read("docs/PROTOCOL.md").unwrap();
     let rows = rows(&text, "Number", 4);
     let mut problems = Vec::new();
-    for (number, row) in (1..).zip(&rows) {
-        let name = format!("KV-{number:03}");
-        assert_eq!(row[0], name, "numbers rise by one");
+    let mut last = 0;
+    for row in &rows {
+        let name = &row[0];
+        let number: u32 = name.strip_prefix("KV-").filter(|digits| digits.len() == 3).unwrap().parse().unwrap();
+        assert!(number > last, "{name}: numbers rise");
+        last = number;
         let stated = text.matches(&format!("**{name}**")).count();
         assert_eq!(stated, 1, "{name} is stated once in the text");
         problems.extend(wrong(&row[2], has_word).into_iter().map(|problem| format!("{name}: {problem}")));
@@ -101,11 +104,6 @@ fn the_bounds_are_those_of_the_code() {
     use kuvert_types::limits;
 
     let rows = rows(&read("docs/PROTOCOL.md").unwrap(), "Bound", 3);
-    let stated = |name: &str| -> u64 {
-        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no bound {name}"));
-        let number: String = row[1].chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
-        number.replace(',', "").parse().unwrap()
-    };
     for (name, value) in [
         ("text", limits::MAX_TEXT_BYTES),
         ("content", message::MAX_CONTENT_LEN),
@@ -118,7 +116,35 @@ fn the_bounds_are_those_of_the_code() {
         ("skip in the Double Ratchet", ratchet::MAX_SKIP as usize),
         ("skip in the post-quantum ratchet", pq_ratchet::MAX_SKIP as usize),
     ] {
-        assert_eq!(stated(name), value as u64, "{name}");
+        assert_eq!(stated(&rows, name), value as u64, "{name}");
+    }
+}
+
+/// The number with which a row of a table of bounds begins.
+fn stated(rows: &[Vec<String>], name: &str) -> u64 {
+    let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no bound {name}"));
+    let number: String = row[1].chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+    number.replace(',', "").parse().unwrap()
+}
+
+/// The second table of section 21, as far as this crate keeps the bounds.
+#[test]
+fn the_bounds_of_one_side_are_those_of_the_code() {
+    use kuvert_protocol::{ratchet, replay, session};
+
+    let text = read("docs/PROTOCOL.md").unwrap();
+    let (_, second) = text.split_once("Bounds that each side keeps for itself").unwrap();
+    let rows = rows(second, "Bound", 3);
+    for (name, value) in [
+        ("skipped keys, each ratchet", ratchet::MAX_SKIPPED_KEYS),
+        ("retained header keys", ratchet::MAX_RETAINED_HEADER_KEYS),
+        ("inactive sessions", session::MAX_INACTIVE_SESSIONS),
+        ("replay record of a last-resort prekey: one stranger", replay::STRANGER_ENTRIES),
+        ("replay record of a last-resort prekey: all strangers", replay::STRANGERS_PER_PREKEY),
+        ("replay record of a last-resort prekey: one contact", replay::CONTACT_ENTRIES),
+        ("replay record of a last-resort prekey: in all", replay::MAX_REPLAY_ENTRIES),
+    ] {
+        assert_eq!(stated(&rows, name), value as u64, "{name}");
     }
 }
 

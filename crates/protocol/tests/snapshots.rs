@@ -108,8 +108,8 @@ fn damaged_records_are_refused_without_panic() {
         if let Ok(record) = SessionRecord::decode(&damaged) {
             bob.record = record;
             let mut replay = ReplayRecord::new();
-            let Party { local, store, record, rng, .. } = &mut bob;
-            let _ = record.decrypt(local, alice.address(), &message, store, &mut replay, 0, rng);
+            let Party { local, trust, store, record, rng, .. } = &mut bob;
+            let _ = record.decrypt(local, alice.address(), *trust, &message, store, &mut replay, 0, rng);
             let _ = record.encrypt(b"x", 0, rng);
         }
     }
@@ -121,7 +121,7 @@ fn an_empty_record_is_empty() {
     assert_eq!(*record.encode(), [1, 0, 0]);
     assert!(SessionRecord::decode(&[1, 0, 0]).unwrap().is_empty());
     assert!(!record.has_active() && record.remote_certificate().is_none());
-    assert_eq!(ReplayRecord::new().encode(), [1, 0, 0, 0, 0]);
+    assert_eq!(ReplayRecord::new().encode(), [2, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -74,7 +74,8 @@ struct Party {
     prekeys: Value,
     used: Vec<&'static str>,
     record: SessionRecord,
-    replay: ReplayRecord,
+    /// By the id of the last-resort KEM prekey.
+    replay: BTreeMap<u32, ReplayRecord>,
 }
 
 impl Party {
@@ -88,7 +89,7 @@ impl Party {
             prekeys: listed["prekeys"].clone(),
             used: Vec::new(),
             record: SessionRecord::new(),
-            replay: ReplayRecord::new(),
+            replay: BTreeMap::new(),
         }
     }
 
@@ -205,9 +206,13 @@ impl World {
         let remote = self.parties.iter().find(|(name, _)| *name != me).unwrap().1.local.address();
         let party = self.parties.get_mut(me).unwrap();
         let mut record = std::mem::take(&mut party.record);
-        let mut replay = std::mem::take(&mut party.replay);
-        let result = record.decrypt(&party.local, remote, message, &Secrets(party), &mut replay, now, draws);
-        (party.record, party.replay) = (record, replay);
+        let prekey = last_resort_prekey(message).ok().flatten();
+        let mut replay = prekey.and_then(|id| party.replay.remove(&id)).unwrap_or_default();
+        let trust = if step["contact"] == true { Trust::Contact } else { Trust::Stranger };
+        let result = record.decrypt(&party.local, remote, trust, message, &Secrets(party), &mut replay, now, draws);
+        let (entries, strangers) = (replay.len(), replay.strangers());
+        party.record = record;
+        prekey.map(|id| party.replay.insert(id, replay));
         match step["result"].as_str().unwrap() {
             "accepted" => {
                 let decrypted = result.unwrap();
@@ -218,7 +223,8 @@ impl World {
                 assert_eq!(used.kem, step["used"]["one_time_kem"].as_u64().map(|id| id.try_into().unwrap()));
                 party.used.extend(used.one_time.map(|_| "one_time"));
                 party.used.extend(used.kem.map(|_| "one_time_kem"));
-                assert_eq!(party.replay.len() as u64, step["replay_record_len"].as_u64().unwrap());
+                assert_eq!(entries as u64, step["replay_record_len"].as_u64().unwrap());
+                assert_eq!(strangers as u64, step["replay_record_strangers"].as_u64().unwrap());
             }
             refusal => assert_eq!(words(result.unwrap_err()), refusal),
         }

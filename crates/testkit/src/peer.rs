@@ -131,7 +131,8 @@ struct Draft {
 #[derive(Clone)]
 struct Disk {
     records: BTreeMap<Address, Vec<u8>>,
-    replay: Vec<u8>,
+    /// By the id of the last-resort KEM prekey.
+    replay: BTreeMap<u32, Vec<u8>>,
     prekeys: Prekeys,
     contacts: BTreeMap<AccountId, Contact>,
     received: BTreeSet<EnvelopeId>,
@@ -153,6 +154,13 @@ struct Disk {
 impl Disk {
     fn record(&self, remote: Address) -> SessionRecord {
         self.records.get(&remote).map_or_else(SessionRecord::new, |bytes| SessionRecord::decode(bytes).unwrap())
+    }
+
+    /// The last-resort prekey that a message names, and its replay record.
+    fn replay_record(&self, message: &[u8]) -> (Option<u32>, ReplayRecord) {
+        let prekey = last_resort_prekey(message).unwrap_or_default();
+        let stored = prekey.and_then(|id| self.replay.get(&id));
+        (prekey, stored.map_or_else(ReplayRecord::new, |bytes| ReplayRecord::decode(bytes).unwrap()))
     }
 
     fn has_active(&self, remote: Address) -> bool {
@@ -189,7 +197,7 @@ impl Peer {
     pub(crate) fn new(local: LocalDevice, list: DeviceList, [rng, ids]: [TestRng; 2], fault: Option<Fault>) -> Self {
         let disk = Disk {
             records: BTreeMap::new(),
-            replay: ReplayRecord::new().encode(),
+            replay: BTreeMap::new(),
             prekeys: Prekeys::default(),
             contacts: BTreeMap::new(),
             received: BTreeSet::new(),
@@ -302,8 +310,19 @@ impl Peer {
 
     /// Whether a message opens with these sessions. Changes nothing but them.
     pub(crate) fn can_open(&self, record: &mut SessionRecord, from: Address, message: &[u8], now: u64) -> bool {
-        let mut replay = ReplayRecord::decode(&self.disk.replay).unwrap();
-        record.decrypt(&self.local, from, message, &self.disk.prekeys, &mut replay, now, &mut self.rng.clone()).is_ok()
+        let (_, mut replay) = self.disk.replay_record(message);
+        record
+            .decrypt(
+                &self.local,
+                from,
+                Trust::Contact,
+                message,
+                &self.disk.prekeys,
+                &mut replay,
+                now,
+                &mut self.rng.clone(),
+            )
+            .is_ok()
     }
 
     fn commit(&mut self, disk: Disk, cx: &mut Context<'_>) -> Result<(), Crashed> {
@@ -633,13 +652,14 @@ impl Peer {
         }
 
         let mut record = disk.record(*source);
-        let mut replay = ReplayRecord::decode(&disk.replay).unwrap();
+        let (last_resort, mut replay) = disk.replay_record(ciphertext);
         if self.fault == Some(Fault::BurnsBeforeAuthentication) && ciphertext.get(1) == Some(&1) {
             let kem = u32::from_be_bytes(*ciphertext[284..].first_chunk().unwrap());
             disk.prekeys.kem.remove(&kem);
         }
         let rng = &mut self.rng;
-        let opened = record.decrypt(&self.local, *source, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
+        let opened =
+            record.decrypt(&self.local, *source, Trust::Contact, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
         let decrypted = match opened {
             Ok(decrypted) => decrypted,
             Err(error) => {
@@ -656,7 +676,7 @@ impl Peer {
             used.kem.map(|id| disk.prekeys.kem.remove(&id));
         }
         disk.put_record(us, *source, &record, cx.judge);
-        disk.replay = replay.encode();
+        last_resort.map(|id| disk.replay.insert(id, replay.encode()));
         if self.fault == Some(Fault::StoresInTwoSteps) {
             let mut half = self.disk.clone();
             half.records = disk.records.clone();

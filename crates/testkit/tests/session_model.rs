@@ -374,7 +374,16 @@ impl Sessions {
     ) -> Result<Decrypted, DecryptError> {
         let rng = &mut rng(state, who);
         let prekeys = Prekeys(keys(who), &state.devices[who].disk.used);
-        record.decrypt(&keys(who).local, keys(1 - who).local.address(), bytes, &prekeys, replay, now, rng)
+        record.decrypt(
+            &keys(who).local,
+            keys(1 - who).local.address(),
+            Trust::Contact,
+            bytes,
+            &prekeys,
+            replay,
+            now,
+            rng,
+        )
     }
 
     /// A reset, and everything written once more, each at most once an hour. A reset that is not confirmed is repeated.

@@ -113,6 +113,24 @@ fn a_device_list_round_trips_and_names_its_devices() {
     assert!(!list(1, &[2]).names(&certificate()));
 }
 
+/// What takes part in an account is an id together with the hash of its certificate, in a list of that account [KV-016].
+#[test]
+fn a_device_list_names_a_device_by_id_hash_and_account_together() {
+    let signed = |account: AccountId, device: u32, certificate_hash: [u8; 32]| {
+        let devices = vec![DeviceEntry { device: DeviceId::new(device).unwrap(), certificate_hash }];
+        let body = DeviceListBody { account, number: 1, devices };
+        let signature = sign(&self::account(), &body.statement());
+        DeviceList::assemble(body, signature, &account_key()).unwrap()
+    };
+    let (certificate, hash) = (certificate(), certificate().hash());
+    assert!(signed(ACCOUNT, 1, hash).names(&certificate));
+    let mut other_keys = hash;
+    other_keys[31] ^= 1;
+    assert!(!signed(ACCOUNT, 1, other_keys).names(&certificate), "the id with other keys");
+    assert!(!signed(ACCOUNT, 2, hash).names(&certificate), "the keys under another id");
+    assert!(!signed(AccountId::from_bytes([9; 16]), 1, hash).names(&certificate), "another account's list");
+}
+
 #[test]
 fn every_flipped_bit_of_a_device_list_is_noticed() {
     let good = list(1, &[1, 2]).encode();

@@ -166,9 +166,7 @@ class Braid:
 
         acknowledged = type == VECTOR_AND_ACKNOWLEDGEMENT
         if self.state == "Ct1Sampled" and type in (VECTOR, VECTOR_AND_ACKNOWLEDGEMENT):
-            if message.index in self.decoder.chunks:
-                return None
-            complete = self._add(message)
+            complete = self._add(message)  # a chunk that is there already is not added; its type counts (KV-049)
             if complete and acknowledged:
                 self._make_c2()
             elif complete:

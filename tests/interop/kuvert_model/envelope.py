@@ -85,6 +85,7 @@ class Content:
     recipient_list: DeviceListState
     body: str | Receipts | SessionReset | None  # None: no known body
     access_key: bytes | None = None
+    takes_sealed: bool = False
 
     def encode(self) -> bytes:
         out = pb.bytes_field(1, self.message_id) + pb.number_field(2, self.sent_at)
@@ -96,7 +97,7 @@ class Content:
             out += pb.bytes_field(6, b"".join(ids))
         elif isinstance(self.body, SessionReset):
             out += pb.bytes_field(7, b"")
-        return out + pb.bytes_field(8, self.access_key)
+        return out + pb.bytes_field(8, self.access_key) + pb.number_field(9, int(self.takes_sealed))
 
     @staticmethod
     def decode(data: bytes) -> "Content":
@@ -127,6 +128,7 @@ class Content:
             DeviceListState.decode(pb.last(fields, 4, bytes)),
             body,
             access_key,
+            pb.last(fields, 9, int, 0) != 0,
         )
 
 
@@ -148,10 +150,65 @@ def take_frame(data: bytes) -> tuple[bytes, bytes] | None:
 def parse_client_frame(body: bytes) -> tuple[int, int, bytes]:
     """(request number, number of the request's field, its bytes)"""
     fields = pb.parse(body)
-    requests = [number for number in fields if 2 <= number <= 15]
+    requests = [number for number in fields if 2 <= number <= 31]
     refuse_unless(len(requests) == 1, MALFORMED, "a frame has one request")
     request = pb.last(fields, 1, int, 0)
     refuse_unless(request != 0, MALFORMED, "request 0")
     content = pb.last(fields, requests[0], bytes)
     pb.parse(content)
     return request, requests[0], content
+
+
+@dataclass(frozen=True)
+class Occupant:
+    account: bytes | None  # None: all sealed mail
+    envelopes: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FullMailbox:
+    refused: int
+    largest: tuple[Occupant, ...]
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    waiting: int
+    waiting_bytes: int
+    expired: int
+    relay_time: int
+    full: FullMailbox | None
+
+
+AUTHENTICATED, ACCEPTED = 3, 4  # fields of ServerFrame
+
+
+def encode_server_frame(request: int, answer: Authenticated | bytes) -> bytes:
+    if isinstance(answer, bytes):
+        return pb.number_field(1, request) + pb.bytes_field(ACCEPTED, pb.bytes_field(1, answer))
+    numbers = (answer.waiting, answer.waiting_bytes, answer.expired, answer.relay_time)
+    out = b"".join(pb.number_field(number, value) for number, value in enumerate(numbers, 1))
+    if answer.full is not None:
+        full = pb.number_field(1, answer.full.refused)
+        for occupant in answer.full.largest:
+            entry = pb.bytes_field(1, occupant.account) + pb.number_field(2, occupant.envelopes)
+            full += pb.bytes_field(2, entry + pb.number_field(3, occupant.bytes))
+        out += pb.bytes_field(5, full)
+    return pb.number_field(1, request) + pb.bytes_field(AUTHENTICATED, out)
+
+
+def parse_server_frame(body: bytes) -> tuple[int, Authenticated | bytes]:
+    """(request number, Authenticated, or the id in Accepted)"""
+    fields = pb.parse(body)
+    request = pb.last(fields, 1, int, 0)
+    if ACCEPTED in fields:
+        return request, pb.last(pb.parse(pb.last(fields, ACCEPTED, bytes)), 1, bytes, b"")
+    welcome = pb.parse(pb.last(fields, AUTHENTICATED, bytes, b""))
+    full = None
+    if 5 in welcome:
+        mailbox = pb.parse(pb.last(welcome, 5, bytes))
+        entries = [pb.parse(entry) for entry in mailbox.get(2, [])]
+        occupants = [Occupant(pb.last(e, 1, bytes), pb.last(e, 2, int, 0), pb.last(e, 3, int, 0)) for e in entries]
+        full = FullMailbox(pb.last(mailbox, 1, int, 0), tuple(occupants))
+    return request, Authenticated(*(pb.last(welcome, number, int, 0) for number in range(1, 5)), full)

@@ -15,7 +15,8 @@ replay tag
 root step
 body key
 associated data
-sealed sender
+sealed certificate
+sealed message
 safety number
 account fingerprint
 pq ratchet start

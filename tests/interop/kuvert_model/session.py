@@ -18,7 +18,7 @@ from .ratchet import DoubleRatchet
 MAX_INACTIVE = 5
 INACTIVE_LIFETIME_MS = 31 * 24 * 3600 * 1000
 CONVERGENCE_WINDOW_MS = 5 * 60 * 1000
-MAX_REPLAY_ENTRIES = 4096
+STRANGER_ENTRIES, STRANGERS_PER_PREKEY, CONTACT_ENTRIES = 4, 4096, 256
 
 
 def as_undecryptable(action, *reasons):
@@ -72,15 +72,43 @@ class Session:
 
 
 @dataclass
+class ReplayRecord:
+    """Of one last-resort KEM prekey (17.4)."""
+
+    entries: dict[bytes, tuple[bool, bytes]] = field(default_factory=dict)  # tag -> (is it a contact, account id)
+
+    def strangers(self) -> list[bytes]:
+        return [account for is_contact, account in self.entries.values() if not is_contact]
+
+    def check(self, tag: bytes, is_contact: bool, account: bytes) -> None:
+        refuse_unless(tag not in self.entries, errors.REPLAYED)
+        own = sum(entry == (is_contact, account) for entry in self.entries.values())
+        if is_contact:
+            has_room = own < CONTACT_ENTRIES
+        else:
+            has_room = own < STRANGER_ENTRIES and len(self.strangers()) < STRANGERS_PER_PREKEY
+        refuse_unless(has_room, errors.REPLAY_RECORD_FULL)
+
+
+def last_resort_prekey(message: bytes) -> int | None:
+    """The id of the last-resort KEM prekey that a message names."""
+    decoded = SessionMessage.decode(message)
+    if decoded.handshake is None:
+        return None
+    handshake = Handshake.decode(decoded.handshake)
+    return handshake.kem_prekey_id if handshake.kem_kind == LAST_RESORT else None
+
+
+@dataclass
 class Device:
-    """One's own device: keys, prekeys with their secrets, the replay record."""
+    """One's own device: keys, prekeys with their secrets, the replay records."""
 
     certificate: Certificate
     identity_secret: bytes
     signed: dict[int, Prekey] = field(default_factory=dict)
     one_time: dict[int, Prekey] = field(default_factory=dict)
     kem: dict[int, tuple[int, Prekey]] = field(default_factory=dict)  # id -> (kind, prekey)
-    replay_record: dict[bytes, int] = field(default_factory=dict)  # tag -> id of the last-resort prekey
+    replay_records: dict[int, ReplayRecord] = field(default_factory=dict)  # by the last-resort prekey's id
 
 
 @dataclass(frozen=True)
@@ -169,11 +197,11 @@ class Record:
         refuse_unless(self.active is not None, errors.NO_SESSION)
         return self.active.encrypt(content, rng)
 
-    def decrypt(self, device: Device, data: bytes, now: int, rng) -> Received:
+    def decrypt(self, device: Device, data: bytes, now: int, rng, is_contact: bool = True) -> Received:
         message = SessionMessage.decode(data)
         if message.handshake is None:
             return self._decrypt_ratchet_message(message, now, rng)
-        return self._decrypt_prekey_message(device, message, now, rng)
+        return self._decrypt_prekey_message(device, message, now, rng, is_contact)
 
     def _open_in(self, session: Session, message: SessionMessage, now: int, rng) -> Received:
         content = session.decrypt(message, now, rng)
@@ -192,7 +220,9 @@ class Record:
                     raise
         raise Refused(errors.UNDECRYPTABLE, errors.NO_HEADER_KEY)
 
-    def _decrypt_prekey_message(self, device: Device, message: SessionMessage, now: int, rng) -> Received:
+    def _decrypt_prekey_message(
+        self, device: Device, message: SessionMessage, now: int, rng, is_contact: bool
+    ) -> Received:
         """KV-056, step by step"""
         handshake = Handshake.decode(message.handshake)
         certificate = handshake.certificate
@@ -242,8 +272,8 @@ class Record:
         keys = initial_keys(agreement.session_secret)
         # 6
         if kem_kind == LAST_RESORT:
-            refuse_unless(keys.replay_tag not in device.replay_record, errors.REPLAYED)
-            refuse_unless(len(device.replay_record) < MAX_REPLAY_ENTRIES, errors.REPLAY_RECORD_FULL)
+            account = certificate.address[:16]
+            device.replay_records.get(kem.id, ReplayRecord()).check(keys.replay_tag, is_contact, account)
         # 7
         session = Session(
             T=agreement.transcript_hash,
@@ -257,7 +287,7 @@ class Record:
         content = as_undecryptable(lambda: session.decrypt(message, now, rng), errors.NO_HEADER_KEY)
         # 8
         if kem_kind == LAST_RESORT:
-            device.replay_record[keys.replay_tag] = kem.id
+            device.replay_records.setdefault(kem.id, ReplayRecord()).entries[keys.replay_tag] = (is_contact, account)
         if one_time is not None:
             del device.one_time[one_time.id]
         if kem_kind == ONE_TIME:

@@ -158,7 +158,7 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
         Level::L0 => "nothing but what it tells",
         Level::L1 => "nothing",
         Level::L2 => {
-            "294 bytes an envelope, a second connection for each time of sending, and mail from whoever knows the access key"
+            "310 bytes an envelope, a second connection for each time of sending, and mail from whoever knows the access key"
         }
         Level::L3 => "as L2, and receipts that come up to a minute late",
     };

@@ -219,6 +219,38 @@ fn attack_27_wrong_epochs_and_types_are_ignored() {
     }
 }
 
+/// A repeated index adds no chunk; that the other side has all of c₁ is said by the type alone [KV-049].
+#[test]
+fn an_acknowledgement_counts_whose_chunk_is_there_already() {
+    let (mut holder, mut encapsulator, mut rng) = {
+        let (mut speaker, mut listener, mut rng) = pair();
+        // On until the encapsulator has a first chunk of the vector.
+        loop {
+            let sent = speaker.send(&mut rng).unwrap();
+            let first = sent.message[0] == Kind::Vector as u8;
+            deliver(&mut listener, &sent.message);
+            if first {
+                break (speaker, listener, rng);
+            }
+            mem::swap(&mut speaker, &mut listener);
+        }
+    };
+    assert_eq!((holder.state.name(), encapsulator.state.name()), ("HeaderSent", "Ct1Sampled"));
+    // The next chunk, and then one with its index and other bytes, once without and once with the acknowledgement.
+    let sent = Message::decode(&holder.send(&mut rng).unwrap().message).unwrap();
+    assert!(deliver(&mut encapsulator, &sent.encode()).is_none());
+    let before = stored(&encapsulator);
+    let repeated = Message { chunk: [0x5A; 128], ..sent };
+    assert!(deliver(&mut encapsulator, &repeated.encode()).is_none());
+    assert_eq!(stored(&encapsulator), before, "not added");
+    let acknowledging = Message { kind: Kind::VectorAndAcknowledgement, ..repeated };
+    assert!(deliver(&mut encapsulator, &acknowledging.encode()).is_none());
+    assert_eq!(encapsulator.state.name(), "Ct1Acknowledged");
+    let acknowledged = stored(&encapsulator);
+    assert!(deliver(&mut encapsulator, &acknowledging.encode()).is_none());
+    assert_eq!(stored(&encapsulator), acknowledged, "here it changes nothing");
+}
+
 /// Flips one bit of one chunk of `kind` on its way, and says what the receiving side fails with.
 fn poisoned(kind: Kind, nth: usize, byte: usize) -> Option<SckaFailure> {
     let (mut speaker, mut listener, mut rng) = pair();

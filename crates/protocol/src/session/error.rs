@@ -58,8 +58,9 @@ pub enum DecryptError {
     /// A first message with a last-resort key that was accepted before. Drop it.
     #[error("replayed first message")]
     Replayed,
-    /// The replay record is full. Replace the last-resort prekey; a new session from our side reaches the sender meanwhile.
-    #[error("the replay record is full")]
+    /// The sender's budget in the replay record of the last-resort prekey is used up, or that of all strangers [KV-059]. The
+    /// next last-resort prekey has a record of its own; a new session from our side reaches the sender meanwhile.
+    #[error("the replay record has no room left for this sender")]
     ReplayRecordFull,
     /// The message was received before, or is so late that its key is gone. Drop it.
     #[error("duplicate message")]

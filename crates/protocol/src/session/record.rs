@@ -28,7 +28,7 @@ use crate::message::{Message, PrekeyMessage, RatchetMessage};
 use crate::plaintext::Plaintext;
 use crate::pqxdh::{self, PrekeysInUse};
 use crate::prekey::{KemPrekeyKind, PrekeySecrets, VerifiedBundle};
-use crate::replay::{ReplayCheck, ReplayRecord};
+use crate::replay::{ReplayCheck, ReplayRecord, Trust};
 use crate::scka::SckaFailure;
 use crate::wiped::Wiped;
 
@@ -192,6 +192,12 @@ impl SessionRecord {
 
     /// Decrypts a session message that came from `remote`.
     ///
+    /// `replay` is the record of the prekey that [`last_resort_prekey`](crate::last_resort_prekey) names for the message: the
+    /// caller loads it before and stores it after. For a message that names none it is neither read nor written; an empty
+    /// one will do. `trust` says which of its budgets pays [KV-059]: [`Trust::Contact`] only if the account key in the
+    /// message's certificate is the one pinned for that contact, which the caller can see in
+    /// [`initiator_certificate`](crate::initiator_certificate).
+    ///
     /// # Errors
     /// See [`DecryptError`]. Record and `replay` are unchanged, byte for byte; no prekey may be deleted.
     #[allow(clippy::too_many_arguments)] // everything that a message touches, each named at the call
@@ -199,13 +205,14 @@ impl SessionRecord {
         &mut self,
         local: &LocalDevice,
         remote: Address,
+        trust: Trust,
         message: &[u8],
         prekeys: &dyn PrekeySecrets,
         replay: &mut ReplayRecord,
         now: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Decrypted, DecryptError> {
-        self.decrypt_into(local, remote, message, prekeys, replay, now, rng, Plaintext::default())
+        self.decrypt_into(local, remote, trust, message, prekeys, replay, now, rng, Plaintext::default())
     }
 
     /// [`decrypt`](Self::decrypt), the content written into `buffer`, which comes back as [`Decrypted::plaintext`]. Allocates
@@ -218,6 +225,7 @@ impl SessionRecord {
         &mut self,
         local: &LocalDevice,
         remote: Address,
+        trust: Trust,
         message: &[u8],
         prekeys: &dyn PrekeySecrets,
         replay: &mut ReplayRecord,
@@ -244,7 +252,7 @@ impl SessionRecord {
                         let opened = session.open(&message.ratchet, &mut buffer).map_err(refused)?;
                         self.commit(place, opened, buffer, now, rng)
                     }
-                    None => self.accept(local, &message, prekeys, replay, now, rng, buffer),
+                    None => self.accept(local, trust, &message, prekeys, replay, now, rng, buffer),
                 }
             }
         }
@@ -299,6 +307,7 @@ impl SessionRecord {
     fn accept(
         &mut self,
         local: &LocalDevice,
+        trust: Trust,
         message: &PrekeyMessage<'_>,
         prekeys: &dyn PrekeySecrets,
         replay: &mut ReplayRecord,
@@ -322,9 +331,9 @@ impl SessionRecord {
         };
         let in_use = PrekeysInUse { signed, kem, one_time };
         let agreement = pqxdh::respond(local, &remote, choice, &in_use).map_err(|_| DecryptError::InvalidHandshake)?;
-        let replay_tag = agreement.secret.replay_tag();
+        let (account, replay_tag) = (remote.address().account, agreement.secret.replay_tag());
         if kind == KemPrekeyKind::LastResort {
-            match replay.check(&replay_tag) {
+            match replay.check(trust, account, &replay_tag) {
                 ReplayCheck::New => {}
                 ReplayCheck::Seen => return Err(DecryptError::Replayed),
                 ReplayCheck::Full => return Err(DecryptError::ReplayRecordFull),
@@ -336,7 +345,7 @@ impl SessionRecord {
 
         // The message has authenticated: only now may anything be burnt or remembered.
         if kind == KemPrekeyKind::LastResort {
-            replay.insert(choice.kem_prekey_id, replay_tag);
+            replay.insert(trust, account, replay_tag);
         }
         session.crossed_with =
             self.active.as_ref().filter(|active| active.is_unanswered()).map(|active| active.transcript);

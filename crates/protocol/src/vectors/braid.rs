@@ -232,6 +232,12 @@ impl World {
         }
     }
 
+    /// A message of `from`'s own epoch that `from` did not make.
+    fn forge(&mut self, from: usize, name: &str, message: [u8; SCKA_MESSAGE_LEN]) {
+        self.step("forge", from, None, json!({ "message": name, "bytes": hex(message) }));
+        self.sent.insert(name.to_owned(), message);
+    }
+
     fn store_and_load(&mut self, who: usize) {
         let bytes = stored(&self.parties[who]);
         self.parties[who] = Reader::whole(&bytes, Braid::decode).unwrap();
@@ -323,6 +329,8 @@ fn vectors_braid() {
          would end the Braid if they were taken.",
     ));
 
+    cases.push(repeated_acknowledgement());
+
     let mut reached: Vec<String> = Vec::new();
     for case in &cases {
         for step in case.outputs.as_ref().unwrap()["steps"].as_array().unwrap() {
@@ -351,6 +359,48 @@ fn vectors_braid() {
 }
 
 /// A changed chunk ends the Braid, at the message that completes the payload.
+/// A chunk that is there already is not added again; the acknowledgement that its type is counts (KV-049).
+fn repeated_acknowledgement() -> Case {
+    let mut world = World::new("braid: repeated acknowledgement");
+    let mut turn = 0_usize;
+    while state(&world.parties[1]) != "Ct1Sampled" || world.parties[1].newest_epoch() < 1 || turn.is_multiple_of(2) {
+        let name = format!("m{turn}");
+        world.send(turn % 2, &name);
+        world.deliver(1 - turn % 2, &name);
+        turn += 1;
+    }
+    // It is the encapsulator's turn: the holder's first chunk of the vector has not come yet.
+    world.send(1, "first of c1");
+    world.deliver(0, "first of c1");
+    world.send(0, "first of the vector");
+    world.deliver(1, "first of the vector");
+    let mut repeated = world.sent["first of the vector"];
+    repeated[11..].fill(0xA5);
+    world.forge(0, "the same index", repeated);
+    let before = stored(&world.parties[1]);
+    world.deliver(1, "the same index");
+    assert_eq!(stored(&world.parties[1]), before);
+    repeated[0] = 3;
+    world.forge(0, "the same index, acknowledging", repeated);
+    for expected in ["Ct1Acknowledged", "Ct1Acknowledged"] {
+        world.deliver(1, "the same index, acknowledging");
+        assert_eq!(state(&world.parties[1]), expected);
+    }
+    // And the vector comes whole, from the chunks that the holder sends.
+    for more in 0..30 {
+        let (back, name) = (format!("back {more}"), format!("vector {more}"));
+        world.send(1, &back);
+        world.deliver(0, &back);
+        world.send(0, &name);
+        world.deliver(1, &name);
+    }
+    world.case(
+        "repeated acknowledgement",
+        "A VectorAndAcknowledgement with the index of a chunk that is there already: the chunk is not added, the acknowledgement \
+         counts.",
+    )
+}
+
 fn poison(cases: &mut Vec<Case>) {
     for (name, kind, byte, failure) in [
         ("header", 1, 0, SckaFailure::Authentication),

@@ -420,8 +420,8 @@ fn pq_start(name: &str) -> Case {
     let n = 3_u32.to_be_bytes();
     Case::new(
         format!("pq start {name}"),
-        "First keys of the post-quantum ratchet and of the Braid's authenticator; the chain step of number 3 of a chain \
-         key; and an epoch 1 that an output key would open.",
+        "First keys of the post-quantum ratchet and of the Braid's authenticator; a chain step with the number 3, taken from \
+         the initiator's first chain key itself; and an epoch 1 that an output key would open.",
         json!({ "pq_secret": hex(secret), "output_key": hex(epoch) }),
         with(
             json!({
@@ -430,8 +430,8 @@ fn pq_start(name: &str) -> Case {
                 "authenticator_root": hex(&authenticator[..32]), "authenticator_mac_key": hex(&authenticator[32..]),
             }),
             json!({
-                "pq_mk_3_of_initiator_chain": hex(*hmac_sha256(initiator, &[&crate::pq_ratchet::MESSAGE_KEY, &n])),
-                "chain_key_after_3": hex(*hmac_sha256(initiator, &[&crate::pq_ratchet::CHAIN_KEY, &n])),
+                "pq_mk_of_first_chain_key_and_number_3": hex(*hmac_sha256(initiator, &[&crate::pq_ratchet::MESSAGE_KEY, &n])),
+                "next_chain_key_of_first_chain_key_and_number_3": hex(*hmac_sha256(initiator, &[&crate::pq_ratchet::CHAIN_KEY, &n])),
                 "epoch_root": hex(&opened[..32]), "epoch_initiator_chain": hex(&opened[32..64]),
                 "epoch_recipient_chain": hex(&opened[64..]),
             }),

@@ -118,7 +118,7 @@ fn contents(cases: &mut Vec<Case>) {
     };
     cases.push(Case::new(
         "content text with an access key",
-        "The key with which sealed mail may be sent to the sender.",
+        "The key of the sender, for its contacts; sealed mail is not taken.",
         json!({
             "message_id": hex(id("message")), "sent_at": 1_700_000_000_000_u64,
             "sender_list": { "number": 3, "hash": hex(bytes::<32>("sender list")) },
@@ -126,6 +126,18 @@ fn contents(cases: &mut Vec<Case>) {
             "body": { "text": "Grüße" }, "access_key": hex(id("access key")),
         }),
         json!({ "protobuf": hex(with_key.encode_to_vec()) }),
+    ));
+    let takes_sealed = v1::Content { takes_sealed: true, ..with_key.clone() };
+    cases.push(Case::new(
+        "content text with an access key, and sealed mail is taken",
+        "The key of the sender, who takes mail with it whose sender is sealed, too.",
+        json!({
+            "message_id": hex(id("message")), "sent_at": 1_700_000_000_000_u64,
+            "sender_list": { "number": 3, "hash": hex(bytes::<32>("sender list")) },
+            "recipient_list": { "number": 1, "hash": hex(bytes::<32>("recipient list")) },
+            "body": { "text": "Grüße" }, "access_key": hex(id("access key")), "takes_sealed": true,
+        }),
+        json!({ "protobuf": hex(takes_sealed.encode_to_vec()) }),
     ));
     bad_contents(cases, &content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() }))));
 }
@@ -174,12 +186,15 @@ fn frames(cases: &mut Vec<Case>) {
         envelope: Some(v1::Envelope {
             id: vec![7; 16].into(),
             recipient: Some(to_wire(&address("bob", 2))),
-            source: None,
+            source: Some(to_wire(&address("alice", 1))),
             ciphertext: vec![9; 200].into(),
         }),
         access_key: None,
     };
-    let sealed = v1::SubmitSealed { envelope: submit.envelope.clone(), access_key: vec![5; 16].into() };
+    let as_contact = v1::Submit { access_key: Some(vec![5; 16].into()), ..submit.clone() };
+    let without_source = submit.envelope.clone().map(|envelope| v1::Envelope { source: None, ..envelope });
+    let sealed = v1::SubmitSealed { envelope: without_source, access_key: vec![5; 16].into() };
+    let blocked = |blocked| v1::SetBlocked { account: vec![8; 16].into(), blocked };
     let register = v1::Register {
         certificate: vec![1; 245].into(),
         device_list: vec![2; 130].into(),
@@ -197,6 +212,14 @@ fn frames(cases: &mut Vec<Case>) {
         ("submit sealed", 2, Body::SubmitSealed(sealed)),
         ("set access key", 5, Body::SetAccessKey(v1::SetAccessKey { hash: Some(vec![6; 32].into()), sealed: true })),
         ("no access key", 6, Body::SetAccessKey(v1::SetAccessKey { hash: None, sealed: false })),
+        ("submit with the recipient's access key", 7, Body::Submit(as_contact)),
+        (
+            "set access key, no sealed mail",
+            8,
+            Body::SetAccessKey(v1::SetAccessKey { hash: Some(vec![6; 32].into()), sealed: false }),
+        ),
+        ("block", 9, Body::SetBlocked(blocked(true))),
+        ("unblock", 10, Body::SetBlocked(blocked(false))),
     ] {
         let message = v1::ClientFrame { request, body: Some(body) };
         let mut out = BytesMut::new();
@@ -208,6 +231,7 @@ fn frames(cases: &mut Vec<Case>) {
             json!({ "frame": hex(&out) }),
         ));
     }
+    relay_frames(cases);
     for (name, frame, reason) in [
         ("too long", vec![0x81, 0x80, 0x08], "131,073 bytes"),
         ("length of four bytes", vec![0x80, 0x80, 0x80, 0x00], "the length has more than three bytes"),
@@ -217,6 +241,49 @@ fn frames(cases: &mut Vec<Case>) {
         cases.push(Case::reject(format!("frame {name}"), "No frame.", json!({ "frame": hex(frame) }), reason));
     }
     assert_eq!((MAX_FRAME_BYTES, MAX_CIPHERTEXT_BYTES), (131_072, 98_304));
+}
+
+/// What a relay answers where an answer has parts that clients read.
+fn relay_frames(cases: &mut Vec<Case>) {
+    use v1::server_frame::Body;
+    let occupants = [(Some([8; 16]), 3_000_u64, 50_000_000_u64), (None, 2, 2_000)];
+    let largest = occupants.map(|(account, envelopes, bytes)| v1::Occupant {
+        account: account.map(|account: [u8; 16]| account.to_vec().into()),
+        envelopes,
+        bytes,
+    });
+    let welcome = |full| v1::Authenticated {
+        waiting: 3_002,
+        waiting_bytes: 50_002_000,
+        expired: 1,
+        relay_time: 1_700_000_000_000,
+        full,
+    };
+    let full = v1::FullMailbox { refused: 7, largest: largest.to_vec() };
+    let listed = |refused: u64, largest: Value| {
+        json!({ "authenticated": {
+            "waiting": 3_002, "waiting_bytes": 50_002_000, "expired": 1, "relay_time": 1_700_000_000_000_u64,
+            "refused": refused, "largest": largest,
+        } })
+    };
+    let filled = occupants.map(|(account, envelopes, bytes)| {
+        json!({ "account": account.map(|account| hex(&account[..])), "envelopes": envelopes, "bytes": bytes })
+    });
+    for (name, request, body, fields) in [
+        ("welcome", 2, Body::Authenticated(welcome(None)), listed(0, json!([]))),
+        ("welcome to a mailbox that was full", 2, Body::Authenticated(welcome(Some(full))), listed(7, json!(filled))),
+        ("accepted", 300, Body::Accepted(v1::Accepted { id: vec![7; 16].into() }), json!({ "accepted": hex([7; 16]) })),
+    ] {
+        let message = v1::ServerFrame { request, body: Some(body) };
+        let mut out = BytesMut::new();
+        frame::encode(&message, &mut out).unwrap();
+        cases.push(Case::new(
+            format!("relay frame {name}"),
+            "A frame of a relay. An occupant without an account stands for all mail whose sender is sealed.",
+            super::with(json!({ "request": request }), fields),
+            json!({ "frame": hex(&out) }),
+        ));
+    }
 }
 
 #[test]

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::handshake::{Device, Prekeys, kind_byte, listed_bundle};
 use super::{Case, Draws, check, hex, with};
+use crate::message::last_resort_prekey;
 use crate::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeySecrets, SignedPrekeySecret};
-use crate::replay::ReplayRecord;
+use crate::replay::{ReplayRecord, STRANGER_ENTRIES, Trust};
 use crate::session::{CONVERGENCE_WINDOW_MS, DecryptError, SessionRecord};
 
 const NAMES: [&str; 2] = ["alice", "bob"];
@@ -51,7 +52,10 @@ struct Party {
     device: Device,
     store: Store,
     record: SessionRecord,
-    replay: ReplayRecord,
+    /// By the id of the last-resort KEM prekey.
+    replay: BTreeMap<u32, ReplayRecord>,
+    /// Whether the other one is a contact.
+    trust: Trust,
 }
 
 impl Party {
@@ -59,9 +63,9 @@ impl Party {
         self.device.local.address()
     }
 
-    fn stored(&self) -> (Vec<u8>, Vec<u8>, bool, bool) {
+    fn stored(&self) -> (Vec<u8>, BTreeMap<u32, ReplayRecord>, bool, bool) {
         let Store { prekeys: _, one_time_left, kem_left } = self.store;
-        (self.record.encode().to_vec(), self.replay.encode(), one_time_left, kem_left)
+        (self.record.encode().to_vec(), self.replay.clone(), one_time_left, kem_left)
     }
 }
 
@@ -83,7 +87,7 @@ impl World {
             let device = Device::new(name, 1, &mut draws);
             let prekeys = Prekeys::new(&device, &mut draws);
             let store = Store { prekeys, one_time_left: true, kem_left: true };
-            Party { device, store, record: SessionRecord::new(), replay: ReplayRecord::new() }
+            Party { device, store, record: SessionRecord::new(), replay: BTreeMap::new(), trust: Trust::Contact }
         });
         let listed = |party: &Party| with(party.device.listed(), json!({ "prekeys": party.store.prekeys.listed() }));
         let inputs = json!({ "alice": listed(&parties[0]), "bob": listed(&parties[1]) });
@@ -134,9 +138,14 @@ impl World {
         let remote = self.parties[1 - who].address();
         let before = self.parties[who].stored();
         let party = &mut self.parties[who];
-        let Party { device, store, record, replay } = party;
-        match record.decrypt(&device.local, remote, message, &*store, replay, self.now, &mut self.draws) {
+        let Party { device, store, record, replay: records, trust } = party;
+        let prekey = last_resort_prekey(message).ok().flatten();
+        let mut replay = prekey.and_then(|id| records.get(&id).cloned()).unwrap_or_default();
+        let (trust, rng) = (*trust, &mut self.draws);
+        match record.decrypt(&device.local, remote, trust, message, &*store, &mut replay, self.now, rng) {
             Ok(decrypted) => {
+                let (entries, strangers) = (replay.len(), replay.strangers());
+                prekey.map(|id| records.insert(id, replay));
                 let used = decrypted.used.map(|used| {
                     store.one_time_left &= used.one_time.is_none();
                     store.kem_left &= used.kem.is_none();
@@ -144,7 +153,7 @@ impl World {
                 });
                 Ok(json!({
                     "content": hex(&*decrypted.plaintext), "new_session": decrypted.new_session, "used": used,
-                    "draws": self.draws.take(), "replay_record_len": replay.len(),
+                    "draws": self.draws.take(), "replay_record_len": entries, "replay_record_strangers": strangers,
                 }))
             }
             Err(error) => {
@@ -162,7 +171,8 @@ impl World {
             Err(error) => (error, json!({})),
         };
         assert_eq!(got, result, "{name}");
-        self.step("decrypt", who, with(json!({ "message": name, "result": result }), more));
+        let contact = self.parties[who].trust == Trust::Contact;
+        self.step("decrypt", who, with(json!({ "message": name, "contact": contact, "result": result }), more));
     }
 
     fn pass(&mut self, who: usize, name: &str, content: &[u8]) {
@@ -198,6 +208,7 @@ fn name_of(error: DecryptError) -> &'static str {
         DecryptError::InvalidHandshake => "invalid handshake",
         DecryptError::UnknownPrekey => "unknown prekey",
         DecryptError::Replayed => "replayed",
+        DecryptError::ReplayRecordFull => "replay record full",
         DecryptError::Duplicate => "duplicate",
         DecryptError::AccountMismatch => "account mismatch",
         DecryptError::IdentityChanged { .. } => "identity changed",
@@ -266,6 +277,27 @@ fn vectors_session() {
     world.decrypt(b, "one-time KEM", "unknown prekey");
     cases.push(world.case("replays", "First messages delivered again after Bob lost his sessions."));
 
+    let mut world = World::new("session: budgets");
+    world.parties[b].trust = Trust::Stranger;
+    for nth in 0..=STRANGER_ENTRIES {
+        world.forget_sessions(a);
+        world.initiate(a, LastResort, false);
+        let name = format!("first message {nth}");
+        world.encrypt(a, &name, b"x");
+        world.decrypt(b, &name, if nth < STRANGER_ENTRIES { "accepted" } else { "replay record full" });
+    }
+    world.forget_sessions(b);
+    world.decrypt(b, "first message 0", "replayed");
+    world.initiate(a, OneTime, false);
+    world.pass(a, "with a one-time prekey", b"y");
+    world.parties[b].trust = Trust::Contact;
+    world.decrypt(b, "first message 4", "accepted");
+    cases.push(world.case(
+        "a stranger's budget",
+        "Alice begins five sessions from bob's last-resort prekey. She is no contact of his and the fifth is refused, until she \
+         is one.",
+    ));
+
     for (name, seed) in [
         ("simultaneous initiation", "session: crossed"),
         ("simultaneous initiation, the other way", "session: crossed 3"),
@@ -290,7 +322,7 @@ fn vectors_session() {
         ));
     }
     // The two seeds are there for both outcomes.
-    let survivors = cases[3..5].iter().map(|case| {
+    let survivors = cases[4..6].iter().map(|case| {
         let steps = case.outputs.as_ref().unwrap()["steps"].as_array().unwrap();
         let a1 = steps.iter().find(|step| step["op"] == "encrypt" && step["message"] == "a1").unwrap();
         // Alice's session is still active for her exactly if hers is the smaller hash: she repeats her handshake.

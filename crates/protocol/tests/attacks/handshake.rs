@@ -1,4 +1,4 @@
-//! Who agreed with whom on what: 5, 6, 10, 26, 34.
+//! Who agreed with whom on what: 5, 6, 10, 11, 26, 34.
 
 use kuvert_protocol::prekey::BundleError;
 use kuvert_protocol::prelude::*;
@@ -7,7 +7,7 @@ use kuvert_types::certificate::CertificateBody;
 use kuvert_types::{DeviceCertificate, UnverifiedDeviceCertificate, label};
 
 use crate::support::forger::{Forger, Tricks, pad};
-use crate::support::{Party, TestRng, established};
+use crate::support::{Party, TestRng, established, exchange};
 
 #[test]
 fn attack_05_a_key_certified_by_somebody_else_opens_nothing() {
@@ -196,6 +196,39 @@ fn attack_26_the_post_quantum_parts_cannot_be_left_out() {
     // None of that burnt anything.
     let message = forger(Tricks::default()).message(b"x");
     assert_eq!(bob.decrypt(alice.address(), &message), b"x");
+}
+
+#[test]
+fn attack_11_an_initiator_sees_that_a_bundle_has_no_one_time_prekeys() {
+    let (mut alice, mut bob) = (Party::new(1, 11), Party::new(2, 11));
+    let seen = |bundle: &VerifiedBundle| (bundle.kem_kind(), bundle.has_one_time_prekey());
+    for (kind, with_one_time) in [
+        (KemPrekeyKind::OneTime, true),
+        (KemPrekeyKind::OneTime, false),
+        (KemPrekeyKind::LastResort, true),
+        (KemPrekeyKind::LastResort, false),
+    ] {
+        assert_eq!(seen(&bob.verified_bundle(kind, with_one_time)), (kind, with_one_time));
+    }
+    // A relay cannot make a bundle of last resort look like more: the kind is signed with the key.
+    let (address, key) = (bob.address(), bob.account_key());
+    let drained = bob.bundle(KemPrekeyKind::LastResort, false);
+    let dressed_up = PrekeyBundle { kem_kind: KemPrekeyKind::OneTime, ..drained.clone() };
+    assert_eq!(dressed_up.verify(address, &key).unwrap_err(), BundleError::KemPrekeySignature);
+    // What the drain leaves still begins sessions for a contact, also after a hundred strangers began theirs with it.
+    let bundle = drained.verify(address, &key).unwrap();
+    bob.trust = Trust::Stranger;
+    for stranger in 3..103 {
+        let mut stranger = Party::new(stranger, 11);
+        stranger.record.initiate(&stranger.local, &bundle, stranger.now, &mut stranger.rng).unwrap();
+        let message = stranger.encrypt(b"x");
+        bob.record = SessionRecord::new();
+        bob.decrypt(stranger.address(), &message);
+    }
+    bob.trust = Trust::Contact;
+    bob.record = SessionRecord::new();
+    alice.record.initiate(&alice.local, &bundle, alice.now, &mut alice.rng).unwrap();
+    exchange(&mut alice, &mut bob);
 }
 
 #[test]

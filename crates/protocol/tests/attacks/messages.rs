@@ -5,7 +5,7 @@ use std::time::Instant;
 use kuvert_protocol::prelude::*;
 use kuvert_protocol::ratchet::{MAX_SKIP, MAX_SKIPPED_KEYS};
 
-use crate::support::forger::{Forger, Tricks, pad};
+use crate::support::forger::{Forger, HeaderChoice, Tricks, pad};
 use crate::support::{Party, TestRng, established, exchange};
 
 #[test]
@@ -204,7 +204,7 @@ fn attack_16_nothing_is_derived_from_a_chain_that_is_not_there() {
     let (alice, mut bob) = (Party::new(1, 16), Party::new(2, 16));
     let bundle = bob.bundle(KemPrekeyKind::OneTime, true);
     let forger = || Forger::new(&alice, &bundle, Tricks::default(), TestRng::new(16));
-    let mut refused = |choose: &dyn Fn(&mut crate::support::forger::HeaderChoice)| {
+    let mut refused = |choose: &dyn Fn(&mut HeaderChoice)| {
         let message = forger().message_with(&pad(b"x"), |header| choose(header));
         bob.try_decrypt(alice.address(), &message).unwrap_err()
     };
@@ -327,4 +327,40 @@ fn attack_23_truncated_tags_are_refused() {
     shifted.remove(2 + 24 + 192 + 15);
     assert_eq!(bob.try_decrypt(alice.address(), &shifted).unwrap_err(), DecryptError::Malformed);
     assert_eq!(bob.decrypt(alice.address(), &message), b"x");
+}
+
+#[test]
+fn the_first_broken_rule_of_a_header_names_the_refusal() {
+    use DecryptError::{Malformed, TooManySkipped, Undecryptable};
+    // Changes a header before it is sealed.
+    type Change<'a> = &'a dyn Fn(&mut HeaderChoice);
+    let (alice, mut bob) = (Party::new(1, 60), Party::new(2, 60));
+    let bundle = bob.bundle(KemPrekeyKind::OneTime, true);
+    // Each breaks two rules or more of the table in PROTOCOL.md, 12.4; the header is authentic. `pq` is Braid message 139 ‖ n.
+    let cases: [(&str, Change<'_>, DecryptError); 8] = [
+        ("2 before 4 and 6", &|h| (h.padding, h.previous_chain_length, h.message_number) = (1, 5, 5_000), Malformed),
+        ("4 before 6", &|h| (h.previous_chain_length, h.message_number) = (5, 5_000), Undecryptable),
+        ("4 before 9", &|h| (h.previous_chain_length, h.pq[0]) = (5, 9), Undecryptable),
+        ("6 before 9", &|h| (h.message_number, h.pq[0]) = (5_000, 9), TooManySkipped),
+        ("6, the largest number of all", &|h| h.message_number = u32::MAX, TooManySkipped),
+        ("9 before 10 and 11", &|h| (h.pq[0], h.pq[8], h.pq[141]) = (9, 7, 0xFF), Malformed),
+        ("10 before 11", &|h| (h.pq[8], h.pq[141]) = (7, 0xFF), Undecryptable),
+        ("11 before 13", &|h| h.pq[141] = 0xFF, TooManySkipped),
+    ];
+    for (name, change, expected) in cases {
+        let mut forger = Forger::new(&alice, &bundle, Tricks::default(), TestRng::new(60));
+        // Not padded as it should be, which is looked at last of all.
+        let mut message = forger.message_with(&[0; 512], change);
+        if name.ends_with("13") {
+            *message.last_mut().unwrap() ^= 1;
+        }
+        assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), expected, "{name}");
+    }
+    // 13 before 14, and 14 alone.
+    let mut forger = Forger::new(&alice, &bundle, Tricks::default(), TestRng::new(60));
+    let mut message = forger.message_with(&[0; 512], |_| ());
+    *message.last_mut().unwrap() ^= 1;
+    assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), Undecryptable);
+    *message.last_mut().unwrap() ^= 1;
+    assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), Malformed);
 }

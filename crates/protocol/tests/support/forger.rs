@@ -8,6 +8,7 @@ use hmac::Mac;
 use kuvert_protocol::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
 use kuvert_protocol::prekey::{KemPrekeyKind, PrekeyBundle};
 use kuvert_protocol::primitives::kem1024::KemPublic;
+use kuvert_protocol::{DeviceSecrets, LocalDevice};
 use kuvert_types::{DeviceCertificate, label};
 use sha2::{Digest, Sha256};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -215,4 +216,67 @@ pub fn pad(content: &[u8]) -> Vec<u8> {
     padded.push(0x80);
     padded.resize(512, 0);
     padded
+}
+
+/// Puts any certificate under a seal: the identity secret that goes into it is that of `secrets`.
+pub fn seal(
+    secrets: &DeviceSecrets,
+    certificate: &DeviceCertificate,
+    recipient: &DeviceCertificate,
+    message: &[u8],
+    rng: &mut TestRng,
+) -> Vec<u8> {
+    let theirs = PublicKey::from(*recipient.identity_key().as_bytes());
+    let shared = identity(secrets).diffie_hellman(&theirs);
+    seal_with(shared.as_bytes(), certificate, recipient, message, rng)
+}
+
+/// Puts any certificate under a seal to the very device that seals, by that device's secret alone.
+pub fn seal_as_recipient(
+    recipient: &LocalDevice,
+    certificate: &DeviceCertificate,
+    message: &[u8],
+    rng: &mut TestRng,
+) -> Vec<u8> {
+    let theirs = PublicKey::from(*certificate.identity_key().as_bytes());
+    let shared = identity(recipient.secrets()).diffie_hellman(&theirs);
+    seal_with(shared.as_bytes(), certificate, recipient.certificate(), message, rng)
+}
+
+fn identity(secrets: &DeviceSecrets) -> StaticSecret {
+    StaticSecret::from(<[u8; 32]>::try_from(&secrets.to_bytes()[32..]).unwrap())
+}
+
+fn seal_with(
+    identity_shared: &[u8; 32],
+    certificate: &DeviceCertificate,
+    recipient: &DeviceCertificate,
+    message: &[u8],
+    rng: &mut TestRng,
+) -> Vec<u8> {
+    let mut bytes = [0; 32];
+    rand_core::Rng::fill_bytes(rng, &mut bytes);
+    let ephemeral = StaticSecret::from(bytes);
+    let theirs = *recipient.identity_key().as_bytes();
+    let shared = ephemeral.diffie_hellman(&PublicKey::from(theirs));
+    let public = PublicKey::from(&ephemeral).to_bytes();
+    let bound = [&public[..], &theirs, &recipient.address().to_bytes()].concat();
+    let info = [&label("Kuvert/1 sealed certificate")[..], &bound].concat();
+    let keys: [u8; 76] = hkdf(&[0; 32], shared.as_bytes(), &info);
+    let encrypted = aead(&keys[..44], &[&[2], &bound[..]].concat(), &certificate.encode());
+    let hash = Sha256::digest(&encrypted);
+    let info = [&label("Kuvert/1 sealed message")[..], &bound, &hash].concat();
+    let inner: [u8; 44] = hkdf(&keys[44..], identity_shared, &info);
+    let body = aead(&inner, &[&[2], &bound[..], &hash].concat(), message);
+    [&[2][..], &public, &encrypted, &body].concat()
+}
+
+/// Ciphertext and tag under key 32 ‖ nonce 12.
+fn aead(key_and_nonce: &[u8], associated_data: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let (key, nonce) = key_and_nonce.split_at(32);
+    let cipher = ChaCha20Poly1305::new(key.try_into().unwrap());
+    let mut data = plaintext.to_vec();
+    let tag = cipher.encrypt_inout_detached(nonce.try_into().unwrap(), associated_data, data.as_mut_slice().into());
+    data.extend_from_slice(&tag.unwrap());
+    data
 }

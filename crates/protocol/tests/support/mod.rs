@@ -88,8 +88,11 @@ pub struct Party {
     pub account: AccountSecret,
     pub local: LocalDevice,
     pub store: Store,
-    pub replay: ReplayRecord,
+    /// By the id of the last-resort KEM prekey.
+    pub replay: BTreeMap<u32, ReplayRecord>,
     pub record: SessionRecord,
+    /// Whether the other device's account is a contact.
+    pub trust: Trust,
     pub rng: TestRng,
     pub now: u64,
     next_id: u32,
@@ -107,8 +110,8 @@ impl Party {
         let secrets = DeviceSecrets::generate(&mut rng);
         let certificate = secrets.certify(&account, address);
         let local = LocalDevice::new(secrets, certificate).unwrap();
-        let (store, replay, record) = (Store::default(), ReplayRecord::new(), SessionRecord::new());
-        Self { account, local, store, replay, record, rng, now: NOW, next_id: 1 }
+        let (store, replay, record) = (Store::default(), BTreeMap::new(), SessionRecord::new());
+        Self { account, local, store, replay, record, trust: Trust::Contact, rng, now: NOW, next_id: 1 }
     }
 
     pub fn address(&self) -> Address {
@@ -169,15 +172,21 @@ impl Party {
     }
 
     /// Everything that a failed delivery must not change.
-    pub fn state(&self) -> (Vec<u8>, Vec<u8>, Store) {
-        (self.record.encode().to_vec(), self.replay.encode(), self.store.clone())
+    pub fn state(&self) -> (Vec<u8>, BTreeMap<u32, Vec<u8>>, Store) {
+        let replay = self.replay.iter().map(|(id, record)| (*id, record.encode()));
+        (self.record.encode().to_vec(), replay.collect(), self.store.clone())
     }
 
     /// Delivers `message` as a client would: on success the prekeys used are deleted, on failure nothing has changed.
     pub fn try_decrypt(&mut self, from: Address, message: &[u8]) -> Result<Decrypted, DecryptError> {
         let before = self.state();
-        let result =
-            self.record.decrypt(&self.local, from, message, &self.store, &mut self.replay, self.now, &mut self.rng);
+        let prekey = last_resort_prekey(message).ok().flatten();
+        let mut replay = prekey.and_then(|id| self.replay.get(&id).cloned()).unwrap_or_default();
+        let Self { local, trust, store, now, rng, .. } = self;
+        let result = self.record.decrypt(local, from, *trust, message, store, &mut replay, *now, rng);
+        if let Some(id) = prekey.filter(|_| !replay.is_empty()) {
+            self.replay.insert(id, replay);
+        }
         match &result {
             Err(_) => assert!(self.state() == before, "a failed message changed the state"),
             Ok(decrypted) => {
@@ -199,8 +208,7 @@ impl Party {
         let bytes = self.record.encode();
         self.record = SessionRecord::decode(&bytes).unwrap();
         assert_eq!(*self.record.encode(), *bytes);
-        let replay = self.replay.encode();
-        self.replay = ReplayRecord::decode(&replay).unwrap();
+        self.replay.values_mut().for_each(|replay| *replay = ReplayRecord::decode(&replay.encode()).unwrap());
     }
 }
 
