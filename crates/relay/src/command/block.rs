@@ -27,7 +27,9 @@ pub fn set(caller: &Caller, request: v1::SetBlocked) -> Result<Answer, Refusal> 
         set.await.map_err(|error| match error {
             SetBlockedError::TooMany => Refusal::new(
                 Code::Invalid,
-                format!("the relay drops the mail of at most {MAX_BLOCKED} accounts for you; unblock another one first"),
+                format!(
+                    "the relay drops the mail of at most {MAX_BLOCKED} accounts for you; unblock another one first"
+                ),
             ),
             SetBlockedError::Store(error) => error.into(),
         })?;

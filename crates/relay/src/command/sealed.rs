@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::AccessKey;
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;

@@ -23,14 +23,15 @@ use crate::store::error::MailboxFull;
 pub enum Sender {
     /// Mail that names no source: all of it together.
     Sealed,
-    /// An account that showed the recipient's access key with this envelope.
+    /// An account that showed the recipient's access key with this envelope; the recipient's own account.
     Contact(AccountId),
     /// An account that showed none, or another one.
     Stranger(AccountId),
 }
 
 impl Sender {
-    /// The sender of an envelope with this source; `contact`: it came with the recipient's access key.
+    /// The sender of an envelope with this source; `contact`: it came with the recipient's access key, or
+    /// from its own account.
     pub fn of(source: Option<Address>, contact: bool) -> Self {
         match source {
             None => Self::Sealed,
@@ -129,10 +130,7 @@ pub fn admit(sender: Sender, waiting: &Waiting, size: u32) -> Result<(), Mailbox
             waiting.strangers.and(new).within(together)?;
             let others = waiting.strangers.without(waiting.own);
             let share = together.without(others).part(STRANGER_PART);
-            own.within(Amount {
-                envelopes: share.envelopes.max(1),
-                bytes: share.bytes.max(STRANGER_FLOOR_BYTES),
-            })
+            own.within(Amount { envelopes: share.envelopes.max(1), bytes: share.bytes.max(STRANGER_FLOOR_BYTES) })
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Errors of the store: one enum per operation that has rules of its own, and [`StoreError`] for what can go wrong with
 //! any of them. Rule errors are the caller's to report; a [`StoreError`] is the relay's own trouble.
 
-use kuvert_types::limits::{MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::limits::{
+    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS,
+};
 
 use super::PrekeyKind;
 

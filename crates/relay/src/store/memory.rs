@@ -11,8 +11,8 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount, NewEnvelope,
-    NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, SignedKey, Store, StoreError,
     StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UnsignedKey,
     UpdateAccountError, Waiting,
@@ -100,7 +100,8 @@ impl Content {
             return Ok(Submitted::AlreadyStored { cursor: stored.cursor });
         }
         let known = self.access_keys.get(&mailbox.account).map(|stored| stored.hash);
-        let contact = new.source.is_some() && key.is_some() && key == known;
+        let shown = key.is_some() && key == known;
+        let contact = new.source.is_some_and(|source| shown || source.account == mailbox.account);
         let blocked = new.source.is_some_and(|source| self.blocked.contains(&(mailbox.account, source.account)));
         if let Err(full) = self.admit(mailbox, &new, contact) {
             if let Some(device) = self.device(mailbox).filter(|_| !blocked) {

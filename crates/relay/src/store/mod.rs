@@ -30,11 +30,11 @@ use bytes::Bytes;
 use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 use subtle::{Choice, ConstantTimeEq};
 
+pub use crate::mailbox::Occupant;
 pub use error::{
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, SubmitError,
     TakeBundleError, Unavailable, UpdateAccountError,
 };
-pub use crate::mailbox::Occupant;
 pub use pending::Pending;
 
 /// Storage of a relay. See the module's head for what holds for all methods.
@@ -42,8 +42,9 @@ pub trait Store: Send + Sync + 'static {
     // ---- mailboxes
 
     /// Puts an envelope at the end of a mailbox. `Ok` means that it is durable: it survives the process and the machine's
-    /// power supply. `key` is the hash of the access key that came with it: if it is the one of the mailbox's account, the
-    /// source is a contact, else a stranger ([`crate::mailbox::share`]). A wrong one is no error.
+    /// power supply. `key` is the hash of the access key that came with it: if it is the one of the mailbox's account, or
+    /// the source is that account's own, the source is a contact, else a stranger ([`crate::mailbox::share`]). A wrong one
+    /// is no error.
     ///
     /// While an envelope with the same id *and the same source* waits in that mailbox, nothing changes and the answer is
     /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`]. Envelopes without a source

@@ -96,7 +96,7 @@ async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
     relay.stop("-KILL").await;
     let listen = format!("127.0.0.1:{port}");
     let relay = Process::start(data.path(), &["--listen", &listen]).await;
-    client.send(Request::Submit(v1::Submit { envelope: Some(envelope(&device, "to whom?")), access_key: None })).await;
+    client.send(submit(envelope_from(&device, &device, "to whom?"))).await;
     let ended = within(client.connection.closed()).await;
     assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
     drop(Client::authenticate(&relay.url, &device).await);
@@ -375,7 +375,7 @@ async fn what_was_accepted_survives_sigkill() {
     let mut accepted = Vec::new();
     for round in 0..3u8 {
         for number in 0..20u8 {
-            let letter = envelope(&bob, vec![round, number]);
+            let letter = envelope_from(&alice, &bob, vec![round, number]);
             alice_there.submit(letter.clone()).await;
             accepted.push(letter);
         }
@@ -679,7 +679,7 @@ async fn memory_is_bounded_whatever_arrives() {
                 let mut sent = 0;
                 let enough = async {
                     while sent < 90 {
-                        client.send(submit(envelope(&device, vec![7; 90_000]))).await;
+                        client.send(submit(envelope_from(&device, &device, vec![7; 90_000]))).await;
                         sent += 1;
                     }
                 };

@@ -55,7 +55,7 @@ async fn a_deleted_account_is_gone_with_its_mail_and_its_connections() {
     }
     assert_eq!(bob_there.refused(by_name("alice")).await, Code::UnknownRecipient);
     assert_eq!(bob_there.refused(take_bundles(&alice)).await, Code::UnknownRecipient);
-    assert_eq!(bob_there.refused(submit(envelope(&alice, "too late"))).await, Code::UnknownRecipient);
+    assert_eq!(bob_there.refused(submit(envelope_from(&bob, &alice, "too late"))).await, Code::UnknownRecipient);
     let mut late = Client::connect(relay.address()).await;
     let proof = late.hello().await;
     assert_eq!(

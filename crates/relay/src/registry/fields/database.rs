@@ -277,7 +277,11 @@ pub const FIELDS: &[Field] = &[
         ..ENVELOPE
     },
     Field { column: "account", meaning: "who blocks", ..BLOCKED },
-    Field { column: "blocked", meaning: "whose mail the relay drops for it; the account may be deleted since", ..BLOCKED },
+    Field {
+        column: "blocked",
+        meaning: "whose mail the relay drops for it; the account may be deleted since",
+        ..BLOCKED
+    },
     Field { column: "mailbox", meaning: "whose envelopes were deleted unread", ..EXPIRED },
     Field { column: "count", meaning: "how many envelopes were deleted unread", ..EXPIRED },
     Field { column: "mailbox", meaning: "whose prekeys these are", ..PREKEYS },

@@ -139,11 +139,7 @@ pub fn replace_device_list(
 }
 
 /// Runs within the writer's transaction.
-pub fn set_access_key(
-    work: &mut Work<'_>,
-    account: &AccountId,
-    key: Option<StoredAccessKey>,
-) -> rusqlite::Result<()> {
+pub fn set_access_key(work: &mut Work<'_>, account: &AccountId, key: Option<StoredAccessKey>) -> rusqlite::Result<()> {
     let mut update =
         work.connection.prepare_cached("UPDATE account SET access_key_hash = ?2, takes_sealed = ?3 WHERE id = ?1")?;
     let (hash, sealed) = (key.map(|key| key.hash), key.is_some_and(|key| key.sealed));

@@ -102,7 +102,8 @@ impl Index {
         let Some(source) = source else { return (Sender::Sealed, false) };
         let wishes = self.accounts.get(to);
         let stored = wishes.and_then(|wishes| wishes.key.as_ref());
-        let contact = key.is_some_and(|key| StoredAccessKey::opens(stored, key).into());
+        // An account's own devices write to each other.
+        let contact = source.account == *to || key.is_some_and(|key| StoredAccessKey::opens(stored, key).into());
         let blocked = wishes.is_some_and(|wishes| wishes.blocked.contains(&source.account));
         (Sender::of(Some(source), contact), blocked)
     }
@@ -124,9 +125,12 @@ impl Index {
     }
 
     pub fn set_blocked(&mut self, account: AccountId, other: AccountId, blocked: bool) {
-        self.change_wishes(account, |wishes| {
-            if blocked { wishes.blocked.insert(other) } else { wishes.blocked.remove(&other) }
-        });
+        self.change_wishes(
+            account,
+            |wishes| {
+                if blocked { wishes.blocked.insert(other) } else { wishes.blocked.remove(&other) }
+            },
+        );
     }
 
     /// The account goes away.
@@ -290,8 +294,9 @@ fn scan(connection: &Connection, index: &mut Index, eras: &mut Eras) -> rusqlite
         let address = Address { account: AccountId::from_bytes(row.get(1)?), device: device_number(row, 2)? };
         index.register(address, row.get(0)?);
     }
-    let mut envelopes = connection
-        .prepare("SELECT cursor, mailbox, id, accepted_at, length(ciphertext), source, contact FROM envelope ORDER BY cursor")?;
+    let mut envelopes = connection.prepare(
+        "SELECT cursor, mailbox, id, accepted_at, length(ciphertext), source, contact FROM envelope ORDER BY cursor",
+    )?;
     let mut rows = envelopes.query([])?;
     while let Some(row) = rows.next()? {
         let (cursor, id) = (unsigned(row, 0)?, EnvelopeId::from_bytes(row.get(2)?));

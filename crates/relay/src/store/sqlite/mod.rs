@@ -63,9 +63,9 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address};
 
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount, NewEnvelope,
-    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
+    RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
     TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use crate::registry::Mismatch;
