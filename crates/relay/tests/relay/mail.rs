@@ -45,7 +45,8 @@ async fn mail_comes_to_whoever_waits_for_it() {
         alice_there.submit(envelope(&bob, text)).await;
         let delivery = bob_there.delivery().await;
         let arrived = delivery.envelope.unwrap();
-        assert_eq!((arrived.ciphertext.as_ref(), arrived.source), (text.as_bytes(), None));
+        let from = Some(kuvert_wire::checked::to_wire(&alice.address));
+        assert_eq!((arrived.ciphertext.as_ref(), arrived.source), (text.as_bytes(), from));
         bob_there.caught_up().await;
     }
     relay.shutdown().await;

@@ -1,15 +1,12 @@
 //! What the relay learns, written down with `observe`, and not otherwise.
 
 use kuvert_relay::{Config, SystemClock};
-use kuvert_types::AccessKey;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::{self};
 use rusqlite::Connection;
 use std::sync::Arc;
 
 use crate::common::*;
-
-const KEY: AccessKey = AccessKey::from_bytes([7; 16]);
 
 #[tokio::test]
 async fn every_thing_that_the_relay_learns_is_an_event() {
@@ -24,13 +21,8 @@ async fn every_thing_that_the_relay_learns_is_an_event() {
     alice_there.ask(Request::GetAccount(v1::GetAccount { by })).await;
     alice_there.ask(take_bundles(&bob)).await;
     alice_there.submit(envelope_from(&alice, &bob, "sealed")).await;
-    bob_there
-        .ask(Request::SetAccessKey(v1::SetAccessKey { hash: Some(KEY.hash().to_vec().into()), sealed: true }))
-        .await;
-    let mut nobody = Client::connect(relay.address()).await;
-    nobody.hello().await;
-    let envelope = Some(envelope(&bob, "sealed sender"));
-    nobody.ask(Request::SubmitSealed(v1::SubmitSealed { envelope, access_key: KEY.as_bytes().to_vec().into() })).await;
+    bob_there.welcome(true).await;
+    submit_sealed(relay.address(), envelope(&bob, "sealed sender")).await;
     bob_there.attach().await;
     bob_there.delivery().await;
     let cursor = bob_there.delivery().await.cursor;

@@ -316,7 +316,11 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
     bob_there.ask(Request::PublishPrekeys(prekeys(1, 7, true))).await;
     let told = envelope_from(&alice, &bob, vec![0xAB; 300]);
     alice_there.submit(told.clone()).await;
-    alice_there.submit(envelope(&bob, vec![0xCD; 40])).await;
+    bob_there.welcome(true).await;
+    submit_sealed(&relay.url, envelope(&bob, vec![0xCD; 40])).await;
+    let unwanted = Device::new().address.account;
+    let account = bytes::Bytes::copy_from_slice(unwanted.as_bytes());
+    bob_there.ask(Request::SetBlocked(v1::SetBlocked { account, blocked: true })).await;
 
     let lines = inspect(data.path()).await;
     let summary = &lines[0];
@@ -336,6 +340,9 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
     let accepted = waiting[0]["accepted_at"].as_u64().unwrap();
     assert_eq!(waiting[0]["expires_at"].as_u64().unwrap() - accepted, 7 * 86_400_000);
     assert_eq!((&waiting[1]["sender"], &waiting[1]["size"]), (&Value::Null, &40.into()));
+    let bobs = lines.iter().find(|line| line["type"] == "account" && line["name"] == "bob").unwrap();
+    assert_eq!((&bobs["access_key"], &bobs["sealed_mail"]), (&true.into(), &true.into()));
+    assert_eq!(bobs["blocked"], serde_json::json!([unwanted.to_string()]));
 
     let output = run(&["inspect".as_ref(), "--data".as_ref(), data.path().as_ref()]).await;
     let printed = text(&output.stdout);
@@ -349,6 +356,7 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
         &id.to_string(),
         &identity_key,
         "7 one-time, 7 one-time KEM",
+        &format!("blocked           {unwanted}"),
         "unknown",
         "7 days",
         "USA (the operator's label)",

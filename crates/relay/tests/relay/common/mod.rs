@@ -338,8 +338,13 @@ impl Client {
 
     /// Whoever shows [`CONTACTS_KEY`] is a contact from now on.
     pub async fn welcome_contacts(&mut self) {
+        self.welcome(false).await;
+    }
+
+    /// And its sealed mail, too, if `sealed`.
+    pub async fn welcome(&mut self, sealed: bool) {
         let hash = Some(CONTACTS_KEY.hash().to_vec().into());
-        let answer = self.ask(Request::SetAccessKey(v1::SetAccessKey { hash, sealed: false })).await;
+        let answer = self.ask(Request::SetAccessKey(v1::SetAccessKey { hash, sealed })).await;
         assert!(matches!(answer, Response::Done(_)), "{answer:?}");
     }
 
@@ -363,6 +368,14 @@ pub fn submit(envelope: v1::Envelope) -> Request {
 pub fn submit_as_contact(envelope: v1::Envelope) -> Request {
     let access_key = Some(Bytes::from_static(CONTACTS_KEY.as_bytes()));
     Request::Submit(v1::Submit { envelope: Some(envelope), access_key })
+}
+
+/// Submits under nobody's name, on a connection of its own, with [`CONTACTS_KEY`].
+pub async fn submit_sealed(url: &RelayUrl, envelope: v1::Envelope) -> Response {
+    let mut nobody = Client::connect(url).await;
+    nobody.hello().await;
+    let access_key = Bytes::from_static(CONTACTS_KEY.as_bytes());
+    nobody.ask(Request::SubmitSealed(v1::SubmitSealed { envelope: Some(envelope), access_key })).await
 }
 
 pub fn set_blocked(other: &Device, blocked: bool) -> Request {
