@@ -38,7 +38,8 @@ const fn address(n: u8) -> Address {
     Address { account: AccountId::from_bytes([n; 16]), device: DeviceId::PRIMARY }
 }
 
-fn main() {
+#[test]
+fn whether_it_is_stored_or_not_a_submit_is_answered_after_the_same_commit() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return work(directory.as_ref());
     }
@@ -124,6 +125,7 @@ fn record(folder: &Path) -> Option<BTreeMap<String, Commit>> {
         .args(["-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync", "-e", "signal=none", "-o"])
         .arg(&log)
         .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "whether_it_is_stored_or_not_a_submit_is_answered_after_the_same_commit", "--nocapture"])
         .env(DIRECTORY, &data)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
