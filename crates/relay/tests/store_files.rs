@@ -184,7 +184,7 @@ fn the_log_stays_small_under_load() {
     let store = open(&directory, options, 2);
     let mut largest = 0;
     for chunk in 0..60 {
-        let submit = |n| store.submit(address(1 + (n % 2) as u8), marked(chunk * 200 + n, 1_000), 1);
+        let submit = |n: u32| store.submit(address(1 + (n % 2) as u8), marked(chunk * 200 + n, 1_000), 1);
         let pending: Vec<_> = (0..200).map(submit).collect();
         for pending in pending {
             pending.wait().unwrap();
