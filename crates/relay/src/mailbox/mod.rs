@@ -98,6 +98,8 @@ pub struct Mailbox {
     entries: VecDeque<Packed>,
     /// A place is taken by the same sender as long as something waits of it. The last one is taken.
     parties: Vec<Party>,
+    /// Of all strangers together.
+    strangers: Amount,
     bytes: u64,
     expired: u64,
     refused: u64,
@@ -126,19 +128,11 @@ impl Mailbox {
     /// # Errors
     /// The bound that it would break.
     pub fn admit(&self, sender: Sender, size: u32) -> Result<(), MailboxFull> {
-        let mut waiting = share::Waiting {
+        let waiting = share::Waiting {
             all: Amount { envelopes: self.entries.len() as u64, bytes: self.bytes },
-            ..share::Waiting::default()
+            strangers: self.strangers,
+            own: self.find(sender).0.and_then(|place| self.parties.get(place)).map_or(Amount::default(), Party::amount),
         };
-        for party in &self.parties {
-            if matches!(party.sender, Sender::Stranger(_)) {
-                waiting.strangers = waiting.strangers.and(party.amount());
-            }
-            if party.sender == sender {
-                // A place that is free may still bear the name.
-                waiting.own = waiting.own.and(party.amount());
-            }
-        }
         share::admit(sender, &waiting, size)
     }
 
@@ -249,6 +243,9 @@ impl Mailbox {
         if let Some(party) = self.parties.get_mut(place) {
             party.envelopes += 1;
             party.bytes += packed.size();
+            if let Sender::Stranger(_) = party.sender {
+                self.strangers = self.strangers.and(Amount::one(packed.size()));
+            }
         }
         self.bytes += u64::from(packed.size());
         packed
@@ -259,6 +256,9 @@ impl Mailbox {
         if let Some(party) = self.parties.get_mut(packed.party()) {
             party.envelopes -= 1;
             party.bytes -= packed.size();
+            if let Sender::Stranger(_) = party.sender {
+                self.strangers = self.strangers.without(Amount::one(packed.size()));
+            }
         }
         self.bytes -= u64::from(packed.size());
         while self.parties.last().is_some_and(|party| party.envelopes == 0) {
@@ -267,21 +267,38 @@ impl Mailbox {
         entry
     }
 
+    /// The sender's place, and one that is free. Looks at all of them, which are few: a mailbox with mail of thousands of
+    /// senders costs some microseconds.
+    fn find(&self, sender: Sender) -> (Option<usize>, Option<usize>) {
+        let mut free = None;
+        for (place, party) in self.parties.iter().enumerate() {
+            if party.envelopes == 0 {
+                free = Some(place);
+            } else if party.sender == sender {
+                return (Some(place), free);
+            }
+        }
+        (None, free)
+    }
+
     /// The sender's place, a new one if nothing waits of it.
     fn place(&mut self, sender: Sender) -> usize {
-        let taken = |party: &Party| party.envelopes > 0 && party.sender == sender;
-        if let Some(place) = self.parties.iter().position(taken) {
-            return place;
-        }
         let new = Party { sender, envelopes: 0, bytes: 0 };
-        if let Some((place, free)) = self.parties.iter_mut().enumerate().find(|(_, party)| party.envelopes == 0) {
-            *free = new;
-            return place;
+        match self.find(sender) {
+            (Some(place), _) => place,
+            (None, Some(place)) => {
+                if let Some(free) = self.parties.get_mut(place) {
+                    *free = new;
+                }
+                place
+            }
+            (None, None) => {
+                if self.parties.len() <= LAST_PARTY {
+                    self.parties.push(new);
+                }
+                self.parties.len() - 1
+            }
         }
-        if self.parties.len() <= LAST_PARTY {
-            self.parties.push(new);
-        }
-        self.parties.len() - 1
     }
 
     /// A mailbox that was once full must not keep the memory for ever.
@@ -382,6 +399,9 @@ mod tests {
                 assert_eq!(party.map_or(Amount::default(), Party::amount), listed);
             }
             assert!(mailbox.parties.len() <= senders.len());
+            let strangers = mailbox.behind(0, u64::MAX).filter(|entry| matches!(entry.sender, Sender::Stranger(_)));
+            let listed = strangers.fold(Amount::default(), |sum, entry| sum.and(Amount::one(entry.size)));
+            assert_eq!(mailbox.strangers, listed);
             assert_eq!(mailbox.bytes, mailbox.entries.iter().map(|entry| u64::from(entry.size())).sum::<u64>());
         }
         mailbox.acknowledge(u64::MAX);
