@@ -105,7 +105,7 @@ impl Side {
                 let size = if large { usize::from(size) * 400 } else { usize::from(size) };
                 let new = NewEnvelope {
                     id: EnvelopeId::from_bytes([id % 16; 16]),
-                    source: (source % 4 > 0).then(|| address(8 + source % 4)),
+                    source: (!source.is_multiple_of(4)).then(|| address(8 + source % 4)),
                     ciphertext: vec![id; size].into(),
                 };
                 let submitted = store.submit_with(address(mailbox % MAILBOXES), new, hash(key), accepted_at.into());
@@ -184,7 +184,7 @@ impl Side {
 }
 
 fn hash(key: u8) -> Option<[u8; 32]> {
-    (key % 3 > 0).then(|| [key % 3; 32])
+    (!key.is_multiple_of(3)).then_some([key % 3; 32])
 }
 
 fn address(n: u8) -> Address {

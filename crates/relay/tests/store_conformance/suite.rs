@@ -867,7 +867,7 @@ pub fn everything_survives_closing<B: Backend>(backend: &B) {
     store.expire(NOW + 10_001, 10).wait().unwrap();
     let cursor = store.read(address(1), Cursor::START, 1, 1).wait().unwrap().envelopes[0].cursor;
     store.acknowledge(address(1), cursor).wait().unwrap();
-    let look = |store: &dyn kuvert_relay::store::Store| {
+    let look = |store: &dyn Store| {
         (
             store.totals().wait().unwrap(),
             store.account(AccountBy::Name("alice".into())).wait().unwrap(),
