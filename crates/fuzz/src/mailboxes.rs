@@ -5,7 +5,7 @@ use arbitrary::Arbitrary;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::sqlite::SqliteStore;
 use kuvert_relay::store::{
-    Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoredEnvelope, Submitted,
+    Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoredAccessKey, StoredEnvelope, Submitted,
 };
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
@@ -22,7 +22,24 @@ enum Operation {
         size: u8,
         large: bool,
         accepted_at: u8,
-        source: bool,
+        /// 0: none; else one of three accounts.
+        source: u8,
+        /// 0: none; else one of two.
+        key: u8,
+    },
+    /// 0: none; else one of two.
+    SetAccessKey {
+        mailbox: u8,
+        key: u8,
+        sealed: bool,
+    },
+    SetBlocked {
+        mailbox: u8,
+        other: u8,
+        blocked: bool,
+    },
+    TakeFull {
+        mailbox: u8,
     },
     /// Up to the envelope that was stored as the nth.
     Acknowledge {
@@ -55,8 +72,8 @@ pub fn run(input: &[u8]) {
     }
     let directory = tempfile::tempdir().unwrap();
     let open = || -> Box<dyn Store> { Box::new(SqliteStore::open(directory.path()).unwrap()) };
-    let mut ours = Side { store: open(), cursors: Vec::new() };
-    let mut model = Side { store: Box::new(MemoryStore::new()), cursors: Vec::new() };
+    let mut ours = Side { store: open(), cursors: Vec::new(), reopened: false };
+    let mut model = Side { store: Box::new(MemoryStore::new()), cursors: Vec::new(), reopened: false };
     for side in [&ours, &model] {
         (0..MAILBOXES - 1).for_each(|n| side.store.register(account(n)).wait().unwrap());
     }
@@ -65,6 +82,7 @@ pub fn run(input: &[u8]) {
             // Closed first: a directory belongs to one store.
             drop(std::mem::replace(&mut ours.store, Box::new(MemoryStore::new())));
             ours.store = open();
+            (ours.reopened, model.reopened) = (true, true);
         }
         assert_eq!(ours.run(operation), model.run(operation), "{operation:?}");
     }
@@ -75,20 +93,23 @@ pub fn run(input: &[u8]) {
 struct Side {
     store: Box<dyn Store>,
     cursors: Vec<Cursor>,
+    /// Whether the embedded store was closed and opened.
+    reopened: bool,
 }
 
 impl Side {
     fn run(&mut self, operation: &Operation) -> String {
         let store = &self.store;
         match *operation {
-            Operation::Submit { mailbox, id, size, large, accepted_at, source } => {
+            Operation::Submit { mailbox, id, size, large, accepted_at, source, key } => {
                 let size = if large { usize::from(size) * 400 } else { usize::from(size) };
                 let new = NewEnvelope {
                     id: EnvelopeId::from_bytes([id % 16; 16]),
-                    source: source.then(|| address(9)),
+                    source: (!source.is_multiple_of(4)).then(|| address(8 + source % 4)),
                     ciphertext: vec![id; size].into(),
                 };
-                match store.submit(address(mailbox % MAILBOXES), new, accepted_at.into()).wait() {
+                let submitted = store.submit_with(address(mailbox % MAILBOXES), new, hash(key), accepted_at.into());
+                match submitted.wait() {
                     Ok(submitted) => {
                         let stored = matches!(submitted, Submitted::Stored { .. });
                         if stored {
@@ -98,6 +119,24 @@ impl Side {
                     }
                     Err(error) => format!("{error:?}"),
                 }
+            }
+            Operation::SetAccessKey { mailbox, key, sealed } => {
+                let mailbox = address(mailbox % MAILBOXES);
+                let key = hash(key).map(|hash| StoredAccessKey { hash, sealed });
+                format!(
+                    "{:?} {:?}",
+                    store.set_access_key(mailbox.account, key).wait(),
+                    store.access_key(mailbox).wait()
+                )
+            }
+            Operation::SetBlocked { mailbox, other, blocked } => {
+                let (account, other) = (address(mailbox % MAILBOXES).account, address(8 + other % 4).account);
+                format!("{:?}", store.set_blocked(account, other, blocked).wait())
+            }
+            // What was refused is not on the disk: after opening again the two may differ in that.
+            Operation::TakeFull { mailbox } => {
+                let full = store.take_full(address(mailbox % MAILBOXES)).wait();
+                format!("{:?}", full.map(|full| full.filter(|_| !self.reopened).map(|full| full.largest)))
             }
             Operation::Acknowledge { mailbox, nth } => {
                 format!("{:?}", store.acknowledge(address(mailbox % MAILBOXES), self.cursor(nth)).wait())
@@ -142,6 +181,10 @@ impl Side {
         }
         seen
     }
+}
+
+fn hash(key: u8) -> Option<[u8; 32]> {
+    (!key.is_multiple_of(3)).then_some([key % 3; 32])
 }
 
 fn address(n: u8) -> Address {

@@ -175,10 +175,14 @@ impl World {
                 self.request(connection, Request::Authenticate(body)).await;
             }
             Operation::Submit { connection, to, id, size } => {
+                let source = match &self.connections[usize::from(connection) % 3].state {
+                    State::Known(known) => Some(kuvert_wire::checked::to_wire(&known.caller.device)),
+                    State::Unknown | State::Closed => None,
+                };
                 let envelope = v1::Envelope {
                     id: vec![id; 16].into(),
                     recipient: Some(kuvert_wire::checked::to_wire(&self.devices[usize::from(to)].address)),
-                    source: None,
+                    source,
                     ciphertext: vec![id; usize::from(size)].into(),
                 };
                 self.request(connection, Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None }))

@@ -168,14 +168,16 @@ fn all_requests() -> Vec<Request> {
     let envelope = v1::Envelope {
         id: vec![1; 16].into(),
         recipient: address.clone(),
-        source: None,
+        source: address.clone(),
         ciphertext: vec![5; 40].into(),
     };
     vec![
         Request::Hello(v1::Hello { version: 1 }),
         Request::Authenticate(v1::Authenticate { address, signature: vec![0; 64].into() }),
         registration(),
-        Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None }),
+        Request::Submit(v1::Submit { envelope: Some(envelope.clone()), access_key: None }),
+        Request::Submit(v1::Submit { envelope: Some(envelope), access_key: Some(vec![7; 16].into()) }),
+        Request::SetBlocked(v1::SetBlocked { account: vec![1; 16].into(), blocked: true }),
         Request::Attach(v1::Attach {}),
         Request::Acknowledge(v1::Acknowledge { up_to: 1 }),
         Request::AcknowledgeExpired(v1::AcknowledgeExpired { count: 1 }),

@@ -39,7 +39,9 @@ fn known(byte: u8, name: &str, phone: Option<&str>) -> KnownAccount {
         name: Some(name.to_owned()),
         phone: phone.map(str::to_owned),
         registered_at: NOON,
+        access_key: false,
         sealed_mail: false,
+        blocked: Vec::new(),
         devices: Vec::new(),
     }
 }

@@ -130,7 +130,9 @@ impl Observer for Tap {
                 let person = log.intern(&device);
                 log.named[person.index()] = self.phone && phone.is_some();
             }
-            Event::Submitted { by, source, recipient, size, .. } => {
+            // That it is dropped afterwards makes no difference to what was learnt.
+            Event::Submitted { by, source, recipient, size, .. }
+            | Event::Dropped { by, source, recipient, size, .. } => {
                 // Without authentication there is no `by`, and the source is what the level leaves of it.
                 let by = by.or(source.filter(|_| self.source)).map(|device| log.intern(&device));
                 let recipient = log.intern(&recipient);

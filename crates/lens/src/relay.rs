@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use kuvert_relay::mailbox::{Entry, Mailbox, accepted_before};
+use kuvert_relay::mailbox::{Entry, Mailbox, Sender, accepted_before};
 use kuvert_relay::observe::{ConnectionNumber, Event, Observer};
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_RETENTION_DAYS};
 use kuvert_types::{Address, EnvelopeId};
@@ -49,10 +49,12 @@ impl<'a> Relay<'a> {
         let Submission { connection, by, recipient, id, size } = submission;
         let mailbox = &mut self.mailboxes[recipient as usize];
         let bytes = u32::try_from(size).ok().filter(|_| size <= MAX_CIPHERTEXT_BYTES)?;
-        mailbox.admit(bytes).ok()?;
+        // People here know each other's access keys.
+        let sender = Sender::of(by, true);
+        mailbox.admit(sender, bytes).ok()?;
         self.last_cursor += 1;
         let cursor = self.last_cursor;
-        mailbox.push(Entry { cursor, size: bytes, tag: 0 });
+        mailbox.push(Entry { cursor, size: bytes, tag: 0, sender });
         self.ids[recipient as usize].push_back((cursor, id));
         self.arrivals.push_back((recipient, cursor, now));
         let recipient = self.addresses[recipient as usize];

@@ -115,6 +115,15 @@ fn the_bounds_are_those_of_the_code() {
         ("one-time prekeys at a relay, of a kind", limits::MAX_ONE_TIME_PREKEYS),
         ("skip in the Double Ratchet", ratchet::MAX_SKIP as usize),
         ("skip in the post-quantum ratchet", pq_ratchet::MAX_SKIP as usize),
+        ("envelopes in a mailbox", limits::MAX_MAILBOX_ENVELOPES as usize),
+        ("bytes in a mailbox", limits::MAX_MAILBOX_BYTES as usize),
+        ("strangers' part of a mailbox", limits::STRANGERS_PART as usize),
+        ("one stranger's part of what other strangers left", limits::STRANGER_PART as usize),
+        ("a stranger's envelope that is always tried", limits::STRANGER_FLOOR_BYTES as usize),
+        ("sealed mail's part of a mailbox", limits::SEALED_PART as usize),
+        ("one contact's part of a mailbox", limits::CONTACT_PART as usize),
+        ("senders named when a mailbox was full", limits::MAX_OCCUPANTS),
+        ("accounts that an account blocks at a relay", limits::MAX_BLOCKED),
     ] {
         assert_eq!(stated(&rows, name), value as u64, "{name}");
     }

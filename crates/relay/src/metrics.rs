@@ -98,6 +98,7 @@ pub struct Metrics {
     accepted: Counter,
     accepted_bytes: Counter,
     repeated: Counter,
+    dropped: Counter,
     delivered: Counter,
     acknowledged: Counter,
     expired: Counter,
@@ -150,6 +151,7 @@ impl Metrics {
             accepted: counter(r, "envelopes_accepted", "Envelopes stored"),
             accepted_bytes: counter(r, "ciphertext_accepted_bytes", "Ciphertext stored"),
             repeated: counter(r, "envelopes_repeated", "Envelopes submitted again while they waited"),
+            dropped: counter(r, "envelopes_dropped", "Envelopes dropped because their recipients blocked the senders"),
             delivered: counter(
                 r,
                 "envelopes_delivered",
@@ -199,6 +201,9 @@ impl Metrics {
             Event::Submitted { repeated: true, .. } => {
                 self.repeated.inc();
             }
+            Event::Dropped { .. } => {
+                self.dropped.inc();
+            }
             Event::Submitted { size, .. } => {
                 self.accepted.inc();
                 self.accepted_bytes.inc_by(*size as u64);
@@ -225,6 +230,7 @@ impl Metrics {
             | Event::PrekeysPublished { .. }
             | Event::PrekeysCounted { .. }
             | Event::DeviceListPublished { .. }
+            | Event::BlockedSet { .. }
             | Event::AccountUpdated { .. }
             | Event::AccountDeleted { .. }
             | Event::PhoneCodeRequested { .. }

@@ -180,10 +180,12 @@ fn a_quiet_store_empties_its_log_by_itself() {
 fn the_log_stays_small_under_load() {
     let directory = TempDir::new().unwrap();
     let options = Options { log_pages: 100, max_batch: 20, quiet: Duration::from_secs(600), ..Options::default() };
-    let store = open(&directory, options, 1);
+    // More than may wait in one mailbox.
+    let store = open(&directory, options, 2);
     let mut largest = 0;
     for chunk in 0..60 {
-        let pending: Vec<_> = (0..200).map(|n| store.submit(address(1), marked(chunk * 200 + n, 1_000), 1)).collect();
+        let submit = |n: u32| store.submit(address(1 + (n % 2) as u8), marked(chunk * 200 + n, 1_000), 1);
+        let pending: Vec<_> = (0..200).map(submit).collect();
         for pending in pending {
             pending.wait().unwrap();
         }

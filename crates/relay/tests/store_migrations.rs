@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use kuvert_relay::store::sqlite::{Inspector, OpenError, SqliteStore};
 use kuvert_relay::store::{
     AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, PrekeyCounts,
-    PublishPrekeysError, SignedKey, Store, Submitted, UnsignedKey,
+    PublishPrekeysError, SignedKey, Store, StoredAccessKey, SubmitError, Submitted, UnsignedKey,
 };
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 /// Of the program under test.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// When everything in a fixture was accepted, Unix milliseconds.
 const THEN: u64 = 1_790_000_000_000;
@@ -119,7 +119,7 @@ async fn still_holds(store: &SqliteStore) {
     assert_eq!((alice.account_key, alice.device_list), (written.account_key, written.device_list));
     assert_eq!((alice.phone, alice.registered_at), (written.phone, written.registered_at));
     assert_eq!(alice.devices[0].certificate, written.device.certificate);
-    assert_eq!(store.access_key_hash(address(ALICE)).await.unwrap(), None, "what came later is not there");
+    assert_eq!(store.access_key(address(ALICE)).await.unwrap(), None, "what came later is not there");
     assert_eq!(store.device(address(BOB)).await.unwrap().unwrap().signing_key, DeviceSigningKey::from_bytes([BOB; 32]));
     assert_eq!(store.waiting(address(ALICE)).await.unwrap().expired, 1);
     let page = store.read(address(BOB), Cursor::START, 10, 10_000).await.unwrap();
@@ -143,10 +143,32 @@ async fn goes_on(store: &SqliteStore) {
     assert_eq!(again, Submitted::AlreadyStored { cursor: before });
     assert!(store.submit(address(BOB), envelope(5, None), THEN).await.unwrap().cursor() > before);
     assert_eq!(store.acknowledge(address(BOB), Cursor::new(u64::MAX)).await.unwrap(), 3);
-    store.set_access_key_hash(address(BOB).account, Some([8; 32])).await.unwrap();
-    assert_eq!(store.access_key_hash(address(BOB)).await.unwrap(), Some([8; 32]));
+    let key = Some(StoredAccessKey { hash: [8; 32], sealed: false });
+    store.set_access_key(address(BOB).account, key).await.unwrap();
+    assert_eq!(store.access_key(address(BOB)).await.unwrap(), key);
+    store.set_blocked(address(BOB).account, address(ALICE).account, true).await.unwrap();
+    let refused = store.submit(address(BOB), envelope(6, Some(address(ALICE))), THEN).await;
+    assert_eq!(refused, Err(SubmitError::Blocked));
     store.note_seen(address(BOB), 20_000).await.unwrap();
     assert_eq!(store.device(address(BOB)).await.unwrap().unwrap().last_seen_day, Some(20_000));
+}
+
+/// Before version 4 an access key was for sealed mail and nothing else.
+#[tokio::test]
+async fn an_access_key_of_an_earlier_version_still_takes_sealed_mail() {
+    let data = data_of(&fixtures().join("store-v3.db"));
+    let database = rusqlite::Connection::open(data.path().join("relay.db")).unwrap();
+    let hash = [9; 32];
+    let changed = database
+        .execute("UPDATE account SET access_key_hash = ?2 WHERE id = ?1", (address(ALICE).account.as_bytes(), hash))
+        .unwrap();
+    assert_eq!(changed, 1);
+    drop(database);
+    let store = SqliteStore::open(data.path()).unwrap();
+    let key = store.access_key(address(ALICE)).await.unwrap();
+    assert_eq!(key, Some(StoredAccessKey { hash, sealed: true }));
+    assert_eq!(store.access_key(address(BOB)).await.unwrap(), None);
+    store.close().await.unwrap();
 }
 
 #[test]

@@ -28,6 +28,31 @@ pub const MAX_MAILBOX_ENVELOPES: u64 = 20_000;
 /// Bytes of ciphertext that may wait for one device before senders are told that the mailbox is full.
 pub const MAX_MAILBOX_BYTES: u64 = 64 * 1024 * 1024;
 
+/// All mail of strangers together gets one part in so many of each of a mailbox's two bounds: 5,000 envelopes and 16 MiB.
+/// A stranger is an account that did not show the recipient's access key.
+pub const STRANGERS_PART: u64 = 4;
+
+/// One stranger gets one part in so many of what other strangers left of [`STRANGERS_PART`]: 156 envelopes and 512 KiB of an
+/// empty mailbox. Each one leaves room for the next: it takes some 190 accounts to fill the strangers' part.
+pub const STRANGER_PART: u64 = 32;
+
+/// Bytes of ciphertext that every stranger may have waiting while the strangers' part has room, in one envelope if its share
+/// has no more: a first text with its handshake and padding.
+pub const STRANGER_FLOOR_BYTES: u64 = 8 * 1024;
+
+/// All sealed mail together gets one part in so many: the relay cannot tell its senders apart.
+pub const SEALED_PART: u64 = 2;
+
+/// One contact under its name gets one part in so many: 2,500 envelopes and 8 MiB. With all of the sealed mail's part and all
+/// of the strangers' an eighth is still left, so no one account fills a mailbox, whatever it was told.
+pub const CONTACT_PART: u64 = 8;
+
+/// Senders that a device hears of when mail for it was refused for want of room: those with the most bytes.
+pub const MAX_OCCUPANTS: usize = 8;
+
+/// Accounts that one account may block: 32 KB at the relay. More are blocked by the client alone.
+pub const MAX_BLOCKED: usize = 1_000;
+
 /// Envelopes that a relay sends to a device ahead of its acknowledgements.
 pub const DELIVERY_WINDOW: usize = 256;
 

@@ -6,11 +6,12 @@ use kuvert_client::{AccountId, Address};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
-    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, Store, StoreError, SubmitError, Submitted, TakeBundleError, Totals, UpdateAccountError,
-    Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
+    RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
+    TakeBundleError, Totals, UpdateAccountError, Waiting,
 };
+use kuvert_types::AccessKeyHash;
 
 type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
 
@@ -67,12 +68,18 @@ impl LyingStore {
 }
 
 impl Store for LyingStore {
-    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+    fn submit_with(
+        &self,
+        mailbox: Address,
+        envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Pending<Submitted, SubmitError> {
         if self.full.lock().unwrap().as_mut().is_some_and(|full| full(&envelope)) {
             return Pending::ready(Err(SubmitError::Full(MailboxFull::Bytes)));
         }
         self.seen.lock().unwrap().push((mailbox, envelope.clone()));
-        self.inner.submit(mailbox, Self::tell(&self.envelope, envelope), accepted_at)
+        self.inner.submit_with(mailbox, Self::tell(&self.envelope, envelope), key, accepted_at)
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
@@ -85,6 +92,10 @@ impl Store for LyingStore {
 
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
         self.inner.waiting(mailbox)
+    }
+
+    fn take_full(&self, mailbox: Address) -> Pending<Option<FullMailbox>, StoreError> {
+        self.inner.take_full(mailbox)
     }
 
     fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
@@ -132,12 +143,16 @@ impl Store for LyingStore {
         self.inner.replace_device_list(account, expected, list)
     }
 
-    fn set_access_key_hash(&self, account: AccountId, hash: Option<[u8; 32]>) -> Pending<(), StoreError> {
-        self.inner.set_access_key_hash(account, hash)
+    fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
+        self.inner.set_access_key(account, key)
     }
 
-    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<[u8; 32]>, StoreError> {
-        self.inner.access_key_hash(mailbox)
+    fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
+        self.inner.access_key(mailbox)
+    }
+
+    fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
+        self.inner.set_blocked(account, other, blocked)
     }
 
     fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {

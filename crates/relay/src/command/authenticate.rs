@@ -1,5 +1,6 @@
 //! Authenticate: a registered device proves itself on this connection.
 
+use bytes::Bytes;
 use kuvert_types::authentication::{CHALLENGE_LEN, statement};
 use kuvert_types::{Address, DeviceSigningKey, Signature};
 use kuvert_wire::checked;
@@ -10,6 +11,7 @@ use super::Refusal;
 use super::refusal::Code;
 use crate::observe::{ConnectionNumber, Event};
 use crate::service::Service;
+use crate::store::{FullMailbox, Occupant};
 
 /// What a signature must cover to be good on one connection.
 #[derive(Debug)]
@@ -74,11 +76,22 @@ pub(super) fn note_seen(service: &Service, device: Address, noted: Option<u32>) 
 /// What a device is told when it has proven itself.
 pub(super) async fn authenticated(service: &Service, device: Address) -> Result<Response, Refusal> {
     let waiting = service.store.waiting(device).await?;
+    let full = service.store.take_full(device).await?;
     Ok(Response::Authenticated(v1::Authenticated {
         waiting: waiting.count,
         waiting_bytes: waiting.bytes,
         expired: waiting.expired,
         relay_time: service.clock.now_ms(),
-        full: None,
+        full: full.map(into_wire),
     }))
+}
+
+/// Who fills the mailbox, for its owner [KV-088].
+fn into_wire(full: FullMailbox) -> v1::FullMailbox {
+    let occupant = |occupant: Occupant| v1::Occupant {
+        account: occupant.account.map(|account| Bytes::copy_from_slice(account.as_bytes())),
+        envelopes: occupant.waiting.envelopes,
+        bytes: occupant.waiting.bytes,
+    };
+    v1::FullMailbox { refused: full.refused, largest: full.largest.into_iter().map(occupant).collect() }
 }

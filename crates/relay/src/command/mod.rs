@@ -8,8 +8,9 @@
 //! |---|---|---|
 //! | [`authenticate`] | Authenticate | whoever holds the device's key |
 //! | [`register`] | Register | whoever holds the keys of a new account |
-//! | [`submit`] | Submit | every device, under its own name or none |
+//! | [`submit`] | Submit | every device, under its own name |
 //! | [`sealed`] | SubmitSealed, SetAccessKey | nobody who has a name, with the access key; the account for its own |
+//! | [`block`] | SetBlocked | an account, for its own mail |
 //! | [`attach`] | Attach | the device, for its own mailbox |
 //! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
 //! | [`prekeys`] | PublishPrekeys, CountPrekeys, TakeBundles | the device for its own; every device takes |
@@ -30,6 +31,7 @@ pub mod acknowledge;
 pub mod address_book;
 pub mod attach;
 pub mod authenticate;
+pub mod block;
 pub mod consent;
 pub mod correct;
 pub mod delete;
@@ -89,7 +91,7 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
             refusal::Code::Invalid,
             "this connection is authenticated; a sealed envelope is submitted on one that is not",
         )),
-        Request::SetBlocked(_) => Err(Refusal::new(refusal::Code::Invalid, "not yet")),
+        Request::SetBlocked(request) => block::set(caller, request),
         Request::UpdateAccount(request) => correct::run(caller, request),
         Request::DeleteAccount(v) => delete::run(caller, v),
         Request::RequestReport(v) => report::request(caller, v),

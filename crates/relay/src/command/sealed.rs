@@ -3,22 +3,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use kuvert_types::AccessKey;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccessKey, AccessKeyHash};
 use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::Choice;
 
 use super::refusal::Code;
-use super::submit::{accept, too_large};
+use super::submit::{Submission, accept, too_large};
 use super::{Answer, Caller, Refusal, submit};
 use crate::observe::ConnectionNumber;
 use crate::service::Service;
-use crate::store::{NewEnvelope, SubmitError};
+use crate::store::{NewEnvelope, StoredAccessKey, SubmitError};
 
-/// Checks the access key and asks the store for its work. Whether the recipient exists, takes sealed mail, or has another
-/// key looks the same from outside: the same words after the same work.
+/// Checks the access key and asks the store for its work. Whether the recipient exists, takes sealed mail, has another key,
+/// or has this one for its contacts' named mail only looks the same from outside: the same words after the same work.
 ///
 /// The key is looked up before this returns, so that the submits of one connection keep their order.
 ///
@@ -44,23 +44,24 @@ pub async fn submit(
             "a sealed envelope names no source; authenticate to submit one that does",
         ));
     }
-    let stored = service.store.access_key_hash(recipient).await?;
+    let stored = service.store.access_key(recipient).await?;
     if !opens(&key, stored.as_ref()) {
         return Err(access_refused());
     }
     let envelope = NewEnvelope { id, source: None, ciphertext };
-    Ok(accept(service, connection, None, recipient, envelope, |error| match error {
+    let submission = Submission { by: None, recipient, key: None };
+    Ok(accept(service, connection, submission, envelope, |error| match error {
         // Gone since the key was looked up.
         SubmitError::UnknownMailbox => access_refused(),
         error => submit::refuse(error),
     }))
 }
 
-/// Whether the key has this hash. Takes the same time for a wrong one and for none.
-fn opens(key: &AccessKey, stored: Option<&AccessKeyHash>) -> bool {
-    let nobody = [0; 32];
-    let equal = key.hash().ct_eq(stored.unwrap_or(&nobody));
-    (equal & Choice::from(u8::from(stored.is_some()))).into()
+/// Whether sealed mail is taken with this key. Takes the same time for a wrong one, for none, and for one that is not for
+/// sealed mail.
+fn opens(key: &AccessKey, stored: Option<&StoredAccessKey>) -> bool {
+    let takes_sealed = Choice::from(u8::from(stored.is_some_and(|stored| stored.sealed)));
+    (StoredAccessKey::opens(stored, &key.hash()) & takes_sealed).into()
 }
 
 fn access_refused() -> Refusal {
@@ -70,13 +71,14 @@ fn access_refused() -> Refusal {
     )
 }
 
-/// Sets or takes away the hash of the caller's account's access key.
+/// Sets or takes away the hash of the caller's account's access key, and whether it is good for sealed mail.
 ///
 /// # Errors
 /// `MALFORMED`; the answer can also be `UNAVAILABLE`.
 pub fn set_access_key(caller: &Caller, request: v1::SetAccessKey) -> Result<Answer, Refusal> {
     let hash = request.hash.map(|hash| checked::array(&hash, "hash")).transpose()?;
-    let set = caller.service.store.set_access_key_hash(caller.device.account, hash);
+    let key = hash.map(|hash| StoredAccessKey { hash, sealed: request.sealed });
+    let set = caller.service.store.set_access_key(caller.device.account, key);
     Ok(Box::pin(async move {
         set.await?;
         Ok(Response::Done(v1::Done {}))
@@ -88,11 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_key_opens() {
+    fn only_the_key_opens_and_only_where_sealed_mail_is_taken() {
         let key = AccessKey::from_bytes([7; 16]);
-        assert!(opens(&key, Some(&key.hash())));
-        assert!(!opens(&AccessKey::from_bytes([8; 16]), Some(&key.hash())));
+        let stored = StoredAccessKey { hash: key.hash(), sealed: true };
+        assert!(opens(&key, Some(&stored)));
+        assert!(!opens(&AccessKey::from_bytes([8; 16]), Some(&stored)));
         assert!(!opens(&key, None));
-        assert!(!opens(&key, Some(&[0; 32])));
+        assert!(!opens(&key, Some(&StoredAccessKey { hash: [0; 32], sealed: true })));
+        assert!(!opens(&key, Some(&StoredAccessKey { sealed: false, ..stored })));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use kuvert_types::Address;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_wire::checked::{self, Envelope};
+use kuvert_types::{AccessKey, AccessKeyHash, Address};
+use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
@@ -24,36 +24,54 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
         return Err(too_large());
     }
     let Envelope { id, recipient, source, ciphertext } = Envelope::try_from(envelope)?;
-    if source.is_some_and(|source| source != caller.device) {
-        return Err(Refusal::new(
-            Code::Forbidden,
-            "an envelope's source is the device that submits it, or is left out",
-        ));
+    // Without one it would be sealed mail that showed no access key.
+    if source != Some(caller.device) {
+        return Err(Refusal::new(Code::Forbidden, "an envelope's source is the device that submits it"));
     }
+    // A key that opens nothing is no error: the mail is a stranger's, and the answer does not tell.
+    let key = request.access_key.map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key")).transpose()?;
+    let submission = Submission { by: Some(caller.device), recipient, key: key.map(|key| key.hash()) };
     let envelope = NewEnvelope { id, source, ciphertext };
-    Ok(accept(&caller.service, caller.connection, Some(caller.device), recipient, envelope, refuse))
+    Ok(accept(&caller.service, caller.connection, submission, envelope, refuse))
 }
 
-/// Asks the store for its work, now. `by`: who authenticated on the connection, if anybody.
+/// What belongs to an envelope and is not stored with it.
+pub(super) struct Submission {
+    /// Who authenticated on the connection, if anybody.
+    pub by: Option<Address>,
+    /// Whom it is for.
+    pub recipient: Address,
+    /// The hash of the access key under which a named envelope came.
+    pub key: Option<AccessKeyHash>,
+}
+
+/// Asks the store for its work, now. Whether the envelope is stored, was stored before, or is dropped because the recipient
+/// blocked its sender: the answer is the same, after the same commit [KV-086].
 pub(super) fn accept(
     service: &Arc<Service>,
     connection: ConnectionNumber,
-    by: Option<Address>,
-    recipient: Address,
+    submission: Submission,
     envelope: NewEnvelope,
     refuse: fn(SubmitError) -> Refusal,
 ) -> Answer {
+    let Submission { by, recipient, key } = submission;
     let NewEnvelope { id, source, ref ciphertext } = envelope;
     let size = ciphertext.len();
-    let stored = service.store.submit(recipient, envelope, service.clock.now_ms());
+    let stored = service.store.submit_with(recipient, envelope, key, service.clock.now_ms());
     let service = Arc::clone(service);
     Box::pin(async move {
-        let stored = stored.await.map_err(refuse)?;
-        let repeated = matches!(stored, Submitted::AlreadyStored { .. });
-        if !repeated {
-            service.wakeups.notify(&recipient);
-        }
-        service.observe(Event::Submitted { connection, by, source, recipient, id, size, repeated });
+        let event = match stored.await {
+            Ok(stored) => {
+                let repeated = matches!(stored, Submitted::AlreadyStored { .. });
+                if !repeated {
+                    service.wakeups.notify(&recipient);
+                }
+                Event::Submitted { connection, by, source, recipient, id, size, repeated }
+            }
+            Err(SubmitError::Blocked) => Event::Dropped { connection, by, source, recipient, id, size },
+            Err(error) => return Err(refuse(error)),
+        };
+        service.observe(event);
         Ok(Response::Accepted(v1::Accepted { id: id.as_bytes().to_vec().into() }))
     })
 }
@@ -68,11 +86,14 @@ pub(super) fn refuse(error: SubmitError) -> Refusal {
             Code::UnknownRecipient,
             "no device here has this address; look the account up again, its devices may have changed",
         ),
-        SubmitError::Full(full) => Refusal::new(
+        // Neither which bound it is, nor whose: that would tell more about others' mail [KV-087].
+        SubmitError::Full(_) => Refusal::new(
             Code::MailboxFull,
-            format!("the recipient's mailbox is full ({full}); try again when the recipient has been online"),
+            "the recipient's mailbox has no room for this envelope; try again when the recipient has been online",
         ),
         SubmitError::TooLarge => too_large(),
+        // Answered like an envelope that is stored, before this is asked.
+        SubmitError::Blocked => Refusal::new(Code::Internal, "a dropped envelope is no error"),
         SubmitError::Store(error) => error.into(),
     }
 }

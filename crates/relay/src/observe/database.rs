@@ -36,7 +36,8 @@ pub(crate) const SCHEMA: &str = "
         cursor INTEGER,
         size INTEGER,                -- bytes of ciphertext
         count INTEGER,
-        yes INTEGER,                 -- submitted: a repetition; looked_up: found; bundle_taken: with one-time prekeys
+        yes INTEGER,                 -- submitted: a repetition; looked_up: found; bundle_taken: with one-time prekeys;
+                                     -- blocked_set: blocked, or no longer
         name TEXT,
         phone TEXT,
         matched INTEGER              -- address_book_uploaded: people who have an account
@@ -283,6 +284,19 @@ fn row(event: &Event) -> Row {
             yes: Some(*repeated),
             ..Row::default()
         },
+        Event::Dropped { connection, by, source, recipient, id, size } => Row {
+            kind: "dropped",
+            connection: Some(connection.get()),
+            device: by.map(|by| by.to_string()),
+            other: text(recipient),
+            source: source.map(|source| source.to_string()),
+            envelope: text(id),
+            size: Some(signed(*size)),
+            ..Row::default()
+        },
+        Event::BlockedSet { connection, device, account, blocked } => {
+            Row { other: text(account), yes: Some(*blocked), ..by("blocked_set", *connection, device) }
+        }
         Event::Attached { connection, device } => {
             Row { kind: "attached", connection: Some(connection.get()), device: text(device), ..Row::default() }
         }

@@ -96,6 +96,32 @@ pub enum Event {
         /// It waited already: a repetition.
         repeated: bool,
     },
+    /// An envelope was dropped, because its recipient has blocked the account that it names as its source.
+    Dropped {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// Who was authenticated on it, if anybody.
+        by: Option<Address>,
+        /// Whom the envelope names as its source.
+        source: Option<Address>,
+        /// Whom it was for.
+        recipient: Address,
+        /// Its identifier.
+        id: EnvelopeId,
+        /// Bytes of ciphertext.
+        size: usize,
+    },
+    /// An account blocked another one, or unblocked it: who wants no mail of whom.
+    BlockedSet {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        device: Address,
+        /// Whom.
+        account: AccountId,
+        /// Blocked, or no longer.
+        blocked: bool,
+    },
     /// A device asked for its mail: somebody sits there now.
     Attached {
         /// On which connection.

@@ -33,6 +33,7 @@ pub const TABLES: &[(Place, &str, &str)] = &[
     (Place::Database, "device", "account = :account"),
     // Mailboxes are found through what the relay has in memory: the table has no index.
     (Place::Database, "envelope", "cursor IN (SELECT value FROM json_each(:mail)) ORDER BY cursor"),
+    (Place::Database, "blocked", "account = :account"),
     (Place::Database, "expired", ITS_MAILBOXES),
     (Place::Database, "prekeys", ITS_MAILBOXES),
     (Place::Database, "one_time_prekey", ITS_MAILBOXES),

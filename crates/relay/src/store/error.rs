@@ -1,7 +1,9 @@
 //! Errors of the store: one enum per operation that has rules of its own, and [`StoreError`] for what can go wrong with
 //! any of them. Rule errors are the caller's to report; a [`StoreError`] is the relay's own trouble.
 
-use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::limits::{
+    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS,
+};
 
 use super::PrekeyKind;
 
@@ -36,14 +38,15 @@ pub enum Unavailable {
     Stopped,
 }
 
-/// Which quota a mailbox has reached.
+/// Which bound an envelope would break: the mailbox's, or that of its sender's share ([`crate::mailbox::share`]). Which of
+/// the two is not said, because it would tell a sender about others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MailboxFull {
-    /// [`MAX_MAILBOX_ENVELOPES`] wait.
-    #[error("{MAX_MAILBOX_ENVELOPES} envelopes wait in this mailbox already")]
+    /// Of [`MAX_MAILBOX_ENVELOPES`].
+    #[error("too many envelopes wait, of {MAX_MAILBOX_ENVELOPES} in all")]
     Envelopes,
-    /// With this envelope more than [`MAX_MAILBOX_BYTES`] would wait.
-    #[error("more than {MAX_MAILBOX_BYTES} bytes would wait in this mailbox")]
+    /// Of [`MAX_MAILBOX_BYTES`].
+    #[error("too many bytes would wait, of {MAX_MAILBOX_BYTES} in all")]
     Bytes,
 }
 
@@ -59,6 +62,9 @@ pub enum SubmitError {
     /// Over [`MAX_CIPHERTEXT_BYTES`].
     #[error("the ciphertext is longer than {MAX_CIPHERTEXT_BYTES} bytes")]
     TooLarge,
+    /// The recipient does not want mail of the source's account. The sender is told that it was stored.
+    #[error("the recipient has blocked the sender's account")]
+    Blocked,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -107,6 +113,17 @@ pub enum ReplaceDeviceListError {
         /// Its number.
         stored: u64,
     },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an account was not blocked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SetBlockedError {
+    /// It would be more than [`MAX_BLOCKED`].
+    #[error("an account blocks at most {MAX_BLOCKED} others")]
+    TooMany,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,19 +1,23 @@
 //! A model of a store: everything in memory, nothing durable, every rule written down once more in the plainest way.
 //! Tests run the same operations on a backend and on this and compare the answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::limits::{
+    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
+};
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
-    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PrekeyKind, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, SignedKey, Store, StoreError, StoredEnvelope, SubmitError, Submitted,
-    TakeBundleError, Totals, Unavailable, UnsignedKey, UpdateAccountError, Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, SignedKey, Store, StoreError,
+    StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UnsignedKey,
+    UpdateAccountError, Waiting,
 };
+use crate::mailbox::Amount;
 
 /// The model. What it holds is gone with it.
 #[derive(Debug, Default)]
@@ -22,19 +26,30 @@ pub struct MemoryStore(Mutex<Content>);
 #[derive(Debug, Default)]
 struct Content {
     accounts: HashMap<AccountId, (NewAccount, NumberedDeviceList)>,
-    access_keys: HashMap<AccountId, AccessKeyHash>,
+    access_keys: HashMap<AccountId, StoredAccessKey>,
+    /// Who blocks whom.
+    blocked: BTreeSet<(AccountId, AccountId)>,
     devices: BTreeMap<(AccountId, DeviceId), Device>,
     /// All envelopes that wait, in the order of arrival.
-    envelopes: Vec<(Address, StoredEnvelope)>,
+    envelopes: Vec<Held>,
     last_cursor: u64,
     invitations: Vec<NewInvitation>,
     closed: bool,
 }
 
 #[derive(Debug)]
+struct Held {
+    mailbox: Address,
+    /// It came with the recipient's access key, under a name.
+    contact: bool,
+    envelope: StoredEnvelope,
+}
+
+#[derive(Debug)]
 struct Device {
     record: DeviceRecord,
     expired: u64,
+    refused: u64,
     signed: Option<SignedKey>,
     last_resort: Option<SignedKey>,
     one_time: BTreeMap<u32, UnsignedKey>,
@@ -64,31 +79,111 @@ impl Content {
     }
 
     fn mailbox(&self, mailbox: Address) -> impl Iterator<Item = &StoredEnvelope> {
-        self.envelopes.iter().filter(move |(address, _)| *address == mailbox).map(|(_, envelope)| envelope)
+        self.envelopes.iter().filter(move |held| held.mailbox == mailbox).map(|held| &held.envelope)
     }
 
-    fn submit(&mut self, mailbox: Address, new: NewEnvelope, accepted_at: u64) -> Result<Submitted, SubmitError> {
+    fn submit(
+        &mut self,
+        mailbox: Address,
+        new: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Result<Submitted, SubmitError> {
         if new.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
             return Err(SubmitError::TooLarge);
         }
         if self.device(mailbox).is_none() {
             return Err(SubmitError::UnknownMailbox);
         }
-        if let Some(stored) = self.mailbox(mailbox).find(|envelope| envelope.id == new.id) {
+        let same = |envelope: &&StoredEnvelope| envelope.id == new.id && envelope.source == new.source;
+        if let Some(stored) = self.mailbox(mailbox).find(same) {
             return Ok(Submitted::AlreadyStored { cursor: stored.cursor });
         }
-        let bytes: usize = self.mailbox(mailbox).map(|envelope| envelope.ciphertext.len()).sum();
-        if self.mailbox(mailbox).count() as u64 >= MAX_MAILBOX_ENVELOPES {
-            return Err(MailboxFull::Envelopes.into());
+        let known = self.access_keys.get(&mailbox.account).map(|stored| stored.hash);
+        let shown = key.is_some() && key == known;
+        let contact = new.source.is_some_and(|source| shown || source.account == mailbox.account);
+        let blocked = new.source.is_some_and(|source| self.blocked.contains(&(mailbox.account, source.account)));
+        if let Err(full) = self.admit(mailbox, &new, contact) {
+            if let Some(device) = self.device(mailbox).filter(|_| !blocked) {
+                device.refused += 1;
+            }
+            return Err(full.into());
         }
-        if (bytes + new.ciphertext.len()) as u64 > MAX_MAILBOX_BYTES {
-            return Err(MailboxFull::Bytes.into());
+        if blocked {
+            return Err(SubmitError::Blocked);
         }
         self.last_cursor += 1;
         let cursor = Cursor::new(self.last_cursor);
         let NewEnvelope { id, source, ciphertext } = new;
-        self.envelopes.push((mailbox, StoredEnvelope { cursor, id, source, accepted_at, ciphertext }));
+        let envelope = StoredEnvelope { cursor, id, source, accepted_at, ciphertext };
+        self.envelopes.push(Held { mailbox, contact, envelope });
         Ok(Submitted::Stored { cursor })
+    }
+
+    /// What waits in a mailbox of those for whom `of` says yes, given the source and whether it is a contact.
+    fn amount(&self, mailbox: Address, of: impl Fn(Option<AccountId>, bool) -> bool) -> Amount {
+        let of_mailbox = self.envelopes.iter().filter(|held| held.mailbox == mailbox);
+        let chosen = of_mailbox.filter(|held| of(held.envelope.source.map(|source| source.account), held.contact));
+        chosen.fold(Amount::default(), |sum, held| Amount {
+            envelopes: sum.envelopes + 1,
+            bytes: sum.bytes + held.envelope.ciphertext.len() as u64,
+        })
+    }
+
+    /// KV-087 in numbers.
+    fn admit(&self, mailbox: Address, new: &NewEnvelope, contact: bool) -> Result<(), MailboxFull> {
+        let size = new.ciphertext.len() as u64;
+        let fits = |waiting: Amount, envelopes: u64, bytes: u64| {
+            if waiting.envelopes + 1 > envelopes {
+                Err(MailboxFull::Envelopes)
+            } else if waiting.bytes + size > bytes {
+                Err(MailboxFull::Bytes)
+            } else {
+                Ok(())
+            }
+        };
+        fits(self.amount(mailbox, |_, _| true), MAX_MAILBOX_ENVELOPES, MAX_MAILBOX_BYTES)?;
+        let Some(account) = new.source.map(|source| source.account) else {
+            let sealed = self.amount(mailbox, |source, _| source.is_none());
+            return fits(sealed, MAX_MAILBOX_ENVELOPES / 2, MAX_MAILBOX_BYTES / 2);
+        };
+        let own = self.amount(mailbox, |source, is_contact| source == Some(account) && is_contact == contact);
+        if contact {
+            return fits(own, MAX_MAILBOX_ENVELOPES / 8, MAX_MAILBOX_BYTES / 8);
+        }
+        let strangers = self.amount(mailbox, |source, is_contact| source.is_some() && !is_contact);
+        let (envelopes, bytes) = (MAX_MAILBOX_ENVELOPES / 4, MAX_MAILBOX_BYTES / 4);
+        fits(strangers, envelopes, bytes)?;
+        let (others, other_bytes) = (strangers.envelopes - own.envelopes, strangers.bytes - own.bytes);
+        fits(own, ((envelopes - others) / 32).max(1), ((bytes - other_bytes) / 32).max(8 * 1024))
+    }
+
+    fn largest(&self, mailbox: Address) -> Vec<Occupant> {
+        let of_envelope = |envelope: &StoredEnvelope| envelope.source.map(|source| source.account);
+        let senders: BTreeSet<_> = self.mailbox(mailbox).map(of_envelope).collect();
+        let mut occupants: Vec<_> = senders
+            .into_iter()
+            .map(|account| Occupant { account, waiting: self.amount(mailbox, |source, _| source == account) })
+            .collect();
+        occupants.sort_by_key(|occupant| (u64::MAX - occupant.waiting.bytes, u64::MAX - occupant.waiting.envelopes));
+        occupants.truncate(MAX_OCCUPANTS);
+        occupants
+    }
+
+    fn set_blocked(&mut self, account: AccountId, other: AccountId, blocked: bool) -> Result<(), SetBlockedError> {
+        if !self.accounts.contains_key(&account) {
+            return Ok(());
+        }
+        let count = self.blocked.iter().filter(|(by, _)| *by == account).count();
+        if blocked && count >= MAX_BLOCKED && !self.blocked.contains(&(account, other)) {
+            return Err(SetBlockedError::TooMany);
+        }
+        if blocked {
+            self.blocked.insert((account, other));
+        } else {
+            self.blocked.remove(&(account, other));
+        }
+        Ok(())
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Page {
@@ -107,16 +202,16 @@ impl Content {
 
     fn acknowledge(&mut self, mailbox: Address, up_to: Cursor) -> u64 {
         let before = self.envelopes.len();
-        self.envelopes.retain(|(address, envelope)| *address != mailbox || envelope.cursor > up_to);
+        self.envelopes.retain(|held| held.mailbox != mailbox || held.envelope.cursor > up_to);
         (before - self.envelopes.len()) as u64
     }
 
     fn expire(&mut self, older_than: u64, budget: usize) -> u64 {
         let mut expired = Vec::new();
-        self.envelopes.retain(|(address, envelope)| {
-            let due = envelope.accepted_at < older_than && expired.len() < budget;
+        self.envelopes.retain(|held| {
+            let due = held.envelope.accepted_at < older_than && expired.len() < budget;
             if due {
-                expired.push(*address);
+                expired.push(held.mailbox);
             }
             !due
         });
@@ -153,6 +248,7 @@ impl Content {
             Device {
                 record,
                 expired: 0,
+                refused: 0,
                 signed: None,
                 last_resort: None,
                 one_time: BTreeMap::new(),
@@ -198,9 +294,10 @@ impl Content {
     }
 
     fn delete_account(&mut self, id: AccountId) -> bool {
-        self.envelopes.retain(|(mailbox, _)| mailbox.account != id);
+        self.envelopes.retain(|held| held.mailbox.account != id);
         self.devices.retain(|(account, _), _| *account != id);
         self.access_keys.remove(&id);
+        self.blocked.retain(|(by, _)| *by != id);
         self.accounts.remove(&id).is_some()
     }
 
@@ -262,8 +359,14 @@ impl Content {
 }
 
 impl Store for MemoryStore {
-    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
-        self.with(|content| content.submit(mailbox, envelope, accepted_at))
+    fn submit_with(
+        &self,
+        mailbox: Address,
+        envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Pending<Submitted, SubmitError> {
+        self.with(|content| content.submit(mailbox, envelope, key, accepted_at))
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
@@ -281,6 +384,13 @@ impl Store for MemoryStore {
                 bytes: content.mailbox(mailbox).map(|envelope| envelope.ciphertext.len() as u64).sum(),
                 expired: content.device(mailbox).map_or(0, |device| device.expired),
             })
+        })
+    }
+
+    fn take_full(&self, mailbox: Address) -> Pending<Option<FullMailbox>, StoreError> {
+        self.with(|content| {
+            let refused = content.device(mailbox).map_or(0, |device| std::mem::take(&mut device.refused));
+            Ok((refused > 0).then(|| FullMailbox { refused, largest: content.largest(mailbox) }))
         })
     }
 
@@ -334,21 +444,25 @@ impl Store for MemoryStore {
         self.with(|content| content.replace_device_list(account, expected, list))
     }
 
-    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError> {
+    fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
         self.with(|content| {
             content.access_keys.remove(&account);
             if content.accounts.contains_key(&account) {
-                content.access_keys.extend(hash.map(|hash| (account, hash)));
+                content.access_keys.extend(key.map(|key| (account, key)));
             }
             Ok(())
         })
     }
 
-    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError> {
+    fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
         self.with(|content| {
             let known = content.device(mailbox).is_some();
             Ok(known.then(|| content.access_keys.get(&mailbox.account).copied()).flatten())
         })
+    }
+
+    fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
+        self.with(|content| content.set_blocked(account, other, blocked))
     }
 
     fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {
@@ -387,7 +501,7 @@ impl Store for MemoryStore {
             Ok(Glance {
                 devices: content.devices.len() as u64,
                 waiting: content.envelopes.len() as u64,
-                waiting_bytes: content.envelopes.iter().map(|(_, envelope)| envelope.ciphertext.len() as u64).sum(),
+                waiting_bytes: content.envelopes.iter().map(|held| held.envelope.ciphertext.len() as u64).sum(),
             })
         })
     }
@@ -398,7 +512,7 @@ impl Store for MemoryStore {
                 accounts: content.accounts.len() as u64,
                 devices: content.devices.len() as u64,
                 waiting: content.envelopes.len() as u64,
-                waiting_bytes: content.envelopes.iter().map(|(_, envelope)| envelope.ciphertext.len() as u64).sum(),
+                waiting_bytes: content.envelopes.iter().map(|held| held.envelope.ciphertext.len() as u64).sum(),
                 one_time_prekeys: content
                     .devices
                     .values()

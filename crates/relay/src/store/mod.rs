@@ -28,10 +28,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+use subtle::{Choice, ConstantTimeEq};
 
+pub use crate::mailbox::Occupant;
 pub use error::{
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, TakeBundleError, Unavailable,
-    UpdateAccountError,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, SubmitError,
+    TakeBundleError, Unavailable, UpdateAccountError,
 };
 pub use pending::Pending;
 
@@ -40,15 +42,33 @@ pub trait Store: Send + Sync + 'static {
     // ---- mailboxes
 
     /// Puts an envelope at the end of a mailbox. `Ok` means that it is durable: it survives the process and the machine's
-    /// power supply.
+    /// power supply. `key` is the hash of the access key that came with it: if it is the one of the mailbox's account, or
+    /// the source is that account's own, the source is a contact, else a stranger ([`crate::mailbox::share`]). A wrong one
+    /// is no error.
     ///
-    /// While an envelope with the same id waits in that mailbox, nothing changes and the answer is
-    /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`].
+    /// While an envelope with the same id *and the same source* waits in that mailbox, nothing changes and the answer is
+    /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`]. Envelopes without a source
+    /// share their ids; nothing that another device submits under its name has any influence.
     ///
     /// # Errors
-    /// [`SubmitError::UnknownMailbox`], [`SubmitError::Full`] (a quota of `kuvert_types::limits`; what was accepted
-    /// before stays), [`SubmitError::TooLarge`].
-    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError>;
+    /// [`SubmitError::UnknownMailbox`], [`SubmitError::Full`] (a bound of [`crate::mailbox::share`]; what was accepted
+    /// before stays), [`SubmitError::TooLarge`]; last [`SubmitError::Blocked`]. That one, like
+    /// [`Submitted::AlreadyStored`], comes after a commit of the same size as if the envelope had been stored.
+    fn submit_with(
+        &self,
+        mailbox: Address,
+        envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Pending<Submitted, SubmitError>;
+
+    /// [`Store::submit_with`] of an envelope that came without an access key.
+    ///
+    /// # Errors
+    /// Those of [`Store::submit_with`].
+    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+        self.submit_with(mailbox, envelope, None, accepted_at)
+    }
 
     /// The envelopes that wait behind `after`, in the order of arrival and without holes: an envelope that is left out was
     /// acknowledged or has expired. Ends at `limit` envelopes or `max_bytes` of ciphertext, whichever comes first, but
@@ -63,6 +83,11 @@ pub trait Store: Send + Sync + 'static {
     /// How much waits in a mailbox, and how many envelopes expired since [`Store::acknowledge_expired`]. A mailbox that
     /// does not exist is empty.
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError>;
+
+    /// How many envelopes were refused with [`SubmitError::Full`] since this was asked last, and whose mail takes the most
+    /// room now; `None` if none was. Counted in memory only: a restart forgets it. A refusal of a blocked account's is not
+    /// counted, the same envelope is with every try.
+    fn take_full(&self, mailbox: Address) -> Pending<Option<FullMailbox>, StoreError>;
 
     /// Deletes at most `budget` envelopes accepted before `older_than` (Unix milliseconds), oldest arrival first, counts
     /// each for its mailbox and says how many there were. Fewer than `budget` means that no more are left. Meant to be
@@ -102,12 +127,20 @@ pub trait Store: Send + Sync + 'static {
         list: NumberedDeviceList,
     ) -> Pending<(), ReplaceDeviceListError>;
 
-    /// Sets what the access key of an account has to hash to; with `None` it takes no sealed mail any more. `Ok` is durable.
-    /// For an account that does not exist nothing happens.
-    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError>;
+    /// Sets what the access key of an account has to hash to, and what it is good for; with `None` the account has none any
+    /// more. `Ok` is durable. For an account that does not exist nothing happens.
+    fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError>;
 
-    /// What the access key of a mailbox's account has to hash to. `None`: it takes no sealed mail, or does not exist.
-    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError>;
+    /// What is kept of the access key of a mailbox's account. `None`: there is none, or no such mailbox.
+    fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError>;
+
+    /// From now on mail that names a device of `other` as its source is refused with [`SubmitError::Blocked`] in all
+    /// mailboxes of `account`; with `blocked` false, no longer. What waits already stays. `Ok` is durable. Doing it again
+    /// changes nothing, and so it is for an account that does not exist; whether `other` exists does not matter.
+    ///
+    /// # Errors
+    /// [`SetBlockedError::TooMany`]: the account blocks [`MAX_BLOCKED`](kuvert_types::limits::MAX_BLOCKED) others.
+    fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError>;
 
     /// Notes the day (days since 1970-01-01, UTC) on which a device was here, unless a later one is noted. A device that
     /// does not exist is none.
@@ -119,8 +152,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`UpdateAccountError::UnknownAccount`], [`UpdateAccountError::NameTaken`].
     fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError>;
 
-    /// Deletes an account with everything that belongs to it: name and number, devices, prekeys, waiting mail and the
-    /// counts of expired mail. Mail that it sent stays where it waits, with its source: nobody can open it without. `Ok` is
+    /// Deletes an account with everything that belongs to it: name and number, devices, prekeys, waiting mail, the
+    /// counts of expired mail and the accounts that it blocked. That others blocked it is theirs and stays. Mail that it sent stays where it waits, with its source: nobody can open it without. `Ok` is
     /// durable, and says whether there was such an account; the deleted bytes leave the files as those of acknowledged
     /// mail do. The name is free again.
     fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError>;
@@ -265,6 +298,34 @@ pub struct Waiting {
     pub bytes: u64,
     /// Envelopes deleted unread because they were too old, and not yet reported to the device.
     pub expired: u64,
+}
+
+/// A mailbox in which mail did not fit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FullMailbox {
+    /// Envelopes that were refused, each try counted.
+    pub refused: u64,
+    /// Whose mail takes the most room now, the largest first.
+    pub largest: Vec<Occupant>,
+}
+
+/// What is kept of an account's access key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoredAccessKey {
+    /// The SHA-256 of the key.
+    pub hash: AccessKeyHash,
+    /// Whether sealed mail is taken with the key.
+    pub sealed: bool,
+}
+
+impl StoredAccessKey {
+    /// Whether the key that was shown has the hash of the one that is kept, if one is. Takes the same time for a wrong one
+    /// and for none.
+    pub fn opens(stored: Option<&Self>, shown: &AccessKeyHash) -> Choice {
+        let none = [0; 32];
+        let equal = shown.ct_eq(stored.map_or(&none, |key| &key.hash));
+        equal & Choice::from(u8::from(stored.is_some()))
+    }
 }
 
 /// An account with its first device, on its way in. The caller has verified the certificate and the list.

@@ -21,7 +21,9 @@ async fn without_authentication_no_command_does_anything() {
     let by_name = v1::GetAccount { by: Some(v1::get_account::By::Name("bob".into())) };
     let commands = || {
         [
-            submit(envelope(&bob, "sealed")),
+            submit(envelope_from(&bob, &bob, "sealed")),
+            Request::SetAccessKey(v1::SetAccessKey { hash: None, sealed: true }),
+            set_blocked(&Device::new(), true),
             Request::Attach(v1::Attach {}),
             acknowledge(0),
             Request::AcknowledgeExpired(v1::AcknowledgeExpired { count: 1 }),
@@ -81,7 +83,7 @@ async fn another_version_is_refused_with_words() {
 }
 
 #[tokio::test]
-async fn submit_under_another_name_is_forbidden() {
+async fn submit_under_another_name_or_none_is_forbidden() {
     let data = tempfile::tempdir().unwrap();
     let relay = start(data.path()).await;
     let (alice, bob, mallory) = (Device::new(), Device::new(), Device::new());
@@ -90,6 +92,10 @@ async fn submit_under_another_name_is_forbidden() {
     }
     let mut client = Client::register(relay.address(), &mallory).await;
     assert_eq!(client.refused(submit(envelope_from(&alice, &bob, "sealed"))).await, Code::Forbidden);
+    // Nor without one, whatever key it shows: that would be sealed mail by another door.
+    Client::authenticate(relay.address(), &bob).await.0.welcome_contacts().await;
+    assert_eq!(client.refused(submit(envelope(&bob, "sealed"))).await, Code::Forbidden);
+    assert_eq!(client.refused(submit_as_contact(envelope(&bob, "sealed"))).await, Code::Forbidden);
     client.submit(envelope_from(&mallory, &bob, "sealed")).await;
     assert_eq!(relay.store().totals().await.unwrap().waiting, 1);
     relay.shutdown().await;

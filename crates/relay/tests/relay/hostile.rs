@@ -89,7 +89,7 @@ async fn random_bytes_and_bent_frames_harm_nobody() {
     let mut honest = Honest::new(&relay).await;
     let device = Device::new();
     drop(Client::register(relay.address(), &device).await);
-    let good = framed(&ClientFrame { request: 1, body: Some(submit(envelope(&device, vec![5; 300]))) });
+    let good = framed(&ClientFrame { request: 1, body: Some(submit(envelope_from(&device, &device, vec![5; 300]))) });
     for round in 0..60usize {
         let (mut client, _) = Client::authenticate(relay.address(), &device).await;
         let mut bytes = good.to_vec();
@@ -202,9 +202,10 @@ async fn a_client_that_never_reads_is_let_go_and_its_mail_kept() {
     let relay = start(data.path()).await;
     let (alice, bob) = (Device::new(), Device::new());
     let mut alice_there = Client::register(relay.address(), &alice).await;
-    drop(Client::register(relay.address(), &bob).await);
+    Client::register(relay.address(), &bob).await.welcome_contacts().await;
     for _ in 0..COUNT {
-        alice_there.submit(envelope(&bob, vec![7; LARGE])).await;
+        let answer = alice_there.ask(submit_as_contact(envelope_from(&alice, &bob, vec![7; LARGE]))).await;
+        assert!(matches!(answer, Response::Accepted(_)), "{answer:?}");
     }
     let mut config = client_config(relay.address(), kuvert_relay::tls::provider(), &[ALPN]);
     let mut transport = quinn::TransportConfig::default();
@@ -246,7 +247,7 @@ async fn more_requests_than_allowed_are_slowed_down_and_not_reordered() {
     let started = std::time::Instant::now();
     let mut requests = Vec::new();
     for number in 0..30u8 {
-        requests.push(client.send(submit(envelope(&device, vec![number]))).await);
+        requests.push(client.send(submit(envelope_from(&device, &device, vec![number]))).await);
     }
     for request in requests {
         let answer = client.answer(request).await;

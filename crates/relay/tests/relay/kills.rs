@@ -63,7 +63,7 @@ async fn nothing_accepted_is_lost_or_delivered_twice_when_the_relay_is_killed() 
     let recipients: Vec<Device> = (0..RECIPIENTS).map(|_| Device::new()).collect();
     drop(Client::register(&url, &sender).await);
     for recipient in &recipients {
-        drop(Client::register(&url, recipient).await);
+        Client::register(&url, recipient).await.welcome_contacts().await;
     }
     relay.stop("-KILL").await;
 
@@ -80,7 +80,8 @@ async fn nothing_accepted_is_lost_or_delivered_twice_when_the_relay_is_killed() 
     let (mut client, _) = Client::authenticate(&url, &sender).await;
     for envelope in std::mem::take(&mut known.unanswered) {
         let to = recipient_of(&envelope, &recipients);
-        client.submit(envelope.clone()).await;
+        let answer = client.ask(submit_as_contact(envelope.clone())).await;
+        assert!(matches!(answer, Response::Accepted(_)), "{answer:?}");
         known.accepted.insert(envelope.id, to);
     }
     for (number, recipient) in recipients.iter().enumerate() {
@@ -124,8 +125,8 @@ fn take(known: &mut Known, recipient: usize, delivery: &v1::Delivery) {
 }
 
 /// An envelope that can be told from all others.
-fn fresh(to: &Device) -> Envelope {
-    let envelope = envelope(to, Bytes::new());
+fn fresh(from: &Device, to: &Device) -> Envelope {
+    let envelope = envelope_from(from, to, Bytes::new());
     Envelope { ciphertext: envelope.id.clone(), ..envelope }
 }
 
@@ -148,15 +149,15 @@ async fn submit_until_killed(
     let mut accepted = 0;
     while accepted < die_after {
         while under_way.len() < UNDER_WAY {
-            let envelope = again.pop().unwrap_or_else(|| fresh(&recipients[random.below(RECIPIENTS)]));
-            let number = client.send(submit(envelope.clone())).await;
+            let envelope = again.pop().unwrap_or_else(|| fresh(sender, &recipients[random.below(RECIPIENTS)]));
+            let number = client.send(submit_as_contact(envelope.clone())).await;
             under_way.insert(number, envelope);
         }
         accepted += note(client.frame().await.expect("the relay runs"), &mut under_way, recipients, known);
         if random.below(20) == 0 {
             // So that there is something to fetch.
-            let envelope = fresh(&recipients[reader]);
-            let number = client.send(submit(envelope.clone())).await;
+            let envelope = fresh(sender, &recipients[reader]);
+            let number = client.send(submit_as_contact(envelope.clone())).await;
             under_way.insert(number, envelope);
             fetch(&mut receiving, reader, known).await;
         }
@@ -190,7 +191,8 @@ fn note(
 async fn fetch(client: &mut Client, recipient: usize, known: &mut Known) {
     let mut taken = Vec::new();
     let mut up_to = None;
-    while taken.len() < 5 {
+    // Enough that a contact's share is not full after many lives.
+    while taken.len() < 25 {
         match client.unasked().await {
             Response::Delivery(delivery) => {
                 take(known, recipient, &delivery);

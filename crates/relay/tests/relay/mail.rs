@@ -45,7 +45,8 @@ async fn mail_comes_to_whoever_waits_for_it() {
         alice_there.submit(envelope(&bob, text)).await;
         let delivery = bob_there.delivery().await;
         let arrived = delivery.envelope.unwrap();
-        assert_eq!((arrived.ciphertext.as_ref(), arrived.source), (text.as_bytes(), None));
+        let from = Some(kuvert_wire::checked::to_wire(&alice.address));
+        assert_eq!((arrived.ciphertext.as_ref(), arrived.source), (text.as_bytes(), from));
         bob_there.caught_up().await;
     }
     relay.shutdown().await;
@@ -58,7 +59,7 @@ async fn the_same_id_is_stored_once() {
     let (alice, bob) = (Device::new(), Device::new());
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
-    let letter = envelope(&bob, "sealed");
+    let letter = envelope_from(&alice, &bob, "sealed");
     let first = alice_there.submit(letter.clone()).await;
     assert_eq!(alice_there.submit(letter.clone()).await, first);
     drop(alice_there);
@@ -78,6 +79,7 @@ async fn pipelined_envelopes_arrive_in_the_order_sent_and_within_the_window() {
     let (alice, bob) = (Device::new(), Device::new());
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
+    bob_there.welcome_contacts().await;
     bob_there.attach().await;
     bob_there.caught_up().await;
 
@@ -86,7 +88,11 @@ async fn pipelined_envelopes_arrive_in_the_order_sent_and_within_the_window() {
     let sending = tokio::spawn(async move {
         let mut requests = Vec::new();
         for number in 0..COUNT as u32 {
-            requests.push(alice_there.send(submit(envelope(&to_bob, number.to_be_bytes().to_vec()))).await);
+            requests.push(
+                alice_there
+                    .send(submit_as_contact(envelope_from(&alice, &to_bob, number.to_be_bytes().to_vec())))
+                    .await,
+            );
         }
         for request in requests {
             let answer = alice_there.answer(request).await;
@@ -117,8 +123,9 @@ async fn nothing_is_delivered_beyond_the_window_until_something_is_acknowledged(
     let (alice, bob) = (Device::new(), Device::new());
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
+    bob_there.welcome_contacts().await;
     for _ in 0..DELIVERY_WINDOW + 3 {
-        let request = alice_there.send(submit(envelope(&bob, "sealed"))).await;
+        let request = alice_there.send(submit_as_contact(envelope_from(&alice, &bob, "sealed"))).await;
         alice_there.answer(request).await;
     }
     bob_there.attach().await;
@@ -203,11 +210,11 @@ async fn the_largest_envelope_passes_and_a_larger_one_does_not() {
     let (alice, bob) = (Device::new(), Device::new());
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
-    let too_large = submit(envelope(&bob, vec![1; MAX_CIPHERTEXT_BYTES + 1]));
+    let too_large = submit(envelope_from(&alice, &bob, vec![1; MAX_CIPHERTEXT_BYTES + 1]));
     assert_eq!(alice_there.refused(too_large).await, Code::TooLarge);
-    assert_eq!(alice_there.refused(submit(envelope(&bob, ""))).await, Code::Malformed);
+    assert_eq!(alice_there.refused(submit(envelope_from(&alice, &bob, ""))).await, Code::Malformed);
     let nobody = Device::new();
-    assert_eq!(alice_there.refused(submit(envelope(&nobody, "sealed"))).await, Code::UnknownRecipient);
+    assert_eq!(alice_there.refused(submit(envelope_from(&alice, &nobody, "sealed"))).await, Code::UnknownRecipient);
     // The connection goes on after each of these.
     for _ in 0..5 {
         alice_there.submit(envelope(&bob, vec![1; MAX_CIPHERTEXT_BYTES])).await;

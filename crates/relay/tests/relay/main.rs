@@ -18,4 +18,5 @@ mod program;
 mod retention;
 mod rights;
 mod sealed;
+mod shares;
 mod transport;

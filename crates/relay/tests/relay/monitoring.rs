@@ -59,6 +59,8 @@ async fn live_a_little(relay: &RunningRelay) -> [Device; 2] {
     alice_there.submit(letter.clone()).await;
     alice_there.submit(letter).await;
     alice_there.submit(envelope(&bob, vec![7; 100])).await;
+    bob_there.ask(set_blocked(&alice, true)).await;
+    alice_there.submit(envelope(&bob, vec![7; 10])).await;
     alice_there.refused(submit(envelope_from(&bob, &alice, "forbidden"))).await;
     bob_there.attach().await;
     let first = bob_there.delivery().await.cursor;
@@ -86,16 +88,17 @@ async fn metrics_add_up_and_name_nobody() {
         ("envelopes_accepted_total", 2.0),
         ("ciphertext_accepted_bytes_total", 600.0),
         ("envelopes_repeated_total", 1.0),
+        ("envelopes_dropped_total", 1.0),
         ("envelopes_delivered_total", 2.0),
         ("envelopes_acknowledged_total", 1.0),
         ("envelopes_waiting", 1.0),
         ("ciphertext_waiting_bytes", 100.0),
         ("devices", 2.0),
         ("ready", 1.0),
-        ("requests_total{command=\"submit\",code=\"OK\"}", 3.0),
+        ("requests_total{command=\"submit\",code=\"OK\"}", 4.0),
         ("requests_total{command=\"submit\",code=\"FORBIDDEN\"}", 1.0),
         ("requests_total{command=\"authenticate\",code=\"AUTHENTICATION_FAILED\"}", 1.0),
-        ("request_duration_seconds_count{command=\"submit\"}", 4.0),
+        ("request_duration_seconds_count{command=\"submit\"}", 5.0),
         ("bundles_total{reason=\"one_time\"}", 3.0),
         ("bundles_total{reason=\"last_resort\"}", 1.0),
     ] {

@@ -53,7 +53,7 @@ async fn what_was_under_way_when_the_network_went_arrives_when_it_is_back() {
     let device = Device::new();
     let mut client = Client::register(&url, &device).await;
     network.weather.hole.store(true, Ordering::Relaxed);
-    let request = client.send(submit(envelope(&device, "into the hole"))).await;
+    let request = client.send(submit(envelope_from(&device, &device, "into the hole"))).await;
     // Both ends have tried again before it is back.
     within(async {
         while network.weather.swallowed.load(Ordering::Relaxed) < 6 {

@@ -96,7 +96,7 @@ async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
     relay.stop("-KILL").await;
     let listen = format!("127.0.0.1:{port}");
     let relay = Process::start(data.path(), &["--listen", &listen]).await;
-    client.send(Request::Submit(v1::Submit { envelope: Some(envelope(&device, "to whom?")), access_key: None })).await;
+    client.send(submit(envelope_from(&device, &device, "to whom?"))).await;
     let ended = within(client.connection.closed()).await;
     assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
     drop(Client::authenticate(&relay.url, &device).await);
@@ -316,7 +316,11 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
     bob_there.ask(Request::PublishPrekeys(prekeys(1, 7, true))).await;
     let told = envelope_from(&alice, &bob, vec![0xAB; 300]);
     alice_there.submit(told.clone()).await;
-    alice_there.submit(envelope(&bob, vec![0xCD; 40])).await;
+    bob_there.welcome(true).await;
+    submit_sealed(&relay.url, envelope(&bob, vec![0xCD; 40])).await;
+    let unwanted = Device::new().address.account;
+    let account = bytes::Bytes::copy_from_slice(unwanted.as_bytes());
+    bob_there.ask(Request::SetBlocked(v1::SetBlocked { account, blocked: true })).await;
 
     let lines = inspect(data.path()).await;
     let summary = &lines[0];
@@ -336,6 +340,9 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
     let accepted = waiting[0]["accepted_at"].as_u64().unwrap();
     assert_eq!(waiting[0]["expires_at"].as_u64().unwrap() - accepted, 7 * 86_400_000);
     assert_eq!((&waiting[1]["sender"], &waiting[1]["size"]), (&Value::Null, &40.into()));
+    let bobs = lines.iter().find(|line| line["type"] == "account" && line["name"] == "bob").unwrap();
+    assert_eq!((&bobs["access_key"], &bobs["sealed_mail"]), (&true.into(), &true.into()));
+    assert_eq!(bobs["blocked"], serde_json::json!([unwanted.to_string()]));
 
     let output = run(&["inspect".as_ref(), "--data".as_ref(), data.path().as_ref()]).await;
     let printed = text(&output.stdout);
@@ -349,6 +356,7 @@ async fn inspect_prints_everything_that_a_running_relay_holds() {
         &id.to_string(),
         &identity_key,
         "7 one-time, 7 one-time KEM",
+        &format!("blocked           {unwanted}"),
         "unknown",
         "7 days",
         "USA (the operator's label)",
@@ -375,7 +383,7 @@ async fn what_was_accepted_survives_sigkill() {
     let mut accepted = Vec::new();
     for round in 0..3u8 {
         for number in 0..20u8 {
-            let letter = envelope(&bob, vec![round, number]);
+            let letter = envelope_from(&alice, &bob, vec![round, number]);
             alice_there.submit(letter.clone()).await;
             accepted.push(letter);
         }
@@ -679,7 +687,7 @@ async fn memory_is_bounded_whatever_arrives() {
                 let mut sent = 0;
                 let enough = async {
                     while sent < 90 {
-                        client.send(submit(envelope(&device, vec![7; 90_000]))).await;
+                        client.send(submit(envelope_from(&device, &device, vec![7; 90_000]))).await;
                         sent += 1;
                     }
                 };

@@ -55,7 +55,7 @@ async fn a_deleted_account_is_gone_with_its_mail_and_its_connections() {
     }
     assert_eq!(bob_there.refused(by_name("alice")).await, Code::UnknownRecipient);
     assert_eq!(bob_there.refused(take_bundles(&alice)).await, Code::UnknownRecipient);
-    assert_eq!(bob_there.refused(submit(envelope(&alice, "too late"))).await, Code::UnknownRecipient);
+    assert_eq!(bob_there.refused(submit(envelope_from(&bob, &alice, "too late"))).await, Code::UnknownRecipient);
     let mut late = Client::connect(relay.address()).await;
     let proof = late.hello().await;
     assert_eq!(
@@ -219,6 +219,8 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
     clock.advance(Duration::from_millis(5));
     bob_there.submit(envelope_from(&bob, &alice, "sealed")).await;
     alice_there.submit(envelope_from(&alice, &bob, "for bob")).await;
+    alice_there.ask(set_blocked(&bob, true)).await;
+    bob_there.ask(set_blocked(&alice, true)).await;
     let accept = Request::AcceptPolicy(v1::AcceptPolicy { version: OLD.into(), advertising: true });
     alice_there.ask(accept).await;
     // What comes from outside of this crate's commands.
@@ -265,6 +267,9 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
     assert_eq!(row("profile")["email"], Value::Null, "a field without a value is there, and null");
     assert_eq!(row("incident")["count"], 3);
     assert_eq!(information["one_time_prekey"].as_array().unwrap().len(), 4);
+    let blocked = json(&files, "settings.json")["blocked"].clone();
+    let (whom, by) = (bob.address.account.to_string(), account.to_string());
+    assert_eq!(blocked, serde_json::json!([{ "account": by, "blocked": whom }]), "hers, not Bob's");
     let queue = json(&files, "queue.json");
     let waiting = queue["envelope"].as_array().unwrap();
     assert_eq!(waiting.len(), 1, "her mailbox, not Bob's");

@@ -20,6 +20,11 @@ fn sealed(envelope: v1::Envelope, key: &[u8]) -> Request {
     Request::SubmitSealed(v1::SubmitSealed { envelope: Some(envelope), access_key: Bytes::copy_from_slice(key) })
 }
 
+/// A key for named mail of contacts only.
+fn set_contacts_key(key: &AccessKey) -> Request {
+    Request::SetAccessKey(v1::SetAccessKey { hash: Some(key.hash().to_vec().into()), sealed: false })
+}
+
 fn set_key(key: Option<&AccessKey>) -> Request {
     Request::SetAccessKey(v1::SetAccessKey { hash: key.map(|key| key.hash().to_vec().into()), sealed: true })
 }
@@ -58,7 +63,7 @@ async fn who_has_the_access_key_submits_without_a_name() {
     let again = envelope(&bob, "twice");
     for repeated in [false, true] {
         match client.ask(sealed(again.clone(), KEY.as_bytes())).await {
-            Response::Accepted(accepted) => drop((accepted, repeated)),
+            Response::Accepted(accepted) => assert_eq!(accepted.id, again.id, "repeated: {repeated}"),
             other => panic!("{other:?}"),
         }
     }
@@ -116,6 +121,12 @@ async fn attack_33_no_key_another_key_and_no_such_recipient_look_the_same() {
     carol_there.ask(set_key(Some(&hers))).await;
     assert_eq!(client.refused(sealed(envelope(&bob, "x"), hers.as_bytes())).await, Code::AccessRefused);
     assert!(matches!(client.ask(sealed(envelope(&carol, "x"), hers.as_bytes())).await, Response::Accepted(_)));
+    // One that is for contacts' named mail only is refused in the same words.
+    carol_there.ask(set_contacts_key(&hers)).await;
+    match client.ask(sealed(envelope(&carol, "x"), hers.as_bytes())).await {
+        Response::Error(error) => assert_eq!(error, refusals[0]),
+        other => panic!("{other:?}"),
+    }
     // A key that was replaced, or taken back, opens nothing.
     for now in [Some(&hers), None] {
         assert!(matches!(bob_there.ask(set_key(now)).await, Response::Done(_)));

@@ -77,6 +77,12 @@ every_backend! {
     pages_end_at_their_limits_and_have_no_holes
     mailboxes_are_separate
     the_same_envelope_is_stored_once
+    an_id_is_its_submitters_own
+    every_class_of_senders_has_its_share
+    an_accounts_own_devices_are_no_strangers
+    who_fills_a_mailbox_is_told_once
+    mail_of_a_blocked_account_is_not_stored
+    an_account_blocks_so_many_others
     an_id_may_come_again_once_it_was_delivered
     unknown_mailboxes_take_nothing_and_are_empty
     oversized_ciphertext_is_refused
@@ -94,7 +100,7 @@ every_backend! {
     a_deleted_account_leaves_nothing_and_its_name_is_free
     deleting_shares_a_transaction_with_what_comes_before_and_after
     device_lists_are_compared_and_set
-    an_access_key_hash_is_its_accounts_until_it_is_replaced_or_taken_away
+    an_access_key_is_its_accounts_until_it_is_replaced_or_taken_away
     the_last_day_seen_only_rises
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort
@@ -113,6 +119,7 @@ every_backend! {
 durable_backends! {
     everything_survives_closing
     access_keys_and_days_survive_closing
+    shares_and_blocks_survive_closing
     cursors_rise_over_restarts
     deduplication_survives_closing
     prekey_ids_survive_closing

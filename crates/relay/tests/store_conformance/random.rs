@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use kuvert_relay::store::{AccountBy, AccountChange, Cursor, NewPrekeys, NumberedDeviceList, Store};
+use kuvert_relay::store::{AccountBy, AccountChange, Cursor, NewPrekeys, NumberedDeviceList, Store, StoredAccessKey};
 use proptest::prelude::*;
 
 use crate::world::*;
@@ -36,6 +36,18 @@ enum Op {
         id: u32,
         size: usize,
         accepted_at: u64,
+        /// 0: without a name.
+        from: u16,
+        key: Option<bool>,
+    },
+    SetAccessKey {
+        n: u8,
+        key: Option<bool>,
+    },
+    SetBlocked {
+        n: u8,
+        from: u16,
+        blocked: bool,
     },
     /// Up to the envelope stored as the `nth` one in this run.
     Acknowledge {
@@ -80,8 +92,14 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(n, name, phone)| Op::UpdateAccount { n, name: name.map(|name| name % 4), phone }),
         1 => n().prop_map(|n| Op::DeleteAccount { n }),
         1 => (n(), 0..4u64, 0..4u64).prop_map(|(n, expected, number)| Op::ReplaceDeviceList { n, expected, number }),
-        12 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize], time())
-            .prop_map(|(mailbox, id, size, accepted_at)| Op::Submit { mailbox, id, size, accepted_at }),
+        // Enough that a stranger's share is full now and then.
+        14 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize, 2 => 80_000..98_304usize], time(),
+            0..3u16, any::<Option<bool>>())
+            .prop_map(|(mailbox, id, size, accepted_at, from, key)| {
+                Op::Submit { mailbox, id, size, accepted_at, from, key }
+            }),
+        1 => (n(), any::<Option<bool>>()).prop_map(|(n, key)| Op::SetAccessKey { n, key }),
+        1 => (n(), 0..3u16, any::<bool>()).prop_map(|(n, from, blocked)| Op::SetBlocked { n, from, blocked }),
         3 => (n(), any::<prop::sample::Index>())
             .prop_map(|(mailbox, nth)| Op::Acknowledge { mailbox, nth: nth.index(64) }),
         3 => (n(), any::<prop::sample::Index>(), 0..5usize, 0..100usize)
@@ -133,8 +151,18 @@ impl Side<'_> {
                 let result = store.replace_device_list(account(n), expected, list).wait();
                 format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
             }
-            Op::Submit { mailbox, id, size, accepted_at } => {
-                let result = store.submit(address(mailbox), envelope(id, size), accepted_at).wait();
+            Op::SetAccessKey { n, key } => {
+                let key = key.map(|sealed| StoredAccessKey { sealed, ..KEY });
+                format!("{:?} {:?}", store.set_access_key(account(n), key).wait(), store.access_key(address(n)).wait())
+            }
+            Op::SetBlocked { n, from, blocked } => {
+                let source = envelope_from(from, 0, 0).source.unwrap();
+                format!("{:?}", store.set_blocked(account(n), source.account, blocked).wait())
+            }
+            Op::Submit { mailbox, id, size, accepted_at, from, key } => {
+                let new = if from == 0 { sealed(id, size) } else { envelope_from(from, id, size) };
+                let key = key.map(|right| if right { KEY.hash } else { [1; 32] });
+                let result = store.submit_with(address(mailbox), new, key, accepted_at).wait();
                 let nth = result.as_ref().ok().map(|submitted| {
                     if matches!(submitted, kuvert_relay::store::Submitted::Stored { .. }) {
                         self.cursors.push(submitted.cursor());

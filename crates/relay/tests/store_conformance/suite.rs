@@ -4,14 +4,18 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use kuvert_relay::mailbox::Amount;
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::{
     AccountBy, AccountChange, Cursor, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
-    Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError,
-    SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
+    Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError,
+    SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted, TakeBundleError, Totals, Unavailable,
+    UpdateAccountError, Waiting,
 };
-use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS};
-use kuvert_types::{Address, DeviceId};
+use kuvert_types::limits::{
+    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
+};
+use kuvert_types::{AccessKeyHash, Address, DeviceId};
 
 use crate::Backend;
 use crate::world::*;
@@ -120,38 +124,212 @@ pub fn oversized_ciphertext_is_refused<B: Backend>(backend: &B) {
     assert!(waiting(&*store, 1).is_empty());
 }
 
+pub fn an_id_is_its_submitters_own<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let other_device = Address { device: DeviceId::new(2).unwrap(), ..address(200) };
+    let sources = [Some(address(200)), Some(address(201)), Some(other_device), None];
+    let submit = |source| store.submit(address(1), NewEnvelope { source, ..envelope(1, 10) }, NOW).wait().unwrap();
+    // Whoever is the first with an id keeps no other out.
+    let stored = sources.map(submit);
+    assert!(stored.iter().all(|submitted| matches!(submitted, Submitted::Stored { .. })), "{stored:?}");
+    for (source, first) in sources.into_iter().zip(stored) {
+        assert_eq!(submit(source), Submitted::AlreadyStored { cursor: first.cursor() });
+    }
+    assert_eq!(waiting(&*store, 1), [1, 1, 1, 1]);
+}
+
+/// Submits under the key until it is refused. Says how many were taken, and why no more were.
+fn fill(
+    store: &dyn Store,
+    key: Option<AccessKeyHash>,
+    ids: &mut u32,
+    make: impl Fn(u32) -> NewEnvelope,
+) -> (u64, SubmitError) {
+    let mut count = 0;
+    loop {
+        let batch: Vec<_> = (0..256)
+            .map(|_| {
+                *ids += 1;
+                store.submit_with(address(1), make(*ids), key, NOW)
+            })
+            .collect();
+        let mut refused = None;
+        for pending in batch {
+            match pending.wait() {
+                Ok(_) => count += 1,
+                Err(error) => refused = Some(error),
+            }
+        }
+        if let Some(refused) = refused {
+            return (count, refused);
+        }
+    }
+}
+
+pub fn every_class_of_senders_has_its_share<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
+    let mut ids = 0;
+    let mut fill = |key, from: Option<u16>, size| {
+        fill(&*store, key, &mut ids, |id| from.map_or_else(|| sealed(id, size), |from| envelope_from(from, id, size)))
+    };
+    let (envelopes, bytes) = (SubmitError::Full(MailboxFull::Envelopes), SubmitError::Full(MailboxFull::Bytes));
+    let key = Some(KEY.hash);
+    // Strangers: without a key, or with another one. Each leaves room for the next.
+    assert_eq!(fill(None, Some(1), 10), (156, envelopes.clone()));
+    assert_eq!(fill(None, Some(2), 10), (151, envelopes.clone()));
+    assert_eq!(fill(Some([1; 32]), Some(3), 10), (146, envelopes.clone()));
+    assert_eq!(fill(None, Some(4), 90_000), (5, bytes.clone()));
+    // The same account with the key has a share of its own, and so has another contact.
+    assert_eq!(fill(key, Some(1), 10), (2_500, envelopes.clone()));
+    assert_eq!(fill(key, Some(5), 90_000), (93, bytes.clone()));
+    assert_eq!(fill(None, None, 3_000), (10_000, envelopes.clone()));
+    // What is fetched makes room for its sender.
+    assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(13_051));
+    assert_eq!(fill(None, Some(1), 10), (156, envelopes));
+    assert_eq!(fill(None, None, 90_000), (372, bytes));
+}
+
+pub fn an_accounts_own_devices_are_no_strangers<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let own = Some(Address { device: DeviceId::new(2).unwrap(), ..address(1) });
+    let full = SubmitError::Full(MailboxFull::Envelopes);
+    let make = |id| NewEnvelope { source: own, ..envelope(id, 10) };
+    assert_eq!(fill(&*store, None, &mut 0, make), (2_500, full));
+}
+
 pub fn the_quota_of_envelopes_holds<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 2);
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
     let max = u32::try_from(MAX_MAILBOX_ENVELOPES).unwrap();
-    let pending: Vec<_> = (0..max).map(|n| store.submit(address(1), envelope(n, 1), NOW)).collect();
+    // Eight contacts fill it together.
+    let submit_one = |n: u32| {
+        let from = u16::try_from(n / 2_500).unwrap();
+        store.submit_with(address(1), envelope_from(from, n, 1), Some(KEY.hash), NOW)
+    };
+    let pending: Vec<_> = (0..max).map(submit_one).collect();
     let cursors: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap().cursor()).collect();
     let full = || Err(SubmitError::Full(MailboxFull::Envelopes));
-    assert_eq!(store.submit(address(1), envelope(max, 1), NOW).wait(), full());
-    let retried = store.submit(address(1), envelope(0, 1), NOW).wait();
+    assert_eq!(submit_one(max).wait(), full());
+    let retried = submit_one(0).wait();
     assert_eq!(retried, Ok(Submitted::AlreadyStored { cursor: cursors[0] }), "a retry is not told that it is full");
     submit(&*store, 2, 1, NOW);
     assert_eq!(store.acknowledge(address(1), cursors[0]).wait(), Ok(1));
     submit(&*store, 1, max, NOW);
-    assert_eq!(store.submit(address(1), envelope(max + 1, 1), NOW).wait(), full());
+    assert_eq!(submit_one(max + 1).wait(), full());
     assert_eq!(store.waiting(address(1)).wait().unwrap().count, MAX_MAILBOX_ENVELOPES);
 }
 
 pub fn the_quota_of_bytes_holds<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
     let whole = u32::try_from(MAX_MAILBOX_BYTES / MAX_CIPHERTEXT_BYTES as u64).unwrap();
+    let of_contact = u32::try_from(MAX_MAILBOX_BYTES / 8 / MAX_CIPHERTEXT_BYTES as u64).unwrap();
+    let submit_one = |n: u32, size| {
+        let from = u16::try_from(n / of_contact).unwrap();
+        store.submit_with(address(1), envelope_from(from, n, size), Some(KEY.hash), NOW).wait()
+    };
     for n in 0..whole {
-        store.submit(address(1), envelope(n, MAX_CIPHERTEXT_BYTES), NOW).wait().unwrap();
+        submit_one(n, MAX_CIPHERTEXT_BYTES).unwrap();
     }
     let left = usize::try_from(MAX_MAILBOX_BYTES).unwrap() - whole as usize * MAX_CIPHERTEXT_BYTES;
     let full = || Err(SubmitError::Full(MailboxFull::Bytes));
-    assert_eq!(store.submit(address(1), envelope(1000, left + 1), NOW).wait(), full());
-    assert!(store.submit(address(1), envelope(1000, left), NOW).wait().is_ok(), "to the last byte");
-    assert_eq!(store.submit(address(1), envelope(1001, 1), NOW).wait(), full());
+    assert_eq!(submit_one(2_000, left + 1), full());
+    assert!(submit_one(2_000, left).is_ok(), "to the last byte");
+    assert_eq!(submit_one(2_001, 1), full());
     assert_eq!(store.waiting(address(1)).wait().unwrap().bytes, MAX_MAILBOX_BYTES);
     assert_eq!(store.acknowledge(address(1), Cursor::new(u64::MAX)).wait(), Ok(u64::from(whole) + 1));
     submit(&*store, 1, 1001, NOW);
+}
+
+pub fn who_fills_a_mailbox_is_told_once<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    assert_eq!(store.take_full(address(1)).wait(), Ok(None));
+    assert_eq!(store.take_full(address(9)).wait(), Ok(None));
+    for n in 0..12_u16 {
+        store.submit(address(1), envelope_from(n, n.into(), 100 + usize::from(n)), NOW).wait().unwrap();
+    }
+    for n in 0..155 {
+        submit(&*store, 1, 100 + n, NOW);
+    }
+    assert_eq!(store.take_full(address(1)).wait(), Ok(None), "nothing was refused so far");
+    for _ in 0..3 {
+        store.submit(address(1), envelope(1_000, 10), NOW).wait().unwrap_err();
+    }
+    let full = store.take_full(address(1)).wait().unwrap().unwrap();
+    assert_eq!((full.refused, full.largest.len()), (3, MAX_OCCUPANTS));
+    let first = Occupant { account: Some(account(200)), waiting: Amount { envelopes: 155, bytes: 1_550 } };
+    assert_eq!(full.largest[0], first);
+    let next = envelope_from(11, 0, 0).source.map(|source| source.account);
+    assert_eq!(full.largest[1], Occupant { account: next, waiting: Amount { envelopes: 1, bytes: 111 } });
+    assert_eq!(store.take_full(address(1)).wait(), Ok(None), "since then nothing was refused");
+    // What is blocked is not told of as refused.
+    store.set_blocked(account(1), account(200), true).wait().unwrap();
+    store.submit(address(1), envelope(1_001, 10), NOW).wait().unwrap_err();
+    assert_eq!(store.take_full(address(1)).wait(), Ok(None));
+    assert_eq!(store.take_full(address(2)).wait(), Ok(None));
+}
+
+pub fn mail_of_a_blocked_account_is_not_stored<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let block = |other, blocked| store.set_blocked(account(1), account(other), blocked).wait();
+    let from = |n: u8, id| {
+        let source = Some(Address { device: DeviceId::new(3).unwrap(), ..address(n) });
+        store.submit(address(1), NewEnvelope { source, ..envelope(id, 10) }, NOW).wait()
+    };
+    submit(&*store, 1, 1, NOW);
+    assert_eq!(block(200, true), Ok(()));
+    assert_eq!(block(200, true), Ok(()), "twice is once");
+    // Every device of the account, with a key or without; none but that account; in that account's mailboxes alone.
+    assert_eq!(from(200, 2), Err(SubmitError::Blocked));
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
+    let with_key = store.submit_with(address(1), envelope(3, 10), Some(KEY.hash), NOW).wait();
+    assert_eq!(with_key, Err(SubmitError::Blocked));
+    assert!(from(201, 4).is_ok());
+    assert!(store.submit(address(1), sealed(5, 10), NOW).wait().is_ok(), "who sent it is not known");
+    submit(&*store, 2, 6, NOW);
+    // What waited before stays, and its repetition is one.
+    assert_eq!(waiting(&*store, 1), [1, 4, 5]);
+    let again = store.submit(address(1), envelope(1, 10), NOW).wait();
+    assert!(matches!(again, Ok(Submitted::AlreadyStored { .. })), "{again:?}");
+    // In one go with others, so that they may share a transaction, and leave no hole behind.
+    let pending = [(200, 7), (201, 8), (200, 9), (202, 10)]
+        .map(|(n, id)| store.submit(address(1), NewEnvelope { source: Some(address(n)), ..envelope(id, 10) }, NOW));
+    let taken = pending.map(|pending| pending.wait().is_ok());
+    assert_eq!(taken, [false, true, false, true]);
+    assert_eq!(waiting(&*store, 1), [1, 4, 5, 8, 10]);
+    assert_eq!(block(200, false), Ok(()));
+    assert_eq!(block(200, false), Ok(()), "twice is once");
+    assert!(from(200, 11).is_ok());
+    // An account that is not there blocks nobody, and comes without blocks.
+    assert_eq!(store.set_blocked(account(9), account(200), true).wait(), Ok(()));
+    store.register(new_account(9, None)).wait().unwrap();
+    submit(&*store, 9, 12, NOW);
+}
+
+pub fn an_account_blocks_so_many_others<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let other = |n: usize| {
+        let mut id = [0xB0; 16];
+        id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        kuvert_types::AccountId::from_bytes(id)
+    };
+    let pending: Vec<_> = (0..MAX_BLOCKED).map(|n| store.set_blocked(account(1), other(n), true)).collect();
+    pending.into_iter().for_each(|pending| pending.wait().unwrap());
+    let one_more = || store.set_blocked(account(1), other(MAX_BLOCKED), true).wait();
+    assert_eq!(one_more(), Err(SetBlockedError::TooMany));
+    assert_eq!(store.set_blocked(account(1), other(0), true).wait(), Ok(()), "that one is blocked already");
+    assert_eq!(store.set_blocked(account(2), other(0), true).wait(), Ok(()));
+    assert_eq!(store.set_blocked(account(1), other(0), false).wait(), Ok(()));
+    assert_eq!(one_more(), Ok(()));
 }
 
 pub fn acknowledging_deletes_up_to_the_cursor_only<B: Backend>(backend: &B) {
@@ -344,7 +522,10 @@ pub fn a_deleted_account_leaves_nothing_and_its_name_is_free<B: Backend>(backend
         submit(&*store, n, 2, NOW + 10_000);
     }
     assert_eq!(store.expire(NOW + 1, 9).wait(), Ok(2));
-    store.set_access_key_hash(account(1), Some([1; 32])).wait().unwrap();
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
+    store.set_blocked(account(1), account(200), true).wait().unwrap();
+    store.set_blocked(account(2), account(1), true).wait().unwrap();
+    store.set_blocked(account(2), account(1), false).wait().unwrap();
     let from_alice = NewEnvelope { source: Some(address(1)), ..envelope(7, 10) };
     store.submit(address(2), from_alice, NOW + 20_000).wait().unwrap();
 
@@ -370,7 +551,7 @@ pub fn a_deleted_account_leaves_nothing_and_its_name_is_free<B: Backend>(backend
     store.register(new_account(3, Some("alice"))).wait().unwrap();
     store.register(new_account(1, None)).wait().unwrap();
     assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
-    assert_eq!(store.access_key_hash(address(1)).wait(), Ok(None));
+    assert_eq!(store.access_key(address(1)).wait(), Ok(None));
     assert_eq!(store.publish_prekeys(address(1), kept_prekeys(1)).wait(), Ok(()));
     assert_eq!(
         submit(&*store, 1, 1, NOW).get(),
@@ -412,19 +593,20 @@ pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
 
 // ---- prekeys
 
-pub fn an_access_key_hash_is_its_accounts_until_it_is_replaced_or_taken_away<B: Backend>(backend: &B) {
+pub fn an_access_key_is_its_accounts_until_it_is_replaced_or_taken_away<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 2);
-    let hash = |n: u8| store.access_key_hash(address(n)).wait().unwrap();
-    assert_eq!((hash(1), hash(2), hash(9)), (None, None, None));
-    for set in [Some([1; 32]), Some([2; 32]), None, Some([3; 32])] {
-        assert_eq!(store.set_access_key_hash(account(1), set).wait(), Ok(()));
-        assert_eq!((hash(1), hash(2)), (set, None));
+    let key = |n: u8| store.access_key(address(n)).wait().unwrap();
+    assert_eq!((key(1), key(2), key(9)), (None, None, None));
+    for set in [Some((1, true)), Some((1, false)), Some((2, true)), None, Some((3, false))] {
+        let set = set.map(|(byte, sealed)| StoredAccessKey { hash: [byte; 32], sealed });
+        assert_eq!(store.set_access_key(account(1), set).wait(), Ok(()));
+        assert_eq!((key(1), key(2)), (set, None));
     }
-    assert_eq!(store.set_access_key_hash(account(9), Some([9; 32])).wait(), Ok(()), "nobody: nothing happens");
-    assert_eq!(hash(9), None);
+    assert_eq!(store.set_access_key(account(9), Some(KEY)).wait(), Ok(()), "nobody: nothing happens");
+    assert_eq!(key(9), None);
     let other_device = Address { device: DeviceId::new(2).unwrap(), ..address(1) };
-    assert_eq!(store.access_key_hash(other_device).wait(), Ok(None), "a device that does not exist");
+    assert_eq!(store.access_key(other_device).wait(), Ok(None), "a device that does not exist");
 }
 
 pub fn the_last_day_seen_only_rises<B: Backend>(backend: &B) {
@@ -576,7 +758,7 @@ pub fn concurrent_takers_never_share_a_key<B: Backend>(backend: &B) {
 pub fn a_caller_s_submits_keep_their_order<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
-    let pending: Vec<_> = (0..3_000).map(|n| store.submit(address(1), envelope(n, 10), NOW)).collect();
+    let pending: Vec<_> = (0..3_000).map(|n| store.submit(address(1), sealed(n, 10), NOW)).collect();
     let cursors: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap().cursor()).collect();
     assert!(cursors.is_sorted_by(|a, b| a < b));
     assert_eq!(waiting(&*store, 1), (0..3_000).collect::<Vec<_>>());
@@ -610,7 +792,7 @@ pub fn concurrent_submitters_and_a_reader_see_no_holes<B: Backend>(backend: &B) 
                 let store = &store;
                 scope.spawn(move || {
                     for n in 0..EACH {
-                        submit(&**store, 1, sender * 10_000 + n, NOW);
+                        store.submit(address(1), sealed(sender * 10_000 + n, 10), NOW).wait().unwrap();
                     }
                 })
             })
@@ -685,7 +867,7 @@ pub fn everything_survives_closing<B: Backend>(backend: &B) {
     store.expire(NOW + 10_001, 10).wait().unwrap();
     let cursor = store.read(address(1), Cursor::START, 1, 1).wait().unwrap().envelopes[0].cursor;
     store.acknowledge(address(1), cursor).wait().unwrap();
-    let look = |store: &dyn kuvert_relay::store::Store| {
+    let look = |store: &dyn Store| {
         (
             store.totals().wait().unwrap(),
             store.account(AccountBy::Name("alice".into())).wait().unwrap(),
@@ -707,14 +889,40 @@ pub fn everything_survives_closing<B: Backend>(backend: &B) {
 
 pub fn access_keys_and_days_survive_closing<B: Backend>(backend: &B) {
     let store = backend.open();
-    register(&*store, 1);
-    store.set_access_key_hash(account(1), Some([3; 32])).wait().unwrap();
+    register(&*store, 2);
+    let keys = [Some(KEY), Some(StoredAccessKey { sealed: true, ..KEY })];
+    store.set_access_key(account(1), keys[0]).wait().unwrap();
+    store.set_access_key(account(2), keys[1]).wait().unwrap();
     store.note_seen(address(1), 20_000).wait().unwrap();
     store.close().wait().unwrap();
     drop(store);
     let store = backend.open();
-    assert_eq!(store.access_key_hash(address(1)).wait(), Ok(Some([3; 32])));
+    assert_eq!([1, 2].map(|n| store.access_key(address(n)).wait().unwrap()), keys);
     assert_eq!(store.device(address(1)).wait().unwrap().unwrap().last_seen_day, Some(20_000));
+}
+
+pub fn shares_and_blocks_survive_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
+    store.set_blocked(account(1), account(77), true).wait().unwrap();
+    store.set_blocked(account(1), account(78), true).wait().unwrap();
+    store.set_blocked(account(1), account(78), false).wait().unwrap();
+    let mut ids = 0;
+    let full = |count| (count, SubmitError::Full(MailboxFull::Envelopes));
+    assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(1, id, 10)), full(156));
+    assert_eq!(fill(&*store, Some(KEY.hash), &mut ids, |id| envelope_from(2, id, 10)), full(2_500));
+    assert_eq!(fill(&*store, None, &mut ids, |id| sealed(id, 10)), full(10_000));
+    drop(store);
+    let store = backend.open();
+    assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(1, id, 10)), full(0));
+    assert_eq!(fill(&*store, Some(KEY.hash), &mut ids, |id| envelope_from(2, id, 10)), full(0));
+    assert_eq!(fill(&*store, None, &mut ids, |id| sealed(id, 10)), full(0));
+    assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(3, id, 10)), full(151));
+    assert_eq!(fill(&*store, Some(KEY.hash), &mut ids, |id| envelope_from(1, id, 10)), full(2_500));
+    let from = |n| store.submit(address(1), NewEnvelope { source: Some(address(n)), ..envelope(1, 10) }, NOW).wait();
+    assert_eq!(from(77), Err(SubmitError::Blocked));
+    assert!(from(78).is_ok());
 }
 
 pub fn cursors_rise_over_restarts<B: Backend>(backend: &B) {
@@ -762,7 +970,7 @@ pub fn dropping_finishes_what_was_asked<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
     for n in 0..500 {
-        drop(store.submit(address(1), envelope(n, 10), NOW));
+        drop(store.submit(address(1), sealed(n, 10), NOW));
     }
     drop(store);
     assert_eq!(waiting(&*backend.open(), 1), (0..500).collect::<Vec<_>>());

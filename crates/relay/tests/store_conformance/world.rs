@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use kuvert_relay::store::{
-    Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, SignedKey, Store, StoredEnvelope,
-    UnsignedKey,
+    Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, SignedKey, Store, StoredAccessKey,
+    StoredEnvelope, UnsignedKey,
 };
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
@@ -54,6 +54,22 @@ pub fn number(envelope: &StoredEnvelope) -> u32 {
 pub fn envelope(n: u32, size: usize) -> NewEnvelope {
     NewEnvelope { id: envelope_id(n), source: Some(address(200)), ciphertext: vec![n as u8; size].into() }
 }
+
+/// Under the name of another account for each `from`.
+pub fn envelope_from(from: u16, n: u32, size: usize) -> NewEnvelope {
+    let mut account = [0xA0; 16];
+    account[..2].copy_from_slice(&from.to_be_bytes());
+    let source = Address { account: AccountId::from_bytes(account), device: DeviceId::PRIMARY };
+    NewEnvelope { source: Some(source), ..envelope(n, size) }
+}
+
+/// Without a source: a few thousand of them may wait.
+pub fn sealed(n: u32, size: usize) -> NewEnvelope {
+    NewEnvelope { source: None, ..envelope(n, size) }
+}
+
+/// What opens mailboxes to contacts.
+pub const KEY: StoredAccessKey = StoredAccessKey { hash: [0xC0; 32], sealed: false };
 
 /// Stores an envelope of 10 bytes.
 pub fn submit(store: &dyn Store, mailbox: u8, n: u32, accepted_at: u64) -> Cursor {

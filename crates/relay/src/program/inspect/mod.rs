@@ -111,11 +111,22 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
 }
 
 fn account_json(account: &KnownAccount) -> serde_json::Value {
-    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, sealed_mail, devices: _ } =
-        account;
+    let KnownAccount {
+        account,
+        account_key,
+        device_list_number,
+        name,
+        phone,
+        registered_at,
+        access_key,
+        sealed_mail,
+        blocked,
+        devices: _,
+    } = account;
     json!({
         "type": "account", "account": account.to_string(), "account_key": account_key, "name": name, "phone": phone,
-        "registered_at": registered_at, "device_list_number": device_list_number, "sealed_mail": sealed_mail,
+        "registered_at": registered_at, "device_list_number": device_list_number, "access_key": access_key,
+        "sealed_mail": sealed_mail, "blocked": blocked.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -162,16 +173,30 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
 }
 
 fn print_account(account: &KnownAccount, out: &mut impl Write) -> io::Result<()> {
-    let KnownAccount { account, account_key, device_list_number, name, phone, registered_at, sealed_mail, devices } =
-        account;
+    let KnownAccount {
+        account,
+        account_key,
+        device_list_number,
+        name,
+        phone,
+        registered_at,
+        access_key,
+        sealed_mail,
+        blocked,
+        devices,
+    } = account;
     writeln!(out, "\nAccount {account}")?;
     writeln!(out, "  name              {}", name.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  phone             {}", phone.as_deref().unwrap_or("not given"))?;
     writeln!(out, "  registered        {}", utc(*registered_at))?;
     writeln!(out, "  account key       {account_key}")?;
     writeln!(out, "  device list       number {device_list_number}")?;
-    let sealed = if *sealed_mail { "from whoever has the access key, whose hash is here" } else { "not taken" };
+    writeln!(out, "  access key        {}", if *access_key { "its hash is here" } else { "none" })?;
+    let sealed = if *sealed_mail { "from whoever has the access key" } else { "not taken" };
     writeln!(out, "  sealed mail       {sealed}")?;
+    for other in blocked {
+        writeln!(out, "  blocked           {other}")?;
+    }
     for KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired, last_seen_day } in devices {
         writeln!(out, "  Device {device}")?;
         writeln!(out, "    last here       {}", last_seen_day.map_or_else(|| "not known".to_owned(), day))?;

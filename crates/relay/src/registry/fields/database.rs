@@ -49,6 +49,17 @@ const ENVELOPE: Field = Field {
     ..ACCOUNT
 };
 
+/// Whom an account blocks.
+const BLOCKED: Field = Field {
+    table: "blocked",
+    category: Category::Contacts,
+    purpose: Purpose::Protection,
+    recipients: &[],
+    report: Section::Settings,
+    items: &[9],
+    ..ACCOUNT
+};
+
 /// How many envelopes nobody fetched in time.
 const EXPIRED: Field = Field {
     table: "expired",
@@ -155,12 +166,22 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "access_key_hash",
-        meaning: "the SHA-256 of the access key with which contacts send sealed mail, where the account takes any",
+        meaning: "the SHA-256 of the access key that contacts show: their mail has more room",
         form: Form::Identifier,
         purpose: Purpose::Protection,
         retention: Retention::UntilReplaced,
         recipients: &[],
-        levels: &[Level::L2, Level::L3],
+        deletion: Deletion::Replace,
+        items: &[9],
+        ..ACCOUNT
+    },
+    Field {
+        column: "takes_sealed",
+        meaning: "whether sealed mail is taken with the access key",
+        form: Form::Flag,
+        purpose: Purpose::Protection,
+        retention: Retention::UntilReplaced,
+        recipients: &[],
         deletion: Deletion::Replace,
         items: &[9],
         ..ACCOUNT
@@ -246,6 +267,20 @@ pub const FIELDS: &[Field] = &[
         category: Category::Content,
         items: &[1, 2, 3],
         ..ENVELOPE
+    },
+    Field {
+        column: "contact",
+        meaning: "whether the envelope came with the recipient's access key under a name: then it counts for the contacts' room",
+        form: Form::Flag,
+        purpose: Purpose::Protection,
+        recipients: &[],
+        ..ENVELOPE
+    },
+    Field { column: "account", meaning: "who blocks", ..BLOCKED },
+    Field {
+        column: "blocked",
+        meaning: "whose mail the relay drops for it; the account may be deleted since",
+        ..BLOCKED
     },
     Field { column: "mailbox", meaning: "whose envelopes were deleted unread", ..EXPIRED },
     Field { column: "count", meaning: "how many envelopes were deleted unread", ..EXPIRED },

@@ -74,4 +74,14 @@ pub const FIELDS: &[Field] = &[
         items: &[16],
         ..MEMORY
     },
+    Field {
+        table: "mailbox",
+        column: "refused",
+        meaning: "how many envelopes for a device found no room since it was told last",
+        form: Form::Number,
+        purpose: Purpose::Delivery,
+        retention: Retention::UntilRestart,
+        items: &[3],
+        ..MEMORY
+    },
 ];

@@ -40,7 +40,7 @@ pub const FIELDS: &[Field] = &[
     Field { column: "at", meaning: "when it happened, to the millisecond", form: Form::Time, items: &[9, 10], ..EVENT },
     Field {
         column: "kind",
-        meaning: "what happened: connected, submitted, delivered, acknowledged, looked up, address book uploaded …",
+        meaning: "what happened: connected, submitted, dropped, delivered, acknowledged, looked up, blocked, address book uploaded …",
         form: Form::Text,
         items: &[9, 10],
         ..EVENT
@@ -82,7 +82,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "other",
-        meaning: "with whom: the recipient, or the account that was looked up; who had a number before",
+        meaning: "with whom: the recipient, or the account that was looked up or blocked; who had a number before",
         form: Form::Identifier,
         ..EVENT
     },
@@ -104,7 +104,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         column: "yes",
-        meaning: "a repetition; found; with one-time prekeys",
+        meaning: "a repetition; found; with one-time prekeys; blocked, or no longer",
         form: Form::Flag,
         items: &[10],
         ..EVENT

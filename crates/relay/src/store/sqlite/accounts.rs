@@ -1,6 +1,7 @@
 //! Accounts and devices.
 
-use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
+use kuvert_types::limits::MAX_BLOCKED;
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -10,7 +11,7 @@ use super::writer::Work;
 use super::{envelopes, invitations};
 use crate::store::{
     AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
-    ReplaceDeviceListError, UpdateAccountError,
+    ReplaceDeviceListError, SetBlockedError, StoredAccessKey, UpdateAccountError,
 };
 
 /// Runs within the writer's transaction. A rule error changes nothing.
@@ -104,6 +105,9 @@ pub fn delete(work: &mut Work<'_>, account: &AccountId) -> rusqlite::Result<bool
         work.undo.push(Undo::Unregistered(address, mailbox));
         work.index.lock().unregister(&address);
     }
+    connection.prepare_cached("DELETE FROM blocked WHERE account = ?1")?.execute([account.as_bytes()])?;
+    let wishes = work.index.lock().forget_wishes(account);
+    work.undo.extend(wishes.map(|wishes| Undo::WishesForgotten(*account, wishes)));
     *work.deleted = true;
     let deleted = connection.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account.as_bytes()])?;
     Ok(deleted > 0)
@@ -134,13 +138,43 @@ pub fn replace_device_list(
     }
 }
 
-pub fn set_access_key_hash(
-    connection: &Connection,
+/// Runs within the writer's transaction.
+pub fn set_access_key(work: &mut Work<'_>, account: &AccountId, key: Option<StoredAccessKey>) -> rusqlite::Result<()> {
+    let mut update =
+        work.connection.prepare_cached("UPDATE account SET access_key_hash = ?2, takes_sealed = ?3 WHERE id = ?1")?;
+    let (hash, sealed) = (key.map(|key| key.hash), key.is_some_and(|key| key.sealed));
+    if update.execute((account.as_bytes(), hash, sealed))? > 0 {
+        let before = work.index.lock().set_access_key(*account, key);
+        work.undo.push(Undo::KeySet(*account, before));
+    }
+    Ok(())
+}
+
+/// Runs within the writer's transaction. A rule error changes nothing.
+pub fn set_blocked(
+    work: &mut Work<'_>,
     account: &AccountId,
-    hash: Option<&AccessKeyHash>,
-) -> rusqlite::Result<()> {
-    let mut update = connection.prepare_cached("UPDATE account SET access_key_hash = ?2 WHERE id = ?1")?;
-    update.execute((account.as_bytes(), hash)).map(drop)
+    other: &AccountId,
+    blocked: bool,
+) -> rusqlite::Result<Result<(), SetBlockedError>> {
+    let connection = work.connection;
+    if !connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([account.as_bytes()])? {
+        return Ok(Ok(()));
+    }
+    let (count, before) = work.index.lock().blocks(account, other);
+    if blocked && !before && count >= MAX_BLOCKED {
+        return Ok(Err(SetBlockedError::TooMany));
+    }
+    let sql = if blocked {
+        "INSERT OR IGNORE INTO blocked(account, blocked) VALUES(?1, ?2)"
+    } else {
+        *work.deleted = true;
+        "DELETE FROM blocked WHERE account = ?1 AND blocked = ?2"
+    };
+    connection.prepare_cached(sql)?.execute((account.as_bytes(), other.as_bytes()))?;
+    work.index.lock().set_blocked(*account, *other, blocked);
+    work.undo.push(Undo::BlockedSet { account: *account, other: *other, before });
+    Ok(Ok(()))
 }
 
 pub fn note_seen(connection: &Connection, device: &Address, day: u32) -> rusqlite::Result<()> {
@@ -149,15 +183,6 @@ pub fn note_seen(connection: &Connection, device: &Address, day: u32) -> rusqlit
             WHERE account = ?1 AND number = ?2 AND ifnull(last_seen_day, -1) < ?3",
     )?;
     update.execute((device.account.as_bytes(), device.device.get(), day)).map(drop)
-}
-
-pub fn access_key_hash(connection: &Connection, mailbox: Address) -> rusqlite::Result<Option<AccessKeyHash>> {
-    let mut select = connection.prepare_cached(
-        "SELECT access_key_hash FROM account JOIN device ON device.account = account.id
-            WHERE account.id = ?1 AND device.number = ?2",
-    )?;
-    let found = select.query_row((mailbox.account.as_bytes(), mailbox.device.get()), |row| row.get(0)).optional()?;
-    Ok(found.flatten())
 }
 
 pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<AccountRecord>> {

@@ -1,7 +1,7 @@
 //! Columns to and from the types of the store.
 
 use bytes::Bytes;
-use kuvert_types::Address;
+use kuvert_types::{AccountId, Address};
 use rusqlite::Row;
 use rusqlite::types::Type;
 
@@ -26,4 +26,9 @@ pub fn address(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Address>
     let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(None) };
     let address = Address::try_from(bytes);
     address.map(Some).map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
+}
+
+/// An account.
+pub fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<AccountId> {
+    row.get(column).map(AccountId::from_bytes)
 }

@@ -6,8 +6,8 @@ use super::residue::Suspects;
 use crate::store::pending::Reply;
 use crate::store::{
     AccountChange, Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, StoreError, SubmitError, Submitted, TakeBundleError,
-    UpdateAccountError,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey,
+    SubmitError, Submitted, TakeBundleError, UpdateAccountError,
 };
 
 /// Holds an answer back until its transaction is durable.
@@ -42,6 +42,7 @@ pub enum Command {
     Submit {
         mailbox: Address,
         envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
         accepted_at: u64,
         slot: Slot<Submitted, SubmitError>,
     },
@@ -83,10 +84,16 @@ pub enum Command {
         list: NumberedDeviceList,
         slot: Slot<(), ReplaceDeviceListError>,
     },
-    SetAccessKeyHash {
+    SetAccessKey {
         account: AccountId,
-        hash: Option<AccessKeyHash>,
+        key: Option<StoredAccessKey>,
         slot: Slot<(), StoreError>,
+    },
+    SetBlocked {
+        account: AccountId,
+        other: AccountId,
+        blocked: bool,
+        slot: Slot<(), SetBlockedError>,
     },
     NoteSeen {
         device: Address,
@@ -125,7 +132,8 @@ impl Command {
                 | Self::AddInvitation { .. }
                 | Self::UpdateAccount { .. }
                 | Self::ReplaceDeviceList { .. }
-                | Self::SetAccessKeyHash { .. }
+                | Self::SetAccessKey { .. }
+                | Self::SetBlocked { blocked: true, .. }
                 | Self::NoteSeen { .. }
                 | Self::PublishPrekeys { .. }
         )
@@ -143,10 +151,11 @@ impl Command {
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
-            | Self::SetAccessKeyHash { slot, .. }
+            | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
+            Self::SetBlocked { slot, .. } => slot.send(),
             Self::Register { slot, .. } => slot.send(),
             Self::UpdateAccount { slot, .. } => slot.send(),
             Self::DeleteAccount { slot, .. } => slot.send(),
@@ -164,10 +173,11 @@ impl Command {
             Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
-            | Self::SetAccessKeyHash { slot, .. }
+            | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
+            Self::SetBlocked { slot, .. } => slot.fail(error),
             Self::Register { slot, .. } => slot.fail(error),
             Self::UpdateAccount { slot, .. } => slot.fail(error),
             Self::DeleteAccount { slot, .. } => slot.fail(error),

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kuvert_types::{Address, EnvelopeId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use kuvert_types::{AccessKeyHash, Address, EnvelopeId};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::column::{address, bytes, signed, unsigned};
 use super::index::{MailboxNumber, Undo};
 use super::writer::Work;
-use crate::mailbox::Entry;
+use crate::mailbox::{Entry, Sender};
 use crate::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
 
 /// In a mailbox in which more waits, nobody takes what comes: it is not kept in memory.
@@ -19,43 +19,48 @@ pub fn submit(
     work: &mut Work<'_>,
     mailbox: &Address,
     envelope: &NewEnvelope,
+    key: Option<&AccessKeyHash>,
     accepted_at: u64,
 ) -> rusqlite::Result<Result<Submitted, SubmitError>> {
     let Ok(size) = u32::try_from(envelope.ciphertext.len()) else { return Ok(Err(SubmitError::TooLarge)) };
-    let (number, tag, same_tag, admitted) = {
+    let (number, tag, same_tag, sender, blocked, admitted) = {
         let index = work.index.lock();
         let Some(number) = index.number(mailbox) else { return Ok(Err(SubmitError::UnknownMailbox)) };
-        let tag = index.tag(&envelope.id);
+        let tag = index.tag(&envelope.id, envelope.source.as_ref());
+        let (sender, blocked) = index.judge(&mailbox.account, envelope.source, key);
         match index.mailbox(number) {
-            Some(mailbox) => (number, tag, mailbox.candidates(tag).collect(), mailbox.admit(size)),
-            None => (number, tag, Vec::new(), Ok(())),
+            Some(mailbox) => {
+                let same_tag = mailbox.candidates(tag).collect();
+                (number, tag, same_tag, sender, blocked, mailbox.admit(sender, size))
+            }
+            None => (number, tag, Vec::new(), sender, blocked, Ok(())),
         }
     };
+    let row = Row { number, envelope, contact: matches!(sender, Sender::Contact(_)), accepted_at };
     // Before the quota: whoever retries must not be told that a stored envelope does not fit.
     for entry in same_tag {
-        if stored_id(work.connection, entry.cursor)? == Some(envelope.id) {
+        if stored_id(work.connection, entry.cursor)? == Some((envelope.id, envelope.source)) {
+            pretend(work, &row)?;
             return Ok(Ok(Submitted::AlreadyStored { cursor: Cursor::new(entry.cursor) }));
         }
     }
     if let Err(full) = admitted {
+        // Nobody is to hear that one does not fit who was not to be heard at all.
+        if !blocked {
+            work.index.lock().mailbox_mut(number).note_refused();
+        }
         return Ok(Err(full.into()));
     }
+    // After the quota: a mailbox that is full for others must not turn out to be open for one that is blocked.
+    if blocked {
+        pretend(work, &row)?;
+        return Ok(Err(SubmitError::Blocked));
+    }
     let cursor = *work.next_cursor;
-    let mut insert = work.connection.prepare_cached(
-        "INSERT INTO envelope(cursor, mailbox, id, source, accepted_at, ciphertext) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    let source = envelope.source.map(|source| source.to_bytes());
-    insert.execute((
-        signed(cursor),
-        number,
-        envelope.id.as_bytes(),
-        source,
-        signed(accepted_at),
-        &envelope.ciphertext[..],
-    ))?;
+    row.insert(work.connection, cursor)?;
     *work.next_cursor += 1;
     work.eras.push(cursor, accepted_at);
-    let entry = Entry { cursor, size, tag };
+    let entry = Entry { cursor, size, tag, sender };
     let waiting = {
         let mut index = work.index.lock();
         let mailbox = index.mailbox_mut(number);
@@ -71,9 +76,47 @@ pub fn submit(
     Ok(Ok(Submitted::Stored { cursor: Cursor::new(cursor) }))
 }
 
-fn stored_id(connection: &Connection, cursor: u64) -> rusqlite::Result<Option<EnvelopeId>> {
-    let mut select = connection.prepare_cached("SELECT id FROM envelope WHERE cursor = ?1")?;
-    select.query_row([signed(cursor)], |row| row.get(0).map(EnvelopeId::from_bytes)).optional()
+/// An envelope on its way into the table.
+struct Row<'a> {
+    number: MailboxNumber,
+    envelope: &'a NewEnvelope,
+    contact: bool,
+    accepted_at: u64,
+}
+
+impl Row<'_> {
+    fn insert(&self, connection: &Connection, cursor: u64) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO envelope(cursor, mailbox, id, source, accepted_at, ciphertext, contact)
+                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        let NewEnvelope { id, source, ciphertext } = self.envelope;
+        insert
+            .execute((
+                signed(cursor),
+                self.number,
+                id.as_bytes(),
+                source.map(|source| source.to_bytes()),
+                signed(self.accepted_at),
+                &ciphertext[..],
+                self.contact,
+            ))
+            .map(drop)
+    }
+}
+
+/// Stores an envelope and takes it out again before the commit, which so writes and syncs as many pages as if it had stayed:
+/// the time until the answer does not tell that it did not [KV-086]. The cursor goes to the next one that does stay.
+fn pretend(work: &mut Work<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
+    let cursor = *work.next_cursor;
+    row.insert(work.connection, cursor)?;
+    *work.deleted = true;
+    work.connection.prepare_cached("DELETE FROM envelope WHERE cursor = ?1")?.execute([signed(cursor)]).map(drop)
+}
+
+fn stored_id(connection: &Connection, cursor: u64) -> rusqlite::Result<Option<(EnvelopeId, Option<Address>)>> {
+    let mut select = connection.prepare_cached("SELECT id, source FROM envelope WHERE cursor = ?1")?;
+    select.query_row([signed(cursor)], |row| Ok((EnvelopeId::from_bytes(row.get(0)?), address(row, 1)?))).optional()
 }
 
 /// Runs within the writer's transaction.
@@ -160,9 +203,11 @@ pub fn forget(work: &mut Work<'_>, mailbox: &Address, number: MailboxNumber) -> 
     acknowledge(work, mailbox, Cursor::new(u64::MAX))?;
     {
         let mut index = work.index.lock();
-        if let Some(expired) = index.mailbox(number).map(|mailbox| mailbox.expired()).filter(|expired| *expired > 0) {
+        if let Some(expired) = index.mailbox(number).map(|mailbox| mailbox.expired()) {
+            let mailbox = index.mailbox_mut(number);
+            mailbox.set_expired(0);
+            mailbox.take_refused();
             work.undo.push(Undo::ExpiredSet(number, expired));
-            index.mailbox_mut(number).set_expired(0);
         }
     }
     work.connection.prepare_cached("DELETE FROM expired WHERE mailbox = ?1")?.execute([number]).map(drop)
@@ -184,7 +229,7 @@ pub fn read(connection: &Connection, cursors: &[u64]) -> rusqlite::Result<Vec<St
     Ok(envelopes)
 }
 
-fn stored(cursor: u64, row: &Row<'_>) -> rusqlite::Result<StoredEnvelope> {
+fn stored(cursor: u64, row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEnvelope> {
     Ok(StoredEnvelope {
         cursor: Cursor::new(cursor),
         id: EnvelopeId::from_bytes(row.get(0)?),

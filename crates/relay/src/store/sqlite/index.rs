@@ -1,23 +1,23 @@
-//! What the store keeps in memory: a number for each address, and the [`Mailbox`] of each device for which something
-//! waits. The writer changes it while a transaction is open and undoes that when the transaction fails; readers see only
-//! cursors that were committed.
+//! What the store keeps in memory: a number for each address, the [`Mailbox`] of each device for which something waits, and
+//! of each account its access key and whom it blocks, so that judging a submit asks no database. The writer changes it while
+//! a transaction is open and undoes that when the transaction fails; readers see only cursors that were committed.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{Entry as Slot, RandomState};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kuvert_types::{AccountId, Address, EnvelopeId};
+use kuvert_types::{AccessKeyHash, AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
 
 use super::OpenError;
 use super::accounts::device_number;
-use super::column::unsigned;
+use super::column::{account, address, unsigned};
 use super::envelopes::Eras;
 use super::recent::Recent;
 use super::schema::store_error;
-use crate::mailbox::{Entry, Mailbox};
-use crate::store::{Glance, StoredEnvelope, Waiting};
+use crate::mailbox::{Entry, Mailbox, Sender};
+use crate::store::{FullMailbox, Glance, StoredAccessKey, StoredEnvelope, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -38,6 +38,8 @@ pub struct Index {
     addresses: HashMap<Address, MailboxNumber>,
     /// Without the ones that have nothing to remember, except within a transaction.
     mailboxes: HashMap<MailboxNumber, Mailbox>,
+    /// Without the accounts that have neither an access key nor blocked another.
+    accounts: HashMap<AccountId, Wishes>,
     /// The highest cursor that was committed.
     visible: u64,
     /// Envelopes and bytes that wait in all mailboxes.
@@ -45,6 +47,13 @@ pub struct Index {
     recent: Recent,
     /// Keys the tags, so that nobody can make ids whose tags collide.
     tags: RandomState,
+}
+
+/// Whose mail an account wants.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    key: Option<StoredAccessKey>,
+    blocked: BTreeSet<AccountId>,
 }
 
 /// How to take back one change.
@@ -55,6 +64,9 @@ pub enum Undo {
     ExpiredSet(MailboxNumber, u64),
     Registered(Address),
     Unregistered(Address, MailboxNumber),
+    KeySet(AccountId, Option<StoredAccessKey>),
+    BlockedSet { account: AccountId, other: AccountId, before: bool },
+    WishesForgotten(AccountId, Wishes),
 }
 
 impl Index {
@@ -79,9 +91,83 @@ impl Index {
         self.addresses.remove(address);
     }
 
-    pub fn tag(&self, id: &EnvelopeId) -> u32 {
+    /// Of an id and the device that submitted it under its name, if one did: to another device the id is another one.
+    pub fn tag(&self, id: &EnvelopeId, source: Option<&Address>) -> u32 {
         // Any 32 of the 64 bits are as good as any other.
-        self.tags.hash_one(id) as u32
+        self.tags.hash_one((id, source)) as u32
+    }
+
+    /// Whose share an envelope for this account counts for, and whether the account has blocked its source.
+    pub fn judge(&self, to: &AccountId, source: Option<Address>, key: Option<&AccessKeyHash>) -> (Sender, bool) {
+        let Some(source) = source else { return (Sender::Sealed, false) };
+        let wishes = self.accounts.get(to);
+        let stored = wishes.and_then(|wishes| wishes.key.as_ref());
+        // An account's own devices write to each other.
+        let contact = source.account == *to || key.is_some_and(|key| StoredAccessKey::opens(stored, key).into());
+        let blocked = wishes.is_some_and(|wishes| wishes.blocked.contains(&source.account));
+        (Sender::of(Some(source), contact), blocked)
+    }
+
+    /// What is kept of the access key of a mailbox's account.
+    pub fn access_key(&self, mailbox: &Address) -> Option<StoredAccessKey> {
+        self.number(mailbox).and_then(|_| self.accounts.get(&mailbox.account)?.key)
+    }
+
+    /// Sets it. Returns what was there before.
+    pub fn set_access_key(&mut self, account: AccountId, key: Option<StoredAccessKey>) -> Option<StoredAccessKey> {
+        self.change_wishes(account, |wishes| std::mem::replace(&mut wishes.key, key))
+    }
+
+    /// How many others the account blocks, and whether this one is among them.
+    pub fn blocks(&self, account: &AccountId, other: &AccountId) -> (usize, bool) {
+        let blocked = self.accounts.get(account).map(|wishes| &wishes.blocked);
+        blocked.map_or((0, false), |blocked| (blocked.len(), blocked.contains(other)))
+    }
+
+    pub fn set_blocked(&mut self, account: AccountId, other: AccountId, blocked: bool) {
+        self.change_wishes(
+            account,
+            |wishes| {
+                if blocked { wishes.blocked.insert(other) } else { wishes.blocked.remove(&other) }
+            },
+        );
+    }
+
+    /// The account goes away.
+    pub fn forget_wishes(&mut self, account: &AccountId) -> Option<Wishes> {
+        self.accounts.remove(account)
+    }
+
+    fn change_wishes<T>(&mut self, account: AccountId, change: impl FnOnce(&mut Wishes) -> T) -> T {
+        match self.accounts.entry(account) {
+            Slot::Occupied(mut slot) => {
+                let before = change(slot.get_mut());
+                if *slot.get() == Wishes::default() {
+                    slot.remove();
+                }
+                before
+            }
+            Slot::Vacant(slot) => {
+                let mut wishes = Wishes::default();
+                let before = change(&mut wishes);
+                if wishes != Wishes::default() {
+                    slot.insert(wishes);
+                }
+                before
+            }
+        }
+    }
+
+    /// Whether mail did not fit since this was asked last, and whose mail takes the most room.
+    pub fn take_full(&mut self, mailbox: &Address) -> Option<FullMailbox> {
+        let number = self.number(mailbox)?;
+        let mailbox = self.mailboxes.get_mut(&number)?;
+        let refused = mailbox.take_refused();
+        let full = (refused > 0).then(|| FullMailbox { refused, largest: mailbox.largest() });
+        if mailbox.is_empty() {
+            self.mailboxes.remove(&number);
+        }
+        full
     }
 
     /// Which envelopes of a mailbox make a page of [`crate::store::Store::read`], and whether there are more.
@@ -131,9 +217,17 @@ impl Index {
                 Undo::Removed(_, entry) | Undo::Expired(_, entry) => {
                     (count.saturating_sub(1), bytes.saturating_sub(entry.size.into()))
                 }
-                Undo::ExpiredSet(..) | Undo::Registered(_) | Undo::Unregistered(..) => (count, bytes),
+                Undo::ExpiredSet(..)
+                | Undo::Registered(_)
+                | Undo::Unregistered(..)
+                | Undo::KeySet(..)
+                | Undo::BlockedSet { .. }
+                | Undo::WishesForgotten(..) => (count, bytes),
             };
-            if let Undo::Removed(number, _) | Undo::Expired(number, _) | Undo::ExpiredSet(number, _) = change
+            if let Undo::Removed(number, _)
+            | Undo::Expired(number, _)
+            | Undo::ExpiredSet(number, _)
+            | Undo::Unregistered(_, number) = change
                 && self.mailbox(number).is_some_and(Mailbox::is_empty)
             {
                 self.mailboxes.remove(&number);
@@ -158,6 +252,9 @@ impl Index {
                 Undo::ExpiredSet(number, before) => self.mailbox_mut(number).set_expired(before),
                 Undo::Registered(address) => self.unregister(&address),
                 Undo::Unregistered(address, number) => self.register(address, number),
+                Undo::KeySet(account, before) => drop(self.set_access_key(account, before)),
+                Undo::BlockedSet { account, other, before } => self.set_blocked(account, other, before),
+                Undo::WishesForgotten(account, wishes) => drop(self.accounts.insert(account, wishes)),
             }
         }
     }
@@ -176,6 +273,7 @@ pub fn load(connection: &Connection, recent_bytes: usize) -> Result<Loaded, Open
     let mut index = Index {
         addresses: HashMap::new(),
         mailboxes: HashMap::new(),
+        accounts: HashMap::new(),
         visible: 0,
         waiting: (0, 0),
         recent: Recent::new(recent_bytes),
@@ -196,14 +294,29 @@ fn scan(connection: &Connection, index: &mut Index, eras: &mut Eras) -> rusqlite
         let address = Address { account: AccountId::from_bytes(row.get(1)?), device: device_number(row, 2)? };
         index.register(address, row.get(0)?);
     }
-    let mut envelopes = connection
-        .prepare("SELECT cursor, mailbox, id, accepted_at, length(ciphertext) FROM envelope ORDER BY cursor")?;
+    let mut envelopes = connection.prepare(
+        "SELECT cursor, mailbox, id, accepted_at, length(ciphertext), source, contact FROM envelope ORDER BY cursor",
+    )?;
     let mut rows = envelopes.query([])?;
     while let Some(row) = rows.next()? {
         let (cursor, id) = (unsigned(row, 0)?, EnvelopeId::from_bytes(row.get(2)?));
-        let entry = Entry { cursor, size: row.get(4)?, tag: index.tag(&id) };
+        let source = address(row, 5)?;
+        let (tag, sender) = (index.tag(&id, source.as_ref()), Sender::of(source, row.get(6)?));
+        let entry = Entry { cursor, size: row.get(4)?, tag, sender };
         index.mailbox_mut(row.get(1)?).push(entry);
         eras.push(cursor, unsigned(row, 3)?);
+    }
+    let mut keys = connection
+        .prepare("SELECT id, access_key_hash, takes_sealed FROM account WHERE access_key_hash IS NOT NULL")?;
+    let mut rows = keys.query([])?;
+    while let Some(row) = rows.next()? {
+        let key = StoredAccessKey { hash: row.get(1)?, sealed: row.get(2)? };
+        index.set_access_key(account(row, 0)?, Some(key));
+    }
+    let mut blocked = connection.prepare("SELECT account, blocked FROM blocked")?;
+    let mut rows = blocked.query([])?;
+    while let Some(row) = rows.next()? {
+        index.set_blocked(account(row, 0)?, account(row, 1)?, true);
     }
     let mut expired = connection.prepare("SELECT mailbox, count FROM expired")?;
     let mut rows = expired.query([])?;

@@ -12,7 +12,7 @@
 //! | `writer` | the one writer: batches, commit, undo, what to do when the disk is full |
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
-//! | `index` | in memory: addresses and, of each waiting envelope, 16 bytes |
+//! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
 //! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
@@ -26,8 +26,9 @@
 //! # Layout
 //! Envelopes lie in the order of arrival, whatever their mailbox: inserting appends, expiring deletes from the front, and
 //! there is no index on disk to maintain. Which rows belong to which mailbox is kept in memory (`index`) and rebuilt by
-//! one scan at start. Per waiting envelope that is 16 bytes (up to 32 while a mailbox grows), per non-empty mailbox about
-//! 120, per registered device about 60; bodies are not cached beyond SQLite's fixed page caches and the bounded `recent`.
+//! one scan at start. Per waiting envelope that is 16 bytes (up to 32 while a mailbox grows), per sender of whom something
+//! waits in a mailbox 28, per non-empty mailbox about 150, per registered device about 60, per account with an access key
+//! about 80; bodies are not cached beyond SQLite's fixed page caches and the bounded `recent`.
 //!
 //! # Erasure
 //! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
@@ -62,10 +63,10 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address};
 
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, Glance, NewAccount, NewEnvelope,
-    NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, Store, StoreError, SubmitError, Submitted, TakeBundleError, Totals, Unavailable,
-    UpdateAccountError, Waiting,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
+    RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
+    TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use crate::registry::Mismatch;
 use command::{Command, Slot};
@@ -283,7 +284,13 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
+    fn submit_with(
+        &self,
+        mailbox: Address,
+        envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Pending<Submitted, SubmitError> {
         if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
             return Pending::ready(Err(SubmitError::TooLarge));
         }
@@ -292,7 +299,7 @@ impl Store for SqliteStore {
             self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
             return Pending::ready(Err(StoreError::from(Unavailable::Overloaded).into()));
         }
-        self.write(|slot| Command::Submit { mailbox, envelope, accepted_at, slot })
+        self.write(|slot| Command::Submit { mailbox, envelope, key, accepted_at, slot })
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
@@ -316,6 +323,11 @@ impl Store for SqliteStore {
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
         let waiting = self.index.lock().waiting(&mailbox);
         self.known(waiting)
+    }
+
+    fn take_full(&self, mailbox: Address) -> Pending<Option<FullMailbox>, StoreError> {
+        let full = self.index.lock().take_full(&mailbox);
+        self.known(full)
     }
 
     fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
@@ -359,12 +371,17 @@ impl Store for SqliteStore {
         self.write(|slot| Command::ReplaceDeviceList { account, expected, list, slot })
     }
 
-    fn set_access_key_hash(&self, account: AccountId, hash: Option<AccessKeyHash>) -> Pending<(), StoreError> {
-        self.write(|slot| Command::SetAccessKeyHash { account, hash, slot })
+    fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
+        self.write(|slot| Command::SetAccessKey { account, key, slot })
     }
 
-    fn access_key_hash(&self, mailbox: Address) -> Pending<Option<AccessKeyHash>, StoreError> {
-        self.ask(move |reader| reader.access_key_hash(mailbox))
+    fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
+        let key = self.index.lock().access_key(&mailbox);
+        self.known(key)
+    }
+
+    fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
+        self.write(|slot| Command::SetBlocked { account, other, blocked, slot })
     }
 
     fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {

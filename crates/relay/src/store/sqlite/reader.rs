@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use kuvert_types::{AccessKeyHash, Address};
+use kuvert_types::Address;
 use rusqlite::Connection;
 
 use super::column::unsigned;
@@ -62,10 +62,6 @@ impl Reader {
 
     pub fn device(&mut self, address: Address) -> Result<Option<DeviceRecord>, StoreError> {
         accounts::find_device(&self.connection, address).map_err(|error| store_error(&error))
-    }
-
-    pub fn access_key_hash(&mut self, mailbox: Address) -> Result<Option<AccessKeyHash>, StoreError> {
-        accounts::access_key_hash(&self.connection, mailbox).map_err(|error| store_error(&error))
     }
 
     pub fn count_prekeys(&mut self, device: Address) -> Result<PrekeyCounts, StoreError> {

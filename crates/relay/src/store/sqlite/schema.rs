@@ -13,7 +13,7 @@ use crate::store::{StoreError, Unavailable};
 const APPLICATION_ID: i64 = 0x4B75_7672;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -105,6 +105,19 @@ CREATE TABLE invitation(
 const V3: &str = "
 ALTER TABLE account ADD COLUMN access_key_hash BLOB;    -- SHA-256 of the account's access key; null: no sealed mail
 ALTER TABLE device ADD COLUMN last_seen_day INTEGER;     -- days since 1970-01-01, UTC: never a time of day
+";
+
+/// Access keys that are not for sealed mail, mail that came with one, and who blocks whom.
+const V4: &str = "
+ALTER TABLE account ADD COLUMN takes_sealed INTEGER NOT NULL DEFAULT 0;  -- 1: sealed mail is taken with the access key
+UPDATE account SET takes_sealed = 1 WHERE access_key_hash IS NOT NULL;   -- until now that was all that a key was for
+ALTER TABLE envelope ADD COLUMN contact INTEGER NOT NULL DEFAULT 0;      -- 1: named, and came with the recipient's access key
+
+CREATE TABLE blocked(                          -- mail that names a device of `blocked` is dropped for all devices of `account`
+    account BLOB NOT NULL,
+    blocked BLOB NOT NULL,
+    PRIMARY KEY(account, blocked)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens the database for the writer, with the newest schema.

@@ -383,8 +383,8 @@ impl Writer {
 
 fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
     match command {
-        Command::Submit { mailbox, envelope, accepted_at, slot } => {
-            slot.set(envelopes::submit(work, mailbox, envelope, *accepted_at)?);
+        Command::Submit { mailbox, envelope, key, accepted_at, slot } => {
+            slot.set(envelopes::submit(work, mailbox, envelope, key.as_ref(), *accepted_at)?);
         }
         Command::Acknowledge { mailbox, up_to, slot } => slot.set(Ok(envelopes::acknowledge(work, mailbox, *up_to)?)),
         Command::Expire { older_than, budget, slot } => slot.set(Ok(envelopes::expire(work, *older_than, *budget)?)),
@@ -399,8 +399,9 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         Command::ReplaceDeviceList { account, expected, list, slot } => {
             slot.set(accounts::replace_device_list(work, account, *expected, list)?);
         }
-        Command::SetAccessKeyHash { account, hash, slot } => {
-            slot.set(Ok(accounts::set_access_key_hash(work.connection, account, hash.as_ref())?));
+        Command::SetAccessKey { account, key, slot } => slot.set(Ok(accounts::set_access_key(work, account, *key)?)),
+        Command::SetBlocked { account, other, blocked, slot } => {
+            slot.set(accounts::set_blocked(work, account, other, *blocked)?);
         }
         Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),

@@ -19,8 +19,8 @@ use kuvert_types::certificate::CertificateBody;
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::label::TLS_EXPORTER;
 use kuvert_types::{
-    AccountId, AccountKey, Address, DeviceCertificate, DeviceId, DeviceList, DeviceSigningKey, EnvelopeId, IdentityKey,
-    RelayUrl, Signature,
+    AccessKey, AccountId, AccountKey, Address, DeviceCertificate, DeviceId, DeviceList, DeviceSigningKey, EnvelopeId,
+    IdentityKey, RelayUrl, Signature,
 };
 use kuvert_wire::checked::to_wire;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -40,6 +40,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Some moment; tests with a clock of their own start here.
 pub const NOON: u64 = 1_800_000_000_000;
+
+/// Of accounts that welcome contacts.
+pub const CONTACTS_KEY: AccessKey = AccessKey::from_bytes([0xC0; 16]);
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 
@@ -160,6 +163,8 @@ pub struct Client {
     /// What came unasked while an answer was awaited.
     pub unasked: VecDeque<Response>,
     next_request: u64,
+    /// The device that registered or authenticated on it.
+    device: Option<Address>,
     pub _endpoint: quinn::Endpoint,
 }
 
@@ -182,6 +187,7 @@ impl Client {
             buffer: BytesMut::new(),
             unasked: VecDeque::new(),
             next_request: 1,
+            device: None,
             _endpoint: endpoint,
         })
     }
@@ -192,6 +198,7 @@ impl Client {
         let proof = client.hello().await;
         let answer = client.ask(Request::Register(device.register_request(&proof))).await;
         assert!(matches!(answer, Response::Authenticated(_)), "{answer:?}");
+        client.device = Some(device.address);
         client
     }
 
@@ -200,7 +207,10 @@ impl Client {
         let mut client = Self::connect(url).await;
         let proof = client.hello().await;
         match client.ask(Request::Authenticate(device.authenticate_request(&proof))).await {
-            Response::Authenticated(answer) => (client, answer),
+            Response::Authenticated(answer) => {
+                client.device = Some(device.address);
+                (client, answer)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -317,11 +327,31 @@ impl Client {
         assert!(matches!(answer, Response::Attached(_)), "{answer:?}");
     }
 
+    /// Submits under the client's own name, unless the envelope bears another one.
     pub async fn submit(&mut self, envelope: v1::Envelope) -> v1::Accepted {
-        match self.ask(submit(envelope)).await {
+        let named = self.named(envelope);
+        match self.ask(submit(named)).await {
             Response::Accepted(accepted) => accepted,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Whoever shows [`CONTACTS_KEY`] is a contact from now on.
+    pub async fn welcome_contacts(&mut self) {
+        self.welcome(false).await;
+    }
+
+    /// And its sealed mail, too, if `sealed`.
+    pub async fn welcome(&mut self, sealed: bool) {
+        let hash = Some(CONTACTS_KEY.hash().to_vec().into());
+        let answer = self.ask(Request::SetAccessKey(v1::SetAccessKey { hash, sealed })).await;
+        assert!(matches!(answer, Response::Done(_)), "{answer:?}");
+    }
+
+    /// The envelope with the client's device as its source, unless it has one.
+    pub fn named(&self, envelope: v1::Envelope) -> v1::Envelope {
+        let source = envelope.source.clone().or(self.device.as_ref().map(to_wire));
+        v1::Envelope { source, ..envelope }
     }
 
     pub async fn acknowledge(&mut self, up_to: u64) {
@@ -332,6 +362,25 @@ impl Client {
 
 pub fn submit(envelope: v1::Envelope) -> Request {
     Request::Submit(v1::Submit { envelope: Some(envelope), access_key: None })
+}
+
+/// With the key of [`Client::welcome_contacts`].
+pub fn submit_as_contact(envelope: v1::Envelope) -> Request {
+    let access_key = Some(Bytes::from_static(CONTACTS_KEY.as_bytes()));
+    Request::Submit(v1::Submit { envelope: Some(envelope), access_key })
+}
+
+/// Submits under nobody's name, on a connection of its own, with [`CONTACTS_KEY`].
+pub async fn submit_sealed(url: &RelayUrl, envelope: v1::Envelope) -> Response {
+    let mut nobody = Client::connect(url).await;
+    nobody.hello().await;
+    let access_key = Bytes::from_static(CONTACTS_KEY.as_bytes());
+    nobody.ask(Request::SubmitSealed(v1::SubmitSealed { envelope: Some(envelope), access_key })).await
+}
+
+pub fn set_blocked(other: &Device, blocked: bool) -> Request {
+    let account = Bytes::copy_from_slice(other.address.account.as_bytes());
+    Request::SetBlocked(v1::SetBlocked { account, blocked })
 }
 
 pub fn acknowledge(up_to: u64) -> Request {

@@ -140,7 +140,7 @@ pub async fn mail_flows(client: &mut Client, device: &Device, count: usize) {
     let mut requests = Vec::new();
     let mut sent = Vec::new();
     for _ in 0..count {
-        let envelope = envelope(device, vec![7; 512]);
+        let envelope = envelope_from(device, device, vec![7; 512]);
         sent.push(envelope.id.clone());
         requests.push(client.send(submit(envelope)).await);
     }

@@ -5,6 +5,7 @@ use rusqlite::Row;
 
 use super::Inspector;
 use crate::store::StoreError;
+use crate::store::sqlite::column;
 use crate::store::sqlite::schema::store_error;
 
 /// Everything that a relay knows of one account.
@@ -22,8 +23,12 @@ pub struct KnownAccount {
     pub phone: Option<String>,
     /// Unix milliseconds.
     pub registered_at: u64,
-    /// Whether it takes sealed mail: the hash of an access key is stored.
+    /// Whether the hash of an access key is stored.
+    pub access_key: bool,
+    /// Whether it takes sealed mail with that key.
     pub sealed_mail: bool,
+    /// Accounts whose mail is dropped for it.
+    pub blocked: Vec<AccountId>,
     /// Its devices.
     pub devices: Vec<KnownDevice>,
 }
@@ -58,7 +63,7 @@ impl Inspector {
                 .0
                 .prepare_cached(
                     "SELECT id, lower(hex(account_key)), device_list_number, name, phone, registered_at,
-                        access_key_hash IS NOT NULL FROM account ORDER BY registered_at, id",
+                        access_key_hash IS NOT NULL, takes_sealed FROM account ORDER BY registered_at, id",
                 )?
                 .query_map([], account)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -69,7 +74,12 @@ impl Inspector {
                         ifnull((SELECT count FROM expired WHERE mailbox = device.mailbox), 0), last_seen_day
                     FROM device WHERE account = ?1 ORDER BY number",
             )?;
+            let mut blocked =
+                self.0.prepare_cached("SELECT blocked FROM blocked WHERE account = ?1 ORDER BY blocked")?;
             for account in &mut accounts {
+                account.blocked = blocked
+                    .query_map([account.account.as_bytes()], |row| column::account(row, 0))?
+                    .collect::<rusqlite::Result<_>>()?;
                 account.devices =
                     devices.query_map([account.account.as_bytes()], device)?.collect::<rusqlite::Result<_>>()?;
             }
@@ -87,7 +97,9 @@ fn account(row: &Row<'_>) -> rusqlite::Result<KnownAccount> {
         name: row.get(3)?,
         phone: row.get(4)?,
         registered_at: row.get::<_, i64>(5)?.unsigned_abs(),
-        sealed_mail: row.get(6)?,
+        access_key: row.get(6)?,
+        sealed_mail: row.get(7)?,
+        blocked: Vec::new(),
         devices: Vec::new(),
     })
 }
