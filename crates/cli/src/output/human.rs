@@ -93,15 +93,17 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             painter.faint(&format!("{ticks} {}", harmless::line(from)))
         }
         Record::Expired { count } => {
-            let messages = if *count == 1 { "message was" } else { "messages were" };
-            painter.warning(&format!("{count} {messages} deleted by the relay unread: fetched too late"))
+            let (letters, they) = if *count == 1 { ("letter was", "it") } else { ("letters were", "they") };
+            painter.warning(&format!(
+                "{count} {letters} deleted by the relay unread, because {they} waited for too long: ask those who may have written"
+            ))
         }
         Record::IdentityChanged { who, .. } => {
             let who = harmless::line(who);
             let word = shell_word(&who);
             painter.warning(&format!(
-                "the key of {who} changed: a new device, or somebody in between. Compare `kuvert safety-number {word}`, \
-                 then `kuvert contact accept {word}`"
+                "the key of {who} changed: {who} registered anew, or somebody is in between, the relay for instance. Nothing is \
+                 sent to {who} until you compare `kuvert safety-number {word}`, and then run `kuvert contact accept {word}`"
             ))
         }
         Record::NewContact { alias, account } => painter.warning(&format!(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`record`] | every JSON object that the program prints |
 //! | [`human`] | the same for people |
+//! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
 //! | [`layout`] | lines that cannot pass for another person's |
 //! | [`style`] | colours, switched off by `NO_COLOR` or a pipe |
@@ -12,6 +13,8 @@
 
 pub mod harmless;
 pub mod human;
+#[cfg(test)]
+mod json_document;
 pub mod layout;
 pub mod record;
 pub mod style;
