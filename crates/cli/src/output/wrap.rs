@@ -68,7 +68,7 @@ impl Flow<'_> {
         self.line.push_str(grapheme);
         self.used += columns;
         // Blanks at the beginning are no place to break.
-        if grapheme == " " && self.line.trim_start_matches(' ') != "" {
+        if grapheme == " " && !self.line.trim_start_matches(' ').is_empty() {
             self.last_break = Some((self.line.len(), self.used));
         }
     }

@@ -34,9 +34,9 @@ pub fn html(files: &[ReportFile]) -> String {
 
 fn section(out: &mut String, file: &ReportFile) {
     // Writing to a String does not fail.
-    let _ = write!(out, "<h2>{}</h2>\n", escape(&file.name));
+    let _ = writeln!(out, "<h2>{}</h2>", escape(&file.name));
     if file.content.len() > MAX_SHOWN_BYTES {
-        let _ = write!(out, "<p>{} bytes: read the file.</p>\n", file.content.len());
+        let _ = writeln!(out, "<p>{} bytes: read the file.</p>", file.content.len());
         return;
     }
     match serde_json::from_slice(&file.content) {
