@@ -179,9 +179,9 @@ fn page(relay: &Relay, level: Level) -> Vec<u8> {
     let mut line = String::new();
     BufReader::new(lens.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = serde_json::from_str::<serde_json::Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
-    let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    let mut stream = TcpStream::connect(&host).unwrap();
-    let request = format!("GET /api/view?level={level} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let (host, token) = url.trim_start_matches("http://").split_once("/?token=").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let request = format!("GET /{token}/api/view?level={level} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

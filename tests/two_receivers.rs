@@ -98,3 +98,17 @@ fn interrupted_anywhere_a_text_is_sent_once_or_not_at_all() {
     shown.dedup();
     assert_eq!(shown, known);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_command_that_holds_keys_leaves_no_core_dump() {
+    let relay = Relay::start();
+    let (_, bob) = alice_and_bob(&relay);
+    let mut following = bob.start(&["receive", "--follow"]);
+    following.until("caught_up");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", following.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "neither now nor later: {core}");
+    following.interrupt();
+    assert_eq!(following.wait().0, Some(0));
+}

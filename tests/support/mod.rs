@@ -428,6 +428,11 @@ impl Running {
         Self { stdin: child.stdin.take(), child, lines, seen: Vec::new() }
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next object; none at the end of the output or after `patience`.
     pub fn next_within(&mut self, patience: Duration) -> Result<Value, RecvTimeoutError> {
         let value = self.lines.recv_timeout(patience)?;

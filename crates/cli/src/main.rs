@@ -8,6 +8,8 @@
 //! | [`chat`] | the full-screen chat and its line mode |
 //! | [`demo`] | the demonstration: relay and clients as processes, and what can be shown of them |
 //! | [`output`] | results in words and as JSON |
+//! | [`files`] | files that this program makes |
+//! | [`memory`] | no core dumps |
 //! | [`error`] | exit codes |
 
 mod args;
@@ -15,6 +17,8 @@ mod chat;
 mod commands;
 mod demo;
 mod error;
+mod files;
+mod memory;
 mod options;
 mod output;
 mod signals;
@@ -31,6 +35,8 @@ use crate::output::Output;
 use crate::output::record::Record;
 
 fn main() -> ExitCode {
+    // Before anything secret is read.
+    memory::keep_private();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,

@@ -305,6 +305,18 @@ pub enum Error {
         /// What they should be.
         wanted: u32,
     },
+    /// The home belongs to another user of this machine.
+    #[error(
+        "{path} belongs to another user (number {owner}): run this as that user, with `sudo -u '#{owner}'`, or choose another \
+         --home; nothing was changed",
+        path = path.display()
+    )]
+    HomeOfAnother {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its owner's number.
+        owner: u32,
+    },
     /// The home cannot be used.
     #[error("cannot use {path} ({reason}): check the path and its owner", path = path.display())]
     HomeUnusable {
@@ -430,6 +442,7 @@ impl Error {
             Self::ReportNotReady { .. } => "report-not-ready",
             Self::RelayRefused { .. } => "relay-refused",
             Self::Permissions { .. } => "permissions",
+            Self::HomeOfAnother { .. } => "home-of-another",
             Self::HomeUnusable { .. } => "home-unusable",
             Self::StoreKeyMissing { .. } => "store-key-missing",
             Self::StoreKeyWrong { .. } => "store-key-wrong",

@@ -7,15 +7,17 @@
 //!   outbox.lock     held while sending: two processes never reorder the outbox
 //!   inbox.lock      held while receiving: two processes never show one message twice
 //! ```
-//! Wrong permissions are refused, never mended in silence: what others could read, they may have read.
+//! Wrong permissions are refused, never mended in silence: what others could read, they may have read. Refused is also what
+//! belongs to another user, by the superuser too: files that it made there would lock the owner out.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand_core::TryRng as _;
+use rustix::fs::OFlags;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -69,14 +71,20 @@ impl Home {
     /// An existing home.
     ///
     /// # Errors
-    /// `not-registered` when there is no directory; `permissions`.
+    /// `not-registered` when there is no directory; `permissions`, `home-of-another`.
     pub fn open(directory: &Path, key_file: Option<&Path>) -> Result<Self, Error> {
         if !directory.exists() {
             return Err(Error::NotRegistered { home: directory.to_owned() });
         }
+        check_owner(directory)?;
         check_mode(directory, DIRECTORY_MODE)?;
         let key_file = key_file.map_or_else(|| directory.join("store.key"), Path::to_owned);
-        Ok(Self { directory: directory.to_owned(), key_file })
+        let home = Self { directory: directory.to_owned(), key_file };
+        let store = home.store_file();
+        if store.exists() {
+            check_owner(&store)?;
+        }
+        Ok(home)
     }
 
     /// A home, made if there is none.
@@ -150,16 +158,20 @@ impl Home {
             .try_fill_bytes(&mut *key)
             .map_err(|_| Error::Internal { what: "the system gives no random bytes" })?;
         // Whole or not at all, also when the machine dies: written aside, synced, then named.
-        let aside = self.key_file.with_extension("key.new");
+        let aside = self.key_file.with_extension(format!("{}.new", random_word()?));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&aside)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&aside)?;
             file.set_permissions(Permissions::from_mode(FILE_MODE))?;
             file.write_all(&*key)?;
             file.sync_all()?;
             fs::rename(&aside, &self.key_file)?;
             File::open(self.key_file.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().map_err(unusable(&self.key_file))?;
+        if let Err(error) = write() {
+            // A key that nothing is sealed with yet. What was not made cannot be removed, either.
+            let _ = fs::remove_file(&aside);
+            return Err(unusable(&self.key_file)(error));
+        }
         Ok(key)
     }
 
@@ -174,6 +186,8 @@ impl Home {
             .create(true)
             .truncate(false)
             .mode(FILE_MODE)
+            // What is not a file of this home is not made and not waited for.
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&path)
             .map_err(unusable(&path))?;
         let deadline = Instant::now() + patience;
@@ -189,6 +203,21 @@ impl Home {
             }
         }
     }
+}
+
+/// Sixteen letters that no other process draws, for a file that is written aside.
+fn random_word() -> Result<String, Error> {
+    let mut bytes = [0; 10];
+    getrandom::SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|_| Error::Internal { what: "the system gives no random bytes" })?;
+    Ok(data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+}
+
+fn check_owner(path: &Path) -> Result<(), Error> {
+    let owner = fs::metadata(path).map_err(unusable(path))?.uid();
+    let is_ours = owner == rustix::process::geteuid().as_raw();
+    if is_ours { Ok(()) } else { Err(Error::HomeOfAnother { path: path.to_owned(), owner }) }
 }
 
 fn check_mode(path: &Path, wanted: u32) -> Result<(), Error> {
@@ -234,6 +263,59 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         let error = Home::create(&path, None).unwrap_err();
         assert!(error.to_string().contains(&format!("chmod 700 {}", path.display())), "{error}");
+    }
+
+    /// A directory of another user: made by the superuser, or, for others, the superuser's own.
+    fn foreign(path: &Path) -> PathBuf {
+        if !rustix::process::geteuid().is_root() {
+            return PathBuf::from("/");
+        }
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)).unwrap();
+        std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+        path.to_owned()
+    }
+
+    #[test]
+    fn a_home_of_another_user_is_refused_also_by_the_superuser() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = foreign(&dir.path().join("home"));
+        let before = fs::read_dir(&home).unwrap().count();
+        for error in [Home::open(&home, None).unwrap_err(), Home::create(&home, None).unwrap_err()] {
+            assert_eq!(error.code(), "home-of-another");
+            assert!(error.to_string().contains("sudo -u '#"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&home).unwrap().count(), before, "nothing was made in it");
+    }
+
+    #[test]
+    fn a_store_of_another_user_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("home"), None).unwrap();
+        std::os::unix::fs::symlink(foreign(&dir.path().join("elsewhere")), home.store_file()).unwrap();
+        assert_eq!(Home::open(home.directory(), None).unwrap_err().code(), "home-of-another");
+    }
+
+    #[test]
+    fn a_file_that_waits_for_the_key_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("home"), None).unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, b"mine").unwrap();
+        std::os::unix::fs::symlink(&victim, home.key_file().with_extension("key.new")).unwrap();
+        home.store_key_or_make().unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"mine");
+        let left: Vec<_> = fs::read_dir(home.directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "the key, and what was there before: {left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_not_made_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("home"), None).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("victim"), home.directory().join("inbox.lock")).unwrap();
+        assert_eq!(home.hold(Exclusive::Inbox, Duration::ZERO).await.unwrap_err().code(), "home-unusable");
+        assert!(!dir.path().join("victim").exists());
     }
 
     #[test]

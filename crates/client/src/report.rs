@@ -1,15 +1,49 @@
-//! The report: all that the relay says it holds about this account.
+//! The report: all that the relay says it holds about this account. A relay may be hostile: how long fetching takes, how large
+//! the report is and what its files are called is bounded here, and the page to read is made here from the data. A page of the
+//! relay's own making would run in the user's browser.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
 
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use prost::Message as _;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
 use crate::client::{Client, Connection};
 use crate::error::Error;
 
-/// Bytes of a report that are taken from a relay at most.
-const MAX_REPORT_BYTES: u64 = 256 << 20;
+/// Bytes of a report that are taken from a relay at most: a hundred times what an account with a full mailbox has.
+const MAX_REPORT_BYTES: u64 = 64 << 20;
+
+/// Pieces that a report is taken in at most: of 16 KiB each, a quarter of those that a relay sends.
+const MAX_PIECES: usize = 4096;
+
+/// How long fetching a report takes at most, all pieces together: each has [`crate::Options::request_timeout`] for itself, and a
+/// relay that uses it up for every piece would hold the client for hours.
+const MAX_DURATION: Duration = Duration::from_secs(600);
+
+/// The file that says what the others hold.
+const MANIFEST: &str = "manifest.json";
+
+/// The page to read.
+const PAGE: &str = "index.html";
+
+/// Every other file that a relay makes.
+const DATA: [&str; 7] = [
+    "account_information.json",
+    "connections.json",
+    "settings.json",
+    "queue.json",
+    "recipients.json",
+    "consents.json",
+    "not_held.json",
+];
 
 /// A report that was asked for. Times are Unix milliseconds by the relay's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,14 +59,14 @@ pub struct ReportStatus {
 /// The files of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// With `manifest.json`, whose SHA-256 values fit the others.
+    /// With `manifest.json`, whose SHA-256 values fit the other data, and `index.html`, which this program made.
     pub files: Vec<ReportFile>,
 }
 
 /// One of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReportFile {
-    /// Its name: lower-case letters, digits, `_`, `-` and `.`, so that it can be written into any directory.
+    /// Its name, out of a fixed list of plain names, so that it can be written into any directory.
     pub name: String,
     /// What stands in it.
     pub content: Vec<u8>,
@@ -54,61 +88,96 @@ impl Client {
         }
     }
 
-    /// Fetches the report that was asked for, and checks it against its manifest.
+    /// Fetches the report that was asked for, checks it against its manifest, and makes the page to read.
     ///
     /// # Errors
-    /// `report-not-ready`, `relay-refused` (none was asked for), `relay-protocol`, and those of the connection.
+    /// `report-not-ready`, `relay-refused` (none was asked for), `relay-protocol`, `request-timeout`, and those of the
+    /// connection.
     pub async fn fetch_report(&self, connection: &Connection) -> Result<Report, Error> {
-        let mut whole = Vec::new();
-        loop {
-            let request = v1::FetchReport { offset: whole.len() as u64 };
-            let piece = match connection.link().link.request(client_frame::Body::FetchReport(request)).await? {
-                Ok(server_frame::Body::ReportPiece(piece)) => piece,
-                Ok(_) => return Err(Error::RelayProtocol { what: "no piece of the report" }),
-                Err(refusal) if refusal.code == Code::NotReady => {
-                    return Err(Error::ReportNotReady { seconds: refusal.retry_after.as_secs() });
-                }
-                Err(refusal) => return Err(refusal.into_error()),
-            };
-            whole.extend_from_slice(&piece.bytes);
-            let have = whole.len() as u64;
-            if have == piece.total {
-                return check(&whole);
+        within(MAX_DURATION, fetch(connection)).await
+    }
+}
+
+/// What a relay takes too long for is given up.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or(Err(Error::RequestTimeout { seconds: limit.as_secs() }))
+}
+
+async fn fetch(connection: &Connection) -> Result<Report, Error> {
+    let mut pieces = Pieces::default();
+    loop {
+        let request = v1::FetchReport { offset: pieces.bytes.len() as u64 };
+        let piece = match connection.link().link.request(client_frame::Body::FetchReport(request)).await? {
+            Ok(server_frame::Body::ReportPiece(piece)) => piece,
+            Ok(_) => return Err(Error::RelayProtocol { what: "no piece of the report" }),
+            Err(refusal) if refusal.code == Code::NotReady => {
+                return Err(Error::ReportNotReady { seconds: refusal.retry_after.as_secs() });
             }
-            if piece.bytes.is_empty() || have > piece.total || piece.total > MAX_REPORT_BYTES {
-                return Err(Error::RelayProtocol { what: "pieces that make no report" });
-            }
+            Err(refusal) => return Err(refusal.into_error()),
+        };
+        if pieces.take(&piece)? {
+            return check(&pieces.bytes);
         }
     }
 }
 
-/// What the relay sent becomes files: their names are harmless, and they are what the manifest says.
+/// The pieces of a report, put together.
+#[derive(Default)]
+struct Pieces {
+    bytes: Vec<u8>,
+    count: usize,
+    /// As the first piece said.
+    total: Option<u64>,
+}
+
+impl Pieces {
+    /// Takes the next piece, and says whether it was the last.
+    fn take(&mut self, piece: &v1::ReportPiece) -> Result<bool, Error> {
+        self.count += 1;
+        let total = *self.total.get_or_insert(piece.total);
+        let have = (self.bytes.len() + piece.bytes.len()) as u64;
+        let fits = total == piece.total && total <= MAX_REPORT_BYTES && have <= total;
+        if !fits || piece.bytes.is_empty() || self.count > MAX_PIECES {
+            return Err(Error::RelayProtocol { what: "pieces that make no report" });
+        }
+        self.bytes.extend_from_slice(&piece.bytes);
+        Ok(have == total)
+    }
+}
+
+/// What the relay sent becomes files: their names are known, and they are what the manifest says. Its page is left out.
 fn check(bytes: &[u8]) -> Result<Report, Error> {
     let wrong = || Error::RelayProtocol { what: "a report that does not fit its manifest" };
-    let report = v1::Report::decode(bytes).map_err(|_| wrong())?;
-    let files: Vec<ReportFile> =
-        report.files.into_iter().map(|file| ReportFile { name: file.name, content: file.content.to_vec() }).collect();
-    let mut names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.len() != files.len() || !names.iter().all(|name| is_harmless(name)) {
+    let sent = v1::Report::decode(bytes).map_err(|_| wrong())?;
+    let count = sent.files.len();
+    let sent: BTreeMap<String, Vec<u8>> =
+        sent.files.into_iter().map(|file| (file.name, file.content.to_vec())).collect();
+    let known = |name: &str| name == MANIFEST || name == PAGE || DATA.contains(&name);
+    if sent.len() != count || !sent.keys().all(|name| known(name)) {
         return Err(wrong());
     }
-    let manifest = files.iter().find(|file| file.name == "manifest.json").ok_or_else(wrong)?;
-    let manifest = std::str::from_utf8(&manifest.content).map_err(|_| wrong())?;
-    // Every hash stands there; that each file has its own is for whoever reads the manifest to see.
-    for file in files.iter().filter(|file| file.name != "manifest.json") {
-        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&file.content));
-        if !manifest.contains(&digest) {
-            return Err(wrong());
-        }
+    let digests = digests(sent.get(MANIFEST).ok_or_else(wrong)?).ok_or_else(wrong)?;
+    let is_told = |(name, content): (&String, &Vec<u8>)| {
+        name == MANIFEST || digests.get(name).is_some_and(|told| *told == digest(content))
+    };
+    if !sent.iter().all(is_told) {
+        return Err(wrong());
     }
+    let mut files: Vec<ReportFile> =
+        sent.into_iter().filter(|(name, _)| name != PAGE).map(|(name, content)| ReportFile { name, content }).collect();
+    files.push(ReportFile { name: PAGE.to_owned(), content: page::html(&files).into_bytes() });
     Ok(Report { files })
 }
 
-fn is_harmless(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
-    name.len() <= 64 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain)
+/// Which SHA-256 the manifest gives to which file.
+fn digests(manifest: &[u8]) -> Option<BTreeMap<String, String>> {
+    let manifest: Value = serde_json::from_slice(manifest).ok()?;
+    let entry = |file: &Value| Some((file.get("name")?.as_str()?.to_owned(), file.get("sha256")?.as_str()?.to_owned()));
+    manifest.get("files")?.as_array()?.iter().map(entry).collect()
+}
+
+fn digest(content: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(content))
 }
 
 #[cfg(test)]
@@ -116,32 +185,81 @@ mod tests {
     use super::*;
 
     fn report(files: &[(&str, &str)]) -> Vec<u8> {
-        let digests: Vec<String> =
-            files.iter().map(|(_, content)| data_encoding::HEXLOWER.encode(&Sha256::digest(content))).collect();
-        let mut all: Vec<v1::ReportFile> = files
+        let told: Vec<Value> = files
             .iter()
-            .map(|(name, content)| v1::ReportFile {
-                name: (*name).to_owned(),
-                content: content.as_bytes().to_vec().into(),
-            })
+            .map(|(name, content)| serde_json::json!({ "name": name, "sha256": digest(content.as_bytes()) }))
             .collect();
-        let manifest = digests.join(",").into_bytes().into();
-        all.push(v1::ReportFile { name: "manifest.json".into(), content: manifest });
+        let file = |name: &str, content: &str| v1::ReportFile {
+            name: name.to_owned(),
+            content: content.as_bytes().to_vec().into(),
+        };
+        let mut all: Vec<v1::ReportFile> = files.iter().map(|(name, content)| file(name, content)).collect();
+        all.push(file(MANIFEST, &serde_json::json!({ "files": told }).to_string()));
         v1::Report { files: all }.encode_to_vec()
     }
 
+    fn piece(total: u64, bytes: usize) -> v1::ReportPiece {
+        v1::ReportPiece { total, bytes: vec![7; bytes].into() }
+    }
+
     #[test]
-    fn only_harmless_names_and_contents_that_fit_the_manifest_are_taken() {
-        let good = report(&[("queue.json", "{}"), ("index.html", "<p>")]);
-        assert_eq!(check(&good).unwrap().files.len(), 3);
-        for name in ["../queue.json", "/etc/passwd", "", ".profile", "a/b", "A", "x\\y", "x\0"] {
+    fn only_known_names_and_contents_that_fit_the_manifest_are_taken() {
+        let good = report(&[("queue.json", "{}"), ("settings.json", "{\"a\": 1}")]);
+        let names: Vec<String> = check(&good).unwrap().files.into_iter().map(|file| file.name).collect();
+        assert_eq!(names, ["manifest.json", "queue.json", "settings.json", "index.html"]);
+        for name in
+            ["../queue.json", "/etc/passwd", "", ".profile", "a/b", "A", "x\\y", "x\0", "other.json", "index.htm"]
+        {
             assert!(check(&report(&[(name, "{}")])).is_err(), "{name:?}");
         }
-        assert!(check(&report(&[("a", "1"), ("a", "1")])).is_err(), "twice");
+        assert!(check(&report(&[("queue.json", "1"), ("queue.json", "1")])).is_err(), "twice");
         assert!(check(&v1::Report::default().encode_to_vec()).is_err(), "no manifest");
         let mut changed = v1::Report::decode(&good[..]).unwrap();
         changed.files[0].content = b"{ }".to_vec().into();
         assert!(check(&changed.encode_to_vec()).is_err());
+        // The digest of another file stands in the manifest, too.
+        changed.files[0].content = changed.files[1].content.clone();
+        assert!(check(&changed.encode_to_vec()).is_err());
         assert!(check(&good[..good.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn the_page_of_the_relay_is_not_taken() {
+        let sent = report(&[
+            ("queue.json", "{\"envelope\": [\"<script>alert(1)</script>\"]}"),
+            (PAGE, "<script>evil()</script>"),
+        ]);
+        let files = check(&sent).unwrap().files;
+        let page = files.iter().find(|file| file.name == PAGE).unwrap();
+        let page = std::str::from_utf8(&page.content).unwrap();
+        assert!(!page.contains("evil") && !page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
+    }
+
+    #[test]
+    fn pieces_are_bounded() {
+        let mut pieces = Pieces::default();
+        assert_eq!(pieces.take(&piece(3, 2)), Ok(false));
+        assert_eq!(pieces.take(&piece(3, 1)), Ok(true));
+        for (first, then) in [
+            (piece(3, 1), piece(3, 0)), // nothing comes
+            (piece(3, 1), piece(4, 1)), // it grows
+            (piece(3, 1), piece(3, 3)), // more than was said
+        ] {
+            let mut pieces = Pieces::default();
+            assert_eq!(pieces.take(&first), Ok(false));
+            assert_eq!(pieces.take(&then).unwrap_err().code(), "relay-protocol", "{then:?}");
+        }
+        assert!(Pieces::default().take(&piece(0, 0)).is_err());
+        assert!(Pieces::default().take(&piece(MAX_REPORT_BYTES + 1, 1)).is_err(), "too large, said before it is sent");
+        let mut drops = Pieces::default();
+        let taken = (0..2 * MAX_PIECES).take_while(|_| drops.take(&piece(MAX_REPORT_BYTES, 1)) == Ok(false)).count();
+        assert_eq!(taken, MAX_PIECES, "byte by byte it would take for ever");
+    }
+
+    #[tokio::test]
+    async fn fetching_ends_after_its_time() {
+        let never = std::future::pending::<Result<(), Error>>();
+        assert_eq!(within(Duration::ZERO, never).await, Err(Error::RequestTimeout { seconds: 0 }));
+        assert_eq!(within(MAX_DURATION, std::future::ready(Ok(1))).await, Ok(1));
     }
 }

@@ -105,3 +105,32 @@ async fn the_report_comes_whole() {
     assert!(bytes > kuvert_types::limits::MAX_FRAME_BYTES, "{bytes}");
     assert_eq!(code(bob.terms(&connection).await), "no-demonstration");
 }
+
+#[tokio::test]
+async fn a_relay_that_lies_in_its_report_writes_no_page_and_no_file_of_its_own() {
+    use prost::Message as _;
+    let world = World::new().await;
+    let bob = world.register("bob").await;
+    let connection = bob.connect().await.unwrap();
+    bob.request_report(&connection).await.unwrap();
+    let sent = async |report: Vec<u8>| {
+        let people = rusqlite::Connection::open(world.dir.path().join("relay/people.db")).unwrap();
+        people.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        people.execute("UPDATE report_request SET report = ?1", [report]).unwrap();
+        bob.fetch_report(&connection).await
+    };
+    let named = |files: &[(&str, &str)]| {
+        let files = files.iter().map(|(name, content)| kuvert_wire::v1::ReportFile {
+            name: (*name).to_owned(),
+            content: content.as_bytes().to_vec().into(),
+        });
+        kuvert_wire::v1::Report { files: files.collect() }.encode_to_vec()
+    };
+    let manifest = format!("{{\"files\":[{{\"name\":\"index.html\",\"sha256\":\"{}\"}}]}}", "0".repeat(64));
+    assert_eq!(code(sent(named(&[("manifest.json", &manifest), ("index.html", "<b>")])).await), "relay-protocol");
+    assert_eq!(code(sent(named(&[("manifest.json", "{\"files\":[]}"), ("../evil", "x")])).await), "relay-protocol");
+    assert_eq!(code(sent(vec![0; (64 << 20) + 1]).await), "relay-protocol", "refused at its first piece");
+    let report = sent(named(&[("manifest.json", "{\"files\":[]}")])).await.unwrap();
+    let page = &report.files.iter().find(|file| file.name == "index.html").unwrap().content;
+    assert!(String::from_utf8_lossy(page).contains("made by the program kuvert"));
+}

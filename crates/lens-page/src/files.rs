@@ -1,5 +1,6 @@
 //! A relay's data directory, read from outside, also while the relay runs.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -29,6 +30,9 @@ pub const EVENTS: usize = 200_000;
 /// The relay's files cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
+    /// The directory is another user's: what it says is that user's to show, and its files are that user's to choose.
+    #[error("{} belongs to another user of this machine: run this as that user, with `sudo -u`", .0.display())]
+    Owner(PathBuf),
     /// The database cannot be opened.
     #[error("{0}")]
     Open(#[from] OpenError),
@@ -99,8 +103,13 @@ impl Files {
     /// The files in this directory.
     ///
     /// # Errors
-    /// There is no relay's database in it.
+    /// There is no relay's database in it, or it belongs to another user. The superuser reads what others own: an operator looks
+    /// at a service's directory so.
     pub fn open(data: &Path) -> Result<Self, FilesError> {
+        let owner = data.metadata().ok().map(|metadata| metadata.uid());
+        if !owner.is_none_or(|owner| may_read(owner, rustix::process::geteuid().as_raw())) {
+            return Err(FilesError::Owner(data.to_owned()));
+        }
         Inspector::open(data)?;
         Ok(Self { data: data.to_owned() })
     }
@@ -155,5 +164,29 @@ impl Files {
             Some((metadata.modified().ok()?, metadata.len()))
         };
         names.map(stamp).collect()
+    }
+}
+
+/// Whether a user may be shown a directory of an owner's.
+fn may_read(owner: u32, user: u32) -> bool {
+    owner == user || user == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_another_user_is_read_by_the_superuser_only() {
+        assert!(may_read(1000, 1000) && may_read(1000, 0) && may_read(0, 0));
+        assert!(!may_read(0, 1000) && !may_read(1000, 1001));
+    }
+
+    #[test]
+    fn opening_asks_who_owns_the_directory() {
+        // The root of the file system is the superuser's on every machine, and holds no relay.
+        let refused = Files::open(Path::new("/")).unwrap_err();
+        let superuser = rustix::process::geteuid().is_root();
+        assert_eq!(matches!(refused, FilesError::Owner(_)), !superuser, "{refused}");
     }
 }

@@ -7,12 +7,14 @@
 //! | [`transcript`] | the two clients' side, as their own `history` prints it |
 //! | [`view`] | what the relay knows and does not know at a level: a pure function of the files |
 //! | [`server`] | the page over HTTP on loopback |
+//! | `token` | the secret part of the page's address |
 //! | `watch` | tells the page when the files changed |
 //! | [`program`] | the program `kuvert-lens` |
 
 pub mod files;
 pub mod program;
 pub mod server;
+mod token;
 pub mod told;
 pub mod transcript;
 pub mod view;
@@ -45,6 +47,9 @@ pub enum PageError {
     /// The port is taken, say.
     #[error("cannot listen on {0}: {1}. Another port does, or port 0 for any.")]
     Listen(SocketAddr, std::io::Error),
+    /// The system gives no randomness for the page's secret address.
+    #[error("cannot draw a secret for the page's address: {0}")]
+    Randomness(getrandom::Error),
     /// Serving ended.
     #[error("the page's server stopped: {0}")]
     Serve(std::io::Error),
@@ -59,7 +64,7 @@ impl PageError {
         match self {
             Self::NotLoopback(_) => "lens-not-loopback",
             Self::Listen(..) => "lens-listen",
-            Self::Serve(_) => "lens-serve",
+            Self::Randomness(_) | Self::Serve(_) => "lens-serve",
             Self::Files(_) => "lens-relay-files",
         }
     }

@@ -1,4 +1,5 @@
-//! The page over HTTP, on loopback only. Everything that it loads comes from this program.
+//! The page over HTTP, on loopback only, for those who have its address: see [`crate::token`]. Everything that it loads comes
+//! from this program.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
+use axum::http::uri::Uri;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::get;
 use futures_util::{Stream, stream};
 use kuvert_relay::registry::Level;
@@ -19,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::files::{Files, FilesError, Snapshot};
+use crate::token::Token;
 use crate::view::{HandOver, View};
 use crate::{Options, PageError, transcript, watch as files_watch};
 
@@ -44,6 +47,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Page {
     address: SocketAddr,
+    token: Token,
     files: Files,
     options: Options,
     changes: watch::Receiver<u64>,
@@ -62,13 +66,14 @@ impl Server {
         let listen = |error| PageError::Listen(options.listen, error);
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let token = Token::draw().map_err(PageError::Randomness)?;
         let changes = files_watch::start(files.clone());
-        Ok(Self { listener, address, page: Page { address, files, options, changes } })
+        Ok(Self { listener, address, page: Page { address, token, files, options, changes } })
     }
 
-    /// `http://127.0.0.1:…/`
+    /// `http://127.0.0.1:…/?token=…`: who has it may read the page.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("http://{}/?token={}", self.address, self.page.token.digits())
     }
 
     /// Serves until the future is dropped.
@@ -77,7 +82,7 @@ impl Server {
     /// [`PageError::Serve`]
     pub async fn serve(self) -> Result<(), PageError> {
         let page = Arc::new(self.page);
-        let router = Router::new()
+        let parts = Router::new()
             .route("/", get(|| async { asset("text/html; charset=utf-8", INDEX) }))
             .route("/lens.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
             .route("/lens.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
@@ -85,7 +90,10 @@ impl Server {
             .route("/api/scorecard", get(|| async { asset("application/json", SCORECARD) }))
             .route("/api/view", get(view))
             .route("/api/hand-over", get(hand_over))
-            .route("/api/changes", get(changes))
+            .route("/api/changes", get(changes));
+        let router = Router::new()
+            .route("/", get(enter))
+            .nest(&format!("/{}/", page.token.digits()), parts)
             .layer(middleware::from_fn_with_state(Arc::clone(&page), guard))
             .with_state(page);
         axum::serve(self.listener, router).await.map_err(PageError::Serve)
@@ -97,15 +105,11 @@ fn asset(kind: &'static str, content: &'static str) -> Response {
 }
 
 /// Answers only to this machine's own names, so that no web page elsewhere reaches it by a name of its own that resolves
-/// to loopback; and tells the browser to load nothing else.
+/// to loopback, and only to those who have the token; and tells the browser to load and keep nothing else.
 async fn guard(State(page): State<Arc<Page>>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let port = page.address.port();
-    let own = [page.address.to_string(), format!("localhost:{port}")];
-    let mut response = if own.iter().any(|own| own == host) {
-        next.run(request).await
-    } else {
-        (StatusCode::MISDIRECTED_REQUEST, "the lens answers on its loopback address only\n").into_response()
+    let mut response = match refused(&page, &request) {
+        Some((status, why)) => (status, why).into_response(),
+        None => next.run(request).await,
     };
     let headers = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -119,6 +123,39 @@ async fn guard(State(page): State<Arc<Page>>, request: Request, next: Next) -> R
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Why a request gets no answer.
+fn refused(page: &Page, request: &Request) -> Option<(StatusCode, &'static str)> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, second) = (hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default(), hosts.next());
+    if second.is_some() {
+        return Some((StatusCode::BAD_REQUEST, "one Host header is enough\n"));
+    }
+    let own = [page.address.to_string(), format!("localhost:{}", page.address.port())];
+    if !own.iter().any(|own| own == host) {
+        return Some((StatusCode::MISDIRECTED_REQUEST, "the lens answers on its loopback address only\n"));
+    }
+    if !brought(request.uri()).is_some_and(|brought| page.token.is(brought)) {
+        return Some((
+            StatusCode::FORBIDDEN,
+            "the lens is for those who have its address: it is printed where it runs\n",
+        ));
+    }
+    None
+}
+
+/// The token of a request: the first part of its path, or in the address that was printed, the query.
+fn brought(uri: &Uri) -> Option<&str> {
+    match uri.path() {
+        "/" => uri.query()?.strip_prefix("token="),
+        path => path.strip_prefix('/')?.split('/').next(),
+    }
+}
+
+/// From the address that was printed to the page.
+async fn enter(State(page): State<Arc<Page>>) -> Redirect {
+    Redirect::to(&format!("/{}/", page.token.digits()))
 }
 
 #[derive(Deserialize)]

@@ -186,7 +186,7 @@ impl State {
                 },
             ),
             Event::Expired { count } => {
-                self.remark(&format!("{count} messages were deleted by the relay unread: fetched too late"));
+                self.remark(&format!("{count} letters were deleted by the relay unread: they waited for too long"));
             }
             Event::NewContact(contact) => self.remark(&format!("{} is a new contact, not verified", contact.alias)),
             Event::IdentityChanged { account, who } => {

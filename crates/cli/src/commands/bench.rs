@@ -75,7 +75,7 @@ fn scaling(from: &Path, document: Option<&Path>, options: &Options) -> Result<()
                 format!("{} has no marks to put tables between; take docs/SCALING.md", document.display()),
             )
         })?;
-        fs::write(document, new).map_err(|error| Failure::io(&doing, &error))?;
+        crate::files::replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
     }
     if options.output.is_json() {
         options.output.document(&model.json().map_err(|error| failed(&*error))?)
@@ -97,7 +97,7 @@ fn write(report: &Report, timing: &TimingReport, client: &ClientReport, document
             format!("{} has no marks to put figures between; take docs/BENCHMARKS.md", document.display()),
         )
     })?;
-    fs::write(document, new).map_err(|error| Failure::io(&doing, &error))?;
+    crate::files::replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
     let plots = [
         ("crypto.svg", plot::svg(&report.rows)),
         ("client.svg", plot::client(&client.rows)),
@@ -105,7 +105,7 @@ fn write(report: &Report, timing: &TimingReport, client: &ClientReport, document
     ];
     for (name, svg) in plots {
         let plot = document.with_file_name(name);
-        fs::write(&plot, svg).map_err(|error| Failure::io(&format!("write {}", plot.display()), &error))?;
+        crate::files::replace(&plot, svg).map_err(|error| Failure::io(&format!("write {}", plot.display()), &error))?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `kuvert bench relay`
 
-use std::fs;
 use std::io::Write as _;
 
 use kuvert_bench::machine::{self, Machine};
@@ -42,7 +41,7 @@ pub fn run(args: &BenchRelay, options: &Options) -> Result<(), Failure> {
         (report.json(&plan, machine()?), report.text(), report.points)
     };
     if let Some(svg) = svg {
-        fs::write(svg, kuvert_relay_bench::plot::svg(&points))
+        crate::files::replace(svg, kuvert_relay_bench::plot::svg(&points))
             .map_err(|error| Failure::io(&format!("write {}", svg.display()), &error))?;
     }
     let json = json.map_err(|error| failed(&*error))?;

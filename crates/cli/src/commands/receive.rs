@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use kuvert_client::{Client, Connection, Event, ReceiptKind, ReceiveOptions, Whoami};
+use kuvert_client::{Client, Connection, Event, ListConflict, ReceiptKind, ReceiveOptions, Refusal, Whoami};
 use tokio::sync::Notify;
 
 use crate::args::Receive;
@@ -154,28 +154,88 @@ impl<'a> Screen<'a> {
     }
 }
 
-/// The rarer events in words; none for what is of no interest to people.
+/// The rarer events in words; none for what is of no interest to people. Each says what is known, and no more: what looks like
+/// an attack is more often a backup that was put back or a program of another version.
 pub fn notice(event: &Event) -> Option<(&'static str, String)> {
     Some(match event {
         Event::DeviceListConflict { who, conflict, .. } => (
             "device-list-conflict",
-            format!("the device list of {who} contradicts what is known ({conflict:?}): ask the relay's operator"),
+            format!(
+                "the relay showed a device list of {who} {}; what was known before counts. Ask the relay's operator",
+                contradiction(*conflict)
+            ),
         ),
         Event::Undecryptable { who, reset_queued, .. } => (
             "undecryptable",
             format!(
-                "a message from {who} could not be opened and is lost{}",
-                if *reset_queued { "; a fresh session is being started" } else { "" }
+                "something that came under the name of {who} could not be opened; a fresh session {}. What {who} sent and \
+                 this home did not confirm is sent again over it",
+                if *reset_queued { "is being started" } else { "starts within the hour" }
             ),
         ),
-        Event::SessionReset { who, .. } => {
-            ("session-reset", format!("{who} could not open a message of yours and started a fresh session"))
-        }
-        Event::Refused { reason, .. } => {
-            ("refused", format!("an envelope was thrown away that no honest sender or relay produces ({reason:?})"))
-        }
+        Event::SessionReset { who, .. } => (
+            "session-reset",
+            format!(
+                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again"
+            ),
+        ),
+        Event::Refused { reason, .. } => ("refused", format!("an envelope was thrown away: {}", cause(*reason))),
         Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
         Event::Reconnected => ("reconnected", "connected again".to_owned()),
         _ => return None,
     })
+}
+
+fn contradiction(conflict: ListConflict) -> &'static str {
+    match conflict {
+        ListConflict::Unsigned => "that its account key did not sign",
+        ListConflict::Older => "that is older than one that was known",
+        ListConflict::Forked => "that differs from one with the same number",
+    }
+}
+
+fn cause(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Misdelivered => "it is addressed to another device",
+        Refusal::WrongSource => "it does not come from the device or under the key that it names",
+        Refusal::Replayed => "it was opened before; it came twice, or a program was put back to an older state",
+        Refusal::BadContent => "its content breaks the format; the sender's program is broken or of another version",
+        Refusal::UnknownSender => "its sender is no contact, and does not say under which key it writes",
+        Refusal::UnlistedDevice => {
+            "it comes from a device that the account's list, as far as it is known here, does not name"
+        }
+        // `Malformed`, and what may be added.
+        _ => "it cannot be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kuvert_client::AccountId;
+
+    use super::*;
+
+    #[test]
+    fn notices_promise_and_accuse_no_more_than_is_known() {
+        let (account, who) = (AccountId::from_bytes([1; 16]), || "bob".to_owned());
+        let mut events: Vec<Event> = [ListConflict::Unsigned, ListConflict::Older, ListConflict::Forked]
+            .map(|conflict| Event::DeviceListConflict { account, who: who(), conflict })
+            .into();
+        events.extend([true, false].map(|reset_queued| Event::Undecryptable {
+            account,
+            who: who(),
+            envelope: kuvert_client::EnvelopeId::from_bytes([2; 16]),
+            reset_queued,
+        }));
+        events.push(Event::SessionReset { account, who: who() });
+        let said: Vec<String> = events.iter().map(|event| notice(event).unwrap().1).collect();
+        for message in &said {
+            for word in ["lost", "honest", "attack"] {
+                assert!(!message.contains(word), "{message}");
+            }
+        }
+        // What could not be opened comes again; what was thrown away by design says why.
+        assert!(said[3].contains("sent again") && said[5].contains("sent again"));
+        assert!(cause(Refusal::Replayed).contains("older state"));
+    }
 }

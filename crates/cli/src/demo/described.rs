@@ -33,7 +33,7 @@ pub async fn tell(data: &Path, directory: &Path, alice: &Client, bob: &Client) -
         run(&["account", "verify", &code(data)?]).await?;
         run(&["account", "profile", "--display-name", client.name, "--about", about, "--public"]).await?;
         let path = directory.join(format!("{}.csv", client.name.to_lowercase()));
-        std::fs::write(&path, book).map_err(|error| Failure::io("write an address book", &error))?;
+        crate::files::replace(&path, book).map_err(|error| Failure::io("write an address book", &error))?;
         run(&["account", "upload", "--address-book", &path.to_string_lossy()]).await?;
         run(&["account", "consent", "--accept", version]).await?;
     }

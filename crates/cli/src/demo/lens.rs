@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::demo::process::Client;
 use crate::error::Failure;
+use crate::files;
 
 /// The page, served until this is dropped.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Lens {
     pub async fn show(&self, client: &Client, who: &str) -> Result<(), Failure> {
         let history = client.run(&["history", who], "").await?;
         let lines: String = history.iter().map(Value::to_string).map(|line| line + "\n").collect();
-        std::fs::write(column(&self.directory, client.name), lines)
+        // The page may be reading the file.
+        files::replace(&column(&self.directory, client.name), lines)
             .map_err(|error| Failure::io("write a client's column of the lens", &error))
     }
 }

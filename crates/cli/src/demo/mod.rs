@@ -85,7 +85,7 @@ impl Directories {
             return made.map(Self::Temporary).map_err(|error| Failure::io("make a temporary directory", &error));
         };
         let doing = format!("use {}", path.display());
-        std::fs::create_dir_all(&path).map_err(|error| Failure::io(&doing, &error))?;
+        crate::files::make_directories(&path).map_err(|error| Failure::io(&doing, &error))?;
         let mut entries = std::fs::read_dir(&path).map_err(|error| Failure::io(&doing, &error))?;
         if entries.next().is_some() {
             let message = format!("{} is not empty: name a new directory with --keep", path.display());

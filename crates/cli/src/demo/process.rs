@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -188,7 +189,8 @@ pub fn log_path(data: &Path) -> PathBuf {
 }
 
 fn log_file(data: &Path) -> Result<Stdio, Failure> {
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data));
+    // For its owner only: it holds codes that no text message carries. A relay that starts again goes on with it.
+    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log_path(data));
     file.map(Stdio::from).map_err(|error| Failure::io("write the relay's log", &error))
 }
 

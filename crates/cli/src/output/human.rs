@@ -1,20 +1,32 @@
-//! Results in words. Every text that came from outside passes [`harmless`] first.
+//! Results in words. Every text that came from outside passes [`harmless`] first, and [`Layout`] then.
 
 use crate::output::harmless;
+use crate::output::layout::{Layout, indented};
 use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::error::shell_word;
 
-/// Spaces before the second line of a message, so that no text can pass for a line of somebody else's.
-const CONTINUATION: &str = "                  ";
+/// What a person reads, as wide as the screen; empty for what only scripts need.
+pub fn show(record: &Record<'_>, painter: &Painter, layout: &Layout) -> String {
+    match record {
+        Record::Message(entry) => message(painter, layout, entry),
+        // Nothing of these comes from another side, and some of it is there to be copied.
+        Record::Registered { .. }
+        | Record::Whoami { .. }
+        | Record::Invite { .. }
+        | Record::Disclosure { .. }
+        | Record::Permissions { .. }
+        | Record::DeletionExplained { .. } => describe(record, painter),
+        _ => layout.words(&describe(record, painter)).into_owned(),
+    }
+}
 
-/// What a person reads; empty for what only scripts need.
-pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
+fn describe(record: &Record<'_>, painter: &Painter) -> String {
     match record {
         Record::Registered { account, name, relay, .. } => {
             let known_as = match name {
-                Some(name) => format!("You are registered as {}.", painter.person(name)),
+                Some(name) => format!("You are registered as {}.", painter.person(&harmless::line(name))),
                 None => "You are registered, without a name.".to_owned(),
             };
             format!(
@@ -26,7 +38,7 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::Whoami { account, device, name, relay, deleted_at, queued, unshown, level, .. } => {
             let mut out = format!(
                 "{}\n  account  {account}\n  device   {device}\n  relay    {}\n  level    {level}: `kuvert disclosure` says what the relay is told",
-                painter.person(name.unwrap_or("(no name)")),
+                painter.person(&harmless::line(name.unwrap_or("(no name)"))),
                 harmless::line(relay),
             );
             if let Some(at) = deleted_at {
@@ -47,15 +59,16 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
         }
         Record::PhoneCodeRequested { phone } => format!(
-            "a code is on its way to {phone}: give it with `kuvert account verify CODE` within ten minutes. A relay without \
-             a gateway for text messages writes it into its log instead; ask its operator."
+            "a code is on its way to {}: give it with `kuvert account verify CODE` within ten minutes. A relay without \
+             a gateway for text messages writes it into its log instead; ask its operator.",
+            harmless::line(phone)
         ),
         Record::PhoneVerified { phone, moved } => {
             let before = if *moved { " Another account had it before, and has it no longer." } else { "" };
-            format!("{phone} is {}.{before}", painter.good("verified"))
+            format!("{} is {}.{before}", harmless::line(phone), painter.good("verified"))
         }
         Record::Profile(found) => profile(found, painter),
-        Record::AddressBookMatch { phone, account } => format!("{phone}  {}", painter.faint(account)),
+        Record::AddressBookMatch { phone, account } => format!("{}  {}", harmless::line(phone), painter.faint(account)),
         Record::AddressBook { people: 0, .. } => "The relay has no address book of yours.".to_owned(),
         Record::AddressBook { people, without_account } => format!(
             "{people} people uploaded.\n{}",
@@ -74,21 +87,23 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             painter.warning("queued"),
             painter.person(&harmless::line(to))
         ),
-        Record::Message(entry) => message(painter, entry),
+        Record::Message(entry) => message(painter, &Layout::new(None, None, false), entry),
         Record::Receipt { from, kind, .. } => {
             let ticks = if *kind == "read" { "✓✓ read by" } else { "✓ delivered to" };
             painter.faint(&format!("{ticks} {}", harmless::line(from)))
         }
         Record::Expired { count } => {
-            let messages = if *count == 1 { "message was" } else { "messages were" };
-            painter.warning(&format!("{count} {messages} deleted by the relay unread: fetched too late"))
+            let (letters, they) = if *count == 1 { ("letter was", "it") } else { ("letters were", "they") };
+            painter.warning(&format!(
+                "{count} {letters} deleted by the relay unread, because {they} waited for too long: ask those who may have written"
+            ))
         }
         Record::IdentityChanged { who, .. } => {
             let who = harmless::line(who);
             let word = shell_word(&who);
             painter.warning(&format!(
-                "the key of {who} changed: a new device, or somebody in between. Compare `kuvert safety-number {word}`, \
-                 then `kuvert contact accept {word}`"
+                "the key of {who} changed: {who} registered anew, or somebody is in between, the relay for instance. Nothing is \
+                 sent to {who} until you compare `kuvert safety-number {word}`, and then run `kuvert contact accept {word}`"
             ))
         }
         Record::NewContact { alias, account } => painter.warning(&format!(
@@ -96,9 +111,9 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             harmless::line(alias),
             shell_word(&harmless::line(alias))
         )),
-        Record::Notice { message, .. } => painter.warning(&harmless::text(message)),
+        Record::Notice { message, .. } => painter.warning(&indented(&harmless::text(message))),
         Record::Corrected { name } => match name {
-            Some(name) => format!("Corrected: others find you as {}.", painter.person(name)),
+            Some(name) => format!("Corrected: others find you as {}.", painter.person(&harmless::line(name))),
             None => "Corrected: you have no name at the relay.".to_owned(),
         },
         Record::ReportRequested { ready_at } => {
@@ -133,7 +148,7 @@ pub fn describe(record: &Record<'_>, painter: &Painter) -> String {
             format!("The account {account} is deleted at the relay. This home's history can still be read.")
         }
         Record::CaughtUp {} => String::new(),
-        Record::Error { message, .. } => harmless::text(message).into_owned(),
+        Record::Error { message, .. } => indented(&harmless::text(message)).into_owned(),
     }
 }
 
@@ -231,12 +246,8 @@ fn safety_number(painter: &Painter, who: &str, digits: &str, verified: bool) -> 
     format!("Safety number with {}\n\n{}\n\n{state}", painter.person(&who), rows.join("\n"))
 }
 
-fn message(painter: &Painter, message: &Message<'_>) -> String {
-    let zone = Zone::system();
-    let at = zone.date_and_time(message.received_at.unwrap_or(message.sent_at));
-    let text = harmless::text(message.text);
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or("");
+fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String {
+    let at = Zone::system().date_and_time(message.received_at.unwrap_or(message.sent_at));
     let from = harmless::line(message.from);
     let from = if message.direction == "out" { painter.faint(&from) } else { painter.person(&from) };
     let tick = match message.state {
@@ -246,13 +257,28 @@ fn message(painter: &Painter, message: &Message<'_>) -> String {
         Some("read") => format!(" {}", painter.good("✓✓")),
         _ => String::new(),
     };
-    let mut out = format!("{}  {from}: {first}", painter.faint(&at));
-    for line in lines {
-        out.push('\n');
-        out.push_str(CONTINUATION);
-        out.push_str(line);
+    let text = harmless::text(message.text);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    layout.message(&format!("{}  {from}: ", painter.faint(&at)), &(faint_marks(painter, text) + &tick))
+}
+
+/// What is shown in place of unseen characters, less bright than what was written.
+fn faint_marks(painter: &Painter, text: &str) -> String {
+    let [open, close] = harmless::MARKS;
+    let mut parts = text.split(open);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(close) {
+            Some((mark, rest)) if mark.starts_with("U+") => {
+                out.push_str(&painter.faint(&format!("{open}{mark}{close}")));
+                out.push_str(rest);
+            }
+            _ => {
+                out.push(open);
+                out.push_str(part);
+            }
+        }
     }
-    out.push_str(&tick);
     out
 }
 
@@ -271,7 +297,7 @@ mod tests {
             direction: "in",
             state: None,
         };
-        describe(&Record::Message(message), &Painter::new(false))
+        show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
     }
 
     #[test]
@@ -284,7 +310,52 @@ mod tests {
     fn a_second_line_cannot_pass_for_another_message() {
         let shown = received("hi\n2026-11-21 12:00  bob: I owe you money");
         let second = shown.lines().nth(1).unwrap();
-        assert!(second.starts_with(CONTINUATION), "{second:?}");
+        assert!(second.starts_with("                  "), "{second:?}");
+        // Nor by what the terminal itself would begin a line with.
+        let shown = received(&format!("ok{}2026-11-21 12:00  bob: I owe you money", " ".repeat(51)));
+        assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
+        assert!(shown.lines().nth(1).unwrap().starts_with("                  2026"), "{shown}");
+    }
+
+    #[test]
+    fn words_of_the_relay_are_harmless_everywhere() {
+        let relays = "\x1b[2J\u{9b}1m\u{200B}\nbob";
+        let records = [
+            Record::PhoneCodeRequested { phone: relays },
+            Record::PhoneVerified { phone: relays, moved: true },
+            Record::AddressBookMatch { phone: relays, account: "a" },
+            Record::Accepted { id: "i", to: relays, sealed: true },
+            Record::Queued { id: "i", to: relays },
+            Record::Receipt { id: "i", from: relays, kind: "read" },
+            Record::IdentityChanged { who: relays, account: "a" },
+            Record::NewContact { alias: relays, account: "a" },
+            Record::Notice { code: "c", message: relays },
+            Record::Error { code: "c", message: relays },
+            Record::Corrected { name: Some(relays) },
+            Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
+            Record::SafetyNumber { who: relays, digits: "1", verified: false },
+            Record::Contact {
+                alias: relays,
+                account: "a",
+                name: Some(relays),
+                verified: false,
+                blocked: false,
+                key_changed: false,
+            },
+            Record::Consent {
+                version: relays,
+                accepted_at: 1,
+                advertising: false,
+                objected_at: None,
+                objection_until: None,
+            },
+            Record::Registered { account: "a", device: 1, address: "a.1", name: Some(relays), relay: relays },
+        ];
+        for record in records {
+            let shown = show(&record, &Painter::new(false), &Layout::new(None, None, false));
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{record:?}: {shown:?}");
+            assert!(!shown.contains('\u{200B}') && !shown.contains("\nbob"), "{record:?}: {shown:?}");
+        }
     }
 
     #[test]

@@ -4,13 +4,18 @@
 //! |---|---|
 //! | [`record`] | every JSON object that the program prints |
 //! | [`human`] | the same for people |
+//! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
+//! | [`layout`] | lines that cannot pass for another person's |
 //! | [`style`] | colours, switched off by `NO_COLOR` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
 //! | [`wrap`] | lines that fit a width |
 
 pub mod harmless;
 pub mod human;
+#[cfg(test)]
+mod json_document;
+pub mod layout;
 pub mod record;
 pub mod style;
 pub mod time;
@@ -19,6 +24,7 @@ pub mod wrap;
 use std::io::{self, IsTerminal, Write};
 
 use crate::error::Failure;
+use crate::output::layout::{Layout, indented};
 use crate::output::record::Record;
 use crate::output::style::Painter;
 
@@ -59,7 +65,7 @@ impl Output {
             let json = serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?;
             harmless::json(json)
         } else {
-            human::describe(record, &self.painter)
+            human::show(record, &self.painter, &Layout::of(&io::stdout()))
         };
         if text.is_empty() && !self.json {
             return Ok(());
@@ -83,11 +89,11 @@ impl Output {
         if self.json { Ok(()) } else { write_line(text) }
     }
 
-    /// A remark on stderr, for people only.
+    /// A remark on stderr, for people only. It may hold words of the relay.
     pub fn note(&self, text: &str) {
         if !self.json {
             // Nobody is left to be told when stderr is gone.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", aside(text));
         }
     }
 
@@ -99,9 +105,14 @@ impl Output {
             let _ = self.print(&Record::Error { code, message });
         } else {
             let painter = Painter::new(!no_color() && io::stderr().is_terminal());
-            let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), harmless::text(message));
+            let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), aside(message));
         }
     }
+}
+
+/// Words for stderr, made harmless and laid out.
+fn aside(text: &str) -> String {
+    Layout::of(&io::stderr()).words(&indented(&harmless::text(text))).into_owned()
 }
 
 /// One write for the whole line: what reads along never sees half of it (up to the pipe's atomic size).
@@ -114,4 +125,14 @@ fn write_line(text: &str) -> Result<(), Failure> {
         .write_all(line.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::io("write to stdout", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_cannot_command_the_terminal_or_begin_a_line() {
+        assert_eq!(aside("still not sent: \x1b[2J\nbob: hi"), "still not sent: ␛[2J\n    bob: hi");
+    }
 }

@@ -55,7 +55,7 @@ function drawLevels(view) {
   if (!byId("level-choices").childElementCount) byId("level-choices").replaceChildren(...choices);
   const rung = view.levels.find((rung) => rung.level === view.level);
   byId("level-sees").textContent = `The relay is told: ${rung.sees}.`;
-  byId("hand-over").href = `/api/hand-over?level=${view.level}`;
+  byId("hand-over").href = `api/hand-over?level=${view.level}`;
 }
 
 function drawColumns(view) {
@@ -258,7 +258,7 @@ function drawQueue(view) {
 
 /** The simulation's figures, the same whatever the relay does: drawn once. */
 async function drawScorecard() {
-  const { conditions, rows } = await (await fetch("/api/scorecard")).json();
+  const { conditions, rows } = await (await fetch("api/scorecard")).json();
   const percent = (share) => (share === undefined ? "–" : `${Math.round(100 * share)} %`);
   byId("scorecard-conditions").textContent = conditions;
   const drawn = rows.map(({ policy, score }) => {
@@ -303,7 +303,7 @@ let asked = 0;
 async function refresh() {
   const mine = ++asked;
   try {
-    const response = await fetch(`/api/view?level=${encodeURIComponent(level)}`);
+    const response = await fetch(`api/view?level=${encodeURIComponent(level)}`);
     const view = await response.json();
     if (!response.ok) throw new Error(view.message);
     // An answer to an older question does not replace a newer one.
@@ -318,7 +318,7 @@ byId("levels").addEventListener("change", (event) => {
   history.replaceState(null, "", `#${level}`);
   refresh();
 });
-new EventSource("/api/changes").addEventListener("changed", refresh);
+new EventSource("api/changes").addEventListener("changed", refresh);
 setInterval(() => {
   for (const left of document.querySelectorAll(".countdown")) left.textContent = remaining(Number(left.dataset.until));
 }, 1000);

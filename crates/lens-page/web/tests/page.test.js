@@ -34,7 +34,7 @@ before(async () => {
   page = await browser.newPage({ viewport: { width: 1440, height: 1000 } });
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
   page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("request", (request) => request.url().startsWith(url) || problems.push(`loads ${request.url()}`));
+  page.on("request", (request) => request.url().startsWith(new URL(url).origin + "/") || problems.push(`loads ${request.url()}`));
   await page.goto(url);
   await page.locator("#known dt").first().waitFor();
 });
@@ -139,6 +139,13 @@ test("every part has a name, and dark is dark", async () => {
   const background = await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   assert.equal(background, "rgb(20, 23, 27)");
   await page.emulateMedia({ colorScheme: "light" });
+});
+
+test("the address that was printed leads to the page, and no address without its token does", async () => {
+  const { origin, searchParams } = new URL(url);
+  assert.equal(new URL(page.url()).pathname, `/${searchParams.get("token")}/`);
+  assert.equal((await fetch(`${origin}/api/view`)).status, 403);
+  assert.equal((await fetch(origin)).status, 403);
 });
 
 test("the browser had nothing to complain about, and nothing was loaded from elsewhere", () => {

@@ -1,8 +1,5 @@
 //! `kuvert account report`: asks for the report, waits for it if told so, and writes its files.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +8,7 @@ use kuvert_client::{Error, Report};
 use crate::args;
 use crate::commands::open;
 use crate::error::Failure;
+use crate::files::Folder;
 use crate::options::Options;
 use crate::output::record::Record;
 
@@ -49,19 +47,9 @@ pub async fn run(args: &args::Report, options: &Options) -> Result<(), Failure> 
     options.output.print(&Record::Report { directory: &out, files: report.files.len(), kept_until: status.kept_until })
 }
 
-/// Readable by the owner only, like the home.
+/// Into a new directory, readable by the owner only, like the home. Without a page of the relay's: the client made this one.
 fn write(report: &Report, out: &Path) -> Result<(), Failure> {
-    let doing = format!("write the report to {}", out.display());
-    DirBuilder::new().mode(0o700).create(out).map_err(|error| Failure::io(&doing, &error))?;
-    for file in &report.files {
-        // The client has checked that this is a plain name.
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(out.join(&file.name))
-            .and_then(|mut to| to.write_all(&file.content).and_then(|()| to.sync_all()));
-        written.map_err(|error| Failure::io(&doing, &error))?;
-    }
-    Ok(())
+    let written = Folder::make(out)
+        .and_then(|folder| report.files.iter().try_for_each(|file| folder.write(&file.name, &file.content)));
+    written.map_err(|error| Failure::io(&format!("write the report to {}", out.display()), &error))
 }

@@ -44,7 +44,8 @@ pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
     ))?;
     for level in LEVELS {
         let folder = directory.join(level.to_string());
-        std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make a directory for the story", &error))?;
+        crate::files::make_directories(&folder)
+            .map_err(|error| Failure::io("make a directory for the story", &error))?;
         options.output.note(&format!("Living the day at {level} …"));
         let view = View::new(level, live::live(&folder, level).await?);
         view.show(options).await?;
