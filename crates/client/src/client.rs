@@ -9,9 +9,9 @@ use kuvert_types::limits::is_valid_name;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceList, RelayUrl, UnverifiedDeviceCertificate};
 use kuvert_wire::v1::get_account::By;
 
+use crate::blocking;
 pub use crate::connect::Connection;
 use crate::connect::{load_own, look_up};
-use crate::blocking;
 use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, requests};
 use crate::devices;
 use crate::disclosure;
@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::invite::InviteLink;
 use crate::options::Options;
-use crate::records::{ContactInfo, MessageRecord, SafetyNumber, Whoami};
 use crate::receive::open_held;
+use crate::records::{ContactInfo, MessageRecord, SafetyNumber, Whoami};
 use crate::state::{AtRelay, OwnRow, Stored, damaged, own_row};
 use crate::store::sqlite::{Opened, SqliteStore};
 use crate::store::{Log, Mode, Store, Table, Transaction};
@@ -221,7 +221,11 @@ impl Client {
         let text = name_or_link.trim();
         if !InviteLink::looks_like(text) {
             if let Ok(account) = text.parse::<AccountId>() {
-                return if account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Account(account)) };
+                return if account == own.address.account {
+                    Err(Error::OwnAddress)
+                } else {
+                    Ok(Target::Account(account))
+                };
             }
             if !is_valid_name(text) {
                 return Err(Error::NameInvalid { name: text.escape_default().to_string() });

@@ -281,13 +281,8 @@ async fn sign_challenge(inner: &Inner, link: &Link) -> Result<bytes::Bytes, Erro
 }
 
 fn established(link: Link, body: server_frame::Body) -> Result<Established, Error> {
-    let server_frame::Body::Authenticated(v1::Authenticated {
-        waiting,
-        waiting_bytes: _,
-        expired,
-        relay_time,
-        full,
-    }) = body
+    let server_frame::Body::Authenticated(v1::Authenticated { waiting, waiting_bytes: _, expired, relay_time, full }) =
+        body
     else {
         return Err(Error::RelayProtocol { what: "no welcome" });
     };

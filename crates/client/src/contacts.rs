@@ -260,8 +260,8 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::store::{Mode, Store};
     use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
-    use kuvert_types::{Address, DeviceId};
     use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+    use kuvert_types::{Address, DeviceId};
 
     const ID: AccountId = AccountId::from_bytes([1; 16]);
 

@@ -267,7 +267,9 @@ fn strangers_fill_the_record(tx: &dyn Transaction, rotated_ago: u64) -> Result<b
     if last_resort.len() > MAX_REPLACED {
         return Ok(false);
     }
-    let Some((in_use, _)) = last_resort.iter().find(|(_, stored)| stored.replaced_at == (0, 0)) else { return Ok(false) };
+    let Some((in_use, _)) = last_resort.iter().find(|(_, stored)| stored.replaced_at == (0, 0)) else {
+        return Ok(false);
+    };
     Ok(replay_record(tx, *in_use)?.strangers() >= STRANGERS_PER_PREKEY / 2)
 }
 

@@ -33,9 +33,7 @@ async fn a_first_message_waits_for_bob_and_his_answer_comes_back() {
 
     let events = fetch(&alice).await;
     assert_eq!(texts(&events), ["Selber guten Tag"]);
-    let is_receipt = |event: &Event| {
-        matches!(event, Event::Receipt { message, kind: ReceiptKind::Delivered, .. } if *message == accepted.message)
-    };
+    let is_receipt = |event: &Event| matches!(event, Event::Receipt { message, kind: ReceiptKind::Delivered, .. } if *message == accepted.message);
     assert!(events.iter().any(is_receipt), "{events:?}");
     assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Delivered));
 

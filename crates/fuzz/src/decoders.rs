@@ -252,7 +252,13 @@ fn content(input: &[u8]) {
         client::Body::Unknown => return,
     };
     let draft = client::draft(content.id, content.sent_at, body);
-    let sealed = client::seal_content(&draft, content.sender_list, content.recipient_list, content.access_key).unwrap();
+    let sealed = client::seal_content(
+        &draft,
+        content.sender_list,
+        content.recipient_list,
+        content.access_key.map(|key| (key, content.takes_sealed)),
+    )
+    .unwrap();
     assert_eq!(client::open_content(&sealed), Ok(content));
 }
 

@@ -119,7 +119,8 @@ mod tests {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         let account = AccountId::from_bytes(id);
-        let mut contact = Contact::new(account, AccountKey::from_bytes([1; 32]), None, format!("r{number}"), number.into());
+        let mut contact =
+            Contact::new(account, AccountKey::from_bytes([1; 32]), None, format!("r{number}"), number.into());
         contact.row.request = true;
         contact
     }

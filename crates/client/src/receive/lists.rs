@@ -28,7 +28,8 @@ pub(super) async fn open_with_newest(
     established: &Established,
     account: AccountId,
 ) -> Result<Opened, Error> {
-    let nothing = Opened { events: Vec::new(), receipts_due: false, prekeys_used: false, lists_wanted: BTreeSet::new() };
+    let nothing =
+        Opened { events: Vec::new(), receipts_due: false, prekeys_used: false, lists_wanted: BTreeSet::new() };
     let record = match look_up(&established.link, By::Account(account.as_bytes().to_vec().into())).await? {
         Ok(record) => record,
         Err(refusal) if matches!(refusal.code, Code::UnknownRecipient | Code::Limited | Code::Unavailable) => {

@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kuvert_protocol::replay::{ReplayRecord, Trust};
 use kuvert_protocol::last_resort_prekey;
+use kuvert_protocol::replay::{ReplayRecord, Trust};
 use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, DecryptError, Decrypted, SessionRecord};
 use kuvert_types::{AccountId, Address, DeviceCertificate, EnvelopeId, UnverifiedDeviceCertificate};
 use prost::Message as _;

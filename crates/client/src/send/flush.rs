@@ -255,7 +255,8 @@ impl<'a> Flush<'a> {
                 } else {
                     let ciphertext = Bytes::copy_from_slice(&row.ciphertext);
                     let envelope = envelope(Some(self.inner.own.address), account, row, ciphertext)?;
-                    let submit = v1::Submit { envelope: Some(envelope), access_key: self.sealed.key_beside_name(&account) };
+                    let submit =
+                        v1::Submit { envelope: Some(envelope), access_key: self.sealed.key_beside_name(&account) };
                     established.link.send(client_frame::Body::Submit(submit)).await?
                 };
                 in_flight.push(InFlight { entry, ticket });

@@ -87,8 +87,7 @@ impl SqliteStore {
     fn migrate(&mut self) -> Result<(), Error> {
         let behaviour = TransactionBehavior::Immediate;
         let inner = self.connection.transaction_with_behavior(behaviour).map_err(store_error)?;
-        let version: u32 =
-            inner.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(store_error)?;
+        let version: u32 = inner.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(store_error)?;
         // Another process may have been faster.
         if version < SCHEMA_VERSION {
             inner.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
