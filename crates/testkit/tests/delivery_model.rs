@@ -10,7 +10,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use kuvert_relay::mailbox::{Entry, Mailbox};
+use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
 use stateright::{Checker, Model, Property};
 
 const TEXTS: u8 = 2;
@@ -258,9 +258,9 @@ impl Model for DeliveryModel {
 }
 
 fn store(relay: &mut Relay, id: u8) {
-    if relay.mailbox.candidates(id.into()).next().is_none() && relay.mailbox.admit(1).is_ok() {
+    if relay.mailbox.candidates(id.into()).next().is_none() && relay.mailbox.admit(Sender::Sealed, 1).is_ok() {
         relay.last_cursor += 1;
-        relay.mailbox.push(Entry { cursor: relay.last_cursor, size: 1, tag: id.into() });
+        relay.mailbox.push(Entry { cursor: relay.last_cursor, size: 1, tag: id.into(), sender: Sender::Sealed });
     }
 }
 
