@@ -11,8 +11,8 @@ use rustix::fs::{Mode, OFlags};
 /// Of directories.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Of files.
-const FILE_MODE: u32 = 0o600;
+/// Of files: `0600`.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Makes a directory, and those above it that are missing.
 ///
@@ -67,7 +67,7 @@ impl Folder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's name"));
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&self.0, name, flags, Mode::from_raw_mode(FILE_MODE))?);
+        let mut file = File::from(rustix::fs::openat(&self.0, name, flags, FILE_MODE)?);
         file.write_all(content)?;
         file.sync_all()
     }

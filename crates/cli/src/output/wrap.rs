@@ -1,5 +1,7 @@
 //! Lines that fit a width, measured in terminal columns: an ideograph takes two, a combining mark none.
 
+use std::sync::LazyLock;
+
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -9,9 +11,23 @@ pub fn width(text: &str) -> usize {
 }
 
 /// Columns that a text takes on a terminal at most: one that does not join the parts of an emoji or a ligature draws them side
-/// by side.
+/// by side, and one for Chinese, Japanese or Korean draws some letters and signs twice as wide as others do.
 pub fn widest(text: &str) -> usize {
-    text.width().max(text.chars().map(|c| c.width().unwrap_or(0)).sum())
+    static EAST_ASIAN: LazyLock<bool> = LazyLock::new(|| {
+        let set = |name| std::env::var(name).ok().filter(|locale| !locale.is_empty());
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).is_some_and(|locale| is_east_asian(&locale))
+    });
+    widest_on(text, *EAST_ASIAN)
+}
+
+fn widest_on(text: &str, east_asian: bool) -> usize {
+    let (whole, each): (usize, fn(char) -> Option<usize>) =
+        if east_asian { (text.width_cjk(), |c| c.width_cjk()) } else { (text.width(), |c| c.width()) };
+    whole.max(text.chars().filter_map(each).sum())
+}
+
+fn is_east_asian(locale: &str) -> bool {
+    ["zh", "ja", "ko"].iter().any(|language| locale.starts_with(language))
 }
 
 /// Lays out one line, which may hold colours, in lines of at most `width` columns, between words where possible. Every line after
@@ -193,6 +209,14 @@ mod tests {
         // A terminal that knows no joined emoji draws six columns.
         assert_eq!(flow("👩‍👩‍👧👩‍👩‍👧", 8, " "), "👩‍👩‍👧\n 👩‍👩‍👧");
         assert_eq!(flow(&"👩\u{200D}".repeat(9), 20, " ").lines().count(), 1);
+    }
+
+    #[test]
+    fn the_widest_that_a_terminal_draws_counts() {
+        assert_eq!(widest_on("👩‍👩‍👧", false), 6);
+        assert_eq!(widest_on("❤️", false), 2);
+        assert_eq!((widest_on("±§", false), widest_on("±§", true)), (2, 4));
+        assert!(is_east_asian("ja_JP.UTF-8") && !is_east_asian("de_DE.UTF-8") && !is_east_asian("C"));
     }
 
     #[test]
