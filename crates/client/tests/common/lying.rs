@@ -163,12 +163,8 @@ impl Store for LyingStore {
         self.inner.publish_prekeys(device, prekeys)
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.tell_of_bundle(self.inner.take_bundle(device))
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.tell_of_bundle(self.inner.last_resort_bundle(device))
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.tell_of_bundle(self.inner.take_bundle_sparing(device, reserve))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

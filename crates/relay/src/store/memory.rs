@@ -342,12 +342,13 @@ impl Content {
         Ok(())
     }
 
-    fn take_bundle(&mut self, address: Address, one_time: bool) -> Result<Bundle, TakeBundleError> {
+    fn take_bundle(&mut self, address: Address, reserve: u64) -> Result<Bundle, TakeBundleError> {
         let device = self.device(address).ok_or(TakeBundleError::UnknownDevice)?;
         let signed = device.signed.clone().ok_or(TakeBundleError::NoPrekeys)?;
         let last_resort = device.last_resort.clone().ok_or(TakeBundleError::NoPrekeys)?;
-        let one_time_kem = if one_time { device.one_time_kem.pop_first() } else { None };
-        let one_time_curve = if one_time { device.one_time.pop_first() } else { None };
+        let spare = |left: usize| left as u64 >= reserve;
+        let one_time_kem = spare(device.one_time_kem.len()).then(|| device.one_time_kem.pop_first()).flatten();
+        let one_time_curve = spare(device.one_time.len()).then(|| device.one_time.pop_first()).flatten();
         Ok(Bundle {
             certificate: device.record.certificate.clone(),
             signed,
@@ -478,12 +479,8 @@ impl Store for MemoryStore {
         self.with(|content| content.publish_prekeys(device, prekeys))
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.with(|content| content.take_bundle(device, true))
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.with(|content| content.take_bundle(device, false))
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.with(|content| content.take_bundle(device, reserve))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

@@ -177,13 +177,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`TakeBundleError::UnknownDevice`]; [`TakeBundleError::NoPrekeys`] while a device has not published a signed and a
     /// last-resort prekey.
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.take_bundle_sparing(device, 0)
+    }
+
+    /// [`Store::take_bundle`], as if all one-time prekeys of a kind were gone while fewer than `reserve` of it are left.
+    ///
+    /// # Errors
+    /// Those of [`Store::take_bundle`].
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError>;
 
     /// The bundle that [`Store::take_bundle`] gives when all one-time prekeys are gone. Takes none, however many are left.
     ///
     /// # Errors
     /// Those of [`Store::take_bundle`].
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.take_bundle_sparing(device, u64::MAX)
+    }
 
     /// How many one-time prekeys are left for a device. A device that does not exist has none.
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError>;

@@ -105,6 +105,7 @@ every_backend! {
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort
     a_last_resort_bundle_leaves_the_one_time_keys
+    a_sparing_bundle_leaves_the_reserve_of_each_kind
     bundles_need_a_signed_and_a_last_resort_key
     prekey_ids_never_come_back
     publishing_is_all_or_nothing

@@ -77,6 +77,7 @@ enum Op {
     },
     Take {
         n: u8,
+        reserve: u64,
     },
     Checkpoint,
     Reopen,
@@ -109,7 +110,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (n(), any::<Option<u8>>(), any::<Option<u8>>(), ids(), ids()).prop_map(|(n, signed, last, one_time, kem)| {
             Op::Publish { n, signed: signed.map(u32::from), last_resort: last.map(u32::from), one_time, kem }
         }),
-        3 => n().prop_map(|n| Op::Take { n }),
+        3 => (n(), 0..4u64).prop_map(|(n, reserve)| Op::Take { n, reserve }),
         1 => Just(Op::Checkpoint),
         1 => Just(Op::Reopen),
     ]
@@ -193,7 +194,7 @@ impl Side<'_> {
                 };
                 format!("{:?}", store.publish_prekeys(address(n), prekeys).wait())
             }
-            Op::Take { n } => format!("{:?}", store.take_bundle(address(n)).wait()),
+            Op::Take { n, reserve } => format!("{:?}", store.take_bundle_sparing(address(n), reserve).wait()),
             Op::Checkpoint => format!("{:?}", store.checkpoint().wait()),
             Op::Reopen => String::new(),
         }

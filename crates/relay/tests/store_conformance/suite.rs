@@ -666,6 +666,25 @@ pub fn a_last_resort_bundle_leaves_the_one_time_keys<B: Backend>(backend: &B) {
     assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 3, one_time_kem: 3 }));
 }
 
+pub fn a_sparing_bundle_leaves_the_reserve_of_each_kind<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys(0..3)).wait().unwrap();
+    let more = NewPrekeys { one_time: vec![unsigned_key(3)], ..NewPrekeys::default() };
+    store.publish_prekeys(address(1), more).wait().unwrap();
+    let take = |reserve| {
+        let bundle = store.take_bundle_sparing(address(1), reserve).wait().unwrap();
+        (bundle.one_time.is_some(), !bundle.kem_is_last_resort)
+    };
+    assert_eq!(take(5), (false, false));
+    assert_eq!(take(4), (true, false));
+    assert_eq!(take(3), (true, true));
+    assert_eq!(take(3), (false, false));
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 2, one_time_kem: 2 }));
+    assert_eq!(take(0), (true, true));
+}
+
 pub fn bundles_need_a_signed_and_a_last_resort_key<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 2);

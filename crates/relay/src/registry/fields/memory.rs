@@ -49,7 +49,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         table: "limit",
         column: "device",
-        meaning: "how much a device asked for of late, and for how many bundles of an account",
+        meaning: "how much a device asked for of late, and for how many bundles of which account",
         form: Form::Identifier,
         retention: Retention::UntilRestart,
         items: &[10],

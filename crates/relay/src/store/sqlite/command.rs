@@ -107,7 +107,7 @@ pub enum Command {
     },
     TakeBundle {
         device: Address,
-        one_time: bool,
+        reserve: u64,
         slot: Slot<Bundle, TakeBundleError>,
     },
     Checkpoint {

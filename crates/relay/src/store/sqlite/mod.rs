@@ -392,12 +392,8 @@ impl Store for SqliteStore {
         self.write(|slot| Command::PublishPrekeys { device, prekeys: Box::new(prekeys), slot })
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, one_time: true, slot })
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, one_time: false, slot })
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.write(|slot| Command::TakeBundle { device, reserve, slot })
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

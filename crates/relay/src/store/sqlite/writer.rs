@@ -405,7 +405,7 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         }
         Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
-        Command::TakeBundle { device, one_time, slot } => slot.set(prekeys::take(work, device, *one_time)?),
+        Command::TakeBundle { device, reserve, slot } => slot.set(prekeys::take(work, device, *reserve)?),
         // Never part of a batch: see `Command::stands_alone`.
         Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
     }

@@ -3,23 +3,20 @@
 //!
 //! State is in memory only and empty after a restart. Keys that have rested are forgotten by [`Limiter::tidy`].
 
+mod rate;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::RateLimiter;
-use governor::clock::{Clock as GovernorClock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::HashMapStateStore;
-use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_ONE_TIME_PREKEYS};
 use kuvert_types::{AccountId, Address};
 
 use crate::clock::Clock;
 use crate::config::{Limits, Rate};
+use rate::Keyed;
 
 /// From the first packet to a finished TLS handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -69,6 +66,21 @@ pub const HANDSHAKES_UNDER_LOAD: Rate = Rate { burst: 128, per_hour: 10 * 3600 }
 /// Streams beside the first that are refused before the connection is closed.
 pub const MAX_REFUSED_STREAMS: u32 = 8;
 
+/// One-time prekeys of a kind that a device keeps for takers that have had none of late: a quarter of what it can have. A
+/// client fills up at its next connection, far above.
+pub const ONE_TIME_RESERVE: u64 = MAX_ONE_TIME_PREKEYS as u64 / 4;
+
+/// Which one-time prekeys a bundle may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OneTime {
+    /// Whatever there is: the taker has had none of late.
+    All,
+    /// Where more than [`ONE_TIME_RESERVE`] of a kind are left.
+    BeyondReserve,
+    /// None: the last-resort bundle.
+    None,
+}
+
 /// Every kind of rate limit.
 #[derive(Debug)]
 pub struct Limiter {
@@ -79,6 +91,9 @@ pub struct Limiter {
     lookups: Keyed<Address>,
     bundles: Keyed<Address>,
     sealed: Keyed<Network>,
+    /// By the one that takes and the one whose they are.
+    bundles_by_taker: Keyed<(AccountId, AccountId)>,
+    one_time_by_taker: Keyed<(AccountId, AccountId)>,
     one_time_prekeys: Keyed<AccountId>,
     reports: Keyed<AccountId>,
     phone_codes_by_account: Keyed<AccountId>,
@@ -90,17 +105,19 @@ impl Limiter {
     /// Starts with everybody rested.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
-            requests: Keyed::new(limits.requests_per_device, &clock),
-            handshakes: Keyed::new(HANDSHAKES_UNDER_LOAD, &clock),
-            registrations: Keyed::new(limits.registrations_per_address, &clock),
-            lookups: Keyed::new(limits.lookups_per_device, &clock),
-            bundles: Keyed::new(limits.bundles_per_device, &clock),
-            sealed: Keyed::new(limits.sealed_per_address, &clock),
-            one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account, &clock),
-            reports: Keyed::new(limits.reports_per_account, &clock),
-            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account, &clock),
-            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number, &clock),
-            numbers_checked: Keyed::new(limits.numbers_checked_per_account, &clock),
+            requests: Keyed::new(limits.requests_per_device),
+            handshakes: Keyed::new(HANDSHAKES_UNDER_LOAD),
+            registrations: Keyed::new(limits.registrations_per_address),
+            lookups: Keyed::new(limits.lookups_per_device),
+            bundles: Keyed::new(limits.bundles_per_device),
+            sealed: Keyed::new(limits.sealed_per_address),
+            bundles_by_taker: Keyed::new(limits.bundles_per_taker),
+            one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker),
+            one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account),
+            reports: Keyed::new(limits.reports_per_account),
+            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account),
+            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number),
+            numbers_checked: Keyed::new(limits.numbers_checked_per_account),
             clock,
         }
     }
@@ -110,7 +127,7 @@ impl Limiter {
     /// # Errors
     /// The wait.
     pub fn request(&self, device: &Address) -> Result<(), Duration> {
-        self.requests.take(device, 1, &*self.clock)
+        self.requests.take(*device, 1, self.clock.elapsed())
     }
 
     /// One handshake, under load, with an address that has proven to be the peer's.
@@ -118,7 +135,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn handshake(&self, from: IpAddr) -> Result<(), Duration> {
-        self.handshakes.take(&Network::of(from), 1, &*self.clock)
+        self.handshakes.take(Network::of(from), 1, self.clock.elapsed())
     }
 
     /// One registration from an address.
@@ -126,7 +143,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn registration(&self, from: IpAddr) -> Result<(), Duration> {
-        self.registrations.take(&Network::of(from), 1, &*self.clock)
+        self.registrations.take(Network::of(from), 1, self.clock.elapsed())
     }
 
     /// One account lookup by a device.
@@ -134,7 +151,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn lookup(&self, device: &Address) -> Result<(), Duration> {
-        self.lookups.take(device, 1, &*self.clock)
+        self.lookups.take(*device, 1, self.clock.elapsed())
     }
 
     /// So many bundles for a device.
@@ -142,7 +159,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn bundles(&self, device: &Address, count: u32) -> Result<(), Duration> {
-        self.bundles.take(device, count, &*self.clock)
+        self.bundles.take(*device, count, self.clock.elapsed())
     }
 
     /// One sealed envelope from an address.
@@ -150,15 +167,31 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn sealed(&self, from: IpAddr) -> Result<(), Duration> {
-        self.sealed.take(&Network::of(from), 1, &*self.clock)
+        self.sealed.take(Network::of(from), 1, self.clock.elapsed())
     }
 
-    /// One-time prekeys for one bundle of an account, whoever asks.
+    /// So many bundles of one account, `of`, for another [KV-090].
     ///
     /// # Errors
     /// When to try again.
-    pub fn one_time_prekeys(&self, account: &AccountId) -> Result<(), Duration> {
-        self.one_time_prekeys.take(account, 1, &*self.clock)
+    pub fn bundles_of(&self, taker: &AccountId, of: &AccountId, count: u32) -> Result<(), Duration> {
+        self.bundles_by_taker.take((*taker, *of), count, self.clock.elapsed())
+    }
+
+    /// Which one-time prekeys the next bundle of an account, `of`, may hold for another [KV-090]. What is granted is counted.
+    pub fn one_time_prekeys(&self, taker: &AccountId, of: &AccountId) -> OneTime {
+        let (pair, now) = ((*taker, *of), self.clock.elapsed());
+        let rested = self.one_time_by_taker.is_rested(&pair, now);
+        // The taker first: one that had its share must not use up what others may have.
+        if !self.one_time_by_taker.has_one(&pair, now) || self.one_time_prekeys.take(*of, 1, now).is_err() {
+            return OneTime::None;
+        }
+        match self.one_time_by_taker.take(pair, 1, now) {
+            Ok(()) if rested => OneTime::All,
+            Ok(()) => OneTime::BeyondReserve,
+            // Another request of the same taker came between.
+            Err(_) => OneTime::None,
+        }
     }
 
     /// One report of an account.
@@ -166,7 +199,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn report(&self, account: &AccountId) -> Result<(), Duration> {
-        self.reports.take(account, 1, &*self.clock)
+        self.reports.take(*account, 1, self.clock.elapsed())
     }
 
     /// One code, asked for by an account, for a number.
@@ -174,8 +207,8 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn phone_code(&self, account: &AccountId, number: &str) -> Result<(), Duration> {
-        self.phone_codes_by_account.take(account, 1, &*self.clock)?;
-        self.phone_codes_by_number.take(&number.to_owned(), 1, &*self.clock)
+        self.phone_codes_by_account.take(*account, 1, self.clock.elapsed())?;
+        self.phone_codes_by_number.take(number.to_owned(), 1, self.clock.elapsed())
     }
 
     /// So many numbers of other people, compared with those that accounts verified.
@@ -183,92 +216,25 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn numbers_checked(&self, account: &AccountId, count: usize) -> Result<(), Duration> {
-        self.numbers_checked.take(account, u32::try_from(count).unwrap_or(u32::MAX), &*self.clock)
+        self.numbers_checked.take(*account, u32::try_from(count).unwrap_or(u32::MAX), self.clock.elapsed())
     }
 
-    /// Forgets everybody who has rested, so that memory follows those who are active.
+    /// Forgets all keys that have rested, so that memory follows those who are active.
     pub fn tidy(&self) {
-        self.requests.tidy();
-        self.handshakes.tidy();
-        self.registrations.tidy();
-        self.lookups.tidy();
-        self.bundles.tidy();
-        self.sealed.tidy();
-        self.one_time_prekeys.tidy();
-        self.reports.tidy();
-        self.phone_codes_by_account.tidy();
-        self.phone_codes_by_number.tidy();
-        self.numbers_checked.tidy();
-    }
-}
-
-/// One rate for many keys.
-struct Keyed<K: Hash + Eq + Clone> {
-    limiter: RateLimiter<K, HashMapStateStore<K>, Elapsed, NoOpMiddleware<Moment>>,
-    burst: u32,
-}
-
-impl<K: Hash + Eq + Clone> std::fmt::Debug for Keyed<K> {
-    // The keys are addresses.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyed").field("keys", &self.limiter.len()).finish_non_exhaustive()
-    }
-}
-
-impl<K: Hash + Eq + Clone> Keyed<K> {
-    fn new(rate: Rate, clock: &Arc<dyn Clock>) -> Self {
-        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
-        let every = Duration::from_secs(3600) / rate.per_hour.max(1);
-        // 3600 s / u32::MAX is 838 ns: never zero, so there always is a quota.
-        let quota = governor::Quota::with_period(every).unwrap_or(governor::Quota::per_hour(burst)).allow_burst(burst);
-        Self { limiter: RateLimiter::hashmap_with_clock(quota, Elapsed(Arc::clone(clock))), burst: burst.get() }
-    }
-
-    fn take(&self, key: &K, count: u32, clock: &dyn Clock) -> Result<(), Duration> {
-        let Some(count) = NonZeroU32::new(count.min(self.burst)) else { return Ok(()) };
-        match self.limiter.check_key_n(key, count) {
-            Ok(Err(not_until)) => Err(not_until.wait_time_from(Moment(clock.elapsed())).max(Duration::from_millis(1))),
-            // The other error is a count over the burst, which `min` above rules out.
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
-    }
-
-    fn tidy(&self) {
-        self.limiter.retain_recent();
-        self.limiter.shrink_to_fit();
-    }
-}
-
-/// The relay's clock as `governor` wants it.
-#[derive(Debug)]
-struct Elapsed(Arc<dyn Clock>);
-
-impl GovernorClock for Elapsed {
-    type Instant = Moment;
-
-    fn now(&self) -> Moment {
-        Moment(self.0.elapsed())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Moment(Duration);
-
-impl std::ops::Add<governor::nanos::Nanos> for Moment {
-    type Output = Self;
-
-    fn add(self, other: governor::nanos::Nanos) -> Self {
-        Self(self.0.saturating_add(other.into()))
-    }
-}
-
-impl Reference for Moment {
-    fn duration_since(&self, earlier: Self) -> governor::nanos::Nanos {
-        self.0.saturating_sub(earlier.0).into()
-    }
-
-    fn saturating_sub(&self, duration: governor::nanos::Nanos) -> Self {
-        Self(self.0.checked_sub(duration.into()).unwrap_or(self.0))
+        let now = self.clock.elapsed();
+        self.requests.tidy(now);
+        self.handshakes.tidy(now);
+        self.registrations.tidy(now);
+        self.lookups.tidy(now);
+        self.bundles.tidy(now);
+        self.sealed.tidy(now);
+        self.bundles_by_taker.tidy(now);
+        self.one_time_by_taker.tidy(now);
+        self.one_time_prekeys.tidy(now);
+        self.reports.tidy(now);
+        self.phone_codes_by_account.tidy(now);
+        self.phone_codes_by_number.tidy(now);
+        self.numbers_checked.tidy(now);
     }
 }
 
@@ -414,10 +380,10 @@ mod tests {
         for number in 0..100 {
             limiter.request(&device(number)).unwrap();
         }
-        assert_eq!(limiter.requests.limiter.len(), 100);
+        assert_eq!(limiter.requests.len(), 100);
         clock.advance(Duration::from_secs(3600));
         limiter.tidy();
-        assert_eq!(limiter.requests.limiter.len(), 0);
+        assert_eq!(limiter.requests.len(), 0);
     }
 
     #[test]
@@ -427,6 +393,26 @@ mod tests {
         assert_eq!(limiter.bundles(&device(1), 16), Ok(()));
         assert!(limiter.bundles(&device(1), 1).is_err());
         assert_eq!(limiter.bundles(&device(1), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_taker_that_had_its_share_uses_up_nothing_of_others() {
+        let clock = Arc::new(ManualClock::new(0));
+        let limits = Limits { one_time_prekeys_per_account: Rate { burst: 4, per_hour: 1 }, ..Limits::default() };
+        let limiter = Limiter::new(&limits, clock.clone());
+        let [bob, stranger, other, late] = [1, 2, 3, 4].map(|number| AccountId::from_bytes([number; 16]));
+        let takes = |taker: &AccountId| limiter.one_time_prekeys(taker, &bob);
+        assert_eq!(takes(&stranger), OneTime::All);
+        assert_eq!(takes(&stranger), OneTime::BeyondReserve);
+        for _ in 0..100 {
+            assert_eq!(takes(&stranger), OneTime::None);
+        }
+        assert_eq!((takes(&other), takes(&other)), (OneTime::All, OneTime::BeyondReserve));
+        assert_eq!(takes(&late), OneTime::None, "what the account gives out in all");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(takes(&late), OneTime::All, "what it was refused did not count");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(takes(&stranger), OneTime::All, "after two hours it is a taker like any other");
     }
 
     #[test]
