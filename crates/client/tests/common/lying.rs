@@ -11,7 +11,7 @@ use kuvert_relay::store::{
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
     TakeBundleError, Totals, UpdateAccountError, Waiting,
 };
-use kuvert_types::AccessKeyHash;
+use kuvert_types::{AccessKeyHash, DeviceId};
 
 type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
 
@@ -139,8 +139,9 @@ impl Store for LyingStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.inner.replace_device_list(account, expected, list)
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.inner.replace_device_list(account, expected, list, listed)
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {

@@ -306,13 +306,18 @@ impl Content {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Result<(), ReplaceDeviceListError> {
+        listed: &[DeviceId],
+    ) -> Result<Vec<DeviceId>, ReplaceDeviceListError> {
         let (_, stored) = self.accounts.get_mut(&account).ok_or(ReplaceDeviceListError::UnknownAccount)?;
         if stored.number != expected {
             return Err(ReplaceDeviceListError::Conflict { stored: stored.number });
         }
         *stored = list;
-        Ok(())
+        let gone = |of: &AccountId, device: &DeviceId| *of == account && !listed.contains(device);
+        let dropped = self.devices.keys().filter(|(of, device)| gone(of, device)).map(|(_, device)| *device).collect();
+        self.devices.retain(|(of, device), _| !gone(of, device));
+        self.envelopes.retain(|held| !gone(&held.mailbox.account, &held.mailbox.device));
+        Ok(dropped)
     }
 
     fn publish_prekeys(&mut self, address: Address, new: NewPrekeys) -> Result<(), PublishPrekeysError> {
@@ -441,8 +446,9 @@ impl Store for MemoryStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.with(|content| content.replace_device_list(account, expected, list))
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.with(|content| content.replace_device_list(account, expected, list, &listed))
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {

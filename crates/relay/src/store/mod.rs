@@ -115,8 +115,10 @@ pub trait Store: Send + Sync + 'static {
     /// Looks a device up: the key with which it authenticates.
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError>;
 
-    /// Replaces an account's device list if its number is still `expected`. The caller has checked the new list's
-    /// signature and that its number is higher.
+    /// Replaces an account's device list if its number is still `expected`, and drops the account's devices that are not in
+    /// `listed`, all in one: each with its row, prekeys, waiting mail and count of expired mail, as [`Store::delete_account`]
+    /// does. Says which it dropped, ascending. The caller has checked the new list's signature, that its number is higher,
+    /// and that it names `listed`.
     ///
     /// # Errors
     /// [`ReplaceDeviceListError::UnknownAccount`]; [`ReplaceDeviceListError::Conflict`] with the number that is stored.
@@ -125,7 +127,8 @@ pub trait Store: Send + Sync + 'static {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError>;
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError>;
 
     /// Sets what the access key of an account has to hash to, and what it is good for; with `None` the account has none any
     /// more. `Ok` is durable. For an account that does not exist nothing happens.

@@ -60,7 +60,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccessKeyHash, AccountId, Address};
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
@@ -367,8 +367,9 @@ impl Store for SqliteStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, slot })
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, listed, slot })
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
