@@ -167,7 +167,7 @@ impl Server {
     /// Bytes that it has had written to disk so far.
     ///
     /// # Errors
-    /// It has ended, or `/proc/PID/io` may not be read.
+    /// It has ended, or `/proc/PID/io` may not be read: a relay lets only the superuser look into it.
     pub fn written_bytes(&self) -> Outcome<f64> {
         number(&fs::read_to_string(format!("/proc/{}/io", self.pid))?, "write_bytes")
     }

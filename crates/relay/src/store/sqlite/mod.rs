@@ -135,6 +135,19 @@ pub enum OpenError {
         /// A mode that is good.
         wanted: u32,
     },
+    /// Another user's: files made in it would lock that user's relay out, or that user would hold what this relay writes.
+    #[error(
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: run it as that user (sudo -u '#{owner}' …), or choose another data directory",
+        path.display()
+    )]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        us: u32,
+    },
     /// There is no database to look at.
     #[error("{} does not exist: is this the data directory of a relay?", .0.display())]
     Missing(PathBuf),
