@@ -155,7 +155,8 @@ impl Default for Monitoring {
 pub struct Limits {
     /// Connections in all. An idle one takes some 34 KiB.
     pub connections: u32,
-    /// Connections from one IPv4 address or IPv6 /64: a household, an office behind one address.
+    /// Connections from one IPv4 address or IPv6 /64: a household, an office behind one address. Wider networks have some
+    /// times that ([`place`](crate::limits::place)), as with every limit on an address.
     pub connections_per_address: u32,
     /// Requests of one device. Over it, the relay reads more slowly instead of refusing: order is kept.
     pub requests_per_device: Rate,

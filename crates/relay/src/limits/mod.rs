@@ -2,13 +2,17 @@
 //! should have to think about is a constant here.
 //!
 //! State is in memory only and empty after a restart. Keys that have rested are forgotten by [`Limiter::tidy`].
+//!
+//! | module | holds |
+//! |---|---|
+//! | `rate` | one rate for many keys |
+//! | [`place`] | which addresses share a limit; how many connections are open |
 
+pub mod place;
 mod rate;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_ONE_TIME_PREKEYS};
@@ -16,7 +20,10 @@ use kuvert_types::{AccountId, Address};
 
 use crate::clock::Clock;
 use crate::config::{Limits, Rate};
+use place::RatePerPlace;
 use rate::Keyed;
+
+pub use place::{ConnectionCount, NoPlace, Place};
 
 /// From the first packet to a finished TLS handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -86,11 +93,11 @@ pub enum OneTime {
 pub struct Limiter {
     clock: Arc<dyn Clock>,
     requests: Keyed<Address>,
-    handshakes: Keyed<Network>,
-    registrations: Keyed<Network>,
+    handshakes: RatePerPlace,
+    registrations: RatePerPlace,
     lookups: Keyed<Address>,
     bundles: Keyed<Address>,
-    sealed: Keyed<Network>,
+    sealed: RatePerPlace,
     /// By the one that takes and the one whose they are.
     bundles_by_taker: Keyed<(AccountId, AccountId)>,
     one_time_by_taker: Keyed<(AccountId, AccountId)>,
@@ -106,11 +113,11 @@ impl Limiter {
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
             requests: Keyed::new(limits.requests_per_device),
-            handshakes: Keyed::new(HANDSHAKES_UNDER_LOAD),
-            registrations: Keyed::new(limits.registrations_per_address),
+            handshakes: RatePerPlace::new(HANDSHAKES_UNDER_LOAD),
+            registrations: RatePerPlace::new(limits.registrations_per_address),
             lookups: Keyed::new(limits.lookups_per_device),
             bundles: Keyed::new(limits.bundles_per_device),
-            sealed: Keyed::new(limits.sealed_per_address),
+            sealed: RatePerPlace::new(limits.sealed_per_address),
             bundles_by_taker: Keyed::new(limits.bundles_per_taker),
             one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker),
             one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account),
@@ -135,7 +142,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn handshake(&self, from: IpAddr) -> Result<(), Duration> {
-        self.handshakes.take(Network::of(from), 1, self.clock.elapsed())
+        self.handshakes.take(from, self.clock.elapsed())
     }
 
     /// One registration from an address.
@@ -143,7 +150,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn registration(&self, from: IpAddr) -> Result<(), Duration> {
-        self.registrations.take(Network::of(from), 1, self.clock.elapsed())
+        self.registrations.take(from, self.clock.elapsed())
     }
 
     /// One account lookup by a device.
@@ -167,7 +174,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn sealed(&self, from: IpAddr) -> Result<(), Duration> {
-        self.sealed.take(Network::of(from), 1, self.clock.elapsed())
+        self.sealed.take(from, self.clock.elapsed())
     }
 
     /// So many bundles of one account, `of`, for another [KV-090].
@@ -183,7 +190,7 @@ impl Limiter {
         let (pair, now) = ((*taker, *of), self.clock.elapsed());
         let rested = self.one_time_by_taker.is_rested(&pair, now);
         // The taker first: one that had its share must not use up what others may have.
-        if !self.one_time_by_taker.has_one(&pair, now) || self.one_time_prekeys.take(*of, 1, now).is_err() {
+        if self.one_time_by_taker.wait(&pair, 1, now).is_err() || self.one_time_prekeys.take(*of, 1, now).is_err() {
             return OneTime::None;
         }
         match self.one_time_by_taker.take(pair, 1, now) {
@@ -235,103 +242,6 @@ impl Limiter {
         self.phone_codes_by_account.tidy(now);
         self.phone_codes_by_number.tidy(now);
         self.numbers_checked.tidy(now);
-    }
-}
-
-/// What counts as one place: an IPv4 address, or an IPv6 /64, which is what one customer gets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Network(IpAddr);
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(v4.into()),
-            IpAddr::V6(v6) => Self(std::net::Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()),
-        }
-    }
-}
-
-/// Counts connections: in all, and from one place.
-#[derive(Debug)]
-pub struct ConnectionCount {
-    max: usize,
-    max_per_network: usize,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    total: usize,
-    by_network: HashMap<Network, usize>,
-}
-
-/// One connection's place. Given back when dropped.
-#[derive(Debug)]
-pub struct Place {
-    count: Arc<ConnectionCount>,
-    network: Network,
-}
-
-/// Why there is no place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoPlace {
-    /// The relay serves as many connections as it may.
-    Full,
-    /// This address has as many as it may.
-    AddressFull,
-}
-
-impl ConnectionCount {
-    /// Nobody is there yet.
-    pub fn new(limits: &Limits) -> Arc<Self> {
-        let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-        Arc::new(Self {
-            max: size(limits.connections),
-            max_per_network: size(limits.connections_per_address),
-            open: Mutex::default(),
-        })
-    }
-
-    /// A place for a connection from `address`, whose owner has proven that it can receive there.
-    ///
-    /// # Errors
-    /// See [`NoPlace`].
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
-        let network = Network::of(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.total >= self.max {
-            return Err(NoPlace::Full);
-        }
-        let here = open.by_network.entry(network).or_default();
-        if *here >= self.max_per_network {
-            return Err(NoPlace::AddressFull);
-        }
-        *here += 1;
-        open.total += 1;
-        Ok(Place { count: Arc::clone(self), network })
-    }
-
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-
-    /// How many may be open.
-    pub const fn max(&self) -> usize {
-        self.max
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.count.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.total = open.total.saturating_sub(1);
-        if let Entry::Occupied(mut here) = open.by_network.entry(self.network) {
-            *here.get_mut() -= 1;
-            if *here.get() == 0 {
-                here.remove();
-            }
-        }
     }
 }
 
@@ -413,21 +323,5 @@ mod tests {
         assert_eq!(takes(&late), OneTime::All, "what it was refused did not count");
         clock.advance(Duration::from_secs(3600));
         assert_eq!(takes(&stranger), OneTime::All, "after two hours it is a taker like any other");
-    }
-
-    #[test]
-    fn places_are_counted_and_given_back() {
-        let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
-        let count = ConnectionCount::new(&limits);
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = count.enter(address("2001:db8::1")).unwrap();
-        let _second = count.enter(address("2001:db8::2")).unwrap();
-        assert_eq!(count.enter(address("2001:db8::3")).unwrap_err(), NoPlace::AddressFull, "one /64 is one place");
-        let _third = count.enter(address("192.0.2.1")).unwrap();
-        assert_eq!(count.enter(address("192.0.2.2")).unwrap_err(), NoPlace::Full);
-        drop(first);
-        assert!(count.enter(address("2001:db8::3")).is_ok());
-        assert_eq!(count.open(), 2);
-        assert_eq!(Network::of(address("::ffff:192.0.2.1")), Network::of(address("192.0.2.1")));
     }
 }

@@ -43,25 +43,31 @@ impl<K: Hash + Eq> Keyed<K> {
     /// # Errors
     /// How long to wait until so many are there.
     pub(super) fn take(&self, key: K, count: u32, now: Duration) -> Result<(), Duration> {
-        let count = count.min(self.burst);
-        if count == 0 {
-            return Ok(());
-        }
         let mut rested_at = self.lock();
-        let before = rested_at.get(&key).map_or(now, |moment| now.max(*moment));
-        let after = before.saturating_add(self.every.saturating_mul(count));
-        let latest = now.saturating_add(self.whole());
-        if after > latest {
-            return Err((after - latest).max(Duration::from_millis(1)));
+        let after = self.after(rested_at.get(&key), count, now)?;
+        if after > now {
+            rested_at.insert(key, after);
         }
-        rested_at.insert(key, after);
         Ok(())
     }
 
-    /// Whether one unit is there.
-    pub(super) fn has_one(&self, key: &K, now: Duration) -> bool {
-        let rested_at = self.lock();
-        rested_at.get(key).is_none_or(|moment| now.max(*moment).saturating_add(self.every) <= now + self.whole())
+    /// Whether [`Keyed::take`] would take so many. Takes none.
+    ///
+    /// # Errors
+    /// Those of [`Keyed::take`].
+    pub(super) fn wait(&self, key: &K, count: u32, now: Duration) -> Result<(), Duration> {
+        self.after(self.lock().get(key), count, now).map(drop)
+    }
+
+    /// When a key will have rested that will have rested at `before`, once `count` units more are taken.
+    fn after(&self, before: Option<&Duration>, count: u32, now: Duration) -> Result<Duration, Duration> {
+        let before = before.map_or(now, |moment| now.max(*moment));
+        let after = before.saturating_add(self.every.saturating_mul(count.min(self.burst)));
+        let latest = now.saturating_add(self.whole());
+        if after > latest && count > 0 {
+            return Err((after - latest).max(Duration::from_millis(1)));
+        }
+        Ok(after)
     }
 
     /// Whether nothing was taken that is not regained yet.
@@ -97,18 +103,18 @@ mod tests {
     fn a_burst_then_one_at_a_time() {
         let rate = Keyed::new(Rate { burst: 3, per_hour: 60 });
         let mut now = SECOND * 1_000;
-        assert!(rate.is_rested(&1, now) && rate.has_one(&1, now));
+        assert!(rate.is_rested(&1, now) && rate.wait(&1, 1, now).is_ok());
         for taken in 1..=3 {
-            assert!(rate.has_one(&1, now));
+            assert!(rate.wait(&1, 1, now).is_ok());
             assert_eq!(rate.take(1, 1, now), Ok(()));
             assert!(!rate.is_rested(&1, now), "{taken}");
         }
-        assert!(!rate.has_one(&1, now));
+        assert!(!rate.wait(&1, 1, now).is_ok());
         assert_eq!(rate.take(1, 1, now), Err(SECOND * 60));
         now += SECOND * 59;
         assert_eq!(rate.take(1, 1, now), Err(SECOND));
         now += SECOND;
-        assert!(rate.has_one(&1, now));
+        assert!(rate.wait(&1, 1, now).is_ok());
         assert_eq!(rate.take(1, 1, now), Ok(()));
         assert_eq!(rate.take(1, 3, now), Err(SECOND * 180));
         assert_eq!(rate.take(2, 3, now), Ok(()), "another key is not concerned");

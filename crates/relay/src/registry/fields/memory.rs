@@ -42,7 +42,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         table: "limit",
         column: "address",
-        meaning: "how much was asked for from an IPv4 address or IPv6 /64 of late",
+        meaning: "how much was asked for from an IPv4 address or IPv6 /64, and from the /24, /56 and /48 around it, of late",
         retention: Retention::UntilRestart,
         ..MEMORY
     },
