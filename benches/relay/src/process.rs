@@ -26,6 +26,7 @@ connections = 40000
 connections_per_address = 40000
 requests_per_device = { burst = 1000000000, per_hour = 3600000000 }
 registrations_per_address = { burst = 1000000000, per_hour = 3600000000 }
+young_account_mib = 4000000000
 ";
 
 /// This same program, without settings meant for the user's own home.

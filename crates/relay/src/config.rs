@@ -175,6 +175,11 @@ pub struct Limits {
     pub one_time_prekeys_per_account: Rate,
     /// The same for one account, handed out to one other: no stranger has more than these.
     pub one_time_prekeys_per_taker: Rate,
+    /// MiB that an account submits in its first 24 hours, each envelope with 256 B more than its ciphertext.
+    pub young_account_mib: u32,
+    /// Below so many MiB of free disk space nobody registers, and nothing is stored for accounts younger than 24 hours; on a
+    /// small file system below a twentieth of it. 0: never.
+    pub low_water_mib: u32,
     /// Reports that one account asks for.
     pub reports_per_account: Rate,
     /// Codes that one account asks for.
@@ -198,6 +203,8 @@ impl Default for Limits {
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
             one_time_prekeys_per_taker: Rate { burst: 2, per_hour: 1 },
+            young_account_mib: 32,
+            low_water_mib: 1024,
             reports_per_account: Rate { burst: 3, per_hour: 1 },
             phone_codes_per_account: Rate { burst: 5, per_hour: 5 },
             phone_codes_per_number: Rate { burst: 3, per_hour: 2 },

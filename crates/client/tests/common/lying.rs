@@ -152,6 +152,10 @@ impl Store for LyingStore {
         self.inner.access_key(mailbox)
     }
 
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.inner.registered_since(time)
+    }
+
     fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
         self.inner.set_blocked(account, other, blocked)
     }

@@ -429,6 +429,13 @@ impl Store for MemoryStore {
         self.with(|content| Ok(content.account(&by)))
     }
 
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.with(|content| {
+            let all = content.accounts.values().map(|(account, _)| (account.account, account.registered_at));
+            Ok(all.filter(|(_, at)| *at > time).collect())
+        })
+    }
+
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.with(|content| Ok(content.device(address).map(|device| device.record.clone())))
     }

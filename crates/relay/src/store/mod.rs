@@ -112,6 +112,9 @@ pub trait Store: Send + Sync + 'static {
     /// Looks an account up.
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError>;
 
+    /// The accounts that registered after this time (Unix milliseconds), and when each did. Looks through all.
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError>;
+
     /// Looks a device up: the key with which it authenticates.
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError>;
 

@@ -96,6 +96,12 @@ pub const FIELDS: &[Field] = &[
         meaning: "bundles with one-time prekeys of one account that another one takes",
         ..LIMIT
     },
+    Field { column: "young_account_mib", meaning: "how much an account submits in its first 24 hours", ..LIMIT },
+    Field {
+        column: "low_water_mib",
+        meaning: "free disk space below which nobody registers and nothing is stored for new accounts",
+        ..LIMIT
+    },
     Field { column: "reports_per_account", meaning: "reports that one account asks for", ..LIMIT },
     Field { column: "phone_codes_per_account", meaning: "codes that one account asks for", ..LIMIT },
     Field { column: "phone_codes_per_number", meaning: "codes that are sent to one number", ..LIMIT },

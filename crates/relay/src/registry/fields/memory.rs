@@ -75,6 +75,15 @@ pub const FIELDS: &[Field] = &[
         ..MEMORY
     },
     Field {
+        table: "limit",
+        column: "young",
+        meaning: "until when an account is in its first 24 hours, and how many bytes it submitted in them",
+        form: Form::Identifier,
+        retention: Retention::UntilRestart,
+        items: &[10],
+        ..MEMORY
+    },
+    Field {
         table: "mailbox",
         column: "refused",
         meaning: "how many envelopes for a device found no room since it was told last",

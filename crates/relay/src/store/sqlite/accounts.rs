@@ -229,6 +229,11 @@ pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<
     Ok(Some(record))
 }
 
+pub fn registered_since(connection: &Connection, time: u64) -> rusqlite::Result<Vec<(AccountId, u64)>> {
+    let mut select = connection.prepare_cached("SELECT id, registered_at FROM account WHERE registered_at > ?1")?;
+    select.query_map([signed(time)], |row| Ok((AccountId::from_bytes(row.get(0)?), unsigned(row, 1)?)))?.collect()
+}
+
 pub fn find_device(connection: &Connection, address: Address) -> rusqlite::Result<Option<DeviceRecord>> {
     let mut select = connection.prepare_cached(
         "SELECT account, number, signing_key, certificate, last_seen_day FROM device

@@ -363,6 +363,10 @@ impl Store for SqliteStore {
         self.ask(move |reader| reader.account(&by))
     }
 
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.ask(move |reader| reader.registered_since(time))
+    }
+
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.ask(move |reader| reader.device(address))
     }
