@@ -41,6 +41,8 @@ pub enum Event {
         account: AccountId,
         /// The alias.
         who: String,
+        /// The name before.
+        from: Option<String>,
         /// The name now; `None`: it has none any more.
         to: Option<String>,
     },

@@ -198,6 +198,9 @@ pub struct ContactRow {
     /// Their bytes.
     #[prost(uint64, tag = "20")]
     pub kept_bytes: u64,
+    /// Its name at the relay before it changed, while the owner was not told of that.
+    #[prost(string, optional, tag = "21")]
+    pub name_before: Option<String>,
 }
 
 /// Whether the relay drops the mail of a blocked account.

@@ -307,6 +307,7 @@ pub mod tests {
             verified: true,
             blocked: false,
             key_changed: false,
+            blocked_at_relay: false,
             request: false,
             added_at: 0,
         }

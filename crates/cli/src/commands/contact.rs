@@ -63,14 +63,17 @@ pub fn accept(who: &str, alias: Option<&str>, options: &Options) -> Result<(), F
 /// Blocks or unblocks a contact or a request, here and, if asked to, at the relay.
 pub async fn block(who: String, blocked: bool, at_relay: bool, options: &Options) -> Result<(), Failure> {
     let client = open(options)?;
+    let known_at_relay = client.contact(&who)?.blocked_at_relay;
     // Here first: that needs no relay, and holds whatever becomes of the rest.
-    let contact = client.set_blocked(&who, blocked)?;
-    if at_relay {
+    let contact = if at_relay && blocked { client.block_at_relay(&who) } else { client.set_blocked(&who, blocked) }?;
+    print(&contact, options)?;
+    if contact.blocked_at_relay != known_at_relay {
+        // The flush tells the relay. Without a connection the next one does.
         let connection = client.connect().await?;
-        client.set_blocked_at_relay(&connection, &who, blocked).await?;
+        remark(&flush(&client, &connection, options).await?, options);
         connection.close().await;
     }
-    print(&contact, options)
+    Ok(())
 }
 
 fn print(contact: &ContactInfo, options: &Options) -> Result<(), Failure> {

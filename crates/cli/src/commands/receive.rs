@@ -209,10 +209,6 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                 shell_word(who)
             ),
         ),
-        Event::Reopened { who, count, .. } => (
-            "reopened",
-            format!("{count} envelopes of {who} that were kept until its key was accepted are looked at now"),
-        ),
         Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
         Event::Reconnected => ("reconnected", "connected again".to_owned()),
         _ => return None,
@@ -231,7 +227,7 @@ fn occupants(largest: &[Occupant]) -> String {
 /// How many of them an event tells of, where it counts.
 pub fn count(event: &Event) -> Option<u64> {
     match event {
-        Event::Refused { count, .. } | Event::Held { count, .. } | Event::Reopened { count, .. } => Some(*count),
+        Event::Refused { count, .. } | Event::Held { count, .. } => Some(*count),
         Event::MailboxFull { refused, .. } => Some(*refused),
         _ => None,
     }
@@ -255,6 +251,9 @@ fn cause(reason: Refusal) -> &'static str {
         Refusal::UnlistedDevice => {
             "it comes from a device that the account's list, as far as it is known here, does not name"
         }
+        Refusal::Undecryptable => "its sender is no contact, and it could not be opened",
+        Refusal::SealedUnasked => "it came without its sender's name, and this home takes no such mail at its level",
+        Refusal::NoRoom => "more of its sender's mail is kept than may be until it is accepted; it is asked for then",
         // `Malformed`, and what may be added.
         _ => "it cannot be read",
     }
