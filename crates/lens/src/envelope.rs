@@ -105,6 +105,8 @@ mod tests {
 
     #[test]
     fn padding_makes_short_texts_and_receipts_alike_and_nothing_else_does() {
+        // A field of a content: its number, and yes.
+        const TAKES_SEALED_BYTES: usize = 2;
         let sizes = |level| {
             let mut sizes = Sizes::new(Policy::of(level, Receipts::Jittered));
             [sizes.text(20, false), sizes.text(120, false), sizes.receipts(1), sizes.text(20, true)]
@@ -118,8 +120,8 @@ mod tests {
         assert!(longer == short + 100 && receipt != short);
         assert_eq!(
             sizes(Level::L2)[0],
-            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES,
-            "and the key that others are told"
+            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES + TAKES_SEALED_BYTES,
+            "and the key that others are told, and what it is good for"
         );
     }
 
