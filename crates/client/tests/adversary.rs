@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, add, fetch, say, texts};
-use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Refusal};
+use crate::common::{World, fetch, refusals, say, texts};
+use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Level, Refusal};
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};

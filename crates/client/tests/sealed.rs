@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::lying::LyingStore;
 use crate::common::{World, add, fetch, numbers, refusals, say, texts};
-use kuvert_client::{Address, Client, EnvelopeId, Event, Level, MessageState, Options, Receipts, Refusal, Seen};
+use kuvert_client::{Address, Client, EnvelopeId, Level, MessageState, Options, Receipts, Refusal, Seen};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, sealed_sender};
 use kuvert_relay::observe::Observed;
 use kuvert_relay::store::NewEnvelope;

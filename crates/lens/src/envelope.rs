@@ -108,6 +108,8 @@ mod tests {
 
     #[test]
     fn padding_makes_short_texts_and_receipts_alike_and_nothing_else_does() {
+        // A field of a content: its number, and yes.
+        const TAKES_SEALED_BYTES: usize = 2;
         let sizes = |level| {
             let mut sizes = Sizes::new(Policy::of(level, Receipts::Jittered));
             [sizes.text(20, false), sizes.text(120, false), sizes.receipts(1), sizes.text(20, true)]

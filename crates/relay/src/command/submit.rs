@@ -37,7 +37,7 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
 
 /// What belongs to an envelope and is not stored with it.
 pub(super) struct Submission {
-    /// Who authenticated on the connection, if anybody.
+    /// The device that authenticated on the connection; `None` for sealed mail.
     pub by: Option<Address>,
     /// Whom it is for.
     pub recipient: Address,
