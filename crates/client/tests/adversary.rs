@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
+use crate::common::stranger::bundle_of;
 use crate::common::{World, fetch, refusals, say, texts};
 use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Level, Refusal};
-use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
-use kuvert_types::{Signature, UnverifiedDeviceCertificate};
 
 async fn world() -> (Arc<LyingStore>, World, Client, Client) {
     let store = LyingStore::new();
@@ -38,27 +37,7 @@ impl Impostor {
 
     /// The first message of a session that was begun with what the relay has of `whom`.
     async fn begins_with(&self, store: &LyingStore, whom: &Client) -> Vec<u8> {
-        let bundle = store.take_bundle(address(whom)).await.unwrap();
-        let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
-        let bundle = PrekeyBundle {
-            certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).unwrap(),
-            signed_prekey: SignedPrekey {
-                id: bundle.signed.id,
-                public_key: array(&bundle.signed.public_key),
-                signature: Signature::try_from(bundle.signed.signature.as_ref()).unwrap(),
-            },
-            kem_prekey: KemPrekey {
-                id: bundle.kem.id,
-                public_key: Box::new(bundle.kem.public_key.as_ref().try_into().unwrap()),
-                signature: Signature::try_from(bundle.kem.signature.as_ref()).unwrap(),
-            },
-            kem_kind: KemPrekeyKind::OneTime,
-            one_time_prekey: bundle
-                .one_time
-                .map(|key| OneTimePrekey { id: key.id, public_key: array(&key.public_key) }),
-        };
-        let key = bundle.certificate.claimed().account_key;
-        let bundle = bundle.verify(address(whom), &key).unwrap();
+        let bundle = bundle_of(store, whom).await;
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
         let mut session = SessionRecord::new();
         session.initiate(&self.device, &bundle, 1, &mut rng).unwrap();

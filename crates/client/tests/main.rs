@@ -8,6 +8,7 @@ mod common;
 mod conversation;
 mod people;
 mod receivers;
+mod requests;
 mod resets;
 mod robustness;
 mod sealed;

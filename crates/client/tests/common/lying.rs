@@ -28,6 +28,8 @@ pub struct LyingStore {
     pub full: Refuse,
     /// What was submitted as it came.
     pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
+    /// For each of them, whether it came with an access key.
+    pub as_contact: Mutex<Vec<(Address, bool)>>,
 }
 
 impl LyingStore {
@@ -79,6 +81,7 @@ impl Store for LyingStore {
             return Pending::ready(Err(SubmitError::Full(MailboxFull::Bytes)));
         }
         self.seen.lock().unwrap().push((mailbox, envelope.clone()));
+        self.as_contact.lock().unwrap().push((mailbox, key.is_some()));
         self.inner.submit_with(mailbox, Self::tell(&self.envelope, envelope), key, accepted_at)
     }
 
