@@ -241,6 +241,36 @@ async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_show
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attack_42_what_keeps_the_newest_named_list_from_being_fetched_stops_sending() {
+    let (store, _world, _alice, bob) = world().await;
+    let mut mallory = Stranger::new(7);
+    mallory.register(&store).await;
+    mallory.begin(&store, &bob).await;
+    let text = mallory.text(1, "hello");
+    mallory.send(&store, &bob, text).await;
+    fetch(&bob).await;
+    let who = bob.requests().unwrap()[0].alias.clone();
+    bob.accept_request(&who, Some("mallory")).unwrap();
+    let connection = bob.connect().await.unwrap();
+    bob.send_text(&connection, "mallory", "hello").await.unwrap();
+    // Its own word: there is a newer list. The relay does not give it, because it was asked too often.
+    let state = mallory.list_state(2);
+    let text = mallory.text_under(state, 2, "I have another device now");
+    mallory.send(&store, &bob, text).await;
+    fetch(&bob).await;
+    let connection = bob.connect().await.unwrap();
+    let mut asked = 0;
+    while bob.add_contact(&connection, "mallory-is-not-there", None).await.unwrap_err().code() != "limited" {
+        asked += 1;
+        assert!(asked < 10_000);
+    }
+    let before = store.seen.lock().unwrap().len();
+    assert_eq!(bob.send_text(&connection, "mallory", "to which devices?").await.unwrap_err().code(), "limited");
+    assert_eq!(store.seen.lock().unwrap().len(), before, "nothing left");
+    assert_eq!(bob.queued().unwrap().len(), 1, "it waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attack_44_garbage_is_not_remembered_and_told_once() {
     let (store, world, alice, bob) = world().await;
     say(&alice, "bob", "hello").await;

@@ -99,19 +99,28 @@ impl Stranger {
         self.session.initiate(&self.device, &bundle_of(store, whom).await, 1, &mut rng).unwrap();
     }
 
+    /// Number and hash of a list that names this device alone.
+    pub fn list_state(&self, number: u64) -> DeviceListState {
+        let body = DeviceListBody { account: self.address().account, number, devices: vec![self.entry()] };
+        self.account.sign_device_list(&body).unwrap().state()
+    }
+
     /// An authentic message with this text under this message id.
     pub fn text(&mut self, id: u8, text: &str) -> Vec<u8> {
-        self.content(id, internal::text(text))
+        self.text_under(self.list_state(1), id, text)
+    }
+
+    /// The same from a device that names this list as its own.
+    pub fn text_under(&mut self, own: DeviceListState, id: u8, text: &str) -> Vec<u8> {
+        self.content(own, id, internal::text(text))
     }
 
     /// An authentic session reset.
     pub fn reset(&mut self, id: u8) -> Vec<u8> {
-        self.content(id, internal::session_reset())
+        self.content(self.list_state(1), id, internal::session_reset())
     }
 
-    fn content(&mut self, id: u8, body: kuvert_wire::v1::content::Body) -> Vec<u8> {
-        let body_of_list = DeviceListBody { account: self.address().account, number: 1, devices: vec![self.entry()] };
-        let own = self.account.sign_device_list(&body_of_list).unwrap().state();
+    fn content(&mut self, own: DeviceListState, id: u8, body: kuvert_wire::v1::content::Body) -> Vec<u8> {
         let draft = internal::draft(EnvelopeId::from_bytes([id; 16]), 1, body);
         let content = seal_content(&draft, own, DeviceListState { number: 0, hash: [0; 32] }, None).unwrap();
         assert!(!matches!(internal::open_content(&content).unwrap().body, Body::Unknown));
