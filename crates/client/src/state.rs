@@ -133,6 +133,9 @@ pub struct PrekeyStateRow {
     /// When the relay was last asked how many it has.
     #[prost(uint64, tag = "5")]
     pub checked_at: u64,
+    /// When all mail that waited had been fetched, by the relay's clock, Unix milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub caught_up_at: u64,
 }
 
 /// A contact.
