@@ -205,7 +205,7 @@ async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_show
     bob.accept_request(&who, Some("mallory")).unwrap();
     let account = mallory.address().account;
     let other = DeviceEntry { device: kuvert_client::DeviceId::new(2).unwrap(), certificate_hash: [3; 32] };
-    let shorter = mallory.list(2, vec![other.clone()]);
+    let shorter = mallory.list(2, vec![other]);
     let wider = mallory.list(3, vec![mallory.entry(), other]);
     mallory.register(&store).await;
     say(&bob, "mallory", "hello yourself").await;

@@ -57,9 +57,16 @@ async fn after_the_first_exchange_no_envelope_and_no_connection_names_its_sender
     let submitted: Vec<&Observed> = events[first..].iter().filter(|event| event.kind == "submitted").collect();
     // Three texts and their receipts, one text and its receipt.
     assert!(submitted.len() >= 6, "{submitted:?}");
+    let port = |connection: Option<u32>| {
+        let opened = events.iter().find(|event| event.kind == "connected" && event.connection == connection);
+        opened.unwrap().port.unwrap()
+    };
     for event in submitted {
         assert_eq!((&event.device, &event.source), (&None, &None), "{event:?}");
         assert!(!named.contains(&event.connection), "{event:?}");
+        // [KV-085] A socket of its own: the named connection of the same sitting, which is still open, has another port.
+        let sitting = events.iter().rev().find(|other| other.kind == "authenticated" && other.id < event.id).unwrap();
+        assert_ne!(port(event.connection), port(sitting.connection), "{event:?}");
     }
     let asked = events[first..].iter().filter(|event| ["looked_up", "bundle_taken"].contains(&event.kind.as_str()));
     assert_eq!(asked.count(), 0, "nobody asks for the other under his own name");
