@@ -26,6 +26,7 @@ connections = 40000
 connections_per_address = 40000
 requests_per_device = { burst = 1000000000, per_hour = 3600000000 }
 registrations_per_address = { burst = 1000000000, per_hour = 3600000000 }
+young_account_mib = 4000000000
 ";
 
 /// This same program, without settings meant for the user's own home.
@@ -167,7 +168,7 @@ impl Server {
     /// Bytes that it has had written to disk so far.
     ///
     /// # Errors
-    /// It has ended, or `/proc/PID/io` may not be read.
+    /// It has ended, or `/proc/PID/io` may not be read: a relay lets only the superuser look into it.
     pub fn written_bytes(&self) -> Outcome<f64> {
         number(&fs::read_to_string(format!("/proc/{}/io", self.pid))?, "write_bytes")
     }

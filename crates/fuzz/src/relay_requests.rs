@@ -31,6 +31,7 @@ use kuvert_relay::service::Service;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store};
 use kuvert_relay::wakeup::LocalWakeUps;
+use kuvert_relay::young::{Disk, LowWater, Space, Young};
 use kuvert_types::authentication::statement;
 use kuvert_types::limits::{DELIVERY_WINDOW, MAX_FRAME_BYTES};
 use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
@@ -132,6 +133,16 @@ pub fn run(input: &[u8]) {
     });
 }
 
+/// A disk with room.
+#[derive(Debug)]
+struct Empty;
+
+impl Disk for Empty {
+    fn space(&self) -> std::io::Result<Space> {
+        Ok(Space { free: u64::MAX, total: u64::MAX })
+    }
+}
+
 impl World {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new(NOW));
@@ -148,6 +159,8 @@ impl World {
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
+            young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
+            low_water: Arc::new(LowWater::new(Arc::new(Empty), Arc::clone(&as_clock), 1)),
             clock: as_clock,
             incidents: Incidents::default(),
             // There are no files here: a report cannot be made.

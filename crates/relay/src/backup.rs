@@ -13,9 +13,9 @@
 //! What a restored relay does with the time between: docs/OPERATING.md, "Backup and restore".
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::people::{PEOPLE_FILE, People, PeopleError};
 use crate::relay::SERVING_FILE;
 use crate::store::sqlite::backup::{Dropped, check, copy, make_safe};
 use crate::store::sqlite::{DATABASE_FILE, OpenError};
+use crate::whole_file;
 
 /// The list of what is in a backup.
 pub const MANIFEST_FILE: &str = "backup.toml";
@@ -107,10 +108,12 @@ pub fn create(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupErr
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    // In a directory that others can write to, they cannot know the name, and could not have made it before.
     let mut name = to.as_os_str().to_owned();
-    name.push(format!(".unfinished-{}", std::process::id()));
-    let unfinished = PathBuf::from(name);
-    make_directory(&unfinished)?;
+    name.push(".unfinished");
+    let unfinished = whole_file::beside(Path::new(&name)).map_err(at(to))?;
+    make_parents(to)?;
+    DirBuilder::new().mode(0o700).create(&unfinished).map_err(at(&unfinished))?;
     let made = fill(data, &unfinished, now_ms).and_then(|manifest| {
         fs::rename(&unfinished, to).map_err(at(to))?;
         sync_directory(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
@@ -226,6 +229,13 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |error| BackupError::Io { path, error }
 }
 
+fn make_parents(path: &Path) -> Result<(), BackupError> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => make_directory(parent),
+        None => Ok(()),
+    }
+}
+
 fn make_directory(path: &Path) -> Result<(), BackupError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
 }
@@ -239,7 +249,7 @@ fn open(path: &Path) -> Result<File, BackupError> {
 }
 
 fn create_private(path: &Path) -> Result<File, BackupError> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
+    whole_file::create_new(path, whole_file::PRIVATE).map_err(at(path))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {

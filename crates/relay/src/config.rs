@@ -155,7 +155,8 @@ impl Default for Monitoring {
 pub struct Limits {
     /// Connections in all. An idle one takes some 34 KiB.
     pub connections: u32,
-    /// Connections from one IPv4 address or IPv6 /64: a household, an office behind one address.
+    /// Connections from one IPv4 address or IPv6 /64: a household, an office behind one address. Wider networks have some
+    /// times that ([`place`](crate::limits::place)), as with every limit on an address.
     pub connections_per_address: u32,
     /// Requests of one device. Over it, the relay reads more slowly instead of refusing: order is kept.
     pub requests_per_device: Rate,
@@ -165,11 +166,20 @@ pub struct Limits {
     pub lookups_per_device: Rate,
     /// Prekey bundles that one device takes.
     pub bundles_per_device: Rate,
+    /// Prekey bundles of one account that another one takes, with all its devices.
+    pub bundles_per_taker: Rate,
     /// Sealed envelopes from one address, which name nobody whose requests could be counted.
     pub sealed_per_address: Rate,
     /// Bundles with one-time prekeys handed out for one account, whoever asks; over it they come without. 100 one-time
     /// prekeys must outlast somebody who tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
+    /// The same for one account, handed out to one other: no stranger has more than these.
+    pub one_time_prekeys_per_taker: Rate,
+    /// MiB that an account submits in its first 24 hours, each envelope with 256 B more than its ciphertext.
+    pub young_account_mib: u32,
+    /// Below so many MiB of free disk space nobody registers, and nothing is stored for accounts younger than 24 hours; on a
+    /// small file system below a twentieth of it. 0: never.
+    pub low_water_mib: u32,
     /// Reports that one account asks for.
     pub reports_per_account: Rate,
     /// Codes that one account asks for.
@@ -189,8 +199,12 @@ impl Default for Limits {
             registrations_per_address: Rate { burst: 200, per_hour: 1_200 },
             lookups_per_device: Rate { burst: 100, per_hour: 1_800 },
             bundles_per_device: Rate { burst: 100, per_hour: 600 },
+            bundles_per_taker: Rate { burst: 10, per_hour: 20 },
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
+            one_time_prekeys_per_taker: Rate { burst: 2, per_hour: 1 },
+            young_account_mib: 32,
+            low_water_mib: 1024,
             reports_per_account: Rate { burst: 3, per_hour: 1 },
             phone_codes_per_account: Rate { burst: 5, per_hour: 5 },
             phone_codes_per_number: Rate { burst: 3, per_hour: 2 },
@@ -296,8 +310,10 @@ impl Config {
             ("registrations_per_address", limits.registrations_per_address),
             ("lookups_per_device", limits.lookups_per_device),
             ("bundles_per_device", limits.bundles_per_device),
+            ("bundles_per_taker", limits.bundles_per_taker),
             ("sealed_per_address", limits.sealed_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
+            ("one_time_prekeys_per_taker", limits.one_time_prekeys_per_taker),
             ("reports_per_account", limits.reports_per_account),
             ("phone_codes_per_account", limits.phone_codes_per_account),
             ("phone_codes_per_number", limits.phone_codes_per_number),

@@ -49,6 +49,7 @@ pub async fn delete(service: &Service, account: AccountId) -> Result<(), StoreEr
     }
     service.logins.end(&account);
     service.incidents.forget(&account);
+    service.young.forget(&account);
     // And what was seen meanwhile.
     forget(service, &forgotten).await
 }

@@ -4,15 +4,17 @@
 //! Whoever has the keys can end clients' connections, and no more than that. A file that is missing, damaged or readable
 //! for others is replaced: all that is lost is the word to those clients.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use quinn::EndpointConfig;
 use quinn_proto::HashedConnectionIdGenerator;
+
+use crate::whole_file;
 
 /// Name of the file in the data directory: `reset key 32 ‖ connection id key 8`.
 pub const FILE: &str = "endpoint.key";
@@ -51,16 +53,7 @@ impl EndpointKey {
             return Ok(key);
         }
         let key = Self::random()?;
-        // Under another name first: whoever sees the file sees all of it.
-        let temporary = data.join(format!("{FILE}.new"));
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(&key.0)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
+        whole_file::write(&path, &key.0, whole_file::PRIVATE)?;
         Ok(key)
     }
 
@@ -87,6 +80,7 @@ fn load(path: &Path) -> Option<EndpointKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -60,6 +60,8 @@ pub mod service;
 pub mod store;
 pub mod tls;
 pub mod wakeup;
+pub mod whole_file;
+pub mod young;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/metrics` | [`crate::metrics`] as text |
 //! | `/healthz` | 200 as long as the process answers at all: restart it if not |
-//! | `/readyz` | 200 if mail can be accepted: the store answers, the disk has room, the relay is not stopping; else 503 and why |
+//! | `/readyz` | 200 if mail can be accepted: the store answers, the disk has room, the relay is not stopping; else 503 and why. With little room it says so |
 //!
 //! One request per connection, read by `httparse`: nothing here needs a web framework.
 
@@ -25,6 +25,7 @@ use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
 use crate::store::Store;
 use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
+use crate::young::LowWater;
 
 /// Bytes of a request. Nobody has more to say here.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
@@ -40,6 +41,9 @@ const MAX_CONNECTIONS: usize = 16;
 
 /// How long the store may take to answer before the relay is not ready.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a relay says that serves with little room.
+const LOW_WATER: &str = "little free disk space: nobody registers, and nothing is stored for new accounts";
 
 /// OpenMetrics, which Prometheus has read since version 2.5.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,6 +63,8 @@ pub struct Monitor {
     pub stopping: watch::Receiver<bool>,
     /// The data directory.
     pub data: PathBuf,
+    /// Whether there is little room.
+    pub low_water: Arc<LowWater>,
     /// Free space below which the relay is not ready.
     pub ready_free_bytes: u64,
 }
@@ -161,6 +167,7 @@ impl Monitor {
         match path {
             "/healthz" => Answer::text("200 OK", "ok\n"),
             "/readyz" => match self.ready().await {
+                Ok(()) if self.low_water.is_low() => Answer::text("200 OK", format!("ready; {LOW_WATER}\n")),
                 Ok(()) => Answer::text("200 OK", "ready\n"),
                 Err(reason) => Answer::text("503 Service Unavailable", format!("{reason}\n")),
             },
@@ -215,8 +222,10 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
     use crate::config::Limits;
     use crate::store::memory::MemoryStore;
+    use crate::young::FileSystem;
 
     #[test]
     fn requests_are_read_whole_or_refused() {
@@ -243,6 +252,7 @@ mod tests {
             count: ConnectionCount::new(&Limits::default()),
             stopping,
             data: data.path().into(),
+            low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
             ready_free_bytes: 1,
         };
         assert_eq!(monitor.answer("/readyz").await, Answer::text("200 OK", "ready\n"));

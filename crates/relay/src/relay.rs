@@ -32,6 +32,7 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::wakeup::LocalWakeUps;
+use crate::young::{self, Disk, FileSystem, LowWater, Young};
 
 /// Name of the observation database within the data directory.
 pub const OBSERVE_FILE: &str = "observe.db";
@@ -126,6 +127,21 @@ pub async fn start_with(
     store: Arc<dyn Store>,
     codes: Arc<dyn CodeSender>,
 ) -> Result<RunningRelay, StartError> {
+    let disk = Arc::new(FileSystem::of(&config.data));
+    start_measuring(config, clock, store, codes, disk).await
+}
+
+/// Starts a relay that has the room on its disk measured in another way than by asking the system.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start_measuring(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    codes: Arc<dyn CodeSender>,
+    disk: Arc<dyn Disk>,
+) -> Result<RunningRelay, StartError> {
     config.check()?;
     let identity = Identity::of(&config)?;
     let observer = observer(&config)?;
@@ -141,6 +157,8 @@ pub async fn start_with(
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
+        young: Young::new(u64::from(config.limits.young_account_mib) << 20),
+        low_water: Arc::new(LowWater::new(disk, Arc::clone(&clock), u64::from(config.limits.low_water_mib) << 20)),
         incidents: Incidents::default(),
         reports: Sources {
             data: config.data.clone(),
@@ -156,6 +174,10 @@ pub async fn start_with(
     // Before anybody can fetch: what is too old is never delivered.
     retention::expire(&service, config.retention_days).await?;
     retention::tidy(&service).await?;
+    let yesterday = service.clock.now_ms().saturating_sub(young::millis(young::YOUNG));
+    for (account, at) in store.registered_since(yesterday).await? {
+        service.young.registered(account, at);
+    }
     if config.demonstration {
         tracing::warn!("{DEMONSTRATION}");
     }
@@ -219,6 +241,7 @@ impl Monitoring {
             count: Arc::clone(count),
             stopping: service.stopping.clone(),
             data: config.data.clone(),
+            low_water: Arc::clone(&service.low_water),
             ready_free_bytes: u64::from(config.monitoring.ready_free_mib) << 20,
         };
         Ok(Some(Self { address, task: tokio::spawn(monitoring::serve(listener, Arc::new(monitor))) }))

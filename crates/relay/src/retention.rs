@@ -125,6 +125,7 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
             _ = ticks.tick() => {}
         }
         service.limiter.tidy();
+        service.young.tidy(service.clock.now_ms());
         if let Err(error) = forget_codes(&service).await {
             let error = crate::logging::kind(&error);
             tracing::warn!(error, "codes that nobody gave could not be deleted; trying again in a minute");

@@ -17,6 +17,7 @@ use crate::people::incidents::Incidents;
 use crate::report::Sources;
 use crate::store::Store;
 use crate::wakeup::WakeUps;
+use crate::young::{LowWater, Young};
 
 /// The relay's parts, as connections and retention use them.
 pub struct Service {
@@ -38,6 +39,10 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Who asks for too much.
     pub limiter: Limiter,
+    /// Accounts in their first day.
+    pub young: Young,
+    /// Whether there is little room on the disk.
+    pub low_water: Arc<LowWater>,
     /// Who asked for too much, until it is written down.
     pub incidents: Incidents,
     /// Where reports are made from.

@@ -3,9 +3,9 @@
 //! Clients trust the SHA-256 of the certificate's SubjectPublicKeyInfo, which stands in the relay's address, and no
 //! certificate authority. So a self-made certificate is as good as a bought one; an operator may still bring his own.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use rustls::server::ParsedCertificate;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::whole_file;
 
 /// The relay's certificate chain and key.
 #[derive(Debug)]
@@ -210,12 +211,8 @@ fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), TlsError> {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> Result<(), TlsError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().map_err(|source| TlsError::File { action: "write", path: path.into(), source })
+    let written = whole_file::write(path, content, whole_file::PRIVATE);
+    written.map_err(|source| TlsError::File { action: "write", path: path.into(), source })
 }
 
 #[cfg(test)]

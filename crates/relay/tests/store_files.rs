@@ -225,6 +225,20 @@ fn files_that_are_open_to_others_are_refused() {
 }
 
 #[test]
+fn a_directory_of_another_user_is_refused_also_by_the_superuser() {
+    let directory = TempDir::new().unwrap();
+    drop(open(&directory, Options::default(), 1));
+    // Only the superuser can give its own away; others find one that is not theirs.
+    let another = match std::os::unix::fs::chown(directory.path(), Some(12_345), None) {
+        Ok(()) => directory.path(),
+        Err(_) => Path::new("/usr"),
+    };
+    let error = SqliteStore::open(another).err().unwrap();
+    assert!(matches!(error, OpenError::Owner { owner, us, .. } if owner != us), "{error}");
+    assert!(error.to_string().contains("sudo -u '#"), "{error}");
+}
+
+#[test]
 fn a_second_relay_on_the_same_directory_is_refused() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory, Options::default(), 1);

@@ -11,7 +11,7 @@ use kuvert_relay::store::{
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
     TakeBundleError, Totals, UpdateAccountError, Waiting,
 };
-use kuvert_types::AccessKeyHash;
+use kuvert_types::{AccessKeyHash, DeviceId};
 
 type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
 
@@ -142,8 +142,9 @@ impl Store for LyingStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.inner.replace_device_list(account, expected, list)
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.inner.replace_device_list(account, expected, list, listed)
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
@@ -152,6 +153,10 @@ impl Store for LyingStore {
 
     fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
         self.inner.access_key(mailbox)
+    }
+
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.inner.registered_since(time)
     }
 
     fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
@@ -166,12 +171,8 @@ impl Store for LyingStore {
         self.inner.publish_prekeys(device, prekeys)
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.tell_of_bundle(self.inner.take_bundle(device))
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.tell_of_bundle(self.inner.last_resort_bundle(device))
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.tell_of_bundle(self.inner.take_bundle_sparing(device, reserve))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kuvert_types::device_list::DeviceListConflict;
 use kuvert_types::limits::is_valid_name;
-use kuvert_types::{AccountId, DeviceList, UnverifiedDeviceList};
+use kuvert_types::{AccountId, Address, DeviceId, DeviceList, UnverifiedDeviceCertificate, UnverifiedDeviceList};
 use kuvert_wire::checked::InField;
 use kuvert_wire::v1;
 use kuvert_wire::v1::get_account::By;
@@ -12,8 +12,10 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use super::refusal::{Code, invalid};
 use super::{Answer, Caller, Refusal};
 use crate::observe::Event;
+use crate::people::devices;
 use crate::people::incidents::Kind;
-use crate::store::{AccountBy, AccountRecord, NumberedDeviceList, ReplaceDeviceListError};
+use crate::service::Service;
+use crate::store::{AccountBy, AccountRecord, DeviceRecord, NumberedDeviceList, ReplaceDeviceListError, StoreError};
 
 /// Looks an account up. The phone number is not in the answer: nobody else is told.
 ///
@@ -44,7 +46,8 @@ pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> 
     }))
 }
 
-/// Replaces the caller's account's device list by a newer one.
+/// Replaces the caller's account's device list by a newer one. A device that it leaves out is dropped in the same
+/// transaction, with its prekeys and its mail, and its connections are closed [KV-091].
 ///
 /// # Errors
 /// `INVALID`, `FORBIDDEN`; the answer can also be `STALE_DEVICE_LIST`.
@@ -60,13 +63,19 @@ pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> R
         if new == record.device_list {
             return Ok(Response::Done(v1::Done {}));
         }
-        let replaced = service.store.replace_device_list(device.account, record.device_list.number, new);
-        replaced.await.map_err(|error| match error {
+        let listed = listed(&list, &record);
+        // First, so that it is tried again if anything fails. A device that stays after all says it again.
+        forget_details(&service, &record, &listed).await?;
+        let replaced = service.store.replace_device_list(device.account, record.device_list.number, new, listed);
+        let dropped = replaced.await.map_err(|error| match error {
             ReplaceDeviceListError::UnknownAccount => unknown(),
             ReplaceDeviceListError::Conflict { .. } => stale(),
             ReplaceDeviceListError::Store(error) => error.into(),
         })?;
         service.observe(Event::DeviceListPublished { connection, device, number });
+        for dropped in dropped {
+            service.logins.end_device(&Address { account: device.account, device: dropped });
+        }
         Ok(Response::Done(v1::Done {}))
     }))
 }
@@ -90,6 +99,25 @@ fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Re
         }
         Ok(()) | Err(DeviceListConflict::Older | DeviceListConflict::Forked) => Err(stale()),
     }
+}
+
+/// Deletes what devices that are not listed told about the machines that they run on.
+async fn forget_details(service: &Service, record: &AccountRecord, listed: &[DeviceId]) -> Result<(), StoreError> {
+    let all = record.devices.iter().map(|device| device.address);
+    let gone: Vec<_> = all.filter(|address| !listed.contains(&address.device)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    service.people.run_erasing(move |tx| gone.iter().try_for_each(|device| devices::forget(tx, device))).await
+}
+
+/// The devices of an account that a list names with the keys that are known here.
+fn listed(list: &DeviceList, record: &AccountRecord) -> Vec<DeviceId> {
+    let names = |device: &&DeviceRecord| {
+        let certificate = UnverifiedDeviceCertificate::decode(&device.certificate).ok()?.verify().ok()?;
+        list.names(&certificate).then_some(())
+    };
+    record.devices.iter().filter(|device| names(device).is_some()).map(|device| device.address.device).collect()
 }
 
 fn stale() -> Refusal {

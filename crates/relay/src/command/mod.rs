@@ -50,7 +50,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kuvert_types::Address;
+use kuvert_types::{AccountId, Address};
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
 
@@ -77,6 +77,9 @@ pub struct Caller {
 pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -> Answer {
     let name = name(&request);
     let answer = match request {
+        request if stores(&request) && is_kept_out(&caller.service, &caller.device.account) => {
+            Err(Refusal::low_water())
+        }
         Request::Submit(request) => submit::run(caller, request),
         Request::Attach(v) => attach::run(caller, delivery, v),
         Request::Acknowledge(request) => acknowledge::run(caller, delivery, request),
@@ -112,6 +115,24 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
         )),
     };
     counted(&caller.service, name, caller.service.clock.elapsed(), answer)
+}
+
+/// Whether a request leaves as much on the disk as its sender likes.
+const fn stores(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Submit(_)
+            | Request::PublishPrekeys(_)
+            | Request::SetProfile(_)
+            | Request::UploadAddressBook(_)
+            | Request::ReportDevice(_)
+            | Request::RequestReport(_)
+    )
+}
+
+/// Whether there is little room, and none for this account [KV-093].
+fn is_kept_out(service: &Service, account: &AccountId) -> bool {
+    service.young.is_young(account, service.clock.now_ms()) && service.low_water.is_low()
 }
 
 /// An answer to a request that was read at `asked`, which is counted when it is there.

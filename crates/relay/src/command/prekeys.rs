@@ -13,6 +13,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal, account};
+use crate::limits::{ONE_TIME_RESERVE, OneTime};
 use crate::observe::Event;
 use crate::people::incidents::Kind;
 use crate::store::{
@@ -82,7 +83,7 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
     }
     let devices: Vec<_> =
         request.devices.into_iter().map(DeviceId::new).collect::<Result<_, _>>().in_field("devices")?;
-    limit(caller, devices.len().max(1))?;
+    limit(caller, &wanted, devices.len().max(1))?;
 
     let caller = caller.clone();
     Ok(Box::pin(async move {
@@ -90,7 +91,7 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
         let record = found.ok_or_else(account::unknown)?;
         let chosen = choose(&record, &devices)?;
         if devices.is_empty() {
-            limit(&caller, chosen.len().saturating_sub(1))?;
+            limit(&caller, &wanted, chosen.len().saturating_sub(1))?;
         }
         let mut bundles = Vec::with_capacity(chosen.len());
         for device in chosen {
@@ -106,12 +107,15 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
     }))
 }
 
-fn limit(caller: &Caller, bundles: usize) -> Result<(), Refusal> {
+fn limit(caller: &Caller, of: &AccountId, bundles: usize) -> Result<(), Refusal> {
     let count = u32::try_from(bundles).unwrap_or(u32::MAX);
-    caller.service.limiter.bundles(&caller.device, count).map_err(|wait| {
-        caller.service.incidents.note(caller.device.account, Kind::Bundles);
+    let (limiter, taker) = (&caller.service.limiter, &caller.device.account);
+    let refuse = |wait| {
+        caller.service.incidents.note(*taker, Kind::Bundles);
         Refusal::limited("prekey bundles", wait)
-    })
+    };
+    limiter.bundles_of(taker, of, count).map_err(refuse)?;
+    limiter.bundles(&caller.device, count).map_err(refuse)
 }
 
 fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, Refusal> {
@@ -127,13 +131,14 @@ fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, R
     }
 }
 
-/// `None` for a device that has not published anything yet.
+/// A bundle, with one-time prekeys as far as [KV-090] grants them. `None` for a device that has not published anything yet.
 async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyBundle>, Refusal> {
     let Caller { service, .. } = caller;
-    let taken = match service.limiter.one_time_prekeys(&device.account) {
-        Ok(()) => service.store.take_bundle(device),
-        // Somebody may be draining them: what is left is kept, and first messages still go through.
-        Err(_) => service.store.last_resort_bundle(device),
+    // The taker or others together may be draining them: what is left is kept, and first messages still go through.
+    let taken = match service.limiter.one_time_prekeys(&caller.device.account, &device.account) {
+        OneTime::All => service.store.take_bundle(device),
+        OneTime::BeyondReserve => service.store.take_bundle_sparing(device, ONE_TIME_RESERVE),
+        OneTime::None => service.store.last_resort_bundle(device),
     };
     match taken.await {
         Ok(bundle) => {

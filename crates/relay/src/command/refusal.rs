@@ -12,6 +12,9 @@ use crate::store::{StoreError, Unavailable};
 /// How long a client should wait before it asks a relay again that cannot store now.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// The same of one that has little room: its operator has to do something first.
+const LOW_WATER_PAUSE: Duration = Duration::from_secs(60);
+
 /// The answer to a command that is not done. Never holds a name, number, address or key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -36,6 +39,16 @@ impl Refusal {
             code: Code::Limited,
             message: format!("too many {what}; try again in {seconds} s").into(),
             retry_after: Some(retry_after),
+        }
+    }
+
+    /// The relay has little room, and keeps it for accounts that are older [KV-093].
+    pub fn low_water() -> Self {
+        Self {
+            code: Code::Unavailable,
+            message: "the relay has little disk space left and stores nothing for new accounts now; try again later"
+                .into(),
+            retry_after: Some(LOW_WATER_PAUSE),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::store::{NewAccount, NewDevice, NumberedDeviceList, RegisterError};
 /// Checks everything that the request claims, and stores the account.
 ///
 /// # Errors
-/// `REGISTRATION_CLOSED`, `INVITATION_NEEDED`, `INVITATION_REFUSED`, `LIMITED`, `INVALID`, `AUTHENTICATION_FAILED`, `NAME_TAKEN`, `ACCOUNT_EXISTS`, and what the
+/// `UNAVAILABLE`, `REGISTRATION_CLOSED`, `INVITATION_NEEDED`, `INVITATION_REFUSED`, `LIMITED`, `INVALID`, `AUTHENTICATION_FAILED`, `NAME_TAKEN`, `ACCOUNT_EXISTS`, and what the
 /// store can say.
 pub async fn run(
     service: &Service,
@@ -48,11 +48,14 @@ pub async fn run(
             ));
         }
     };
+    if service.low_water.is_low() {
+        return Err(Refusal::low_water());
+    }
     service.limiter.registration(from).map_err(|wait| Refusal::limited("registrations from this address", wait))?;
 
     let new = NewAccount { invitation, ..check(proof, &request, service.clock.now_ms())? };
     let device = Address { account: new.account, device: new.device.device };
-    let (name, phone) = (new.name.clone(), new.phone.clone());
+    let (name, phone, at) = (new.name.clone(), new.phone.clone(), new.registered_at);
     service.store.register(new).await.map_err(|error| match error {
         RegisterError::AccountExists => Refusal::new(
             Code::AccountExists,
@@ -62,6 +65,7 @@ pub async fn run(
         RegisterError::Invitation => not_invited(),
         RegisterError::Store(error) => error.into(),
     })?;
+    service.young.registered(device.account, at);
     service.observe(Event::Registered { connection, device, name, phone });
     note_seen(service, device, None);
     Ok((device, authenticated(service, device).await?))

@@ -48,6 +48,11 @@ pub async fn submit(
     if !opens(&key, stored.as_ref()) {
         return Err(access_refused());
     }
+    // Who submits it is not known, but whose key it came with is: an account could write to itself.
+    if super::is_kept_out(service, &recipient.account) {
+        return Err(Refusal::low_water());
+    }
+    submit::first_day(service, &recipient.account, ciphertext.len())?;
     let envelope = NewEnvelope { id, source: None, ciphertext };
     let submission = Submission { by: None, recipient, key: None };
     Ok(accept(service, connection, submission, envelope, |error| match error {

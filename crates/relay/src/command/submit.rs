@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccessKey, AccessKeyHash, Address};
+use kuvert_types::{AccessKey, AccessKeyHash, AccountId, Address};
 use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
@@ -17,7 +17,7 @@ use crate::store::{NewEnvelope, SubmitError, Submitted};
 /// Judges the envelope and asks the store for its work.
 ///
 /// # Errors
-/// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`; the answer can also be `UNKNOWN_RECIPIENT`, `MAILBOX_FULL`, `UNAVAILABLE`.
+/// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`, `MAILBOX_FULL`, `UNAVAILABLE`.
 pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
     let envelope = checked::required(request.envelope, "envelope")?;
     if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
@@ -29,10 +29,20 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
         return Err(Refusal::new(Code::Forbidden, "an envelope's source is the device that submits it"));
     }
     // A key that opens nothing is no error: the mail is a stranger's, and the answer does not tell.
+    first_day(&caller.service, &caller.device.account, ciphertext.len())?;
     let key = request.access_key.map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key")).transpose()?;
     let submission = Submission { by: Some(caller.device), recipient, key: key.map(|key| key.hash()) };
     let envelope = NewEnvelope { id, source, ciphertext };
     Ok(accept(&caller.service, caller.connection, submission, envelope, refuse))
+}
+
+/// Counts an envelope for an account in its first 24 hours [KV-093].
+///
+/// # Errors
+/// `LIMITED`: it has submitted what it may until then.
+pub(super) fn first_day(service: &Service, account: &AccountId, bytes: usize) -> Result<(), Refusal> {
+    let wait = service.young.submit(account, bytes, service.clock.now_ms());
+    wait.map_err(|wait| Refusal::limited("bytes for an account's first day", wait))
 }
 
 /// What belongs to an envelope and is not stored with it.

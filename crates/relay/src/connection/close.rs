@@ -30,6 +30,9 @@ impl Close {
     /// The account is no more.
     pub const ACCOUNT_DELETED: Self = Self { code: 7, reason: "the account was deleted" };
 
+    /// The account goes on without this device. For a client it is the same.
+    pub const DEVICE_DROPPED: Self = Self { code: 7, reason: "the account's device list names this device no more" };
+
     /// As QUIC wants it.
     pub fn code(self) -> VarInt {
         VarInt::from_u32(self.code)

@@ -39,6 +39,7 @@ use self::writer::{Outbox, Pending, Writer};
 use crate::command::refusal::Code;
 use crate::command::{self, Caller, Refusal, sealed};
 use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
+use crate::logins::Over;
 use crate::observe::{ConnectionNumber, Event};
 use crate::people::incidents::Kind;
 use crate::service::Service;
@@ -82,6 +83,7 @@ enum Ending {
     ClientLeft,
     GoingAway,
     AccountDeleted,
+    DeviceDropped,
     Fatal(Fatal),
 }
 
@@ -139,6 +141,11 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
         Ending::AccountDeleted => {
             let refusal = Refusal::new(Code::AuthenticationFailed, "this account was deleted");
             (Some(Pending::ready(0, Err(refusal))), Close::ACCOUNT_DELETED)
+        }
+        Ending::DeviceDropped => {
+            let refusal =
+                Refusal::new(Code::AuthenticationFailed, "this account's device list names this device no more");
+            (Some(Pending::ready(0, Err(refusal))), Close::DEVICE_DROPPED)
         }
         Ending::Fatal(fatal) => {
             tracing::debug!(connection = %number, code = fatal.refusal.code.as_str_name(), "closing");
@@ -203,16 +210,19 @@ impl Client<'_> {
         greeted.await.unwrap_or_else(|_| Err(Fatal::too_slow("authentication took too long").into()))
     }
 
-    /// Until the connection ends, or the account. `ended`: how many accounts had ended before the device was looked up.
+    /// Until the connection ends, the account, or the device. `ended`: how many of them had ended before the device was looked up.
     async fn serve_while_it_exists(&mut self, device: Address, ended: u64) -> Ending {
-        let mut login = self.service.logins.enter(device.account);
+        let mut login = self.service.logins.enter(device);
         // From here on the login hears of it. What happened before has to be looked up.
         if self.service.logins.ended() != ended && matches!(self.service.store.device(device).await, Ok(None)) {
             return Ending::AccountDeleted;
         }
         tokio::select! {
             biased;
-            () = login.over() => Ending::AccountDeleted,
+            over = login.over() => match over {
+                Over::Account => Ending::AccountDeleted,
+                Over::Device => Ending::DeviceDropped,
+            },
             ending = self.serve(device) => ending,
         }
     }

@@ -24,6 +24,18 @@ pub struct Details {
     pub simulated: Vec<(String, String)>,
 }
 
+/// Deletes what a device said.
+///
+/// # Errors
+/// SQLite's.
+pub fn forget(tx: &Transaction<'_>, device: &Address) -> rusqlite::Result<()> {
+    for table in ["device_details", "simulated_detail"] {
+        let whose = (device.account.as_bytes(), device.device.get());
+        tx.execute(&format!("DELETE FROM {table} WHERE account = ?1 AND device = ?2"), whose)?;
+    }
+    Ok(())
+}
+
 /// Notes what a device says, instead of what it said before.
 ///
 /// # Errors

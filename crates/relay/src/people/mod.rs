@@ -47,6 +47,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::registry::Mismatch;
 use crate::store::sqlite::store_error;
 use crate::store::{StoreError, Unavailable};
+use crate::whole_file;
 
 /// Name of the database within the data directory.
 pub const PEOPLE_FILE: &str = "people.db";
@@ -162,7 +163,7 @@ impl People {
         let io = |error| PeopleError::Io { path: to.to_owned(), error };
         let refuse = |error| PeopleError::Database { path: to.to_owned(), error };
         // SQLite fills an empty file without changing its mode.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
+        let file = whole_file::create_new(to, whole_file::PRIVATE).map_err(io)?;
         let name = to.to_str().ok_or_else(|| io(io::ErrorKind::InvalidFilename.into()))?;
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         connection.execute("VACUUM INTO ?1", [name]).map_err(refuse)?;

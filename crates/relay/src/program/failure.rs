@@ -95,6 +95,7 @@ impl From<OpenError> for Failure {
             OpenError::Unregistered { .. } => "data-unregistered",
             OpenError::Older { .. } => "data-older",
             OpenError::Permissions { .. } => "data-permissions",
+            OpenError::Owner { .. } => "data-of-another",
             OpenError::Missing(_) => "data-missing",
             OpenError::Io { .. } => "data-io",
             OpenError::Store(error) => return error.clone().into(),

@@ -1,9 +1,9 @@
 //! `hold`: legal holds, also while the relay runs. An account under one is deleted for everybody as any other; what its
 //! report would have held stays here until the hold is released.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use kuvert_types::AccountId;
@@ -19,6 +19,7 @@ use super::serve::default_data;
 use crate::clock::{Clock, SystemClock};
 use crate::people::{People, holds};
 use crate::store::sqlite::{Inspector, store_error};
+use crate::whole_file;
 
 /// Runs `hold`.
 ///
@@ -104,11 +105,7 @@ fn write(report: &v1::Report, to: &Path) -> Result<(), Failure> {
         // We made the names; a database that was changed by hand may hold others.
         let name = Path::new(&file.name).file_name().unwrap_or_default();
         let path = to.join(name);
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
+        let written = whole_file::create_new(&path, whole_file::PRIVATE)
             .and_then(|mut out| out.write_all(&file.content).and_then(|()| out.sync_all()));
         written.map_err(|error| Failure::write(&path, &error))?;
     }

@@ -10,6 +10,7 @@
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
 //! | [`share`] | `share` |
+//! | [`memory`] | keeps this process's memory out of files |
 //! | [`configuration`] | `config` |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -20,6 +21,7 @@ pub mod failure;
 pub mod hold;
 pub mod inspect;
 pub mod invite;
+pub mod memory;
 pub mod serve;
 pub mod share;
 

@@ -1,6 +1,6 @@
 //! `serve`: settles the configuration, starts the relay, says where it is, and stops it on a signal.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -20,6 +20,7 @@ use crate::config::{Config, LogLevel, source};
 use crate::logging;
 use crate::relay::{self, RunningRelay, SERVING_FILE, StartError};
 use crate::tls::TlsError;
+use crate::whole_file;
 
 /// Runs `serve`.
 ///
@@ -175,21 +176,8 @@ fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Fai
     }
 }
 
-/// Whoever sees the file sees all of it.
 fn write_whole(path: &Path, content: &str) -> Result<(), Failure> {
-    let write = || {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}", process::id()));
-        let temporary = PathBuf::from(name);
-        let mut file = File::create(&temporary)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path).inspect_err(|_| {
-            // It is only half of what was to be done.
-            let _ = fs::remove_file(&temporary);
-        })
-    };
-    write().map_err(|error| Failure::write(path, &error))
+    whole_file::write(path, content.as_bytes(), whole_file::READABLE).map_err(|error| Failure::write(path, &error))
 }
 
 /// SIGTERM and Ctrl-C, and SIGHUP.
@@ -249,16 +237,5 @@ mod tests {
         let config = settle(args(Some(3)), 1).unwrap();
         assert_eq!((config.retention_days, config.log.level), (3, LogLevel::Debug));
         assert!(settle(args(Some(31)), 0).unwrap_err().is_usage());
-    }
-
-    #[test]
-    fn a_file_is_written_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ready");
-        write_whole(&path, "one\n").unwrap();
-        write_whole(&path, "two\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(write_whole(&folder.path().join("no/ready"), "x").is_err());
     }
 }

@@ -306,13 +306,18 @@ impl Content {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Result<(), ReplaceDeviceListError> {
+        listed: &[DeviceId],
+    ) -> Result<Vec<DeviceId>, ReplaceDeviceListError> {
         let (_, stored) = self.accounts.get_mut(&account).ok_or(ReplaceDeviceListError::UnknownAccount)?;
         if stored.number != expected {
             return Err(ReplaceDeviceListError::Conflict { stored: stored.number });
         }
         *stored = list;
-        Ok(())
+        let gone = |of: &AccountId, device: &DeviceId| *of == account && !listed.contains(device);
+        let dropped = self.devices.keys().filter(|(of, device)| gone(of, device)).map(|(_, device)| *device).collect();
+        self.devices.retain(|(of, device), _| !gone(of, device));
+        self.envelopes.retain(|held| !gone(&held.mailbox.account, &held.mailbox.device));
+        Ok(dropped)
     }
 
     fn publish_prekeys(&mut self, address: Address, new: NewPrekeys) -> Result<(), PublishPrekeysError> {
@@ -342,12 +347,13 @@ impl Content {
         Ok(())
     }
 
-    fn take_bundle(&mut self, address: Address, one_time: bool) -> Result<Bundle, TakeBundleError> {
+    fn take_bundle(&mut self, address: Address, reserve: u64) -> Result<Bundle, TakeBundleError> {
         let device = self.device(address).ok_or(TakeBundleError::UnknownDevice)?;
         let signed = device.signed.clone().ok_or(TakeBundleError::NoPrekeys)?;
         let last_resort = device.last_resort.clone().ok_or(TakeBundleError::NoPrekeys)?;
-        let one_time_kem = if one_time { device.one_time_kem.pop_first() } else { None };
-        let one_time_curve = if one_time { device.one_time.pop_first() } else { None };
+        let spare = |left: usize| left as u64 >= reserve;
+        let one_time_kem = spare(device.one_time_kem.len()).then(|| device.one_time_kem.pop_first()).flatten();
+        let one_time_curve = spare(device.one_time.len()).then(|| device.one_time.pop_first()).flatten();
         Ok(Bundle {
             certificate: device.record.certificate.clone(),
             signed,
@@ -423,6 +429,13 @@ impl Store for MemoryStore {
         self.with(|content| Ok(content.account(&by)))
     }
 
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.with(|content| {
+            let all = content.accounts.values().map(|(account, _)| (account.account, account.registered_at));
+            Ok(all.filter(|(_, at)| *at > time).collect())
+        })
+    }
+
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.with(|content| Ok(content.device(address).map(|device| device.record.clone())))
     }
@@ -440,8 +453,9 @@ impl Store for MemoryStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.with(|content| content.replace_device_list(account, expected, list))
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.with(|content| content.replace_device_list(account, expected, list, &listed))
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
@@ -478,12 +492,8 @@ impl Store for MemoryStore {
         self.with(|content| content.publish_prekeys(device, prekeys))
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.with(|content| content.take_bundle(device, true))
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.with(|content| content.take_bundle(device, false))
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.with(|content| content.take_bundle(device, reserve))
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

@@ -112,11 +112,16 @@ pub trait Store: Send + Sync + 'static {
     /// Looks an account up.
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError>;
 
+    /// The accounts that registered after this time (Unix milliseconds), and when each did. Looks through all.
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError>;
+
     /// Looks a device up: the key with which it authenticates.
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError>;
 
-    /// Replaces an account's device list if its number is still `expected`. The caller has checked the new list's
-    /// signature and that its number is higher.
+    /// Replaces an account's device list if its number is still `expected`, and drops the account's devices that are not in
+    /// `listed`, all in one: each with its row, prekeys, waiting mail and count of expired mail, as [`Store::delete_account`]
+    /// does. Says which it dropped, ascending. The caller has checked the new list's signature, that its number is higher,
+    /// and that it names `listed`.
     ///
     /// # Errors
     /// [`ReplaceDeviceListError::UnknownAccount`]; [`ReplaceDeviceListError::Conflict`] with the number that is stored.
@@ -125,7 +130,8 @@ pub trait Store: Send + Sync + 'static {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError>;
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError>;
 
     /// Sets what the access key of an account has to hash to, and what it is good for; with `None` the account has none any
     /// more. `Ok` is durable. For an account that does not exist nothing happens.
@@ -177,13 +183,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`TakeBundleError::UnknownDevice`]; [`TakeBundleError::NoPrekeys`] while a device has not published a signed and a
     /// last-resort prekey.
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.take_bundle_sparing(device, 0)
+    }
+
+    /// [`Store::take_bundle`], as if all one-time prekeys of a kind were gone while fewer than `reserve` of it are left.
+    ///
+    /// # Errors
+    /// Those of [`Store::take_bundle`].
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError>;
 
     /// The bundle that [`Store::take_bundle`] gives when all one-time prekeys are gone. Takes none, however many are left.
     ///
     /// # Errors
     /// Those of [`Store::take_bundle`].
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError>;
+    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
+        self.take_bundle_sparing(device, u64::MAX)
+    }
 
     /// How many one-time prekeys are left for a device. A device that does not exist has none.
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError>;

@@ -20,3 +20,4 @@ mod rights;
 mod sealed;
 mod shares;
 mod transport;
+mod young;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kuvert_relay::SystemClock;
 use kuvert_relay::config::Rate;
@@ -31,12 +32,16 @@ async fn publish(client: &mut Client, prekeys: v1::PublishPrekeys) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_one_time_prekey_is_handed_out_once_and_then_the_last_resort() {
-    const TAKERS: usize = 8;
-    const TAKES: usize = 10;
+    // More than there are keys: the last 25 go to takers that have had none.
+    const TAKERS: usize = 60;
+    const TAKES: usize = 2;
     const KEYS: u32 = 50;
     let data = tempfile::tempdir().unwrap();
     let mut config = config(data.path());
-    config.limits.one_time_prekeys_per_account = Rate { burst: 1000, per_hour: 1 };
+    let many = Rate { burst: 1000, per_hour: 1 };
+    config.limits.one_time_prekeys_per_account = many;
+    config.limits.one_time_prekeys_per_taker = many;
+    config.limits.bundles_per_taker = many;
     let relay = start_with(config, Arc::new(SystemClock::new())).await;
     let bob = Device::new();
     let mut bob_there = Client::register(relay.address(), &bob).await;
@@ -102,6 +107,63 @@ async fn one_time_prekeys_cannot_be_drained() {
     };
     assert_eq!((left.one_time, left.one_time_kem), (17, 17));
     assert!(!take(&mut bob_there, &carol).await.kem_prekey_is_last_resort, "carol is not concerned");
+    relay.shutdown().await;
+}
+
+fn is_one_time(bundle: &PrekeyBundle) -> (bool, bool) {
+    (!bundle.kem_prekey_is_last_resort, bundle.one_time_prekey.is_some())
+}
+
+const BOTH: (bool, bool) = (true, true);
+const NEITHER: (bool, bool) = (false, false);
+
+#[tokio::test]
+async fn a_stranger_alone_gets_two_one_time_prekeys_of_an_account_and_no_error_for_more() {
+    let data = tempfile::tempdir().unwrap();
+    let (relay, clock) = start_at_noon(data.path()).await;
+    let (bob, carol) = (Device::new(), Device::new());
+    let mut bob_there = Client::register(relay.address(), &bob).await;
+    let mut carol_there = Client::register(relay.address(), &carol).await;
+    publish(&mut bob_there, prekeys(1, 50, true)).await;
+    publish(&mut carol_there, prekeys(1, 50, true)).await;
+    let mut stranger = Client::register(relay.address(), &Device::new()).await;
+    let mut taken = Vec::new();
+    for _ in 0..10 {
+        taken.push(is_one_time(&take(&mut stranger, &bob).await));
+    }
+    assert_eq!((&taken[..2], &taken[2..]), (&[BOTH; 2][..], &[NEITHER; 8][..]));
+    let Response::Error(error) = stranger.ask(take_bundles(&bob)).await else { panic!("an eleventh bundle") };
+    assert_eq!((error.code(), error.retry_after_ms), (Code::Limited, 180_000), "20 an hour");
+    let Response::PrekeyCounts(left) = bob_there.ask(Request::CountPrekeys(v1::CountPrekeys {})).await else {
+        panic!("no counts")
+    };
+    assert_eq!((left.one_time, left.one_time_kem), (48, 48));
+    // Neither the stranger's other targets nor the target's other takers are concerned.
+    assert_eq!(is_one_time(&take(&mut stranger, &carol).await), BOTH);
+    assert_eq!(is_one_time(&take(&mut carol_there, &bob).await), BOTH);
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(is_one_time(&take(&mut stranger, &bob).await), BOTH);
+    assert_eq!(is_one_time(&take(&mut stranger, &bob).await), NEITHER);
+    relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_last_one_time_prekeys_are_for_takers_that_had_none() {
+    let data = tempfile::tempdir().unwrap();
+    let (relay, clock) = start_at_noon(data.path()).await;
+    let bob = Device::new();
+    let mut bob_there = Client::register(relay.address(), &bob).await;
+    publish(&mut bob_there, prekeys(1, 25, true)).await;
+    let mut first = Client::register(relay.address(), &Device::new()).await;
+    let mut second = Client::register(relay.address(), &Device::new()).await;
+    // 25 are left, then 24: from here on it is one for each.
+    assert_eq!(is_one_time(&take(&mut first, &bob).await), BOTH);
+    assert_eq!(is_one_time(&take(&mut first, &bob).await), NEITHER);
+    assert_eq!(is_one_time(&take(&mut second, &bob).await), BOTH);
+    assert_eq!(is_one_time(&take(&mut second, &bob).await), NEITHER);
+    publish(&mut bob_there, prekeys(100, 20, false)).await;
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(is_one_time(&take(&mut first, &bob).await), BOTH, "there are enough again");
     relay.shutdown().await;
 }
 

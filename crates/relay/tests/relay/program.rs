@@ -9,7 +9,7 @@ use kuvert_types::RelayUrl;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::{self};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::common::*;
@@ -101,6 +101,47 @@ async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
     assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
     drop(Client::authenticate(&relay.url, &device).await);
     relay.stop("-TERM").await;
+}
+
+/// The names that a relay could have chosen by its process's number, all taken by others.
+#[tokio::test]
+async fn a_ready_file_is_written_through_no_link_that_others_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (victim, shared) = (folder.path().join("victim"), folder.path().join("shared"));
+    std::fs::write(&victim, "something that matters").unwrap();
+    std::fs::create_dir(&shared).unwrap();
+    let ready = shared.join("ready");
+    std::os::unix::fs::symlink(&victim, &ready).unwrap();
+    // Waits for a line before it serves, so that its number is known.
+    let script = r#"read -r go; exec "$@""#;
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_kuvert-relay"), "serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let number = child.id().unwrap();
+    for name in [format!("ready.{number}"), "ready.new".into(), "ready.tmp".into()] {
+        std::os::unix::fs::symlink(&victim, shared.join(name)).unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = within(lines.next_line()).await.unwrap().unwrap();
+    let is_written = async {
+        while std::fs::read_to_string(&ready).unwrap() == "something that matters" {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(is_written).await;
+    assert_eq!(std::fs::read_to_string(&ready).unwrap().trim_end(), url);
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "something that matters");
+    let limits = std::fs::read_to_string(format!("/proc/{number}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "and it leaves no core dumps");
 }
 
 #[tokio::test]

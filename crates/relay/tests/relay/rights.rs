@@ -9,6 +9,8 @@ use kuvert_relay::people::{People, consents, holds};
 use kuvert_relay::policy::Consent;
 use kuvert_relay::registry::documents::Document;
 use kuvert_relay::{Config, ManualClock};
+use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+use kuvert_types::{DeviceId, DeviceList};
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
@@ -32,6 +34,66 @@ fn by_name(name: &str) -> Request {
 async fn done(client: &mut Client, request: Request) {
     let answer = client.ask(request).await;
     assert!(matches!(answer, Response::Done(_)), "{answer:?}");
+}
+
+/// The list of this number that names another device of the account, and not this one.
+fn list_without(device: &Device, number: u64) -> Request {
+    let other = DeviceEntry { device: DeviceId::new(2).unwrap(), certificate_hash: [7; 32] };
+    let body = DeviceListBody { account: device.address.account, number, devices: vec![other] };
+    let signature = sign(&device.account_key, &body.statement());
+    let list = DeviceList::assemble(body, signature, &device.account_public()).unwrap();
+    Request::PublishDeviceList(v1::PublishDeviceList { device_list: list.encode().into() })
+}
+
+#[tokio::test]
+async fn a_device_that_its_accounts_list_leaves_out_is_gone_with_its_mail_and_its_connections() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = start(data.path()).await;
+    let (alice, bob) = (Device::named("alice"), Device::new());
+    let mut alice_there = Client::register(relay.address(), &alice).await;
+    let mut bob_there = Client::register(relay.address(), &bob).await;
+    done(&mut alice_there, Request::PublishPrekeys(prekeys(1, 5, true))).await;
+    let details = v1::ReportDevice { model: Some("a model".into()), ..v1::ReportDevice::default() };
+    done(&mut alice_there, Request::ReportDevice(details)).await;
+    bob_there.submit(envelope_from(&bob, &alice, "for alice")).await;
+    let (mut second, _) = Client::authenticate(relay.address(), &alice).await;
+    second.attach().await;
+    second.delivery().await;
+    // A newer list that names the device with its keys changes nothing for it.
+    let same = v1::PublishDeviceList { device_list: alice.list(2).encode().into() };
+    done(&mut alice_there, Request::PublishDeviceList(same)).await;
+    let looked_up = |answer| match answer {
+        Response::Account(record) => record,
+        other => panic!("{other:?}"),
+    };
+    let record = looked_up(bob_there.ask(by_name("alice")).await);
+    assert_eq!(record.certificates, [alice.certificate().encode().to_vec()]);
+
+    done(&mut alice_there, list_without(&alice, 3)).await;
+    for client in [alice_there, second] {
+        let (error, reason) = client.closed().await;
+        let words = "the account's device list names this device no more";
+        assert_eq!((error.unwrap().code(), reason.as_str()), (Code::AuthenticationFailed, words));
+    }
+    assert_eq!(bob_there.refused(submit(envelope_from(&bob, &alice, "too late"))).await, Code::UnknownRecipient);
+    assert_eq!(bob_there.refused(take_bundles_of(&alice, &[1])).await, Code::UnknownRecipient);
+    let record = looked_up(bob_there.ask(by_name("alice")).await);
+    assert!(record.certificates.is_empty(), "only what is listed");
+    let totals = relay.store().totals().await.unwrap();
+    assert_eq!((totals.accounts, totals.devices, totals.waiting, totals.one_time_prekeys), (2, 1, 0, 0));
+    let mut late = Client::connect(relay.address()).await;
+    let proof = late.hello().await;
+    let again = Request::Authenticate(alice.authenticate_request(&proof));
+    assert_eq!(late.refused(again).await, Code::AuthenticationFailed);
+    relay.shutdown().await;
+    let people = Connection::open(data.path().join("people.db")).unwrap();
+    let details: u32 = people.query_row("SELECT count(*) FROM device_details", [], |row| row.get(0)).unwrap();
+    assert_eq!(details, 0);
+}
+
+fn take_bundles_of(device: &Device, devices: &[u32]) -> Request {
+    let account = device.address.account.as_bytes().to_vec().into();
+    Request::TakeBundles(v1::TakeBundles { account, devices: devices.to_vec() })
 }
 
 #[tokio::test]

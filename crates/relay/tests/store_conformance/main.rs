@@ -100,11 +100,13 @@ every_backend! {
     a_deleted_account_leaves_nothing_and_its_name_is_free
     deleting_shares_a_transaction_with_what_comes_before_and_after
     device_lists_are_compared_and_set
+    a_device_that_a_list_leaves_out_goes_with_all_that_is_its
     an_access_key_is_its_accounts_until_it_is_replaced_or_taken_away
     the_last_day_seen_only_rises
     bundles_give_each_one_time_key_once
     bundles_fall_back_to_the_last_resort
     a_last_resort_bundle_leaves_the_one_time_keys
+    a_sparing_bundle_leaves_the_reserve_of_each_kind
     bundles_need_a_signed_and_a_last_resort_key
     prekey_ids_never_come_back
     publishing_is_all_or_nothing

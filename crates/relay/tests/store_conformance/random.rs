@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use crate::world::*;
 use crate::{Backend, Sqlite};
 use kuvert_relay::store::memory::MemoryStore;
+use kuvert_types::DeviceId;
 
 const ACCOUNTS: u8 = 4;
 
@@ -30,6 +31,8 @@ enum Op {
         n: u8,
         expected: u64,
         number: u64,
+        /// Whether the account's device is on the list.
+        listed: bool,
     },
     Submit {
         mailbox: u8,
@@ -77,6 +80,7 @@ enum Op {
     },
     Take {
         n: u8,
+        reserve: u64,
     },
     Checkpoint,
     Reopen,
@@ -91,7 +95,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (n(), any::<Option<u8>>(), any::<Option<bool>>())
             .prop_map(|(n, name, phone)| Op::UpdateAccount { n, name: name.map(|name| name % 4), phone }),
         1 => n().prop_map(|n| Op::DeleteAccount { n }),
-        1 => (n(), 0..4u64, 0..4u64).prop_map(|(n, expected, number)| Op::ReplaceDeviceList { n, expected, number }),
+        1 => (n(), 0..4u64, 0..4u64, any::<bool>())
+            .prop_map(|(n, expected, number, listed)| Op::ReplaceDeviceList { n, expected, number, listed }),
         // Enough that a stranger's share is full now and then.
         14 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize, 2 => 80_000..98_304usize], time(),
             0..3u16, any::<Option<bool>>())
@@ -109,7 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (n(), any::<Option<u8>>(), any::<Option<u8>>(), ids(), ids()).prop_map(|(n, signed, last, one_time, kem)| {
             Op::Publish { n, signed: signed.map(u32::from), last_resort: last.map(u32::from), one_time, kem }
         }),
-        3 => n().prop_map(|n| Op::Take { n }),
+        3 => (n(), 0..4u64).prop_map(|(n, reserve)| Op::Take { n, reserve }),
         1 => Just(Op::Checkpoint),
         1 => Just(Op::Reopen),
     ]
@@ -146,9 +151,10 @@ impl Side<'_> {
                 format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
             }
             Op::DeleteAccount { n } => format!("{:?}", store.delete_account(account(n)).wait()),
-            Op::ReplaceDeviceList { n, expected, number } => {
+            Op::ReplaceDeviceList { n, expected, number, listed } => {
+                let devices = if listed { vec![DeviceId::PRIMARY] } else { Vec::new() };
                 let list = NumberedDeviceList { number, bytes: vec![number as u8; 9].into() };
-                let result = store.replace_device_list(account(n), expected, list).wait();
+                let result = store.replace_device_list(account(n), expected, list, devices).wait();
                 format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
             }
             Op::SetAccessKey { n, key } => {
@@ -193,7 +199,7 @@ impl Side<'_> {
                 };
                 format!("{:?}", store.publish_prekeys(address(n), prekeys).wait())
             }
-            Op::Take { n } => format!("{:?}", store.take_bundle(address(n)).wait()),
+            Op::Take { n, reserve } => format!("{:?}", store.take_bundle_sparing(address(n), reserve).wait()),
             Op::Checkpoint => format!("{:?}", store.checkpoint().wait()),
             Op::Reopen => String::new(),
         }
@@ -235,7 +241,7 @@ proptest! {
             let mut ours = Side { store: &*store, cursors: ours };
             let mut theirs = Side { store: &model, cursors: theirs };
             prop_assert_eq!(ours.run(op), theirs.run(op), "{:?}", op);
-            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. } | Op::DeleteAccount { .. }) {
+            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. } | Op::DeleteAccount { .. } | Op::ReplaceDeviceList { .. }) {
                 prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);
             }
         }

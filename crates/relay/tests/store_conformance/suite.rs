@@ -581,14 +581,55 @@ pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
     let list = |number| NumberedDeviceList { number, bytes: vec![number as u8; 200].into() };
-    let replace = |expected, number| store.replace_device_list(account(1), expected, list(number)).wait();
+    let listed = || vec![DeviceId::PRIMARY];
+    let replace = |expected, number| store.replace_device_list(account(1), expected, list(number), listed()).wait();
     assert_eq!(replace(0, 2), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
-    assert_eq!(replace(1, 5), Ok(()));
+    assert_eq!(replace(1, 5), Ok(vec![]));
     assert_eq!(replace(1, 6), Err(ReplaceDeviceListError::Conflict { stored: 5 }));
     let stored = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().device_list;
     assert_eq!(stored, list(5));
-    let unknown = store.replace_device_list(account(9), 1, list(2)).wait();
+    let unknown = store.replace_device_list(account(9), 1, list(2), listed()).wait();
     assert_eq!(unknown, Err(ReplaceDeviceListError::UnknownAccount));
+}
+
+pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    for n in [1, 2] {
+        store.publish_prekeys(address(n), kept_prekeys(1)).wait().unwrap();
+        store.publish_prekeys(address(n), one_time_prekeys(0..3)).wait().unwrap();
+        submit(&*store, n, 1, NOW);
+        submit(&*store, n, 2, NOW + 10_000);
+    }
+    assert_eq!(store.expire(NOW + 1, 9).wait(), Ok(2));
+    store.set_access_key(account(1), Some(KEY)).wait().unwrap();
+    let list = NumberedDeviceList { number: 2, bytes: vec![2; 200].into() };
+    let other = vec![DeviceId::new(7).unwrap()];
+    let replace = |expected| store.replace_device_list(account(1), expected, list.clone(), other.clone()).wait();
+    assert_eq!(replace(0), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
+    assert_eq!(store.glance().wait().unwrap().devices, 2, "a refusal drops nothing");
+    assert_eq!(replace(1), Ok(vec![DeviceId::PRIMARY]));
+
+    let record = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap();
+    assert_eq!((record.device_list, record.devices), (list.clone(), vec![]));
+    assert_eq!(store.device(address(1)).wait(), Ok(None));
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts::default()));
+    assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::UnknownDevice));
+    assert_eq!(store.submit(address(1), envelope(3, 10), NOW).wait(), Err(SubmitError::UnknownMailbox));
+    let left = Totals { accounts: 2, devices: 1, waiting: 1, waiting_bytes: 10, one_time_prekeys: 6 };
+    assert_eq!(store.totals().wait(), Ok(left));
+    assert_eq!(store.glance().wait(), Ok(Glance { devices: 1, waiting: 1, waiting_bytes: 10 }));
+    assert_eq!(store.waiting(address(2)).wait(), Ok(Waiting { count: 1, bytes: 10, expired: 1 }));
+    store.delete_account(account(1)).wait().unwrap();
+    register_again_empty(&*store);
+}
+
+/// What was there of account 1 before does not come back with its address.
+fn register_again_empty(store: &dyn Store) {
+    store.register(new_account(1, None)).wait().unwrap();
+    assert_eq!(store.waiting(address(1)).wait(), Ok(Waiting::default()));
+    assert_eq!(store.publish_prekeys(address(1), kept_prekeys(1)).wait(), Ok(()));
 }
 
 // ---- prekeys
@@ -664,6 +705,25 @@ pub fn a_last_resort_bundle_leaves_the_one_time_keys<B: Backend>(backend: &B) {
     assert_eq!((bundle.kem, bundle.kem_is_last_resort, bundle.one_time), (signed_key(1), true, None));
     assert_eq!(bundle.signed, signed_key(1));
     assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 3, one_time_kem: 3 }));
+}
+
+pub fn a_sparing_bundle_leaves_the_reserve_of_each_kind<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
+    store.publish_prekeys(address(1), one_time_prekeys(0..3)).wait().unwrap();
+    let more = NewPrekeys { one_time: vec![unsigned_key(3)], ..NewPrekeys::default() };
+    store.publish_prekeys(address(1), more).wait().unwrap();
+    let take = |reserve| {
+        let bundle = store.take_bundle_sparing(address(1), reserve).wait().unwrap();
+        (bundle.one_time.is_some(), !bundle.kem_is_last_resort)
+    };
+    assert_eq!(take(5), (false, false));
+    assert_eq!(take(4), (true, false));
+    assert_eq!(take(3), (true, true));
+    assert_eq!(take(3), (false, false));
+    assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts { one_time: 2, one_time_kem: 2 }));
+    assert_eq!(take(0), (true, true));
 }
 
 pub fn bundles_need_a_signed_and_a_last_resort_key<B: Backend>(backend: &B) {

@@ -88,8 +88,20 @@ pub const FIELDS: &[Field] = &[
     Field { column: "registrations_per_address", meaning: "registrations from one address", ..LIMIT },
     Field { column: "lookups_per_device", meaning: "look-ups of one device", ..LIMIT },
     Field { column: "bundles_per_device", meaning: "prekey bundles that one device takes", ..LIMIT },
+    Field { column: "bundles_per_taker", meaning: "prekey bundles of one account that another one takes", ..LIMIT },
     Field { column: "sealed_per_address", meaning: "sealed envelopes from one address", ..LIMIT },
     Field { column: "one_time_prekeys_per_account", meaning: "bundles with one-time prekeys of one account", ..LIMIT },
+    Field {
+        column: "one_time_prekeys_per_taker",
+        meaning: "bundles with one-time prekeys of one account that another one takes",
+        ..LIMIT
+    },
+    Field { column: "young_account_mib", meaning: "how much an account submits in its first 24 hours", ..LIMIT },
+    Field {
+        column: "low_water_mib",
+        meaning: "free disk space below which nobody registers and nothing is stored for new accounts",
+        ..LIMIT
+    },
     Field { column: "reports_per_account", meaning: "reports that one account asks for", ..LIMIT },
     Field { column: "phone_codes_per_account", meaning: "codes that one account asks for", ..LIMIT },
     Field { column: "phone_codes_per_number", meaning: "codes that are sent to one number", ..LIMIT },

@@ -42,14 +42,14 @@ pub const FIELDS: &[Field] = &[
     Field {
         table: "limit",
         column: "address",
-        meaning: "how much was asked for from an IPv4 address or IPv6 /64 of late",
+        meaning: "how much was asked for from an IPv4 address or IPv6 /64, and from the /24, /56 and /48 around it, of late",
         retention: Retention::UntilRestart,
         ..MEMORY
     },
     Field {
         table: "limit",
         column: "device",
-        meaning: "how much a device asked for of late, and for how many bundles of an account",
+        meaning: "how much a device asked for of late, and for how many bundles of which account",
         form: Form::Identifier,
         retention: Retention::UntilRestart,
         items: &[10],
@@ -72,6 +72,15 @@ pub const FIELDS: &[Field] = &[
         retention: Retention::UntilRestart,
         levels: &[Level::L0],
         items: &[16],
+        ..MEMORY
+    },
+    Field {
+        table: "limit",
+        column: "young",
+        meaning: "until when an account is in its first 24 hours, and how many bytes it submitted in them",
+        form: Form::Identifier,
+        retention: Retention::UntilRestart,
+        items: &[10],
         ..MEMORY
     },
     Field {

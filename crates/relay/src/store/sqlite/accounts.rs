@@ -91,20 +91,7 @@ pub fn update(
 /// Runs within the writer's transaction. Says whether there was such an account.
 pub fn delete(work: &mut Work<'_>, account: &AccountId) -> rusqlite::Result<bool> {
     let connection = work.connection;
-    let devices = connection
-        .prepare_cached("SELECT number, mailbox FROM device WHERE account = ?1")?
-        .query_map([account.as_bytes()], |row| Ok((device_number(row, 0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<(DeviceId, MailboxNumber)>>>()?;
-    for (device, mailbox) in devices {
-        let address = Address { account: *account, device };
-        envelopes::forget(work, &address, mailbox)?;
-        for table in ["prekeys", "one_time_prekey", "device"] {
-            connection.prepare_cached(&format!("DELETE FROM {table} WHERE mailbox = ?1"))?.execute([mailbox])?;
-        }
-        // First the note: a statement that fails must find it.
-        work.undo.push(Undo::Unregistered(address, mailbox));
-        work.index.lock().unregister(&address);
-    }
+    drop_devices(work, account, |_| true)?;
     connection.prepare_cached("DELETE FROM blocked WHERE account = ?1")?.execute([account.as_bytes()])?;
     let wishes = work.index.lock().forget_wishes(account);
     work.undo.extend(wishes.map(|wishes| Undo::WishesForgotten(*account, wishes)));
@@ -113,13 +100,43 @@ pub fn delete(work: &mut Work<'_>, account: &AccountId) -> rusqlite::Result<bool
     Ok(deleted > 0)
 }
 
+/// Deletes the devices of an account that are `gone`, with all that belongs to them, and says which those were, ascending.
+/// Runs within the writer's transaction.
+fn drop_devices(
+    work: &mut Work<'_>,
+    account: &AccountId,
+    gone: impl Fn(&DeviceId) -> bool,
+) -> rusqlite::Result<Vec<DeviceId>> {
+    let connection = work.connection;
+    let devices = connection
+        .prepare_cached("SELECT number, mailbox FROM device WHERE account = ?1 ORDER BY number")?
+        .query_map([account.as_bytes()], |row| Ok((device_number(row, 0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(DeviceId, MailboxNumber)>>>()?;
+    let mut dropped = Vec::new();
+    for (device, mailbox) in devices.into_iter().filter(|(device, _)| gone(device)) {
+        let address = Address { account: *account, device };
+        envelopes::forget(work, &address, mailbox)?;
+        for table in ["prekeys", "one_time_prekey", "device"] {
+            connection.prepare_cached(&format!("DELETE FROM {table} WHERE mailbox = ?1"))?.execute([mailbox])?;
+        }
+        // First the note: a statement that fails must find it.
+        work.undo.push(Undo::Unregistered(address, mailbox));
+        work.index.lock().unregister(&address);
+        // The deleted bytes are wiped like mail.
+        *work.deleted = true;
+        dropped.push(device);
+    }
+    Ok(dropped)
+}
+
 /// Runs within the writer's transaction. A rule error changes nothing.
 pub fn replace_device_list(
     work: &mut Work<'_>,
     account: &AccountId,
     expected: u64,
     list: &NumberedDeviceList,
-) -> rusqlite::Result<Result<(), ReplaceDeviceListError>> {
+    listed: &[DeviceId],
+) -> rusqlite::Result<Result<Vec<DeviceId>, ReplaceDeviceListError>> {
     let stored = work
         .connection
         .prepare_cached("SELECT device_list_number FROM account WHERE id = ?1")?
@@ -133,7 +150,7 @@ pub fn replace_device_list(
                 .connection
                 .prepare_cached("UPDATE account SET device_list_number = ?2, device_list = ?3 WHERE id = ?1")?;
             update.execute((account.as_bytes(), signed(list.number), &list.bytes[..]))?;
-            Ok(Ok(()))
+            drop_devices(work, account, |device| !listed.contains(device)).map(Ok)
         }
     }
 }
@@ -210,6 +227,11 @@ pub fn find(connection: &Connection, by: &AccountBy) -> rusqlite::Result<Option<
     };
     snapshot.finish()?;
     Ok(Some(record))
+}
+
+pub fn registered_since(connection: &Connection, time: u64) -> rusqlite::Result<Vec<(AccountId, u64)>> {
+    let mut select = connection.prepare_cached("SELECT id, registered_at FROM account WHERE registered_at > ?1")?;
+    select.query_map([signed(time)], |row| Ok((AccountId::from_bytes(row.get(0)?), unsigned(row, 1)?)))?.collect()
 }
 
 pub fn find_device(connection: &Connection, address: Address) -> rusqlite::Result<Option<DeviceRecord>> {

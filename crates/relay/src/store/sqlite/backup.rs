@@ -3,8 +3,7 @@
 //! A copy is made with `VACUUM INTO`, in one read transaction. SQLite's page-wise backup would also carry along what
 //! deletions leave within pages until they are wiped (module `residue`): bytes of delivered mail have no place in a backup.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -14,6 +13,7 @@ use super::inspect::Inspector;
 use super::schema::{self, store_error};
 use super::{DATABASE_FILE, OpenError, Options};
 use crate::store::{StoreError, Totals};
+use crate::whole_file;
 
 /// Cursors that are skipped when a copy is served again: more than a relay gives out between a copy and its end.
 const CURSOR_GAP: i64 = 1 << 40;
@@ -51,7 +51,7 @@ pub fn copy(directory: &Path, to: &Path) -> Result<(), OpenError> {
 
 /// SQLite fills an empty file without changing its mode.
 fn create(path: &Path) -> Result<File, OpenError> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| io(path, error))
+    whole_file::create_new(path, whole_file::PRIVATE).map_err(|error| io(path, error))
 }
 
 fn io(path: &Path, error: std::io::Error) -> OpenError {

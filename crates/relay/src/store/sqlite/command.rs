@@ -1,6 +1,6 @@
 //! Everything that can be asked of the writer, each with the place for its answer.
 
-use kuvert_types::{AccessKeyHash, AccountId, Address};
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::residue::Suspects;
 use crate::store::pending::Reply;
@@ -82,7 +82,8 @@ pub enum Command {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        slot: Slot<(), ReplaceDeviceListError>,
+        listed: Vec<DeviceId>,
+        slot: Slot<Vec<DeviceId>, ReplaceDeviceListError>,
     },
     SetAccessKey {
         account: AccountId,
@@ -107,7 +108,7 @@ pub enum Command {
     },
     TakeBundle {
         device: Address,
-        one_time: bool,
+        reserve: u64,
         slot: Slot<Bundle, TakeBundleError>,
     },
     Checkpoint {

@@ -31,6 +31,7 @@ impl Files {
     pub fn prepare(directory: &Path) -> Result<Self, OpenError> {
         let in_directory = |error| OpenError::Io { path: directory.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(in_directory)?;
+        check_owner(directory)?;
         // Others may look at the names, but whoever may write here could put other files in the place of ours.
         check_mode(directory, 0o022, 0o700)?;
         let lock_path = directory.join(LOCK_FILE);
@@ -120,6 +121,13 @@ fn open_private(path: &Path) -> Result<File, OpenError> {
     let file = private().open(path).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
     check_mode(path, 0o077, 0o600)?;
     Ok(file)
+}
+
+/// The superuser is no exception: files that it made here would lock the owner out.
+fn check_owner(path: &Path) -> Result<(), OpenError> {
+    let metadata = path.metadata().map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
+    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == us { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, us }) }
 }
 
 fn check_mode(path: &Path, forbidden: u32, wanted: u32) -> Result<(), OpenError> {

@@ -60,7 +60,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccessKeyHash, AccountId, Address};
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
@@ -134,6 +134,19 @@ pub enum OpenError {
         mode: u32,
         /// A mode that is good.
         wanted: u32,
+    },
+    /// Another user's: files made in it would lock that user's relay out, or that user would hold what this relay writes.
+    #[error(
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: run it as that user (sudo -u '#{owner}' …), or choose another data directory",
+        path.display()
+    )]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        us: u32,
     },
     /// There is no database to look at.
     #[error("{} does not exist: is this the data directory of a relay?", .0.display())]
@@ -350,6 +363,10 @@ impl Store for SqliteStore {
         self.ask(move |reader| reader.account(&by))
     }
 
+    fn registered_since(&self, time: u64) -> Pending<Vec<(AccountId, u64)>, StoreError> {
+        self.ask(move |reader| reader.registered_since(time))
+    }
+
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError> {
         self.ask(move |reader| reader.device(address))
     }
@@ -367,8 +384,9 @@ impl Store for SqliteStore {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-    ) -> Pending<(), ReplaceDeviceListError> {
-        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, slot })
+        listed: Vec<DeviceId>,
+    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, listed, slot })
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
@@ -392,12 +410,8 @@ impl Store for SqliteStore {
         self.write(|slot| Command::PublishPrekeys { device, prekeys: Box::new(prekeys), slot })
     }
 
-    fn take_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, one_time: true, slot })
-    }
-
-    fn last_resort_bundle(&self, device: Address) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, one_time: false, slot })
+    fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.write(|slot| Command::TakeBundle { device, reserve, slot })
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {

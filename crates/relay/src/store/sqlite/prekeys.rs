@@ -135,12 +135,8 @@ fn highest(connection: &Connection, number: MailboxNumber) -> rusqlite::Result<H
 }
 
 /// Runs within the writer's transaction, so that the deletion is durable before anybody sees the keys.
-/// Without `one_time` no one-time prekeys are taken. A rule error changes nothing.
-pub fn take(
-    work: &mut Work<'_>,
-    device: &Address,
-    one_time: bool,
-) -> rusqlite::Result<Result<Bundle, TakeBundleError>> {
+/// No one-time prekey is taken of a kind of which fewer than `reserve` are left. A rule error changes nothing.
+pub fn take(work: &mut Work<'_>, device: &Address, reserve: u64) -> rusqlite::Result<Result<Bundle, TakeBundleError>> {
     let Some(number) = work.index.lock().number(device) else { return Ok(Err(TakeBundleError::UnknownDevice)) };
     let kept = work
         .connection
@@ -153,13 +149,22 @@ pub fn take(
         .query_row([number], |row| Ok((bytes(row, 0)?, signed_key(row, 1)?, signed_key(row, 4)?)))
         .optional()?;
     let Some((certificate, signed, last_resort)) = kept else { return Ok(Err(TakeBundleError::NoPrekeys)) };
-    if !one_time {
-        return Ok(Ok(Bundle { certificate, signed, kem: last_resort, kem_is_last_resort: true, one_time: None }));
+    // What is never reached need not be counted.
+    let left = match reserve {
+        0 => PrekeyCounts { one_time: u64::MAX, one_time_kem: u64::MAX },
+        u64::MAX => PrekeyCounts::default(),
+        _ => count(work.connection, number)?,
+    };
+    let mut one_time = None;
+    if left.one_time >= reserve {
+        one_time = take_lowest(work.connection, number, CURVE, |row| {
+            Ok(UnsignedKey { id: row.get(0)?, public_key: bytes(row, 1)? })
+        })?;
     }
-    let one_time = take_lowest(work.connection, number, CURVE, |row| {
-        Ok(UnsignedKey { id: row.get(0)?, public_key: bytes(row, 1)? })
-    })?;
-    let one_time_kem = take_lowest(work.connection, number, KEM, |row| signed_key(row, 0))?;
+    let mut one_time_kem = None;
+    if left.one_time_kem >= reserve {
+        one_time_kem = take_lowest(work.connection, number, KEM, |row| signed_key(row, 0))?;
+    }
     let kem_is_last_resort = one_time_kem.is_none();
     let kem = one_time_kem.unwrap_or(last_resort);
     Ok(Ok(Bundle { certificate, signed, kem, kem_is_last_resort, one_time }))

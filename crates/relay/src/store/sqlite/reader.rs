@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use kuvert_types::Address;
+use kuvert_types::{AccountId, Address};
 use rusqlite::Connection;
 
 use super::column::unsigned;
@@ -58,6 +58,10 @@ impl Reader {
 
     pub fn account(&mut self, by: &AccountBy) -> Result<Option<AccountRecord>, StoreError> {
         accounts::find(&self.connection, by).map_err(|error| store_error(&error))
+    }
+
+    pub fn registered_since(&mut self, time: u64) -> Result<Vec<(AccountId, u64)>, StoreError> {
+        accounts::registered_since(&self.connection, time).map_err(|error| store_error(&error))
     }
 
     pub fn device(&mut self, address: Address) -> Result<Option<DeviceRecord>, StoreError> {

@@ -396,8 +396,8 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         Command::AddInvitation { invitation, slot } => slot.set(Ok(invitations::add(work.connection, invitation)?)),
         Command::UpdateAccount { account, change, slot } => slot.set(accounts::update(work, account, change)?),
         Command::DeleteAccount { account, slot } => slot.set(Ok(accounts::delete(work, account)?)),
-        Command::ReplaceDeviceList { account, expected, list, slot } => {
-            slot.set(accounts::replace_device_list(work, account, *expected, list)?);
+        Command::ReplaceDeviceList { account, expected, list, listed, slot } => {
+            slot.set(accounts::replace_device_list(work, account, *expected, list, listed)?);
         }
         Command::SetAccessKey { account, key, slot } => slot.set(Ok(accounts::set_access_key(work, account, *key)?)),
         Command::SetBlocked { account, other, blocked, slot } => {
@@ -405,7 +405,7 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         }
         Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
-        Command::TakeBundle { device, one_time, slot } => slot.set(prekeys::take(work, device, *one_time)?),
+        Command::TakeBundle { device, reserve, slot } => slot.set(prekeys::take(work, device, *reserve)?),
         // Never part of a batch: see `Command::stands_alone`.
         Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
     }

@@ -1,0 +1,327 @@
+//! How much one device, address or account may ask for. The numbers are in [`crate::config::Limits`]; what no operator
+//! should have to think about is a constant here.
+//!
+//! State is in memory only and empty after a restart. Keys that have rested are forgotten by [`Limiter::tidy`].
+//!
+//! | module | holds |
+//! |---|---|
+//! | `rate` | one rate for many keys |
+//! | [`place`] | which addresses share a limit; how many connections are open |
+
+pub mod place;
+mod rate;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_ONE_TIME_PREKEYS};
+use kuvert_types::{AccountId, Address};
+
+use crate::clock::Clock;
+use crate::config::{Limits, Rate};
+use place::RatePerPlace;
+use rate::Keyed;
+
+pub use place::{ConnectionCount, NoPlace, Place};
+
+/// From the first packet to a finished TLS handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// From a finished handshake to an authenticated device: two round trips on a bad mobile network.
+pub const AUTHENTICATION_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Tries to authenticate or register on one connection: a few taken names, not a search.
+pub const AUTHENTICATION_ATTEMPTS: u32 = 5;
+
+/// Bytes of a frame from a connection that has not said Hello, which has a dozen.
+pub const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 4 * 1024;
+
+/// Bytes of a frame from a connection that has said Hello: the largest sealed envelope with everything around it.
+pub const MAX_SEALED_FRAME_BYTES: usize = MAX_CIPHERTEXT_BYTES + 1024;
+
+/// A connection that submits sealed envelopes and says nothing for this long is closed: nobody answers for it, and it
+/// costs no more than a handshake to come back.
+pub const SEALED_IDLE: Duration = Duration::from_secs(60);
+
+/// A client that lets the relay wait this long before it takes any more bytes does not read.
+pub const WRITE_STALL: Duration = Duration::from_secs(20);
+
+/// A frame that has begun must be whole after this: one byte a second is no client. 128 KiB in that time are 8.7 kbit/s.
+pub const FRAME_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Requests of one connection that were read and not answered yet: at 20 ms for a durable answer some 3,000 a second.
+/// Over it, the relay stops reading.
+pub const MAX_REQUESTS_IN_FLIGHT: usize = 64;
+
+/// Bytes of those requests, so that 64 large ones do not hold 6 MiB: two of the largest, or 64 of 4 KiB.
+pub const MAX_BYTES_IN_FLIGHT: usize = 256 * 1024;
+
+/// Bytes of answers and deliveries that wait for one connection's send window before no more are made.
+pub const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
+/// Handshakes under way before new peers must first prove their address (QUIC Retry): some 0.1 s of one core's work.
+pub const RETRY_ABOVE_HANDSHAKES: usize = 100;
+
+/// Handshakes under way in all. Over it, new connections are refused.
+pub const MAX_HANDSHAKES: usize = 1_000;
+
+/// Handshakes from one address while so many are under way that addresses are asked for proof. One costs half a millisecond
+/// of a core; whoever begins them without end gets no more than this, and connections that stand are served meanwhile.
+pub const HANDSHAKES_UNDER_LOAD: Rate = Rate { burst: 128, per_hour: 10 * 3600 };
+
+/// Streams beside the first that are refused before the connection is closed.
+pub const MAX_REFUSED_STREAMS: u32 = 8;
+
+/// One-time prekeys of a kind that a device keeps for takers that have had none of late: a quarter of what it can have. A
+/// client fills up at its next connection, far above.
+pub const ONE_TIME_RESERVE: u64 = MAX_ONE_TIME_PREKEYS as u64 / 4;
+
+/// Which one-time prekeys a bundle may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OneTime {
+    /// Whatever there is: the taker has had none of late.
+    All,
+    /// Where more than [`ONE_TIME_RESERVE`] of a kind are left.
+    BeyondReserve,
+    /// None: the last-resort bundle.
+    None,
+}
+
+/// Every kind of rate limit.
+#[derive(Debug)]
+pub struct Limiter {
+    clock: Arc<dyn Clock>,
+    requests: Keyed<Address>,
+    handshakes: RatePerPlace,
+    registrations: RatePerPlace,
+    lookups: Keyed<Address>,
+    bundles: Keyed<Address>,
+    sealed: RatePerPlace,
+    /// By the one that takes and the one whose they are.
+    bundles_by_taker: Keyed<(AccountId, AccountId)>,
+    one_time_by_taker: Keyed<(AccountId, AccountId)>,
+    one_time_prekeys: Keyed<AccountId>,
+    reports: Keyed<AccountId>,
+    phone_codes_by_account: Keyed<AccountId>,
+    phone_codes_by_number: Keyed<String>,
+    numbers_checked: Keyed<AccountId>,
+}
+
+impl Limiter {
+    /// Starts with everybody rested.
+    pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            requests: Keyed::new(limits.requests_per_device),
+            handshakes: RatePerPlace::new(HANDSHAKES_UNDER_LOAD),
+            registrations: RatePerPlace::new(limits.registrations_per_address),
+            lookups: Keyed::new(limits.lookups_per_device),
+            bundles: Keyed::new(limits.bundles_per_device),
+            sealed: RatePerPlace::new(limits.sealed_per_address),
+            bundles_by_taker: Keyed::new(limits.bundles_per_taker),
+            one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker),
+            one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account),
+            reports: Keyed::new(limits.reports_per_account),
+            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account),
+            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number),
+            numbers_checked: Keyed::new(limits.numbers_checked_per_account),
+            clock,
+        }
+    }
+
+    /// One request of a device; how long to wait before it is served otherwise.
+    ///
+    /// # Errors
+    /// The wait.
+    pub fn request(&self, device: &Address) -> Result<(), Duration> {
+        self.requests.take(*device, 1, self.clock.elapsed())
+    }
+
+    /// One handshake, under load, with an address that has proven to be the peer's.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn handshake(&self, from: IpAddr) -> Result<(), Duration> {
+        self.handshakes.take(from, self.clock.elapsed())
+    }
+
+    /// One registration from an address.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn registration(&self, from: IpAddr) -> Result<(), Duration> {
+        self.registrations.take(from, self.clock.elapsed())
+    }
+
+    /// One account lookup by a device.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn lookup(&self, device: &Address) -> Result<(), Duration> {
+        self.lookups.take(*device, 1, self.clock.elapsed())
+    }
+
+    /// So many bundles for a device.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn bundles(&self, device: &Address, count: u32) -> Result<(), Duration> {
+        self.bundles.take(*device, count, self.clock.elapsed())
+    }
+
+    /// One sealed envelope from an address.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn sealed(&self, from: IpAddr) -> Result<(), Duration> {
+        self.sealed.take(from, self.clock.elapsed())
+    }
+
+    /// So many bundles of one account, `of`, for another [KV-090].
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn bundles_of(&self, taker: &AccountId, of: &AccountId, count: u32) -> Result<(), Duration> {
+        self.bundles_by_taker.take((*taker, *of), count, self.clock.elapsed())
+    }
+
+    /// Which one-time prekeys the next bundle of an account, `of`, may hold for another [KV-090]. What is granted is counted.
+    pub fn one_time_prekeys(&self, taker: &AccountId, of: &AccountId) -> OneTime {
+        let (pair, now) = ((*taker, *of), self.clock.elapsed());
+        let rested = self.one_time_by_taker.is_rested(&pair, now);
+        // The taker first: one that had its share must not use up what others may have.
+        if self.one_time_by_taker.wait(&pair, 1, now).is_err() || self.one_time_prekeys.take(*of, 1, now).is_err() {
+            return OneTime::None;
+        }
+        match self.one_time_by_taker.take(pair, 1, now) {
+            Ok(()) if rested => OneTime::All,
+            Ok(()) => OneTime::BeyondReserve,
+            // Another request of the same taker came between.
+            Err(_) => OneTime::None,
+        }
+    }
+
+    /// One report of an account.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn report(&self, account: &AccountId) -> Result<(), Duration> {
+        self.reports.take(*account, 1, self.clock.elapsed())
+    }
+
+    /// One code, asked for by an account, for a number.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn phone_code(&self, account: &AccountId, number: &str) -> Result<(), Duration> {
+        self.phone_codes_by_account.take(*account, 1, self.clock.elapsed())?;
+        self.phone_codes_by_number.take(number.to_owned(), 1, self.clock.elapsed())
+    }
+
+    /// So many numbers of other people, compared with those that accounts verified.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn numbers_checked(&self, account: &AccountId, count: usize) -> Result<(), Duration> {
+        self.numbers_checked.take(*account, u32::try_from(count).unwrap_or(u32::MAX), self.clock.elapsed())
+    }
+
+    /// Forgets all keys that have rested, so that memory follows those who are active.
+    pub fn tidy(&self) {
+        let now = self.clock.elapsed();
+        self.requests.tidy(now);
+        self.handshakes.tidy(now);
+        self.registrations.tidy(now);
+        self.lookups.tidy(now);
+        self.bundles.tidy(now);
+        self.sealed.tidy(now);
+        self.bundles_by_taker.tidy(now);
+        self.one_time_by_taker.tidy(now);
+        self.one_time_prekeys.tidy(now);
+        self.reports.tidy(now);
+        self.phone_codes_by_account.tidy(now);
+        self.phone_codes_by_number.tidy(now);
+        self.numbers_checked.tidy(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use kuvert_types::DeviceId;
+
+    fn device(number: u8) -> Address {
+        Address { account: AccountId::from_bytes([number; 16]), device: DeviceId::PRIMARY }
+    }
+
+    #[test]
+    fn a_rate_allows_its_burst_and_then_what_it_regains() {
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let limits = Limits { lookups_per_device: Rate { burst: 3, per_hour: 60 }, ..Limits::default() };
+        let limiter = Limiter::new(&limits, clock.clone());
+        for _ in 0..3 {
+            assert_eq!(limiter.lookup(&device(1)), Ok(()));
+        }
+        let wait = limiter.lookup(&device(1)).unwrap_err();
+        assert!(wait > Duration::from_secs(50) && wait <= Duration::from_secs(60), "{wait:?}");
+        assert_eq!(limiter.lookup(&device(2)), Ok(()), "another device is not concerned");
+        clock.advance(wait);
+        assert_eq!(limiter.lookup(&device(1)), Ok(()));
+        assert!(limiter.lookup(&device(1)).is_err());
+    }
+
+    #[test]
+    fn under_load_an_address_has_only_so_many_handshakes() {
+        let clock = Arc::new(ManualClock::new(0));
+        let limiter = Limiter::new(&Limits::default(), clock.clone());
+        let [flooding, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let admitted = (0..1_000).filter(|_| limiter.handshake(flooding).is_ok()).count();
+        assert_eq!(admitted, 128);
+        assert_eq!(limiter.handshake(other), Ok(()));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((0..1_000).filter(|_| limiter.handshake(flooding).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn who_has_rested_is_forgotten() {
+        let clock = Arc::new(ManualClock::new(0));
+        let limiter = Limiter::new(&Limits::default(), clock.clone());
+        for number in 0..100 {
+            limiter.request(&device(number)).unwrap();
+        }
+        assert_eq!(limiter.requests.len(), 100);
+        clock.advance(Duration::from_secs(3600));
+        limiter.tidy();
+        assert_eq!(limiter.requests.len(), 0);
+    }
+
+    #[test]
+    fn more_than_the_burst_at_once_takes_the_whole_burst() {
+        let limits = Limits { bundles_per_device: Rate { burst: 4, per_hour: 1 }, ..Limits::default() };
+        let limiter = Limiter::new(&limits, Arc::new(ManualClock::new(0)));
+        assert_eq!(limiter.bundles(&device(1), 16), Ok(()));
+        assert!(limiter.bundles(&device(1), 1).is_err());
+        assert_eq!(limiter.bundles(&device(1), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_taker_that_had_its_share_uses_up_nothing_of_others() {
+        let clock = Arc::new(ManualClock::new(0));
+        let limits = Limits { one_time_prekeys_per_account: Rate { burst: 4, per_hour: 1 }, ..Limits::default() };
+        let limiter = Limiter::new(&limits, clock.clone());
+        let [bob, stranger, other, late] = [1, 2, 3, 4].map(|number| AccountId::from_bytes([number; 16]));
+        let takes = |taker: &AccountId| limiter.one_time_prekeys(taker, &bob);
+        assert_eq!(takes(&stranger), OneTime::All);
+        assert_eq!(takes(&stranger), OneTime::BeyondReserve);
+        for _ in 0..100 {
+            assert_eq!(takes(&stranger), OneTime::None);
+        }
+        assert_eq!((takes(&other), takes(&other)), (OneTime::All, OneTime::BeyondReserve));
+        assert_eq!(takes(&late), OneTime::None, "what the account gives out in all");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(takes(&late), OneTime::All, "what it was refused did not count");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(takes(&stranger), OneTime::All, "after two hours it is a taker like any other");
+    }
+}
