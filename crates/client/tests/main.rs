@@ -12,4 +12,5 @@ mod requests;
 mod resets;
 mod robustness;
 mod sealed;
+mod strangers;
 mod vectors;

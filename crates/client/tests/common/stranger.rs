@@ -46,7 +46,12 @@ pub struct Stranger {
 impl Stranger {
     /// An account whose id is made of this byte.
     pub fn new(number: u8) -> Self {
-        Self::posing_as(Address { account: AccountId::from_bytes([number; 16]), device: DeviceId::PRIMARY })
+        Self::with_id([number; 16])
+    }
+
+    /// An account with this id.
+    pub fn with_id(id: [u8; 16]) -> Self {
+        Self::posing_as(Address { account: AccountId::from_bytes(id), device: DeviceId::PRIMARY })
     }
 
     /// Keys of its own under this address.
@@ -95,8 +100,13 @@ impl Stranger {
 
     /// Begins a session; the one before is left.
     pub async fn begin(&mut self, store: &LyingStore, whom: &Client) {
+        self.begin_with(&bundle_of(store, whom).await);
+    }
+
+    /// The same with a bundle that was taken before.
+    pub fn begin_with(&mut self, bundle: &VerifiedBundle) {
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-        self.session.initiate(&self.device, &bundle_of(store, whom).await, 1, &mut rng).unwrap();
+        self.session.initiate(&self.device, bundle, 1, &mut rng).unwrap();
     }
 
     /// Number and hash of a list that names this device alone.
