@@ -19,6 +19,7 @@ use kuvert_relay::command::attach::Delivery;
 use kuvert_relay::command::authenticate::{self, Proof};
 use kuvert_relay::command::{self, Caller, Refusal, register};
 use kuvert_relay::config::{Limits, Registration};
+use kuvert_relay::limits::saved::Saved;
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
@@ -159,6 +160,7 @@ impl World {
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
+            saved_limits: Saved::nowhere(),
             young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
             low_water: Arc::new(LowWater::new(Arc::new(Empty), Arc::clone(&as_clock), 1)),
             clock: as_clock,

@@ -13,6 +13,7 @@ use prost::Message as _;
 use crate::observe::Forgotten;
 use crate::people::{holds, rights};
 use crate::report;
+use crate::retention;
 use crate::service::Service;
 use crate::store::{AccountBy, StoreError, Unavailable};
 
@@ -20,7 +21,7 @@ use crate::store::{AccountBy, StoreError, Unavailable};
 ///
 /// # Errors
 /// Those of the stores. The account is there still, maybe without some of what belongs to it.
-pub async fn delete(service: &Service, account: AccountId) -> Result<(), StoreError> {
+pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), StoreError> {
     let record = service.store.account(AccountBy::Id(account)).await?;
     let forgotten = Forgotten {
         account,
@@ -50,6 +51,8 @@ pub async fn delete(service: &Service, account: AccountId) -> Result<(), StoreEr
     service.logins.end(&account);
     service.incidents.forget(&account);
     service.young.forget(&account);
+    service.limiter.forget(&account);
+    retention::save_limits(service).await;
     // And what was seen meanwhile.
     forget(service, &forgotten).await
 }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
+use crate::limits::saved::Saved;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
@@ -157,6 +158,7 @@ pub async fn start_measuring(
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
+        saved_limits: Saved::below(&config.data),
         young: Young::new(u64::from(config.limits.young_account_mib) << 20),
         low_water: Arc::new(LowWater::new(disk, Arc::clone(&clock), u64::from(config.limits.low_water_mib) << 20)),
         incidents: Incidents::default(),
@@ -178,6 +180,7 @@ pub async fn start_measuring(
     for (account, at) in store.registered_since(yesterday).await? {
         service.young.registered(account, at);
     }
+    service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
     if config.demonstration {
         tracing::warn!("{DEMONSTRATION}");
     }
@@ -385,6 +388,7 @@ impl RunningRelay {
         if let Err(error) = retention::write_incidents(&service).await {
             tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
         }
+        retention::save_limits(&service).await;
         drop(service);
         if timeout(LAST_TASKS, ended.recv()).await.is_err() {
             tracing::warn!("some connections did not end in time");

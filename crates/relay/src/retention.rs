@@ -83,6 +83,18 @@ pub async fn write_incidents(service: &Service) -> Result<(), StoreError> {
     service.people.run(move |tx| incidents::write(tx, now, &incidents)).await
 }
 
+/// Writes down the limits that outlast a restart. What cannot be written is said in the log: no service depends on it.
+pub async fn save_limits(service: &Arc<Service>) {
+    let service = Arc::clone(service);
+    let saved = tokio::task::spawn_blocking(move || {
+        service.saved_limits.write(&service.limiter, &service.young, service.clock.now_ms())
+    });
+    // The other error is that it panicked, which has been printed.
+    if let Ok(Err(error)) = saved.await {
+        tracing::warn!(%error, "limits could not be written: after a restart they begin anew");
+    }
+}
+
 /// Deletes traces and reports that are too old by the relay's clock.
 ///
 /// # Errors
@@ -126,6 +138,7 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         }
         service.limiter.tidy();
         service.young.tidy(service.clock.now_ms());
+        save_limits(&service).await;
         if let Err(error) = forget_codes(&service).await {
             let error = crate::logging::kind(&error);
             tracing::warn!(error, "codes that nobody gave could not be deleted; trying again in a minute");

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::config::Registration;
 use crate::limits::Limiter;
+use crate::limits::saved::Saved;
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
@@ -39,6 +40,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Who asks for too much.
     pub limiter: Limiter,
+    /// Where limits outlast a restart.
+    pub saved_limits: Saved,
     /// Accounts in their first day.
     pub young: Young,
     /// Whether there is little room on the disk.

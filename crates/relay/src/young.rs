@@ -173,6 +173,20 @@ impl Young {
         Ok(())
     }
 
+    /// What each young account has submitted, where it has.
+    pub fn submitted(&self, now: u64) -> Vec<(AccountId, u64)> {
+        let accounts = self.lock();
+        let young = accounts.iter().filter(|(_, young)| young.until > now && young.submitted > 0);
+        young.map(|(account, young)| (*account, young.submitted)).collect()
+    }
+
+    /// An account submitted so many bytes before the relay started. One that is not young is none.
+    pub fn has_submitted(&self, account: &AccountId, bytes: u64) {
+        if let Some(young) = self.lock().get_mut(account) {
+            young.submitted = young.submitted.max(bytes);
+        }
+    }
+
     /// Forgets the accounts that are young no more.
     pub fn tidy(&self, now: u64) {
         let mut accounts = self.lock();

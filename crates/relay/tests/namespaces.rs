@@ -167,7 +167,7 @@ async fn cable_between_two() {
 
     // The cable is pulled while something is under way.
     host.ip("link set relay down");
-    let request = client.send(submit(envelope(&device, "cable"))).await;
+    let request = client.send(submit(envelope_from(&device, &device, "cable"))).await;
     tries(&client, 3).await;
     host.ip("link set relay up");
     arrives(&mut client, request, "cable").await;
@@ -181,7 +181,7 @@ async fn cable_between_two() {
 
     // What the relay answers gets lost for a while: it goes to a network card that does not exist.
     host.ip(&format!("neigh replace {CLIENT_LATER} lladdr 02:00:00:00:00:99 dev relay nud permanent"));
-    let request = client.send(submit(envelope(&device, "black hole"))).await;
+    let request = client.send(submit(envelope_from(&device, &device, "black hole"))).await;
     tries(&client, 3).await;
     host.ip(&format!("neigh del {CLIENT_LATER} dev relay"));
     arrives(&mut client, request, "black hole").await;
@@ -265,7 +265,7 @@ async fn tries(client: &Client, count: u64) {
 }
 
 async fn one_arrives(client: &mut Client, device: &Device, text: &'static str) {
-    let request = client.send(submit(envelope(device, text))).await;
+    let request = client.send(submit(envelope_from(device, device, text))).await;
     arrives(client, request, text).await;
 }
 

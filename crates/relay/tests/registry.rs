@@ -180,6 +180,7 @@ fn every_entry_says_everything() {
             Deletion::AccountOrPurge | Deletion::Deidentify => matches!(field.retention, Retention::AtMost { .. }),
             Deletion::Release => field.retention == Retention::WhileHeld,
             Deletion::Memory => matches!(field.retention, Retention::WithConnection | Retention::UntilRestart),
+            Deletion::Rested => matches!(field.retention, Retention::UntilRested { .. }),
             Deletion::Operator | Deletion::Nothing => field.retention == Retention::OperatorsChoice,
         };
         assert!(fits, "{name}: {} does not end by: {}", field.retention, field.deletion);

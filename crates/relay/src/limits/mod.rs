@@ -1,15 +1,17 @@
 //! How much one device, address or account may ask for. The numbers are in [`crate::config::Limits`]; what no operator
 //! should have to think about is a constant here.
 //!
-//! State is in memory only and empty after a restart. Keys that have rested are forgotten by [`Limiter::tidy`].
+//! State is in memory; some of it is read again after a restart ([`saved`]). Keys that have rested are forgotten by [`Limiter::tidy`].
 //!
 //! | module | holds |
 //! |---|---|
 //! | `rate` | one rate for many keys |
+//! | [`saved`] | what outlasts a restart |
 //! | [`place`] | which addresses share a limit; how many connections are open |
 
 pub mod place;
 mod rate;
+pub mod saved;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -224,6 +226,12 @@ impl Limiter {
     /// When to try again.
     pub fn numbers_checked(&self, account: &AccountId, count: usize) -> Result<(), Duration> {
         self.numbers_checked.take(*account, u32::try_from(count).unwrap_or(u32::MAX), self.clock.elapsed())
+    }
+
+    /// Forgets an account that is deleted, where what is remembered may outlast it on the disk.
+    pub fn forget(&self, account: &AccountId) {
+        self.one_time_prekeys.forget(|of| of == account);
+        self.one_time_by_taker.forget(|(taker, of)| taker == account || of == account);
     }
 
     /// Forgets all keys that have rested, so that memory follows those who are active.

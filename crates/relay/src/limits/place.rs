@@ -20,15 +20,15 @@ const HOUSE: u32 = 4;
 const SITE: u32 = 16;
 
 /// How wide a network is, by how many times the share of one place it has.
-const TIERS: [u32; 3] = [1, HOUSE, SITE];
+pub(super) const TIERS: [u32; 3] = [1, HOUSE, SITE];
 
 /// Addresses that share a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Network {
+pub(super) struct Network {
     /// Its first address.
-    first: IpAddr,
+    pub(super) first: IpAddr,
     /// Bits that all its addresses have in common.
-    prefix: u8,
+    pub(super) prefix: u8,
 }
 
 impl Network {
@@ -79,6 +79,11 @@ impl RatePerPlace {
             rate.wait(&network, 1, now)?;
         }
         around().try_for_each(|(rate, network)| rate.take(network, 1, now))
+    }
+
+    /// By how wide a network is.
+    pub(super) const fn tiers(&self) -> &[Keyed<Network>; TIERS.len()] {
+        &self.0
     }
 
     pub(super) fn tidy(&self, now: Duration) {

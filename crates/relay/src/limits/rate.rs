@@ -75,6 +75,28 @@ impl<K: Hash + Eq> Keyed<K> {
         self.lock().get(key).is_none_or(|moment| *moment <= now)
     }
 
+    /// Each key that has not rested, and in what time it will have.
+    pub(super) fn tired(&self, now: Duration) -> Vec<(K, Duration)>
+    where
+        K: Clone,
+    {
+        let rested_at = self.lock();
+        let tired = rested_at.iter().filter(|(_, moment)| **moment > now);
+        tired.map(|(key, moment)| (key.clone(), *moment - now)).collect()
+    }
+
+    /// Has a key rest so long yet, or as long as it can.
+    pub(super) fn tire(&self, key: K, rests_in: Duration, now: Duration) {
+        if !rests_in.is_zero() {
+            self.lock().insert(key, now.saturating_add(rests_in.min(self.whole())));
+        }
+    }
+
+    /// Forgets the keys that are `gone`.
+    pub(super) fn forget(&self, gone: impl Fn(&K) -> bool) {
+        self.lock().retain(|key, _| !gone(key));
+    }
+
     /// Forgets who has rested.
     pub(super) fn tidy(&self, now: Duration) {
         let mut rested_at = self.lock();

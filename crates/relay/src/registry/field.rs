@@ -96,6 +96,8 @@ choice! {
         People = "people.db",
         /// `DATA/observe.db`, written only with `--observe`.
         Observations = "observe.db",
+        /// `DATA/limits.state`: what limits remember over a restart.
+        Limits = "limits.state",
         /// Only while the relay runs.
         Memory = "memory",
         /// The operator's configuration file, and what `serve` writes beside the database.
@@ -284,6 +286,11 @@ pub enum Retention {
     WithConnection,
     /// At most until the relay restarts.
     UntilRestart,
+    /// Until a limit has rested, and never longer than this.
+    UntilRested {
+        /// Hours.
+        at_most_hours: u32,
+    },
     /// So long at the latest.
     AtMost {
         /// Days.
@@ -308,6 +315,7 @@ impl fmt::Display for Retention {
             Self::WithAccount => f.write_str("as long as the account exists"),
             Self::WithConnection => f.write_str("while the connection is open"),
             Self::UntilRestart => f.write_str("until it has rested, or the relay restarts"),
+            Self::UntilRested { at_most_hours } => write!(f, "until it has rested, {at_most_hours} hours at most"),
             Self::AtMost { days } => write!(f, "{days} days at most"),
             Self::WhileHeld => f.write_str("as long as a legal hold lasts"),
             Self::OperatorsChoice => f.write_str("as long as the operator keeps it"),
@@ -344,6 +352,8 @@ choice! {
         Release = "the operator releases the hold (`kuvert-relay hold release`)",
         /// Never on disk.
         Memory = "gone from memory by itself",
+        /// The limits' file is written anew.
+        Rested = "the file is written anew without it once it has rested, or with the account",
         /// The operator deletes the file.
         Operator = "the operator deletes the file",
         /// Nothing to delete.

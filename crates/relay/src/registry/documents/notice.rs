@@ -9,9 +9,10 @@ use crate::registry::field::{Field, Place};
 use crate::registry::not_held;
 
 /// What is kept, by where.
-const PARTS: [(Place, &str); 5] = [
+const PARTS: [(Place, &str); 6] = [
     (Place::Database, "What the relay keeps"),
     (Place::People, "What it keeps of those who tell more than it needs (level L0)"),
+    (Place::Limits, "What it remembers for a day so that nobody takes too much"),
     (Place::Memory, "What it knows while it runs, and does not keep"),
     (Place::Log, "What stands in its log"),
     (Place::Observations, "What it records only where the operator says so (`--observe`)"),

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod database;
+mod limits;
 mod log;
 mod memory;
 mod observations;
@@ -10,5 +11,12 @@ mod people;
 use super::field::Field;
 
 /// Every entry.
-pub const ALL: &[&[Field]] =
-    &[database::FIELDS, people::FIELDS, observations::FIELDS, memory::FIELDS, configuration::FIELDS, log::FIELDS];
+pub const ALL: &[&[Field]] = &[
+    database::FIELDS,
+    people::FIELDS,
+    observations::FIELDS,
+    limits::FIELDS,
+    memory::FIELDS,
+    configuration::FIELDS,
+    log::FIELDS,
+];
