@@ -63,7 +63,7 @@ pub enum Command {
     Whoami,
     /// Print a link by which others add you as a verified contact
     Invite,
-    /// Contacts: add, list, verify, accept a new key, block
+    /// Contacts and requests: add, list, verify, accept, block
     #[command(subcommand)]
     Contact(Contact),
     /// Show the number to compare with a contact over another way, such as the phone
@@ -139,12 +139,23 @@ pub enum Contact {
     List,
     /// Say that the safety number was compared and is equal
     Verify(Who),
-    /// Accept the new key of a contact whose key changed
-    Accept(Who),
-    /// Block a contact: what it sends is dropped unseen, and nothing is sent to it
+    /// List those who wrote and are no contacts: their messages wait until you accept or block them
+    Requests,
+    /// Accept a request, or the new key of a contact whose key changed
+    Accept {
+        #[command(flatten)]
+        who: Who,
+        /// What you call who made the request; stays in this home
+        #[arg(long = "as", value_name = "ALIAS")]
+        alias: Option<String>,
+    },
+    /// Block a contact or a request: what it sends is dropped unseen, and nothing is sent to it
     Block {
         #[command(flatten)]
         who: Who,
+        /// Have the relay refuse what it sends under its name, too: the relay then knows whom you block
+        #[arg(long)]
+        at_relay: bool,
         /// Unblock it
         #[arg(long)]
         unblock: bool,

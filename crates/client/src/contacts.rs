@@ -176,8 +176,10 @@ impl Contact {
         }
         if self.row.seen_name != account.name {
             // A request has not been looked up before: its first name is no news.
-            self.row.name_news |= self.row.compared_at != 0;
-            self.row.seen_name.clone_from(&account.name);
+            let before = std::mem::replace(&mut self.row.seen_name, account.name.clone());
+            if self.row.compared_at != 0 && !self.row.name_news {
+                (self.row.name_news, self.row.name_before) = (true, before);
+            }
         }
         Ok(Compared::Fits)
     }

@@ -192,13 +192,17 @@ pub enum Error {
         seen: String,
     },
     /// The connection broke.
-    #[error("the connection to the relay broke ({reason}): nothing is lost, try again")]
+    #[error(
+        "the connection to the relay broke ({reason}): texts that were queued stay queued; of anything else it is not known whether it was done"
+    )]
     ConnectionLost {
         /// What happened.
         reason: String,
     },
     /// The relay did not answer a request in time.
-    #[error("the relay did not answer within {seconds} s: nothing is lost, try again")]
+    #[error(
+        "the relay did not answer within {seconds} s: texts that were queued stay queued; of anything else it is not known whether it was done"
+    )]
     RequestTimeout {
         /// How long was waited.
         seconds: u64,
@@ -259,13 +263,13 @@ pub enum Error {
         who: String,
     },
     /// Too many requests.
-    #[error("the relay asks for patience: try again in {seconds} s; nothing is lost")]
+    #[error("the relay asks for patience: try again in {seconds} s; texts that were queued stay queued")]
     Limited {
         /// How long to wait.
         seconds: u64,
     },
     /// The relay cannot store now.
-    #[error("the relay cannot do this now ({detail}): try again later; nothing is lost")]
+    #[error("the relay cannot do this now ({detail}): try again later; texts that were queued stay queued")]
     RelayUnavailable {
         /// The relay's words.
         detail: String,
@@ -365,7 +369,7 @@ pub enum Error {
         known: u32,
     },
     /// Another process holds the store, the outbox or the inbox for too long.
-    #[error("another process holds {what} of this home: wait for it or end it, then try again; nothing is lost")]
+    #[error("another process holds {what} of this home: wait for it or end it, then try again; nothing was changed")]
     StoreLocked {
         /// store, outbox or inbox.
         what: &'static str,

@@ -41,6 +41,8 @@ pub enum Event {
         account: AccountId,
         /// The alias.
         who: String,
+        /// The name before.
+        from: Option<String>,
         /// The name now; `None`: it has none any more.
         to: Option<String>,
     },
@@ -78,7 +80,7 @@ pub enum Event {
         /// What contradicts.
         conflict: ListConflict,
     },
-    /// Mail from a contact could not be opened. A flush starts a fresh session, at most once an hour for each device, and the
+    /// Mail under a contact's name (the relay's word, or proven by its seal) could not be opened. A flush starts a fresh session, at most once an hour for each device, and the
     /// contact sends again what this home did not confirm.
     Undecryptable {
         /// From whom, as the relay says.

@@ -36,6 +36,9 @@ pub const ROTATION_MS: u64 = 7 * DAY_MS;
 /// sender that took it just before and was away when it sealed.
 pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
 
+/// A sender that took a bundle just before a prekey was replaced may have been away when it sealed, for this long.
+const SENT_LATE_MS: u64 = 7 * DAY_MS;
+
 /// Between two replacements because of strangers.
 const EARLY_ROTATION_MS: u64 = 60 * 60 * 1000;
 
@@ -209,6 +212,13 @@ pub fn save_replay_record(tx: &dyn Transaction, prekey: u32, record: &ReplayReco
     Ok(())
 }
 
+/// Notes that all mail that waited at this time of the relay's clock has been fetched.
+pub fn note_caught_up(tx: &dyn Transaction, relay_time: u64) -> Result<(), Error> {
+    let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+    counters.caught_up_at = relay_time;
+    state::put(tx, Table::Own, own::PREKEYS, &counters)
+}
+
 /// [`maintain`] at most once an hour: for what only sends.
 ///
 /// # Errors
@@ -332,10 +342,16 @@ fn next(counter: &mut u32) -> Result<u32, Error> {
 
 /// [KV-022] Deletes replaced prekeys once no mail for them can arrive any more: both by our clock and by the relay's, so that one
 /// clock that jumps does no harm.
+///
+/// A device that has fetched all its mail once no new mail for a prekey could be submitted any more need not keep it for as
+/// long as a mailbox could: what was stolen of it is then worth days, not weeks.
 fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Error> {
+    let counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
     for (kind, id, stored) in Stored::all(tx)? {
         let (ours, relays) = stored.replaced_at;
-        let old = now.saturating_sub(ours) > KEEP_REPLACED_MS && relay_time.saturating_sub(relays) > KEEP_REPLACED_MS;
+        let older_than = |age: u64| now.saturating_sub(ours) > age && relay_time.saturating_sub(relays) > age;
+        let fetched = counters.caught_up_at >= relays.saturating_add(SENT_LATE_MS);
+        let old = older_than(KEEP_REPLACED_MS) || (fetched && older_than(SENT_LATE_MS));
         if ours == 0 || !old {
             continue;
         }
@@ -433,3 +449,6 @@ async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

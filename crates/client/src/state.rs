@@ -133,6 +133,9 @@ pub struct PrekeyStateRow {
     /// When the relay was last asked how many it has.
     #[prost(uint64, tag = "5")]
     pub checked_at: u64,
+    /// When all mail that waited had been fetched, by the relay's clock, Unix milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub caught_up_at: u64,
 }
 
 /// A contact.
@@ -198,6 +201,9 @@ pub struct ContactRow {
     /// Their bytes.
     #[prost(uint64, tag = "20")]
     pub kept_bytes: u64,
+    /// Its name at the relay before it changed, while the owner was not told of that.
+    #[prost(string, optional, tag = "21")]
+    pub name_before: Option<String>,
 }
 
 /// Whether the relay drops the mail of a blocked account.

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, fetch, say, texts};
-use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Refusal};
-use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
+use crate::common::stranger::bundle_of;
+use crate::common::{World, fetch, refusals, say, texts};
+use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Level, Refusal};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
-use kuvert_types::{Signature, UnverifiedDeviceCertificate};
 
 async fn world() -> (Arc<LyingStore>, World, Client, Client) {
     let store = LyingStore::new();
@@ -38,27 +37,7 @@ impl Impostor {
 
     /// The first message of a session that was begun with what the relay has of `whom`.
     async fn begins_with(&self, store: &LyingStore, whom: &Client) -> Vec<u8> {
-        let bundle = store.take_bundle(address(whom)).await.unwrap();
-        let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
-        let bundle = PrekeyBundle {
-            certificate: UnverifiedDeviceCertificate::decode(&bundle.certificate).unwrap(),
-            signed_prekey: SignedPrekey {
-                id: bundle.signed.id,
-                public_key: array(&bundle.signed.public_key),
-                signature: Signature::try_from(bundle.signed.signature.as_ref()).unwrap(),
-            },
-            kem_prekey: KemPrekey {
-                id: bundle.kem.id,
-                public_key: Box::new(bundle.kem.public_key.as_ref().try_into().unwrap()),
-                signature: Signature::try_from(bundle.kem.signature.as_ref()).unwrap(),
-            },
-            kem_kind: KemPrekeyKind::OneTime,
-            one_time_prekey: bundle
-                .one_time
-                .map(|key| OneTimePrekey { id: key.id, public_key: array(&key.public_key) }),
-        };
-        let key = bundle.certificate.claimed().account_key;
-        let bundle = bundle.verify(address(whom), &key).unwrap();
+        let bundle = bundle_of(store, whom).await;
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
         let mut session = SessionRecord::new();
         session.initiate(&self.device, &bundle, 1, &mut rng).unwrap();
@@ -78,16 +57,6 @@ impl Impostor {
         record.devices[0].certificate = certificate.encode().to_vec().into();
         record
     }
-}
-
-fn refusals(events: &[Event]) -> Vec<Refusal> {
-    events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Refused { reason, .. } => Some(*reason),
-            _ => None,
-        })
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,11 +244,12 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
         events.iter().any(|event| matches!(event, Event::Undecryptable { who, .. } if who == "alice")),
         "{events:?}"
     );
-    let expected = [Refusal::Malformed, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
+    let expected = [Refusal::SealedUnasked, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
     assert_eq!(refusals(&events), expected);
     let waiting = store.waiting(mailbox).await.unwrap();
     assert_eq!(waiting.count, 0, "acknowledged");
-    assert_eq!(bob.contacts().unwrap().len(), 2, "no stranger entered the address book");
+    assert_eq!(bob.contacts().unwrap().len(), 1, "no stranger entered the address book");
+    assert_eq!(bob.requests().unwrap().len(), 1, "carol's");
     assert_eq!(texts(&fetch(&carol).await), ["for carol only"]);
 }
 
@@ -301,6 +271,7 @@ async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_33_a_first_message_under_another_key_changes_nothing_when_it_is_sealed() {
     let (store, world, alice, bob) = world().await;
+    alice.set_level(Level::L2).unwrap();
     let alices = world.certificate(&alice).await;
     let nobody = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), device: DeviceId::PRIMARY };
     // As Bob, a contact; as somebody whom the relay does not know; as Carol, whom it knows under another key.

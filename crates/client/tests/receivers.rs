@@ -171,7 +171,7 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     let (go_on, wait) = channel::<()>();
     let gate = Mutex::new((arrived, wait));
     let watcher = Arc::new(move |moment| {
-        if moment == Moment::Put(Table::Received) {
+        if moment == Moment::Put(Table::Unshown) {
             let gate = gate.lock().unwrap();
             if gate.0.send(()).is_ok() {
                 let _ = gate.1.recv();

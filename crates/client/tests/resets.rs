@@ -252,3 +252,25 @@ async fn nothing_passes_a_text_that_a_full_mailbox_refuses() {
     within(receiving).await.unwrap();
     assert_eq!(seen, ["a", "b", "c"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_here_already_is_confirmed_again_after_a_reset_of_ours() {
+    let (store, _world, alice, bob) = world().await;
+    settled(&alice, &bob).await;
+    let connection = alice.connect().await.unwrap();
+    let first = alice.send_text(&connection, "bob", "one").await.unwrap().message;
+    // Bob has it, and his receipt gets lost.
+    let alices = address(&alice);
+    LyingStore::lie(&store.envelope, move |envelope| {
+        if envelope.source.is_some_and(|source| source != alices) { damage(envelope) } else { envelope }
+    });
+    assert_eq!(texts(&fetch(&bob).await), ["one"]);
+    LyingStore::stop(&store.envelope);
+    say_in_vain(&store, &alice, "bob", "two").await;
+    // Bob asks for a fresh session; Alice sends again what she knows to be unconfirmed: both.
+    fetch(&bob).await;
+    fetch(&alice).await;
+    assert_eq!(texts(&fetch(&bob).await), ["two"], "the first is not shown again");
+    fetch(&alice).await;
+    assert!(matches!(alice.message_state(&first).unwrap(), Some(MessageState::Delivered | MessageState::Read)));
+}

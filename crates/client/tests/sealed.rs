@@ -4,19 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, fetch, numbers, say, texts};
-use kuvert_client::{Address, Client, EnvelopeId, Event, Level, MessageState, Options, Receipts, Refusal, Seen};
+use crate::common::{World, add, fetch, numbers, refusals, say, texts};
+use kuvert_client::{Address, Client, EnvelopeId, Level, MessageState, Options, Receipts, Refusal, Seen};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, sealed_sender};
 use kuvert_relay::observe::Observed;
 use kuvert_relay::store::NewEnvelope;
 
 fn address(client: &Client) -> Address {
     client.whoami().unwrap().address
-}
-
-fn refusals(events: &[Event]) -> Vec<Refusal> {
-    let reason = |event: &Event| if let Event::Refused { reason, .. } = event { Some(*reason) } else { None };
-    events.iter().filter_map(reason).collect()
 }
 
 /// Alice and Bob have told each other their access keys: from here on both write without a name.
@@ -62,9 +57,16 @@ async fn after_the_first_exchange_no_envelope_and_no_connection_names_its_sender
     let submitted: Vec<&Observed> = events[first..].iter().filter(|event| event.kind == "submitted").collect();
     // Three texts and their receipts, one text and its receipt.
     assert!(submitted.len() >= 6, "{submitted:?}");
+    let port = |connection: Option<u32>| {
+        let opened = events.iter().find(|event| event.kind == "connected" && event.connection == connection);
+        opened.unwrap().port.unwrap()
+    };
     for event in submitted {
         assert_eq!((&event.device, &event.source), (&None, &None), "{event:?}");
         assert!(!named.contains(&event.connection), "{event:?}");
+        // [KV-085] A socket of its own: the named connection of the same sitting, which is still open, has another port.
+        let sitting = events.iter().rev().find(|other| other.kind == "authenticated" && other.id < event.id).unwrap();
+        assert_ne!(port(event.connection), port(sitting.connection), "{event:?}");
     }
     let asked = events[first..].iter().filter(|event| ["looked_up", "bundle_taken"].contains(&event.kind.as_str()));
     assert_eq!(asked.count(), 0, "nobody asks for the other under his own name");
@@ -77,7 +79,8 @@ async fn a_contact_whose_key_is_not_known_gets_named_mail() {
     let carol = world.register("carol").await;
     let connection = alice.connect().await.unwrap();
     alice.add_contact(&connection, "carol", None).await.unwrap();
-    // Carol stays at L1: she tells no key, and is written to by name.
+    add(&carol, "alice").await;
+    // Carol stays at L1: she takes no sealed mail, and is written to by name.
     for _ in 0..2 {
         say(&alice, "carol", "hello").await;
         assert_eq!(newest(&store, &carol).source, Some(address(&alice)));
@@ -96,6 +99,7 @@ async fn attack_33_a_blocked_contact_is_shut_out_and_others_fall_back_once_and_l
     let connection = mallory.connect().await.unwrap();
     mallory.add_contact(&connection, "bob", None).await.unwrap();
     mallory.set_level(Level::L2).unwrap();
+    add(&bob, "mallory").await;
     say(&mallory, "bob", "hello").await;
     fetch(&bob).await;
     fetch(&mallory).await;
@@ -133,7 +137,7 @@ async fn attack_33_a_blocked_contact_is_shut_out_and_others_fall_back_once_and_l
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_behind_a_refused_one_keep_their_order() {
     let (store, _world, alice, bob) = liars().await;
-    // Bob goes back: his key is taken away.
+    // Bob goes back: he takes no sealed mail any more.
     bob.set_level(Level::L1).unwrap();
     fetch(&bob).await;
     for text in numbers("text", 5) {
@@ -148,6 +152,7 @@ async fn texts_behind_a_refused_one_keep_their_order() {
 async fn attack_33_a_relay_that_names_moves_or_changes_what_is_sealed_opens_nothing() {
     let (store, world, alice, bob) = liars().await;
     let carol = world.register("carol").await;
+    carol.set_level(Level::L2).unwrap();
     say(&alice, "bob", "sealed").await;
     let sealed = newest(&store, &bob);
     assert_eq!(sealed.source, None);

@@ -45,8 +45,8 @@ impl Sizes {
             sender_list: list(),
             recipient_list: list(),
             body: Some(body),
-            // A home that seals its sender tells its own key in every content.
-            access_key: policy.sealed_sender.then(|| Bytes::from_static(&[0; AccessKey::LEN])),
+            // A home tells its own key in every content.
+            access_key: Some(Bytes::from_static(&[0; AccessKey::LEN])),
             takes_sealed: policy.sealed_sender,
         };
         let address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
@@ -93,7 +93,7 @@ impl Sizes {
     pub fn on_the_wire(&mut self, ciphertext: usize) -> usize {
         static ZEROS: [u8; MAX_CIPHERTEXT_BYTES] = [0; MAX_CIPHERTEXT_BYTES];
         self.envelope.ciphertext = Bytes::from_static(&ZEROS[..ciphertext.min(ZEROS.len())]);
-        self.envelope.encoded_len() + if self.policy.sealed_sender { ACCESS_KEY_BYTES } else { 0 }
+        self.envelope.encoded_len() + ACCESS_KEY_BYTES
     }
 }
 
@@ -121,8 +121,8 @@ mod tests {
         assert!(longer == short + 100 && receipt != short);
         assert_eq!(
             sizes(Level::L2)[0],
-            short + sealed_sender::OVERHEAD + ACCESS_KEY_BYTES + TAKES_SEALED_BYTES,
-            "and the key that others are told, and what it opens"
+            short + sealed_sender::OVERHEAD + TAKES_SEALED_BYTES,
+            "and what the key that others are told is good for"
         );
     }
 

@@ -297,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_a_record_holds_twice_is_seen() {
+        // No record makes that itself, and one that was stored may hold it.
+        let mut record = ReplayRecord::new();
+        for number in 0..2 {
+            record.insert(Trust::Stranger, account(number), [7; 32]);
+            assert_eq!(record.check(Trust::Stranger, account(9), &[7; 32]), ReplayCheck::Seen);
+        }
+    }
+
+    #[test]
     fn a_contact_has_256_entries_of_its_own() {
         let record = filled(ReplayRecord::new(), Trust::Contact, 1, CONTACT_ENTRIES - 1);
         assert_eq!(record.check(Trust::Contact, account(0), &NEW), ReplayCheck::New);

@@ -32,9 +32,10 @@ pub const MAX_MAILBOX_BYTES: u64 = 64 * 1024 * 1024;
 /// A stranger is an account that did not show the recipient's access key.
 pub const STRANGERS_PART: u64 = 4;
 
-/// One stranger gets one part in so many of what other strangers left of [`STRANGERS_PART`]: 156 envelopes and 512 KiB of an
-/// empty mailbox. Each one leaves room for the next: it takes some 190 accounts to fill the strangers' part.
-pub const STRANGER_PART: u64 = 32;
+/// One stranger gets one part in so many of what other strangers left of [`STRANGERS_PART`]: 625 envelopes and 2 MiB of an
+/// empty mailbox, so that a contact who has not answered yet can be written to for days. Each one leaves room for the next: it
+/// takes some 60 accounts to fill the strangers' part.
+pub const STRANGER_PART: u64 = 8;
 
 /// Bytes of ciphertext that every stranger may have waiting while the strangers' part has room, in one envelope if its share
 /// has no more: a first text with its handshake and padding.

@@ -3,7 +3,7 @@
 use kuvert_client::{Client, ContactInfo, Event, MessageRecord, Whoami};
 
 use crate::chat::link::{Link, LinkEvent};
-use crate::commands::{notice, read_lines};
+use crate::commands::{count, notice, read_lines};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::{Entry, Record};
@@ -75,7 +75,9 @@ impl Lines<'_> {
         match event {
             Some(LinkEvent::Received(Event::Message(message))) => self.show(&message),
             Some(LinkEvent::Received(event)) => match notice(&event) {
-                Some((code, message)) => output.print(&Record::Notice { code, message: &message }),
+                Some((code, message)) => {
+                    output.print(&Record::Notice { code, message: &message, count: count(&event) })
+                }
                 None => Ok(()),
             },
             Some(LinkEvent::Accepted(accepted)) if output.is_json() => output.print(&Record::Accepted {
@@ -87,7 +89,7 @@ impl Lines<'_> {
                 Err(Failure::new(failed.code, failed.reason))
             }
             Some(LinkEvent::Displaced { error }) => {
-                output.print(&Record::Notice { code: error.code(), message: &error.to_string() })
+                output.print(&Record::Notice { code: error.code(), message: &error.to_string(), count: None })
             }
             Some(LinkEvent::Failed { error }) => Err(error.into()),
             Some(_) => Ok(()),

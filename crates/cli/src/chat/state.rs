@@ -188,7 +188,9 @@ impl State {
             Event::Expired { count } => {
                 self.remark(&format!("{count} letters were deleted by the relay unread: they waited for too long"));
             }
-            Event::NewContact(contact) => self.remark(&format!("{} is a new contact, not verified", contact.alias)),
+            Event::Request(contact) => {
+                self.remark(&format!("{} is no contact of yours and wrote: `kuvert contact requests`", contact.alias))
+            }
             Event::IdentityChanged { account, who } => {
                 if account == self.contact.account {
                     self.contact.key_changed = true;
@@ -305,6 +307,8 @@ pub mod tests {
             verified: true,
             blocked: false,
             key_changed: false,
+            blocked_at_relay: false,
+            request: false,
             added_at: 0,
         }
     }
@@ -319,6 +323,7 @@ pub mod tests {
             sent_at: at,
             stored_at: at,
             state,
+            request: false,
         }
     }
 

@@ -43,7 +43,9 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State, zone: &Zone, now: u64) {
 }
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let (trust, trust_style) = if state.contact.key_changed {
+    let (trust, trust_style) = if state.contact.request {
+        ("a request, not accepted", Style::new().fg(Color::Yellow))
+    } else if state.contact.key_changed {
         ("key changed: nothing is sent", Style::new().fg(Color::Yellow))
     } else if state.contact.verified {
         ("verified", Style::new().fg(Color::Green))

@@ -40,14 +40,40 @@ pub fn verify(who: &str, options: &Options) -> Result<(), Failure> {
     print(&open(options)?.verify(who)?, options)
 }
 
-/// Accepts a contact's new key.
-pub fn accept(who: &str, options: &Options) -> Result<(), Failure> {
-    print(&open(options)?.accept_key(who)?, options)
+/// Prints those who wrote and are no contacts.
+pub fn requests(options: &Options) -> Result<(), Failure> {
+    let requests = open(options)?.requests()?;
+    if requests.is_empty() {
+        options.output.note("No request waits.");
+    }
+    requests.iter().try_for_each(|request| print(request, options))
 }
 
-/// Blocks or unblocks a contact.
-pub fn block(who: &str, blocked: bool, options: &Options) -> Result<(), Failure> {
-    print(&open(options)?.set_blocked(who, blocked)?, options)
+/// Accepts a request, or a contact's new key.
+pub fn accept(who: &str, alias: Option<&str>, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    let accepted = match client.contact(who) {
+        Ok(contact) if !contact.request && alias.is_none() => client.accept_key(who)?,
+        // Also what is neither: the client says so.
+        _ => client.accept_request(who, alias)?,
+    };
+    print(&accepted, options)
+}
+
+/// Blocks or unblocks a contact or a request, here and, if asked to, at the relay.
+pub async fn block(who: String, blocked: bool, at_relay: bool, options: &Options) -> Result<(), Failure> {
+    let client = open(options)?;
+    let known_at_relay = client.contact(&who)?.blocked_at_relay;
+    // Here first: that needs no relay, and holds whatever becomes of the rest.
+    let contact = if at_relay && blocked { client.block_at_relay(&who) } else { client.set_blocked(&who, blocked) }?;
+    print(&contact, options)?;
+    if contact.blocked_at_relay != known_at_relay {
+        // The flush tells the relay. Without a connection the next one does.
+        let connection = client.connect().await?;
+        remark(&flush(&client, &connection, options).await?, options);
+        connection.close().await;
+    }
+    Ok(())
 }
 
 fn print(contact: &ContactInfo, options: &Options) -> Result<(), Failure> {

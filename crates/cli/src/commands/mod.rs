@@ -19,7 +19,7 @@ mod safety_number;
 mod send;
 mod whoami;
 
-pub use receive::notice;
+pub use receive::{count, notice};
 pub use send::read_lines;
 
 use std::future::Future;
@@ -48,8 +48,11 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
         Command::Contact(Contact::List) => contact::list(options),
         Command::Contact(Contact::Verify(who)) => contact::verify(&who.who, options),
-        Command::Contact(Contact::Accept(who)) => contact::accept(&who.who, options),
-        Command::Contact(Contact::Block { who, unblock }) => contact::block(&who.who, !unblock, options),
+        Command::Contact(Contact::Requests) => contact::requests(options),
+        Command::Contact(Contact::Accept { who, alias }) => contact::accept(&who.who, alias.as_deref(), options),
+        Command::Contact(Contact::Block { who, at_relay, unblock }) => {
+            block_on(contact::block(who.who, !unblock, at_relay, options))
+        }
         Command::SafetyNumber(args) => safety_number::run(&args, options),
         Command::Send(args) => block_on(send::run(args, options)),
         Command::Receive(args) => block_on(receive::run(&args, options)),

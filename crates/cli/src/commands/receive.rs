@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use kuvert_client::{Client, Connection, Event, ListConflict, ReceiptKind, ReceiveOptions, Refusal, Whoami};
+use kuvert_client::error::shell_word;
+use kuvert_client::{Client, Connection, Event, ListConflict, Occupant, ReceiptKind, ReceiveOptions, Refusal, Whoami};
 use tokio::sync::Notify;
 
 use crate::args::Receive;
@@ -132,9 +133,9 @@ impl<'a> Screen<'a> {
                 output.print(&Record::Expired { count })?;
                 self.shown = true;
             }
-            Event::NewContact(contact) => {
+            Event::Request(contact) => {
                 let account = contact.account.to_string();
-                output.print(&Record::NewContact { alias: &contact.alias, account: &account })?;
+                output.print(&Record::Request { alias: &contact.alias, account: &account })?;
             }
             Event::IdentityChanged { account, who } => {
                 output.print(&Record::IdentityChanged { who: &who, account: &account.to_string() })?;
@@ -146,7 +147,7 @@ impl<'a> Screen<'a> {
             Event::Disconnected { code, message } if !self.args.follow => return Err(Failure::new(code, message)),
             other => {
                 if let Some((code, message)) = notice(&other) {
-                    output.print(&Record::Notice { code, message: &message })?;
+                    output.print(&Record::Notice { code, message: &message, count: count(&other) })?;
                 }
             }
         }
@@ -179,11 +180,57 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                 "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again"
             ),
         ),
-        Event::Refused { reason, .. } => ("refused", format!("an envelope was thrown away: {}", cause(*reason))),
+        Event::Refused { reason, count: 1, .. } => {
+            ("refused", format!("an envelope was thrown away: {}", cause(*reason)))
+        }
+        Event::Refused { reason, count, .. } => {
+            ("refused", format!("{count} envelopes were thrown away; of each: {}", cause(*reason)))
+        }
+        Event::NameChanged { who, from, to, .. } => (
+            "name-changed",
+            format!(
+                "{who} is called {} at the relay now, and was called {}; your alias stays",
+                to.as_deref().unwrap_or("nothing"),
+                from.as_deref().unwrap_or("nothing")
+            ),
+        ),
+        Event::MailboxFull { refused, largest } => (
+            "mailbox-full",
+            format!(
+                "your mailbox at the relay was full: {refused} envelopes were refused, and wait at their senders if those \
+                 kept them. What fills it: {}",
+                occupants(largest)
+            ),
+        ),
+        Event::Held { who, count, .. } => (
+            "held",
+            format!(
+                "{count} envelopes came under a new key of {who}: they are kept, unopened, until `kuvert contact accept {}`",
+                shell_word(who)
+            ),
+        ),
         Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
         Event::Reconnected => ("reconnected", "connected again".to_owned()),
         _ => return None,
     })
+}
+
+/// Who has how much in the mailbox; mail without its sender's name comes from a person unknown to the relay.
+fn occupants(largest: &[Occupant]) -> String {
+    let named = largest.iter().map(|Occupant { who, account, envelopes, bytes }| {
+        let who = who.clone().or_else(|| account.map(|account| account.to_string()));
+        format!("{} {envelopes} envelopes, {bytes} bytes", who.unwrap_or_else(|| "mail without a sender's name".into()))
+    });
+    named.collect::<Vec<_>>().join("; ")
+}
+
+/// How many of them an event tells of, where it counts.
+pub fn count(event: &Event) -> Option<u64> {
+    match event {
+        Event::Refused { count, .. } | Event::Held { count, .. } => Some(*count),
+        Event::MailboxFull { refused, .. } => Some(*refused),
+        _ => None,
+    }
 }
 
 fn contradiction(conflict: ListConflict) -> &'static str {
@@ -204,6 +251,9 @@ fn cause(reason: Refusal) -> &'static str {
         Refusal::UnlistedDevice => {
             "it comes from a device that the account's list, as far as it is known here, does not name"
         }
+        Refusal::Undecryptable => "its sender is no contact, and it could not be opened",
+        Refusal::SealedUnasked => "it came without its sender's name, and this home takes no such mail at its level",
+        Refusal::NoRoom => "more of its sender's mail is kept than may be until it is accepted; it is asked for then",
         // `Malformed`, and what may be added.
         _ => "it cannot be read",
     }

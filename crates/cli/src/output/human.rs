@@ -55,8 +55,9 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
         Record::Permissions { items, .. } => permissions(painter, items),
         Record::Invite { link } => (*link).to_owned(),
-        Record::Contact { alias, account, name, verified, blocked, key_changed } => {
-            contact(painter, alias, account, *name, *verified, *blocked, *key_changed)
+        Record::Contact { alias, account, name, verified, blocked, key_changed, request } => {
+            let trust = trust(painter, *verified, *key_changed, *request);
+            contact(painter, alias, account, *name, &trust, *blocked)
         }
         Record::PhoneCodeRequested { phone } => format!(
             "a code is on its way to {}: give it with `kuvert account verify CODE` within ten minutes. A relay without \
@@ -106,11 +107,13 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
                  sent to {who} until you compare `kuvert safety-number {word}`, and then run `kuvert contact accept {word}`"
             ))
         }
-        Record::NewContact { alias, account } => painter.warning(&format!(
-            "new contact {} ({account}), not verified: compare `kuvert safety-number {}` with them",
-            harmless::line(alias),
-            shell_word(&harmless::line(alias))
-        )),
+        Record::Request { alias, account } => {
+            let alias = harmless::line(alias);
+            let word = shell_word(&alias);
+            painter.warning(&format!(
+                "{alias} ({account}) is no contact of yours and wrote: `kuvert contact accept {word}`, or `kuvert contact block {word}`"
+            ))
+        }
         Record::Notice { message, .. } => painter.warning(&indented(&harmless::text(message))),
         Record::Corrected { name } => match name {
             Some(name) => format!("Corrected: others find you as {}.", painter.person(&harmless::line(name))),
@@ -183,22 +186,16 @@ fn list(points: &[&str]) -> String {
     points.iter().map(|point| format!("  - {point}")).collect::<Vec<_>>().join("\n")
 }
 
-fn contact(
-    painter: &Painter,
-    alias: &str,
-    account: &str,
-    name: Option<&str>,
-    verified: bool,
-    blocked: bool,
-    key_changed: bool,
-) -> String {
-    let trust = if key_changed {
-        painter.warning("key changed")
-    } else if verified {
-        painter.good("verified")
-    } else {
-        painter.faint("not verified")
-    };
+fn trust(painter: &Painter, verified: bool, key_changed: bool, request: bool) -> String {
+    match (request, key_changed, verified) {
+        (true, ..) => painter.warning("request, not accepted"),
+        (_, true, _) => painter.warning("key changed"),
+        (_, _, true) => painter.good("verified"),
+        _ => painter.faint("not verified"),
+    }
+}
+
+fn contact(painter: &Painter, alias: &str, account: &str, name: Option<&str>, trust: &str, blocked: bool) -> String {
     let name =
         name.filter(|name| *name != alias).map(|name| format!(" ({})", harmless::line(name))).unwrap_or_default();
     let blocked = if blocked { painter.warning("  blocked") } else { String::new() };
@@ -255,6 +252,7 @@ fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String 
         Some("delivered") => format!(" {}", painter.faint("✓")),
         Some("failed") => format!(" {}", painter.warning("(not sent)")),
         Some("read") => format!(" {}", painter.good("✓✓")),
+        _ if message.request => format!(" {}", painter.warning("(request)")),
         _ => String::new(),
     };
     let text = harmless::text(message.text);
@@ -296,6 +294,7 @@ mod tests {
             received_at: Some(1_795_262_400_000),
             direction: "in",
             state: None,
+            request: false,
         };
         show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
     }
@@ -328,8 +327,8 @@ mod tests {
             Record::Queued { id: "i", to: relays },
             Record::Receipt { id: "i", from: relays, kind: "read" },
             Record::IdentityChanged { who: relays, account: "a" },
-            Record::NewContact { alias: relays, account: "a" },
-            Record::Notice { code: "c", message: relays },
+            Record::Request { alias: relays, account: "a" },
+            Record::Notice { code: "c", message: relays, count: None },
             Record::Error { code: "c", message: relays },
             Record::Corrected { name: Some(relays) },
             Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
@@ -341,6 +340,7 @@ mod tests {
                 verified: false,
                 blocked: false,
                 key_changed: false,
+                request: true,
             },
             Record::Consent {
                 version: relays,

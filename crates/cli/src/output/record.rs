@@ -81,6 +81,8 @@ pub enum Record<'a> {
         blocked: bool,
         /// Its key changed and the new one was not accepted: nothing is sent.
         key_changed: bool,
+        /// It wrote and was not accepted yet: a request, and no contact.
+        request: bool,
     },
     /// A code is on its way to a phone number.
     PhoneCodeRequested {
@@ -158,8 +160,8 @@ pub enum Record<'a> {
         /// The account, 26 characters.
         account: &'a str,
     },
-    /// Somebody who was no contact wrote, and is one now: unverified.
-    NewContact {
+    /// Somebody who is no contact wrote: `kuvert contact accept` makes a contact of it, `kuvert contact block` ends it.
+    Request {
         /// Its alias: its name, or the beginning of its account.
         alias: &'a str,
         /// The account, 26 characters.
@@ -172,6 +174,9 @@ pub enum Record<'a> {
         code: &'a str,
         /// For people.
         message: &'a str,
+        /// How many of them, where several are told at once.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
     },
     /// Everything that waited has been shown; from here on messages come as they are sent. Only with `--follow`.
     CaughtUp {},
@@ -320,6 +325,8 @@ pub struct Message<'a> {
     /// Of a message of our own: `queued`, `accepted`, `delivered`, `read` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'static str>,
+    /// Who wrote it is no contact yet.
+    pub request: bool,
 }
 
 impl<'a> Record<'a> {
@@ -351,6 +358,7 @@ impl<'a> Record<'a> {
             verified: contact.verified,
             blocked: contact.blocked,
             key_changed: contact.key_changed,
+            request: contact.request,
         }
     }
 }
@@ -398,6 +406,7 @@ impl<'a> Entry<'a> {
                 MessageState::Failed(_) => Some("failed"),
                 MessageState::Unshown | MessageState::Shown => None,
             },
+            request: self.message.request,
         })
     }
 }
@@ -426,10 +435,11 @@ mod tests {
             received_at: Some(2),
             direction: "in",
             state: None,
+            request: false,
         }));
         assert_eq!(
             message,
-            serde_json::json!({"type":"message","id":"i","from":"bob","account":"a","text":"t","sent_at":1,"received_at":2,"direction":"in"})
+            serde_json::json!({"type":"message","id":"i","from":"bob","account":"a","text":"t","sent_at":1,"received_at":2,"direction":"in","request":false})
         );
     }
 }

@@ -150,3 +150,59 @@ fn what_a_first_message_used_is_deleted_and_nothing_else() {
         secrets.failure().unwrap();
     });
 }
+
+#[test]
+fn a_replaced_prekey_goes_after_a_week_once_all_mail_was_fetched() {
+    let mut device = Device::new();
+    device.maintain(&ALL, NOW);
+    device.maintain(&NONE, NOW + ROTATION_MS);
+    let replaced_at = NOW + ROTATION_MS;
+    let caught_up = |device: &mut Device, at: u64| device.transact(|tx, _| note_caught_up(tx, at).unwrap());
+    // Before the week is over a sender may still submit what it sealed.
+    caught_up(&mut device, replaced_at + SENT_LATE_MS - 1);
+    device.maintain(&NONE, replaced_at + SENT_LATE_MS - 1);
+    device.maintain(&NONE, replaced_at + SENT_LATE_MS + 1);
+    assert!(device.ids(Kind::Signed).contains(&1), "mail of the last moment may wait");
+    caught_up(&mut device, replaced_at + SENT_LATE_MS);
+    // Not by one clock alone.
+    device.maintain_with(&NONE, replaced_at + SENT_LATE_MS + 1, replaced_at);
+    assert!(device.ids(Kind::Signed).contains(&1));
+    device.maintain(&NONE, replaced_at + SENT_LATE_MS + 1);
+    assert!(!device.ids(Kind::Signed).contains(&1));
+    assert!(!device.ids(Kind::KemLastResort).contains(&1));
+}
+
+#[test]
+fn strangers_bring_the_next_last_resort_prekey_early_but_not_more_often_than_once_an_hour_nor_without_end() {
+    let mut device = Device::new();
+    device.maintain(&NONE, NOW);
+    let fill = |device: &mut Device| {
+        let in_use = *device.ids(Kind::KemLastResort).last().unwrap();
+        device.transact(|tx, _| {
+            // `version 2 ‖ count ‖ count × (trust ‖ account ‖ tag)`, as the protocol writes it.
+            let count = u32::try_from(STRANGERS_PER_PREKEY / 2).unwrap();
+            let mut record = vec![2];
+            record.extend_from_slice(&count.to_be_bytes());
+            for number in 0..count {
+                record.push(2); // a stranger's
+                record.extend_from_slice(&[&number.to_be_bytes()[..], &[0; 12]].concat());
+                record.extend_from_slice(&[&number.to_be_bytes()[..], &[0; 28]].concat());
+            }
+            assert_eq!(ReplayRecord::decode(&record).unwrap().strangers(), STRANGERS_PER_PREKEY / 2);
+            tx.put(Table::Replay, &in_use.to_be_bytes(), &record).unwrap();
+        });
+    };
+    let mut now = NOW;
+    fill(&mut device);
+    assert!(!device.maintain(&NONE, now + EARLY_ROTATION_MS - 1));
+    for replaced in 1..=MAX_REPLACED {
+        fill(&mut device);
+        now += EARLY_ROTATION_MS;
+        assert!(device.maintain(&NONE, now), "{replaced}");
+        assert!(!device.maintain(&NONE, now + 1), "an empty record");
+        assert_eq!(device.ids(Kind::KemLastResort).len(), replaced + 1);
+    }
+    fill(&mut device);
+    now += EARLY_ROTATION_MS;
+    assert!(!device.maintain(&NONE, now), "as many as are kept");
+}

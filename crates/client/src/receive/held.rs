@@ -120,3 +120,50 @@ fn read(account: &AccountId, entry: &Entry) -> Result<Held, Error> {
     let certificate = certificate.verify().map_err(|_| damaged())?;
     Ok(Held::Content(source, Box::new(certificate), row.content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Mode, Store};
+    use kuvert_types::EnvelopeId;
+
+    const NOW: u64 = 1_800_000_000_000;
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+    fn from(account: u8, number: u32) -> Letter {
+        let source = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY };
+        let id = EnvelopeId::from_bytes([&number.to_be_bytes()[..], &[0; 12]].concat().try_into().unwrap());
+        Letter::new(id, source, vec![9; 10].into(), None)
+    }
+
+    #[test]
+    fn so_many_are_held_for_an_account_and_in_all_and_each_once() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let hold = |account, number| letter(&*tx, &from(account, number), NOW).unwrap();
+        let numbers = |count: usize| 0..u32::try_from(count).unwrap();
+        assert!(numbers(MAX_HELD_PER_ACCOUNT - 1).all(|number| hold(1, number)));
+        assert!(hold(1, 0) && tx.len(Log::Held).unwrap() == MAX_HELD_PER_ACCOUNT as u64 - 1, "delivered again");
+        assert!(hold(1, 999) && !hold(1, 1_000));
+        for account in 2..=4 {
+            assert!(numbers(MAX_HELD_PER_ACCOUNT).all(|number| hold(account, number)));
+        }
+        assert!(!hold(5, 0), "full for all");
+        let held = take(&*tx, &AccountId::from_bytes([1; 16])).unwrap();
+        assert_eq!(held.len(), MAX_HELD_PER_ACCOUNT);
+        assert!(held.iter().all(|held| matches!(held, Held::Letter(letter) if letter.ciphertext[..] == [9; 10])));
+        assert!(take(&*tx, &AccountId::from_bytes([1; 16])).unwrap().is_empty());
+        assert!(hold(5, 0));
+    }
+
+    #[test]
+    fn what_is_held_goes_after_thirty_days() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        assert!(letter(&*tx, &from(1, 1), NOW).unwrap() && letter(&*tx, &from(1, 2), NOW + 1).unwrap());
+        assert_eq!(expire(&*tx, NOW + 30 * DAY_MS).unwrap(), 0);
+        assert_eq!(expire(&*tx, NOW + 30 * DAY_MS + 1).unwrap(), 1);
+        assert_eq!(take(&*tx, &AccountId::from_bytes([1; 16])).unwrap().len(), 1);
+    }
+}

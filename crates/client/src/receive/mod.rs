@@ -582,7 +582,15 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         self.maintain_at = Instant::now() + MAINTENANCE;
         // A reset whose hour has come.
         self.flush_by(Instant::now());
-        let expired = self.client.0.blocking(|inner| inner.transact(Mode::Write, |tx| tidy(tx, inner.now()))).await?;
+        let established = self.connection.link();
+        let caught_up = (established.inbox() == Inbox::Attached { caught_up: true }).then(|| established.relay_now());
+        let tidied = self.client.0.blocking(move |inner| {
+            inner.transact(Mode::Write, |tx| {
+                caught_up.map_or(Ok(()), |at| prekeys::note_caught_up(tx, at))?;
+                tidy(tx, inner.now())
+            })
+        });
+        let expired = tidied.await?;
         if expired > 0 {
             // Too late to stop anything.
             let _ = self.tell(Event::Expired { count: expired });

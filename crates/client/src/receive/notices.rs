@@ -31,17 +31,17 @@ struct Pending {
 impl Notices {
     /// The events of a batch, with those that are to be summed up taken out or put together.
     pub fn sum_up(&mut self, events: Vec<Event>, now: Instant) -> Vec<Event> {
+        // In the place of the first of its reason.
         let mut batch: BTreeMap<Refusal, (usize, Option<EnvelopeId>, u64)> = BTreeMap::new();
-        let mut others = Vec::with_capacity(events.len());
-        for event in events {
+        let mut told: Vec<(usize, Event)> = Vec::with_capacity(events.len());
+        for (place, event) in events.into_iter().enumerate() {
             match event {
                 Event::Refused { envelope, reason, count } => {
-                    batch.entry(reason).or_insert((others.len(), envelope, 0)).2 += count;
+                    batch.entry(reason).or_insert((place, envelope, 0)).2 += count;
                 }
-                other => others.push(other),
+                other => told.push((place, other)),
             }
         }
-        let mut told: Vec<(usize, Event)> = Vec::new();
         for (reason, (place, envelope, count)) in batch {
             match self.0.get_mut(&reason).filter(|pending| now.duration_since(pending.told_at) < BETWEEN) {
                 Some(pending) => {
@@ -56,10 +56,7 @@ impl Notices {
             }
         }
         told.sort_by_key(|(place, _)| *place);
-        for (index, (place, event)) in told.into_iter().enumerate() {
-            others.insert(place + index, event);
-        }
-        others
+        told.into_iter().map(|(_, event)| event).collect()
     }
 
     /// What was not told yet.
@@ -84,9 +81,10 @@ pub(super) fn changed_names(inner: &Inner) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         for mut contact in Contact::all(tx)?.into_iter().filter(|contact| contact.row.name_news) {
             contact.row.name_news = false;
+            let from = contact.row.name_before.take();
             contact.save(tx)?;
             let (account, who, to) = (contact.account, contact.row.alias, contact.row.seen_name);
-            events.push(Event::NameChanged { account, who, to });
+            events.push(Event::NameChanged { account, who, from, to });
         }
         tx.delete(Table::Own, own::NAME_NEWS)?;
         Ok(events)

@@ -440,6 +440,7 @@ impl Transaction for SqliteTransaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::{ContactRow, own};
     use tempfile::TempDir;
 
     const KEY: [u8; 32] = [7; 32];
@@ -502,6 +503,46 @@ mod tests {
         assert_eq!(code(reopen(&dir, &[8; 32])), "store-key-wrong");
         Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         assert_eq!(code(reopen(&dir, &KEY)), "store-newer");
+    }
+
+    #[test]
+    fn a_store_of_version_1_becomes_one_of_this_version_and_keeps_what_it_refuses() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        // Version 1 had one replay record for all prekeys: `1 ‖ count ‖ count × (prekey id ‖ tag)`.
+        let tags = [(3_u32, [1; 32]), (4, [2; 32]), (3, [3; 32])];
+        let entries = tags.iter().flat_map(|(prekey, tag)| [&prekey.to_be_bytes()[..], &tag[..]].concat());
+        let record: Vec<u8> = [1, 0, 0, 0, 3].into_iter().chain(entries).collect();
+        put(&mut store, own::REPLAY, &record);
+        let tx = store.begin(Mode::Write).unwrap();
+        let told = ContactRow {
+            account_key: vec![1; 32],
+            alias: "bob".into(),
+            name: Some("robert".into()),
+            access_key: Some(vec![5; 16]),
+            ..ContactRow::default()
+        };
+        state::put(&*tx, Table::Contact, &[1; 16], &told).unwrap();
+        state::put(&*tx, Table::Contact, &[2; 16], &ContactRow { access_key: None, ..told.clone() }).unwrap();
+        tx.put(Table::Received, &[9; 16], &7_u64.to_be_bytes()).unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let path = dir.path().join("store.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+
+        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
+        let tx = store.begin(Mode::Read).unwrap();
+        assert!(tx.get(Table::Own, own::REPLAY).unwrap().is_none());
+        let entries = |prekey| crate::prekeys::replay_record(&*tx, prekey).unwrap().len();
+        assert_eq!([3, 4, 5].map(entries), [2, 1, 0]);
+        let contact = |id: u8| state::get::<ContactRow>(&*tx, Table::Contact, &[id; 16]).unwrap().unwrap();
+        assert_eq!((contact(1).takes_sealed, contact(2).takes_sealed), (true, false));
+        assert_eq!((contact(1).name.as_deref(), contact(1).seen_name.as_deref()), (Some("robert"), Some("robert")));
+        assert!(!contact(1).request, "a contact stays one");
+        assert!(tx.get(Table::Received, &[9; 16]).unwrap().is_some());
+        drop(tx);
+        drop(store);
+        assert_eq!(code(reopen(&dir, &KEY)), "store", "once");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct LyingStore {
     pub full: Refuse,
     /// What was submitted as it came.
     pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
+    /// For each of them, whether it came with an access key.
+    pub as_contact: Mutex<Vec<(Address, bool)>>,
 }
 
 impl LyingStore {
@@ -50,7 +52,12 @@ impl LyingStore {
 
     /// Puts an envelope into a mailbox, behind the back of every rule.
     pub async fn inject(&self, mailbox: Address, envelope: NewEnvelope) {
-        self.inner.submit(mailbox, envelope, 1).await.unwrap();
+        self.offer(mailbox, envelope).await.unwrap();
+    }
+
+    /// The same, by the rules of mailboxes.
+    pub async fn offer(&self, mailbox: Address, envelope: NewEnvelope) -> Result<Submitted, SubmitError> {
+        self.inner.submit(mailbox, envelope, 1).await
     }
 
     fn tell_of_bundle(&self, truth: Pending<Bundle, TakeBundleError>) -> Pending<Bundle, TakeBundleError> {
@@ -79,6 +86,7 @@ impl Store for LyingStore {
             return Pending::ready(Err(SubmitError::Full(MailboxFull::Bytes)));
         }
         self.seen.lock().unwrap().push((mailbox, envelope.clone()));
+        self.as_contact.lock().unwrap().push((mailbox, key.is_some()));
         self.inner.submit_with(mailbox, Self::tell(&self.envelope, envelope), key, accepted_at)
     }
 

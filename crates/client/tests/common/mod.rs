@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod lying;
+pub mod stranger;
 pub mod watched;
 
 use std::future::Future;
@@ -15,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kuvert_client::{
-    Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, RelayUrl, SystemClock,
+    Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
+    SystemClock,
 };
 use kuvert_relay::people::codes::{Code, CodeSender, Sending};
 use kuvert_relay::{Config, ManualClock, RunningRelay};
@@ -218,6 +220,15 @@ pub async fn fetch_on(client: &Client, connection: &Connection, options: Receive
     });
     let end = within(work).await.unwrap();
     (events, end)
+}
+
+/// Why envelopes were thrown away, once for each, in the order in which it was told.
+pub fn refusals(events: &[Event]) -> Vec<Refusal> {
+    let told = events.iter().filter_map(|event| match event {
+        Event::Refused { reason, count, .. } => Some(vec![*reason; usize::try_from(*count).unwrap()]),
+        _ => None,
+    });
+    told.flatten().collect()
 }
 
 pub fn messages(events: &[Event]) -> Vec<&MessageRecord> {

@@ -2,6 +2,7 @@
 
 use kuvert_protocol::prelude::*;
 use kuvert_protocol::sealed_sender::{OVERHEAD, OpenError, SealError, open, seal};
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{DecodeError, DeviceCertificate};
 
 use crate::support::{Party, TestRng, established, forger};
@@ -145,4 +146,22 @@ fn attack_33_the_layout_without_proof_is_refused() {
     let mut sealed = sealed_to(&mut alice, &bob, b"x");
     sealed[0] = 1;
     assert_eq!(open(&bob.local, &sealed).unwrap_err(), OpenError::Malformed(DecodeError::Version));
+}
+
+#[test]
+fn what_is_sealed_fits_an_envelope_to_the_byte() {
+    let (mut alice, bob) = (Party::new(1, 42), Party::new(2, 42));
+    let longest = vec![7; MAX_CIPHERTEXT_BYTES - OVERHEAD];
+    let sealed = seal(&alice.local, bob.local.certificate(), &longest, &mut alice.rng).unwrap();
+    assert_eq!(sealed.len(), MAX_CIPHERTEXT_BYTES);
+    let unsealed = open(&bob.local, &sealed).unwrap();
+    assert!(unsealed.message() == longest && unsealed.as_ref() == longest);
+    let longer = [&longest[..], &[7]].concat();
+    let refused = seal(&alice.local, bob.local.certificate(), &longer, &mut alice.rng);
+    assert_eq!(refused.unwrap_err(), SealError::TooLong);
+    // Sealed all the same, by a sender that does not look.
+    let mut rng = TestRng::new(42);
+    let sealed =
+        forger::seal(alice.local.secrets(), alice.local.certificate(), bob.local.certificate(), &longer, &mut rng);
+    assert_eq!(open(&bob.local, &sealed).unwrap_err(), OpenError::Malformed(DecodeError::Length));
 }

@@ -3,6 +3,7 @@
 //! The relay cannot check the signatures inside of prekeys (it has no code for it); whoever takes them does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_types::limits::{MAX_DEVICES, MAX_ONE_TIME_PREKEYS, MAX_PREKEYS_PER_PUBLISH};
@@ -83,7 +84,7 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
     }
     let devices: Vec<_> =
         request.devices.into_iter().map(DeviceId::new).collect::<Result<_, _>>().in_field("devices")?;
-    limit(caller, &wanted, devices.len().max(1))?;
+    limit(caller, devices.len().max(1))?;
 
     let caller = caller.clone();
     Ok(Box::pin(async move {
@@ -91,8 +92,9 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
         let record = found.ok_or_else(account::unknown)?;
         let chosen = choose(&record, &devices)?;
         if devices.is_empty() {
-            limit(&caller, &wanted, chosen.len().saturating_sub(1))?;
+            limit(&caller, chosen.len().saturating_sub(1))?;
         }
+        limit_pair(&caller, &wanted, chosen.len())?;
         let mut bundles = Vec::with_capacity(chosen.len());
         for device in chosen {
             bundles.extend(take_one(&caller, device).await?);
@@ -107,15 +109,23 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
     }))
 }
 
-fn limit(caller: &Caller, of: &AccountId, bundles: usize) -> Result<(), Refusal> {
+/// So many bundles for the taker, of whatever account.
+fn limit(caller: &Caller, bundles: usize) -> Result<(), Refusal> {
+    let taken = caller.service.limiter.bundles(&caller.device, u32::try_from(bundles).unwrap_or(u32::MAX));
+    taken.map_err(|wait| refuse(caller, wait))
+}
+
+/// [KV-090] So many bundles of one account for the taker. Only for accounts that exist, and behind the taker's own limit: a pair
+/// is remembered for each, and made-up accounts must not fill the memory.
+fn limit_pair(caller: &Caller, of: &AccountId, bundles: usize) -> Result<(), Refusal> {
     let count = u32::try_from(bundles).unwrap_or(u32::MAX);
-    let (limiter, taker) = (&caller.service.limiter, &caller.device.account);
-    let refuse = |wait| {
-        caller.service.incidents.note(*taker, Kind::Bundles);
-        Refusal::limited("prekey bundles", wait)
-    };
-    limiter.bundles_of(taker, of, count).map_err(refuse)?;
-    limiter.bundles(&caller.device, count).map_err(refuse)
+    let taken = caller.service.limiter.bundles_of(&caller.device.account, of, count);
+    taken.map_err(|wait| refuse(caller, wait))
+}
+
+fn refuse(caller: &Caller, wait: Duration) -> Refusal {
+    caller.service.incidents.note(caller.device.account, Kind::Bundles);
+    Refusal::limited("prekey bundles", wait)
 }
 
 fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, Refusal> {

@@ -47,7 +47,7 @@ pub(super) fn first_day(service: &Service, account: &AccountId, bytes: usize) ->
 
 /// What belongs to an envelope and is not stored with it.
 pub(super) struct Submission {
-    /// Who authenticated on the connection, if anybody.
+    /// The device that authenticated on the connection; `None` for sealed mail.
     pub by: Option<Address>,
     /// Whom it is for.
     pub recipient: Address,

@@ -416,7 +416,7 @@ mod tests {
             cursor += 1;
             mailbox.push(from(Sender::Stranger(ALICE), cursor, 1_000));
         }
-        assert_eq!(cursor, 156);
+        assert_eq!(cursor, 625);
         for sender in [Sender::Stranger(BOB), Sender::Contact(ALICE), Sender::Contact(BOB), Sender::Sealed] {
             assert_eq!(mailbox.admit(sender, 1_000), Ok(()), "{sender:?}");
         }

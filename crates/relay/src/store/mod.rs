@@ -158,10 +158,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`UpdateAccountError::UnknownAccount`], [`UpdateAccountError::NameTaken`].
     fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError>;
 
-    /// Deletes an account with everything that belongs to it: name and number, devices, prekeys, waiting mail, the
-    /// counts of expired mail and the accounts that it blocked. That others blocked it is theirs and stays. Mail that it sent stays where it waits, with its source: nobody can open it without. `Ok` is
-    /// durable, and says whether there was such an account; the deleted bytes leave the files as those of acknowledged
-    /// mail do. The name is free again.
+    /// Deletes an account with everything that belongs to it: name and number, devices, prekeys, waiting mail, the counts of
+    /// expired mail and the list of accounts that it blocked. That others blocked it is theirs and stays. Mail that it sent
+    /// stays where it waits, with its source: it could not be opened without. `Ok` is durable, and says whether there was
+    /// such an account; the deleted bytes leave the files as those of acknowledged mail do. The name is free again.
     fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError>;
 
     // ---- prekeys

@@ -336,7 +336,7 @@ impl Client {
         }
     }
 
-    /// Whoever shows [`CONTACTS_KEY`] is a contact from now on.
+    /// A sender that shows [`CONTACTS_KEY`] is a contact from now on.
     pub async fn welcome_contacts(&mut self) {
         self.welcome(false).await;
     }
@@ -370,7 +370,7 @@ pub fn submit_as_contact(envelope: v1::Envelope) -> Request {
     Request::Submit(v1::Submit { envelope: Some(envelope), access_key })
 }
 
-/// Submits under nobody's name, on a connection of its own, with [`CONTACTS_KEY`].
+/// Submits without a name, on a connection of its own, with [`CONTACTS_KEY`].
 pub async fn submit_sealed(url: &RelayUrl, envelope: v1::Envelope) -> Response {
     let mut nobody = Client::connect(url).await;
     nobody.hello().await;
