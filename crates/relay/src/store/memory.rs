@@ -155,7 +155,7 @@ impl Content {
         let (envelopes, bytes) = (MAX_MAILBOX_ENVELOPES / 4, MAX_MAILBOX_BYTES / 4);
         fits(strangers, envelopes, bytes)?;
         let (others, other_bytes) = (strangers.envelopes - own.envelopes, strangers.bytes - own.bytes);
-        fits(own, ((envelopes - others) / 32).max(1), ((bytes - other_bytes) / 32).max(8 * 1024))
+        fits(own, ((envelopes - others) / 8).max(1), ((bytes - other_bytes) / 8).max(8 * 1024))
     }
 
     fn largest(&self, mailbox: Address) -> Vec<Occupant> {
