@@ -131,7 +131,7 @@ mod tests {
             assert_eq!(rate.take(1, 1, now), Ok(()));
             assert!(!rate.is_rested(&1, now), "{taken}");
         }
-        assert!(!rate.wait(&1, 1, now).is_ok());
+        assert!(rate.wait(&1, 1, now).is_err());
         assert_eq!(rate.take(1, 1, now), Err(SECOND * 60));
         now += SECOND * 59;
         assert_eq!(rate.take(1, 1, now), Err(SECOND));
