@@ -183,6 +183,7 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     let alice = Person::register(directory, "alice", &url).await?;
     let mut bob = Person::register(directory, "bob", &url).await?;
     alice.client.add_contact(&alice.connection, "bob", None).await?;
+    bob.client.add_contact(&bob.connection, "alice", None).await?;
     // The session is there and answered before anything is measured.
     alice.client.queue_text("bob", "first")?;
     alice.flush(1).await?;

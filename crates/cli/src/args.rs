@@ -326,8 +326,8 @@ pub enum Bench {
     },
     /// Whole clients: from plaintext to a committed, encrypted store and back, through a relay in this process
     Client {
-        /// How many messages each way
-        #[arg(long, value_name = "N", default_value_t = MESSAGES, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+        /// How many messages each way; a contact's share of a mailbox is 2,500
+        #[arg(long, value_name = "N", default_value_t = MESSAGES, value_parser = clap::value_parser!(u32).range(1..=2_000))]
         messages: u32,
     },
     /// Whether secrets show in the time that operations take (dudect: Welch's t-test)

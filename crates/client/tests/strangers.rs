@@ -144,9 +144,11 @@ async fn strangers_for_an_hour_stop_neither_contacts_nor_a_newcomer_and_get_no_a
     assert!(newcomer, "the newcomer's letter came within the hour");
     // Not one envelope of Bob's went to a stranger, and none was asked about.
     let bobs = bob.whoami().unwrap().address;
-    let seen = store.seen.lock().unwrap();
-    let answered = seen.iter().filter(|(to, envelope)| envelope.source == Some(bobs) && !friends.contains(&to.account));
-    assert_eq!(answered.count(), 0);
+    let answered = {
+        let seen = store.seen.lock().unwrap();
+        seen.iter().filter(|(to, sent)| sent.source == Some(bobs) && !friends.contains(&to.account)).count()
+    };
+    assert_eq!(answered, 0);
     assert_eq!(questions.load(Ordering::SeqCst), 0);
     let waiting = store.waiting(bobs).await.unwrap();
     drop(bob);

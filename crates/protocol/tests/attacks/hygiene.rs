@@ -143,7 +143,7 @@ fn attack_21_what_is_made_from_secrets_is_compared_by_subtle() {
         ("protocol/src/session/session.rs", "began_with"),
         ("protocol/src/primitives/x25519.rs", "agree"),
         ("protocol/src/braid/authenticator.rs", "verify"),
-        ("relay/src/command/sealed.rs", "opens"),
+        ("relay/src/store/mod.rs", "opens"),
     ] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap();
         let body = body(&text, function);
