@@ -255,7 +255,7 @@ pub fn who_fills_a_mailbox_is_told_once<B: Backend>(backend: &B) {
     for n in 0..12_u16 {
         store.submit(address(1), envelope_from(n, n.into(), 100 + usize::from(n)), NOW).wait().unwrap();
     }
-    for n in 0..155 {
+    for n in 0..623 {
         submit(&*store, 1, 100 + n, NOW);
     }
     assert_eq!(store.take_full(address(1)).wait(), Ok(None), "nothing was refused so far");
@@ -264,7 +264,7 @@ pub fn who_fills_a_mailbox_is_told_once<B: Backend>(backend: &B) {
     }
     let full = store.take_full(address(1)).wait().unwrap().unwrap();
     assert_eq!((full.refused, full.largest.len()), (3, MAX_OCCUPANTS));
-    let first = Occupant { account: Some(account(200)), waiting: Amount { envelopes: 155, bytes: 1_550 } };
+    let first = Occupant { account: Some(account(200)), waiting: Amount { envelopes: 623, bytes: 6_230 } };
     assert_eq!(full.largest[0], first);
     let next = envelope_from(11, 0, 0).source.map(|source| source.account);
     assert_eq!(full.largest[1], Occupant { account: next, waiting: Amount { envelopes: 1, bytes: 111 } });
@@ -978,7 +978,7 @@ pub fn shares_and_blocks_survive_closing<B: Backend>(backend: &B) {
     assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(1, id, 10)), full(0));
     assert_eq!(fill(&*store, Some(KEY.hash), &mut ids, |id| envelope_from(2, id, 10)), full(0));
     assert_eq!(fill(&*store, None, &mut ids, |id| sealed(id, 10)), full(0));
-    assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(3, id, 10)), full(151));
+    assert_eq!(fill(&*store, None, &mut ids, |id| envelope_from(3, id, 10)), full(546));
     assert_eq!(fill(&*store, Some(KEY.hash), &mut ids, |id| envelope_from(1, id, 10)), full(2_500));
     let from = |n| store.submit(address(1), NewEnvelope { source: Some(address(n)), ..envelope(1, 10) }, NOW).wait();
     assert_eq!(from(77), Err(SubmitError::Blocked));
