@@ -124,6 +124,15 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
             ),
         ),
         item(
+            "acquaintance",
+            "who knows whom",
+            choose(
+                sealed,
+                (Partly, "that a contact writes to me, by the access key that I told it; not which one, where the sender is sealed"),
+                (Yes, "an envelope with the access key comes from a contact: its mail has more room than a stranger's"),
+            ),
+        ),
+        item(
             "ip-address",
             "my IP address",
             choose(
@@ -158,7 +167,7 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
         Level::L0 => "nothing but what it tells",
         Level::L1 => "nothing",
         Level::L2 => {
-            "310 bytes an envelope, a second connection for each time of sending, and mail from whoever knows the access key"
+            "310 bytes an envelope, and a second connection for each time of sending"
         }
         Level::L3 => "as L2, and receipts that come up to a minute late",
     };
