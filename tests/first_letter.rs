@@ -113,16 +113,19 @@ fn stdin_is_a_text_or_many() {
 }
 
 #[test]
-fn a_stranger_becomes_an_unverified_contact_and_can_be_blocked() {
+fn a_request_becomes_an_unverified_contact_and_can_be_blocked() {
     let relay = Relay::start();
     let alice = Home::registered(&relay, "alice");
     let bob = Home::registered(&relay, "bob");
     alice.ok(&["contact", "add", "bob", "--as", "Robert"]);
     alice.ok(&["send", "Robert", "hello"]);
-    let received = bob.ok(&["receive"]);
-    assert_eq!(find(&received, "message")["from"], "alice");
+    assert_eq!(bob.receive(), ["hello"]);
+    assert!(bob.ok(&["contact", "list"]).is_empty());
+    // Adding the account that wrote accepts its request.
+    bob.ok(&["contact", "add", "alice"]);
     let contact = find(&bob.ok(&["contact", "list"]), "contact").clone();
     assert_eq!((&contact["alias"], &contact["verified"]), (&"alice".into(), &false.into()));
+    assert_eq!(contact["request"], false);
     assert_eq!(find(&bob.ok(&["contact", "block", "alice"]), "contact")["blocked"], true);
     alice.ok(&["send", "Robert", "are you there?"]);
     assert!(bob.receive().is_empty());

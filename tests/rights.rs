@@ -37,6 +37,7 @@ fn an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob() {
     alice.ok(&["contact", "add", "bob"]);
     alice.ok(&["send", "bob", "hello"]);
     assert_eq!(bob.receive(), ["hello"]);
+    bob.ok(&["contact", "add", "alice-before"]);
 
     // Corrected. Bob goes on calling her what he did.
     let corrected = alice.ok(&["account", "correct", "--name", "alice-canary-name"]);
