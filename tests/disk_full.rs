@@ -6,7 +6,7 @@
 
 mod support;
 
-use support::{Relay, alice_and_bob, find, texts};
+use support::{Relay, acquainted, alice_and_bob, find, texts};
 
 /// No page of a database fits.
 const NOTHING: u64 = 512;
@@ -62,7 +62,7 @@ fn at_the_recipient_mail_stays_at_the_relay() {
 #[test]
 fn at_the_relay_texts_stay_queued_and_come_in_order() {
     let mut relay = Relay::start();
-    let (alice, bob) = alice_and_bob(&relay);
+    let (alice, bob) = acquainted(&relay);
     relay.stop();
     relay.start_within(SOME);
     let mut refused = 0;

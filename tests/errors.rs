@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Home, Relay, alice_and_bob, find, objects, texts};
+use support::{Home, Relay, acquainted, alice_and_bob, find, objects, texts};
 
 #[test]
 fn registration() {
@@ -204,7 +204,7 @@ fn command_lines_that_make_no_sense_exit_with_2() {
 #[test]
 fn a_reader_that_leaves_is_no_failure() {
     let relay = Relay::start();
-    let (alice, bob) = alice_and_bob(&relay);
+    let (alice, bob) = acquainted(&relay);
     let many: String = (0..200).map(|number| format!("{number}\n")).collect();
     alice.feed(&["send", "bob", "--lines"], many.as_bytes()).ok();
     let mut child = bob.command(&["receive"]).stdout(std::process::Stdio::piped()).spawn().unwrap();

@@ -617,3 +617,16 @@ pub fn alice_and_bob(relay: &Relay) -> (Home, Home) {
     assert_eq!((&contact["alias"], &contact["verified"]), (&"alice".into(), &false.into()));
     (alice, bob)
 }
+
+/// The same two after a word of each to the other: each has shown the other its access key, so that the relay takes more than
+/// a stranger's part of either.
+pub fn acquainted(relay: &Relay) -> (Home, Home) {
+    let (alice, bob) = alice_and_bob(relay);
+    for (from, to, name) in [(&alice, &bob, "bob"), (&bob, &alice, "alice")] {
+        from.ok(&["send", name, "good evening"]);
+        assert_eq!(to.receive(), ["good evening"]);
+    }
+    // The last receipt.
+    bob.ok(&["receive"]);
+    (alice, bob)
+}

@@ -162,7 +162,7 @@ pub enum Record<'a> {
     },
     /// Somebody who is no contact wrote: `kuvert contact accept` makes a contact of it, `kuvert contact block` ends it.
     Request {
-        /// Its alias: its name, or the beginning of its account.
+        /// Its alias: the beginning of its account.
         alias: &'a str,
         /// The account, 26 characters.
         account: &'a str,
