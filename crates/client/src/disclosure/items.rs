@@ -128,7 +128,10 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
             "who knows whom",
             choose(
                 sealed,
-                (Partly, "that a contact writes to me, by the access key that I told it; not which one, where the sender is sealed"),
+                (
+                    Partly,
+                    "that a contact writes to me, by the access key that I told it; not which one, where the sender is sealed",
+                ),
                 (Yes, "an envelope with the access key comes from a contact: its mail has more room than a stranger's"),
             ),
         ),
@@ -166,9 +169,7 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
     let costs = match level {
         Level::L0 => "nothing but what it tells",
         Level::L1 => "nothing",
-        Level::L2 => {
-            "310 bytes an envelope, and a second connection for each time of sending"
-        }
+        Level::L2 => "310 bytes an envelope, and a second connection for each time of sending",
         Level::L3 => "as L2, and receipts that come up to a minute late",
     };
     Disclosure { level, items, costs }
