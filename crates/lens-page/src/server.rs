@@ -1,4 +1,4 @@
-//! The page over HTTP, on loopback only, for those who have its address: see [`crate::token`]. Everything that it loads comes
+//! The page over HTTP, on loopback only, for those who have its address: see `token`. Everything that it loads comes
 //! from this program.
 
 use std::net::SocketAddr;
