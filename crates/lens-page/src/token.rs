@@ -8,7 +8,7 @@
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq as _;
 
-/// Bytes of a token: 256 bits, which nobody guesses.
+/// Bytes of a token: 256 bits, which cannot be guessed.
 const TOKEN_LEN: usize = 32;
 
 /// A secret of one run of the page's server, in hexadecimal digits.

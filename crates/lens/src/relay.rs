@@ -13,7 +13,7 @@ use kuvert_types::{Address, EnvelopeId};
 pub struct Submission {
     /// On which connection.
     pub connection: ConnectionNumber,
-    /// Who was authenticated on it, if anybody.
+    /// The device that was authenticated on it, if one was.
     pub by: Option<Address>,
     /// Its number in the order of people.
     pub recipient: u32,

@@ -177,7 +177,7 @@ pub struct Limits {
     pub one_time_prekeys_per_taker: Rate,
     /// MiB that an account submits in its first 24 hours, each envelope with 256 B more than its ciphertext.
     pub young_account_mib: u32,
-    /// Below so many MiB of free disk space nobody registers, and nothing is stored for accounts younger than 24 hours; on a
+    /// Below so many MiB of free disk space no account registers, and nothing is stored for accounts younger than 24 hours; on a
     /// small file system below a twentieth of it. 0: never.
     pub low_water_mib: u32,
     /// Reports that one account asks for.

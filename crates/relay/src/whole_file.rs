@@ -1,4 +1,4 @@
-//! Writes files whole: under a name that nobody can guess or have put there, then renamed. A symbolic link in the way is replaced
+//! Writes files whole: under a name that cannot be guessed or be taken before, then renamed. A symbolic link in the way is replaced
 //! and never followed, so that a directory that others can write to makes the relay change no other file.
 
 use std::fs::{self, File, OpenOptions};

@@ -132,7 +132,7 @@ impl fmt::Debug for Young {
 }
 
 impl Young {
-    /// Nobody is young yet, and so many bytes are for each that will be.
+    /// No account is young yet; each that will be has so many bytes.
     pub fn new(bytes: u64) -> Self {
         Self { bytes, accounts: Mutex::default() }
     }

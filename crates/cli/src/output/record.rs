@@ -160,7 +160,7 @@ pub enum Record<'a> {
         /// The account, 26 characters.
         account: &'a str,
     },
-    /// Somebody who is no contact wrote: `kuvert contact accept` makes a contact of it, `kuvert contact block` ends it.
+    /// An account that is no contact wrote: `kuvert contact accept` makes a contact of it, `kuvert contact block` ends it.
     Request {
         /// Its alias: the beginning of its account.
         alias: &'a str,

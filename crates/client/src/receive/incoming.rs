@@ -1,6 +1,6 @@
 //! Deliveries before they are opened: the checks that need nothing but themselves.
 //!
-//! Nothing is asked of the relay here. An envelope that nobody has authenticated yet must not make this home ask who sent
+//! Nothing is asked of the relay here. An envelope that has not authenticated yet must not make this home ask who sent
 //! it: the question would tell the relay what a seal hides, and a stranger could have it asked thousands of times.
 
 use bytes::Bytes;

@@ -42,7 +42,7 @@ pub const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 4 * 1024;
 /// Bytes of a frame from a connection that has said Hello: the largest sealed envelope with everything around it.
 pub const MAX_SEALED_FRAME_BYTES: usize = MAX_CIPHERTEXT_BYTES + 1024;
 
-/// A connection that submits sealed envelopes and says nothing for this long is closed: nobody answers for it, and it
+/// A connection that submits sealed envelopes and says nothing for this long is closed: no account answers for it, and it
 /// costs no more than a handshake to come back.
 pub const SEALED_IDLE: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ pub const RETRY_ABOVE_HANDSHAKES: usize = 100;
 pub const MAX_HANDSHAKES: usize = 1_000;
 
 /// Handshakes from one address while so many are under way that addresses are asked for proof. One costs half a millisecond
-/// of a core; whoever begins them without end gets no more than this, and connections that stand are served meanwhile.
+/// of a core; a peer that begins them without end gets no more than this, and connections that stand are served meanwhile.
 pub const HANDSHAKES_UNDER_LOAD: Rate = Rate { burst: 128, per_hour: 10 * 3600 };
 
 /// Streams beside the first that are refused before the connection is closed.
@@ -111,7 +111,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Starts with everybody rested.
+    /// Starts with all rested.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
             requests: Keyed::new(limits.requests_per_device),

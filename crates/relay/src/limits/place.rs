@@ -1,6 +1,6 @@
 //! Which addresses share a limit [KV-092], and how many connections are open.
 //!
-//! A customer of a provider gets an IPv4 address, or a whole IPv6 network: a /64, often a /56, a company a /48. Whoever has a wide one
+//! A customer of a provider gets an IPv4 address, or a whole IPv6 network: a /64, often a /56, a company a /48. A customer that has a wide one
 //! would have as many places as it has small ones in it, so wider networks have a share of their own: some times that of one
 //! place.
 
@@ -43,7 +43,7 @@ impl Network {
     }
 
     /// The networks that an address lies in, in the order of [`TIERS`]. All of a machine's own clients have its loopback
-    /// address: nobody else comes from there, and there is no network around it.
+    /// address: no other customer comes from there, and there is no network around it.
     fn around(address: IpAddr) -> [Option<Self>; TIERS.len()] {
         match address.to_canonical() {
             IpAddr::V4(v4) if v4.is_loopback() => [Some(Self::v4(v4, 32)), None, None],
@@ -122,7 +122,7 @@ pub enum NoPlace {
 }
 
 impl ConnectionCount {
-    /// Nobody is there yet.
+    /// No connection is there yet.
     pub fn new(limits: &Limits) -> Arc<Self> {
         let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         let (all, place) = (limits.connections, limits.connections_per_address);

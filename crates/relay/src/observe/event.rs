@@ -83,7 +83,7 @@ pub enum Event {
     Submitted {
         /// On which connection.
         connection: ConnectionNumber,
-        /// Who was authenticated on it, if anybody.
+        /// The device that was authenticated on it, if one was.
         by: Option<Address>,
         /// Whom the envelope names as its source, if anybody.
         source: Option<Address>,
@@ -100,7 +100,7 @@ pub enum Event {
     Dropped {
         /// On which connection.
         connection: ConnectionNumber,
-        /// Who was authenticated on it, if anybody.
+        /// The device that was authenticated on it, if one was.
         by: Option<Address>,
         /// Whom the envelope names as its source.
         source: Option<Address>,
