@@ -304,6 +304,36 @@ fn from_level_2_the_relay_guesses_from_addresses_in_its_memory() {
 }
 
 #[test]
+fn who_is_blocked_by_whom_is_known_and_what_was_dropped_up_to_level_1() {
+    let mut day = day();
+    day.accounts[1].blocked = vec![AccountId::from_bytes([1; 16])];
+    day.events.extend([
+        Observed { yes: Some(true), other: Some(account(1)), ..event("blocked_set", 20, 20, Some(2)) },
+        Observed { kind: "dropped".to_owned(), yes: None, ..submitted(21, 10, 1, 2, 700) },
+        Observed { kind: "dropped".to_owned(), yes: None, ..submitted(22, 10, 1, 2, 700) },
+    ]);
+    let dropped = "mail that it dropped, because its sender is blocked";
+    for &level in Level::ALL {
+        let view = serde_json::to_value(View::of(&day, level, Vec::new(), NOON)).unwrap();
+        assert!(line(&view, "known", "who has blocked whom at the relay").ends_with(" has blocked alice"), "{level}");
+        let document = serde_json::to_value(HandOver::of(&day, level, NOON)).unwrap();
+        assert_eq!(document["accounts"][1]["blocked"], serde_json::json!([account(1)]), "{level}");
+        let observations = document["observations"].as_array().unwrap();
+        if level <= Level::L1 {
+            assert_eq!(line(&view, "known", dropped), "alice → bob: 2 envelopes", "{level}");
+            assert_eq!(edges(&view)[0], edge("alice", "bob", 3, true, 100), "{level}: what was dropped is no mail");
+        } else {
+            // Sealed mail cannot be dropped for its sender's sake: here it is mail like any other, and tells no sender.
+            assert!(view["known"].as_array().unwrap().iter().all(|line| line["what"] != dropped), "{level}");
+            assert_eq!(edges(&view)[0], edge("alice", "bob", 5, false, 100), "{level}");
+            assert!(observations.iter().all(|event| event["kind"] != "dropped"), "{level}");
+            let sent = observations.iter().filter(|event| event["kind"] == "submitted");
+            assert!(sent.clone().count() == 7 && sent.clone().all(|event| event["device"].is_null()), "{level}");
+        }
+    }
+}
+
+#[test]
 fn sizes_and_times_are_blurred_at_level_3_only() {
     let size_and_first = |level| {
         let view = view(level);

@@ -188,6 +188,7 @@ impl Play {
                             Item::command("kuvert invite"),
                             Item::plain(format!("a link with the key's fingerprint; adds alice as “{ALIAS_OF_ALICE}”")),
                             trust(verified(&known)),
+                            Item::faint("Had he not added her, her letter would be a request: no receipt, no answer."),
                         ],
                     },
                 ],

@@ -142,6 +142,12 @@ mod tests {
         let there = |number| Contact::get(&*tx, &request(number).account).unwrap().is_some();
         assert!(there(0) && there(1) && !there(2) && there(3));
         assert_eq!(tx.count(Table::Contact).unwrap(), MAX_REQUESTS as u64);
+        // A bound that was smaller once, or contacts beside them.
+        for number in 10_000..10_005 {
+            request(number).save(&*tx).unwrap();
+        }
+        make_room(&*tx).unwrap();
+        assert_eq!(all(&*tx).unwrap().len(), MAX_REQUESTS - 1);
     }
 
     #[test]

@@ -158,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn contents_wait_for_a_list_and_letters_for_a_key() {
+        use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
+
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let mut rng = crate::rng::system_rng();
+        let (account, keys) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
+        let (first, second) = (from(1, 1), from(2, 1));
+        let certificate = keys.certify(&account, second.source);
+        assert!(letter(&*tx, &first, NOW).unwrap());
+        assert!(content(&*tx, &second, &certificate, b"what it says", NOW).unwrap());
+        let waiting: Vec<AccountId> = waiting_for_a_list(&*tx).unwrap().into_iter().collect();
+        assert_eq!(waiting, [second.source.account]);
+        let held = take(&*tx, &second.source.account).unwrap();
+        assert!(matches!(&held[..], [Held::Content(source, under, bytes)]
+            if *source == second.source && **under == certificate && bytes == b"what it says"));
+    }
+
+    #[test]
     fn what_is_held_goes_after_thirty_days() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();

@@ -8,7 +8,7 @@ use kuvert_relay::people::look::Known;
 use kuvert_relay::registry::{Level, Place};
 use serde::Serialize;
 
-use super::sight::{Sight, addresses, time};
+use super::sight::{Sight, addresses, is_envelope, time};
 use super::{Names, account, stores};
 use crate::files::Snapshot;
 use crate::told::Holder;
@@ -142,7 +142,7 @@ fn inferred_sums(events: &[Observed], level: Level) -> BTreeMap<(&str, &str), Su
             ("authenticated" | "attached" | "registered", Some(device), _) => {
                 present.entry(address).or_default().insert(account(device), event.at);
             }
-            ("submitted", _, Some(recipient)) if event.yes != Some(true) => {
+            (_, _, Some(recipient)) if is_envelope(event) && event.yes != Some(true) => {
                 let recipient = account(recipient);
                 let there = present.get(address).into_iter().flatten();
                 let recent = there.filter(|(_, at)| event.at.saturating_sub(**at) <= MEMORY_MS);

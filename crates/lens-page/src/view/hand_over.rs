@@ -27,11 +27,14 @@ impl HandOver {
     /// What could be handed over. `now` in Unix milliseconds.
     pub fn of(snapshot: &Snapshot, level: Level, now: u64) -> Self {
         let phone = stores(Place::Database, "account", "phone", level);
+        let blocks = stores(Place::Database, "blocked", "blocked", level);
         let accounts = snapshot.accounts.iter().map(|account| {
+            let blocked = account.blocked.iter().filter(|_| blocks);
             json!({
                 "account": account.account.to_string(), "name": account.name,
                 "phone": account.phone.as_ref().filter(|_| phone),
                 "registered_at": account.registered_at, "devices": account.devices.len(),
+                "blocked": blocked.map(ToString::to_string).collect::<Vec<_>>(),
             })
         });
         let tells = stores(Place::People, "profile", "display_name", level);

@@ -99,6 +99,8 @@ pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) 
         .filter(|sight| sight.kind == "bundle_taken")
         .filter_map(|sight| Some(format!("{} → {}", names.label(sight.device?), names.label(sight.other?))));
     add("M-09", "first contact", listed(first_contacts.collect::<BTreeSet<_>>().into_iter()), Vec::new());
+    add("M-09", "who has blocked whom at the relay", listed(blocks(snapshot, names, level)), Vec::new());
+    add("M-09", "mail that it dropped, because its sender is blocked", listed(dropped(sights, names)), Vec::new());
     let sizes: BTreeSet<u64> = envelopes.iter().filter_map(|envelope| envelope.size).collect();
     add("M-09", "how much", listed(sizes.into_iter().map(|size| format!("{size} bytes"))), Vec::new());
     let phones = people.iter().filter_map(|person| Some(format!("{}: {}", person.label, person.phone.as_deref()?)));
@@ -133,6 +135,25 @@ pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) 
         add("M-03", "what waits", seen, Vec::new());
     }
     known
+}
+
+/// Blocks that the relay was asked to keep: it drops mail, and knows who wants none of whom.
+fn blocks(snapshot: &Snapshot, names: &Names, level: Level) -> impl Iterator<Item = String> {
+    let accounts = snapshot.accounts.iter().filter(move |_| stores(Place::Database, "blocked", "blocked", level));
+    let pair = |by: &str, blocked: &str| format!("{} has blocked {}", names.label(by), names.label(blocked));
+    accounts
+        .flat_map(move |by| by.blocked.iter().map(move |blocked| pair(&by.account.to_string(), &blocked.to_string())))
+}
+
+/// Who wrote in vain to whom, and how often.
+fn dropped(sights: &[Sight<'_>], names: &Names) -> impl Iterator<Item = String> {
+    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for sight in sights.iter().filter(|sight| sight.is_dropped()) {
+        if let (Some(from), Some(to)) = (sight.device, sight.other) {
+            *counts.entry((names.label(from), names.label(to))).or_default() += 1;
+        }
+    }
+    counts.into_iter().map(|((from, to), count)| format!("{from} → {to}: {}", envelopes_words(count)))
 }
 
 /// What people told beyond what mail needs, at the level that tells it.

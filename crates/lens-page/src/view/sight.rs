@@ -24,6 +24,9 @@ const AT_L0: [&str; 7] = [
     "disclosure_withdrawn",
 ];
 
+const SUBMITTED: &str = "submitted";
+const DROPPED: &str = "dropped";
+
 /// An event.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight<'a> {
@@ -47,8 +50,18 @@ pub struct Sight<'a> {
 impl Sight<'_> {
     /// Whether an envelope came in that was not there yet.
     pub fn is_new_envelope(&self) -> bool {
-        self.kind == "submitted" && !self.repeated
+        self.kind == SUBMITTED && !self.repeated
     }
+
+    /// Whether an envelope came in and was dropped, because its recipient has blocked its sender.
+    pub fn is_dropped(&self) -> bool {
+        self.kind == DROPPED
+    }
+}
+
+/// Whether an envelope came in, whatever became of it.
+pub fn is_envelope(event: &Observed) -> bool {
+    [SUBMITTED, DROPPED].contains(&event.kind.as_str())
 }
 
 /// The events as the relay has them at `level`.
@@ -58,12 +71,13 @@ pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
     let addresses = addresses(events);
     let happens = |event: &&Observed| level == Level::L0 || !AT_L0.contains(&event.kind.as_str());
     let sights = events.iter().filter(happens).map(|event| {
-        // A sealed sender sends on a connection of its own, on which nobody proved who they are.
-        let unsigned = event.kind == "submitted" && !sender;
+        // A sealed sender sends on a connection of its own, on which nobody proved who they are. Mail of that kind cannot be
+        // dropped because its sender is blocked: the relay would have taken it like any other.
+        let unsigned = is_envelope(event) && !sender;
         let address = event.connection.and_then(|connection| addresses.get(&connection).copied());
         Sight {
             at: time(event.at, level),
-            kind: &event.kind,
+            kind: if unsigned { SUBMITTED } else { &event.kind },
             connection: event.connection.filter(|_| !unsigned),
             ip: address.filter(|_| ip),
             device: event.device.as_deref().filter(|_| device && !unsigned),

@@ -26,6 +26,7 @@ mod tests {
 
     #[test]
     fn both_views_agree_at_the_boundary() {
+        assert_eq!(expires_at(0, 1), 86_400_000);
         for days in [0, 1, 30, 31] {
             let accepted_at = 1_700_000_000_000;
             let expires = expires_at(accepted_at, days);

@@ -111,11 +111,15 @@ impl Town {
             }
         }
         for (one, other) in pairs {
-            for (from, to) in [(one, other), (other, one)] {
+            let both = [(one, other), (other, one)];
+            // First both, then the letters: neither is a stranger to the other.
+            for (from, to) in both {
                 let link = self.home(to)?.invite()?.to_string();
                 let client = self.home(from)?;
                 let connection = client.connect().await?;
                 client.add_contact(&connection, &link, Some(to)).await?;
+            }
+            for (from, to) in both {
                 self.letter(from, to, "Good evening!").await?;
             }
         }
