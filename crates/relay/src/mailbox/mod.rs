@@ -495,15 +495,6 @@ mod tests {
             mailbox.acknowledge(cursor);
         }
         assert!(mailbox.entries.capacity() <= 128, "{}", mailbox.entries.capacity());
-        // Many senders come and go likewise.
-        let mut mailbox = Mailbox::default();
-        for number in 1..=2_000 {
-            mailbox.push(from(Sender::Stranger(account(number)), number.into(), 10));
-        }
-        for cursor in 1..=1_995 {
-            mailbox.acknowledge(cursor);
-        }
-        assert!(mailbox.parties.capacity() <= 128, "{}", mailbox.parties.capacity());
         let small = filled(1..=10);
         assert!(small.entries.capacity() >= 10, "what is small is left alone");
     }
