@@ -76,7 +76,9 @@ pub enum Error {
         alias: String,
     },
     /// No such contact.
-    #[error("no contact is called '{who}': see `kuvert contact list`, or add one with `kuvert contact add`")]
+    #[error(
+        "no contact is called '{who}': see `kuvert contact list` and `kuvert contact requests`, or add one with `kuvert contact add`"
+    )]
     ContactUnknown {
         /// What was looked for.
         who: String,
