@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use kuvert_protocol::replay::{STRANGER_ENTRIES, STRANGERS_PER_PREKEY};
 use kuvert_protocol::session::MAX_INACTIVE_SESSIONS;
-use kuvert_types::Address;
+use kuvert_types::{AccountId, Address};
 use sha2::{Digest, Sha256};
 
 use crate::content::TextId;
-use crate::relay::Attack;
+use crate::peer::{EARLY_ROTATION_MS, Kept, MAX_TEXT_BYTES_OF_REQUEST, MAX_TEXTS_OF_REQUEST};
+use crate::relay::{Attack, Request};
 
 /// Milliseconds between two resets of one device for another, at least.
 pub const RESET_INTERVAL_MS: u64 = 60 * 60 * 1000;
@@ -23,6 +25,13 @@ const OVERTAKEN_TURNS: u64 = 8;
 /// Other sessions used since, after which one may be gone: so many are kept besides the active one. Where two crossed, the
 /// order in a record is another than in these books by one place.
 const EVICTING_SESSIONS: usize = MAX_INACTIVE_SESSIONS;
+
+/// Bytes that a device keeps of one account that its owner has not accepted, at most: one session record of this world's size,
+/// its texts, and the ids of their envelopes.
+pub const MAX_BYTES_PER_REQUEST: usize = crate::world::MAX_RECORD_BYTES + MAX_TEXT_BYTES_OF_REQUEST + 64 * 36;
+
+/// Bytes of an entry in a replay record: payer, account, tag.
+const REPLAY_ENTRY_BYTES: usize = 49;
 
 /// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
 const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
@@ -58,6 +67,12 @@ pub enum Rule {
     ResetSpam,
     /// What a relay made up was taken as genuine.
     AttackSucceeded,
+    /// What an account that is new to the recipient wrote did not arrive within an hour.
+    NewcomerShutOut,
+    /// Something left a device towards, or because of, an account that its owner has not accepted.
+    NotSilent,
+    /// A device keeps more because of accounts that its owner has not accepted than it may.
+    Hoarding,
     /// Nothing became of an attack that reached a device: neither refused, nor reported, nor without effect.
     AttackUnaccounted,
 }
@@ -90,6 +105,8 @@ pub struct Tally {
     pub explained: BTreeMap<&'static str, u64>,
     /// Bytes of the largest session record.
     pub largest_record: usize,
+    /// Bytes that one device kept because of accounts that its owner had not accepted, at most.
+    pub kept_for_strangers: usize,
 }
 
 impl Tally {
@@ -106,6 +123,7 @@ impl Tally {
             *self.explained.entry(name).or_default() += count;
         }
         self.largest_record = self.largest_record.max(other.largest_record);
+        self.kept_for_strangers = self.kept_for_strangers.max(other.kept_for_strangers);
     }
 
     /// How often this attack came to this end.
@@ -122,6 +140,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} worlds, largest session record {} bytes", self.worlds, self.largest_record)?;
+        if self.kept_for_strangers > 0 {
+            writeln!(f, "  {:>9} bytes kept by one device because of strangers, at most", self.kept_for_strangers)?;
+        }
         for (name, count) in &self.counts {
             writeln!(f, "  {count:>9} {name}")?;
         }
@@ -204,6 +225,12 @@ pub struct Judge {
     /// The sessions of one device with another, the one that it began or heard on last comes first.
     used: BTreeMap<(Address, Address), Vec<SessionId>>,
     resets: BTreeMap<(Address, Address), (u64, u64)>,
+    /// Accounts that attack, and that nobody ever accepts.
+    strangers: BTreeSet<AccountId>,
+    /// Honest accounts that a device does not know yet.
+    newcomers: BTreeSet<(Address, AccountId)>,
+    /// Link and relay are well for the whole of the world, so that nothing but a stranger could be the reason of a reset.
+    calm: bool,
     tainted: BTreeMap<(Address, [u8; 5]), AttackId>,
     attacks: Vec<(Attack, Option<String>)>,
     tally: Tally,
@@ -341,6 +368,9 @@ impl Judge {
     pub fn reset(&mut self, from: Address, to: Address, now: u64) {
         self.count("resets");
         self.say(|| format!("{} resets its session with {}", name(from), name(to)));
+        if self.calm {
+            self.violate(Rule::NotSilent, format!("{} resets its session with {}", name(from), name(to)));
+        }
         let restorations = self.histories.entry(from).or_default().restorations;
         if let Some((last, then)) = self.resets.insert((from, to), (now, restorations))
             && then == restorations
@@ -359,6 +389,9 @@ impl Judge {
         plaintext: &[u8],
         attack: Option<AttackId>,
     ) {
+        if self.strangers.contains(&source.account) {
+            return self.count("strangers: envelopes opened");
+        }
         self.count("messages opened");
         self.outcome(attack, || "no effect: was genuine, and opened once".to_owned());
         self.say(|| format!("{} opens {} from {}", name(device), label(message), name(source)));
@@ -391,6 +424,9 @@ impl Judge {
 
     /// A device stored a text for its user.
     pub fn shown(&mut self, device: Address, from: Address, id: TextId, text: &[u8]) {
+        if self.strangers.contains(&from.account) {
+            return self.count("strangers: texts kept");
+        }
         self.count("texts shown");
         self.say(|| format!("{} shows text {id} from {}", name(device), name(from)));
         let history = self.histories.entry(device).or_default();
@@ -414,6 +450,13 @@ impl Judge {
 
     /// A device refused a message, for a reason with a name.
     pub fn refused(&mut self, device: Address, source: Address, message: &[u8], why: &str, attack: Option<AttackId>) {
+        if self.strangers.contains(&source.account) {
+            return self.count("strangers: envelopes dropped by the device");
+        }
+        if self.is_stranger(device, source.account) {
+            // That it arrives in time is another rule.
+            return self.count("newcomers: envelopes dropped by the device");
+        }
         self.count("messages refused");
         self.say(|| format!("{} refuses {} from {}: {why}", name(device), label(message), name(source)));
         self.outcome(attack, || format!("refused: {why}"));
@@ -452,6 +495,90 @@ impl Judge {
         if let Some(copy) = text.and_then(|text| self.copies.get_mut(&(text, device))) {
             copy.refused = true;
         }
+    }
+
+    // ---- strangers
+
+    /// An account that attacks.
+    pub fn stranger(&mut self, account: AccountId) {
+        self.strangers.insert(account);
+    }
+
+    /// An honest account that a device does not know yet.
+    pub fn newcomer(&mut self, device: Address, account: AccountId) {
+        self.newcomers.insert((device, account));
+    }
+
+    /// The owner of a device accepted an account.
+    pub fn accepted(&mut self, device: Address, account: AccountId) {
+        self.count("newcomers: accepted");
+        self.newcomers.remove(&(device, account));
+    }
+
+    /// Nothing but strangers is wrong with this world.
+    pub fn expect_calm(&mut self) {
+        self.calm = true;
+    }
+
+    fn is_stranger(&self, device: Address, account: AccountId) -> bool {
+        self.strangers.contains(&account) || self.newcomers.contains(&(device, account))
+    }
+
+    /// A request leaves a device.
+    pub fn leaves(&mut self, device: Address, request: &Request) {
+        let about = match request {
+            Request::Submit(envelope) => envelope.recipient.account,
+            Request::Bundle(of, _) => of.account,
+            Request::List(account) => *account,
+            Request::Fetch | Request::Acknowledge(_) => return,
+        };
+        if self.is_stranger(device, about) {
+            self.violate(Rule::NotSilent, format!("{} asks or writes about an account not accepted", name(device)));
+        }
+    }
+
+    /// The relay refused an envelope that did not fit into its sender's share.
+    pub fn refused_by_shares(&mut self, sender: AccountId) {
+        let whose = if self.strangers.contains(&sender) {
+            "strangers: envelopes refused by the relay's shares"
+        } else {
+            "others' envelopes refused by the relay's shares"
+        };
+        self.count(whose);
+    }
+
+    /// What a device keeps because of accounts that its owner has not accepted, so many milliseconds after the beginning.
+    pub fn kept(&mut self, device: Address, kept: &Kept, elapsed: u64) {
+        self.tally.kept_for_strangers = self.tally.kept_for_strangers.max(kept.bytes);
+        let prekeys = (2 + elapsed / EARLY_ROTATION_MS) as usize;
+        let bytes =
+            kept.requests * MAX_BYTES_PER_REQUEST + kept.last_resort * STRANGERS_PER_PREKEY * REPLAY_ENTRY_BYTES;
+        let broken = [
+            ("texts of one account", kept.texts_of_one, MAX_TEXTS_OF_REQUEST),
+            ("bytes of texts of one account", kept.text_bytes_of_one, MAX_TEXT_BYTES_OF_REQUEST),
+            ("envelope ids", kept.ids, kept.texts),
+            ("entries of one account in a replay record", kept.entries_of_one, STRANGER_ENTRIES),
+            ("last-resort prekeys", kept.last_resort, prekeys),
+            ("bytes", kept.bytes, bytes),
+        ];
+        for (what, has, bound) in broken {
+            if has > bound {
+                self.violate(
+                    Rule::Hoarding,
+                    format!("{} keeps {has} {what} for strangers, over {bound}", name(device)),
+                );
+            }
+        }
+    }
+
+    /// A text's time is up.
+    pub fn time_is_up(&mut self, id: TextId, to: AccountId) {
+        let late = self.copies.iter().find(|((text, device), copy)| *text == id && device.account == to && !copy.shown);
+        let Some(((_, device), copy)) = late else { return };
+        let is_new = self.newcomers.contains(&(*device, copy.from.account));
+        let rule = if is_new { Rule::NewcomerShutOut } else { Rule::NotDelivered };
+        let detail = format!("text {id} from {} to {} within its time", name(copy.from), name(*device));
+        self.violate(rule, detail);
     }
 
     /// How much of a device's history a backup made now holds.
@@ -667,6 +794,57 @@ mod tests {
         assert_eq!(rule(|j, _, b| j.record_size(b, 6, 100)), Some(Unbounded));
         assert_eq!(rule(|j, _, b| j.record_size(b, 5, crate::world::MAX_RECORD_BYTES + 1)), Some(Unbounded));
         assert_eq!(rule(|j, a, b| [1, RESET_INTERVAL_MS].iter().for_each(|now| j.reset(a, b, *now))), Some(ResetSpam));
+    }
+
+    #[test]
+    fn each_rule_about_strangers_can_be_broken() {
+        let rule = |act: fn(&mut Judge, Address, Address)| {
+            let (mut judge, alice, bob) = written();
+            act(&mut judge, alice, bob);
+            broken(&judge)
+        };
+        use Rule::*;
+        assert_eq!(rule(|j, _, b| j.time_is_up(7, b.account)), Some(NotDelivered));
+        let shut_out = |j: &mut Judge, a: Address, b: Address| {
+            j.newcomer(b, a.account);
+            j.time_is_up(7, b.account);
+        };
+        assert_eq!(rule(shut_out), Some(NewcomerShutOut));
+        let asks = |j: &mut Judge, a: Address, b: Address| {
+            j.newcomer(b, a.account);
+            j.leaves(a, &Request::Bundle(b, 1));
+            assert_eq!(broken(j), None, "a newcomer may ask");
+            j.leaves(b, &Request::Fetch);
+            j.leaves(b, &Request::List(a.account));
+        };
+        assert_eq!(rule(asks), Some(NotSilent));
+        let resets = |j: &mut Judge, a: Address, b: Address| {
+            j.expect_calm();
+            j.reset(a, b, 1);
+        };
+        assert_eq!(rule(resets), Some(NotSilent));
+        let kept = Kept {
+            requests: 1,
+            texts: 3,
+            texts_of_one: 3,
+            ids: 3,
+            entries_of_one: 4,
+            last_resort: 2,
+            ..Kept::default()
+        };
+        assert_eq!(rule(|j, _, b| j.kept(b, &Kept { ids: 4, texts: 3, ..Kept::default() }, 0)), Some(Hoarding));
+        for (more, expected) in [
+            (kept, None),
+            (Kept { texts_of_one: 65, ..kept }, Some(Hoarding)),
+            (Kept { text_bytes_of_one: 262_145, ..kept }, Some(Hoarding)),
+            (Kept { entries_of_one: 5, ..kept }, Some(Hoarding)),
+            (Kept { last_resort: 3, ..kept }, Some(Hoarding)),
+            (Kept { bytes: MAX_BYTES_PER_REQUEST + 3 * STRANGERS_PER_PREKEY * 49, ..kept }, Some(Hoarding)),
+        ] {
+            let (mut judge, _, bob) = written();
+            judge.kept(bob, &more, EARLY_ROTATION_MS - 1);
+            assert_eq!(broken(&judge), expected, "{more:?}");
+        }
     }
 
     #[test]

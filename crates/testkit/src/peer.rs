@@ -6,11 +6,17 @@
 //! - Account keys are pinned, device lists checked against what is known and what the contact says.
 //! - What cannot be opened leads to a fresh session, at most once an hour for each device, and every hour until the other
 //!   side confirms it; texts that are not confirmed are sent again then, and one that is there already is not shown twice.
+//! - An account that is no contact makes a request, within a budget; nothing is sent, asked or begun on its word until the
+//!   owner accepts it, and what does not open leaves nothing behind. Its entries in a replay record are counted, and the
+//!   last-resort prekey is replaced when strangers have filled half of that, at most once an hour.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use kuvert_protocol::initiator_certificate;
 use kuvert_protocol::prelude::*;
+use kuvert_protocol::replay::STRANGERS_PER_PREKEY;
+use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_types::{
     AccountId, AccountKey, Address, DeviceCertificate, DeviceList, DeviceListState, EnvelopeId,
     UnverifiedDeviceCertificate, UnverifiedDeviceList,
@@ -46,6 +52,26 @@ pub enum Fault {
     ForgetsWhatIsDue,
     /// Never begins a fresh session.
     NeverResets,
+    /// Takes an envelope id for known, whoever used it.
+    IdsOfAnySender,
+    /// Never replaces the last-resort prekey because of strangers.
+    NeverRotates,
+    /// Replaces it whenever a stranger used it.
+    RotatesWithoutLimit,
+    /// Confirms what strangers send.
+    ConfirmsToStrangers,
+    /// Begins a fresh session for what it cannot open of a stranger's.
+    ResetsForStrangers,
+    /// Has a stranger's device list looked up.
+    AsksAboutStrangers,
+    /// Begins a fresh session with each contact when a stranger's message does not open.
+    BlamesContacts,
+    /// Remembers the ids of strangers' envelopes that it could not open.
+    RemembersWhatDidNotOpen,
+    /// Keeps every text of a request.
+    KeepsAllOfStrangers,
+    /// Gives strangers a contact's budget in the replay record.
+    TrustsStrangers,
 }
 
 /// The machine stopped: what was not committed is gone.
@@ -91,6 +117,13 @@ struct Prekeys {
     last_id: u32,
 }
 
+impl Prekeys {
+    fn next_id(&mut self) -> u32 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
 impl PrekeySecrets for Prekeys {
     fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
         self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap())
@@ -115,6 +148,48 @@ struct Contact {
     claimed: Option<DeviceListState>,
 }
 
+/// Requests that are kept, texts of one, bytes of its texts: the client's own bounds.
+const MAX_REQUESTS: usize = 4_096;
+pub(crate) const MAX_TEXTS_OF_REQUEST: usize = 64;
+pub(crate) const MAX_TEXT_BYTES_OF_REQUEST: usize = 4 * kuvert_types::limits::MAX_TEXT_BYTES;
+
+/// Milliseconds between two replacements of the last-resort prekey because of strangers, and how many replaced ones are kept
+/// then: the client's own bounds.
+pub(crate) const EARLY_ROTATION_MS: u64 = 60 * 60 * 1000;
+const MAX_REPLACED: usize = 24;
+
+/// An account that wrote first. Its session stands where those of contacts do.
+struct Approach {
+    key: AccountKey,
+    /// When its first message came.
+    at: u64,
+    device: Address,
+    texts: BTreeMap<TextId, usize>,
+    /// Something had no room.
+    dropped: bool,
+}
+
+/// What a device keeps because of accounts that it has not accepted.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Kept {
+    /// Accounts.
+    pub requests: usize,
+    /// Texts of the one that has the most.
+    pub texts_of_one: usize,
+    /// Bytes of texts of the one that has the most.
+    pub text_bytes_of_one: usize,
+    /// Texts of all of them.
+    pub texts: usize,
+    /// Ids of their envelopes.
+    pub ids: usize,
+    /// Entries of one of them in one replay record, at most.
+    pub entries_of_one: usize,
+    /// Last-resort prekeys, the one in use included.
+    pub last_resort: usize,
+    /// Bytes of sessions, texts, ids and replay records together.
+    pub bytes: usize,
+}
+
 /// Where the numbers of resets begin, far above those of texts.
 const RESET_IDS: TextId = 1 << 63;
 
@@ -130,12 +205,18 @@ struct Draft {
 /// Everything durable. A clone is a backup.
 #[derive(Clone)]
 struct Disk {
-    records: BTreeMap<Address, Vec<u8>>,
+    /// Shared between a disk and its copies: there may be thousands.
+    records: BTreeMap<Address, Arc<[u8]>>,
     /// By the id of the last-resort KEM prekey.
     replay: BTreeMap<u32, Vec<u8>>,
     prekeys: Prekeys,
     contacts: BTreeMap<AccountId, Contact>,
-    received: BTreeSet<EnvelopeId>,
+    /// Ids belong to who submits.
+    received: BTreeSet<(Address, EnvelopeId)>,
+    /// Accounts that wrote first.
+    requests: BTreeMap<AccountId, Arc<Approach>>,
+    /// When signed and last-resort prekey were replaced.
+    rotated_at: u64,
     texts: BTreeSet<(AccountId, TextId)>,
     drafts: VecDeque<Draft>,
     sealed: Vec<Envelope>,
@@ -167,10 +248,22 @@ impl Disk {
         self.records.contains_key(&remote) && self.record(remote).has_active()
     }
 
+    /// Drops the oldest request if there are too many.
+    fn make_room(&mut self) {
+        if self.requests.len() < MAX_REQUESTS {
+            return;
+        }
+        let oldest = self.requests.iter().min_by_key(|(_, request)| request.at);
+        if let Some((account, device)) = oldest.map(|(account, request)| (*account, request.device)) {
+            self.requests.remove(&account);
+            self.records.remove(&device);
+        }
+    }
+
     fn put_record(&mut self, us: Address, remote: Address, record: &SessionRecord, judge: &mut Judge) {
         let bytes = record.encode().to_vec();
         judge.record_size(us, record.inactive_count(), bytes.len());
-        self.records.insert(remote, bytes);
+        self.records.insert(remote, bytes.into());
     }
 }
 
@@ -201,6 +294,8 @@ impl Peer {
             prekeys: Prekeys::default(),
             contacts: BTreeMap::new(),
             received: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            rotated_at: 0,
             texts: BTreeSet::new(),
             drafts: VecDeque::new(),
             sealed: Vec::new(),
@@ -237,29 +332,119 @@ impl Peer {
     pub(crate) fn restock(&mut self, one_time: usize) -> Shelf {
         let (secrets, rng) = (self.local.secrets(), &mut self.rng);
         let prekeys = &mut self.disk.prekeys;
-        let mut id = || {
-            prekeys.last_id += 1;
-            prekeys.last_id
-        };
-        let signed = SignedPrekeySecret::generate(id(), secrets, rng);
-        let last_resort = KemPrekeySecret::generate(id(), KemPrekeyKind::LastResort, secrets, rng);
-        let mut pairs = Vec::new();
-        for _ in 0..one_time {
-            let curve = OneTimePrekeySecret::generate(id(), rng);
-            pairs.push((curve, KemPrekeySecret::generate(id(), KemPrekeyKind::OneTime, secrets, rng)));
-        }
+        let signed = SignedPrekeySecret::generate(prekeys.next_id(), secrets, rng);
+        let last_resort = KemPrekeySecret::generate(prekeys.next_id(), KemPrekeyKind::LastResort, secrets, rng);
         prekeys.signed.insert(signed.id(), signed.encode().to_vec());
         prekeys.last_resort.insert(last_resort.id(), last_resort.encode().to_vec());
-        for (curve, kem) in &pairs {
+        self.shelf(one_time)
+    }
+
+    /// Makes one-time prekeys; the others stay.
+    pub(crate) fn refill(&mut self, one_time: usize) -> Shelf {
+        self.shelf(one_time)
+    }
+
+    /// The signed and last-resort prekeys in use, and one-time ones made for it.
+    fn shelf(&mut self, one_time: usize) -> Shelf {
+        let (secrets, rng) = (self.local.secrets(), &mut self.rng);
+        let prekeys = &mut self.disk.prekeys;
+        let mut pairs = VecDeque::new();
+        for _ in 0..one_time {
+            let curve = OneTimePrekeySecret::generate(prekeys.next_id(), rng);
+            let kem = KemPrekeySecret::generate(prekeys.next_id(), KemPrekeyKind::OneTime, secrets, rng);
             prekeys.one_time.insert(curve.id(), curve.encode().to_vec());
             prekeys.kem.insert(kem.id(), kem.encode().to_vec());
+            pairs.push_back((curve.public(), kem.public()));
         }
+        let (_, signed) = prekeys.signed.last_key_value().unwrap();
+        let (_, last_resort) = prekeys.last_resort.last_key_value().unwrap();
         Shelf {
             certificate: UnverifiedDeviceCertificate::decode(&self.local.certificate().encode()).unwrap(),
-            signed: signed.public(),
-            one_time: pairs.iter().map(|(curve, kem)| (curve.public(), kem.public())).collect(),
-            last_resort: last_resort.public(),
+            signed: SignedPrekeySecret::decode(signed).unwrap().public(),
+            one_time: pairs,
+            last_resort: KemPrekeySecret::decode(last_resort).unwrap().public(),
         }
+    }
+
+    /// Replaces the last-resort prekey if strangers fill its replay record [KV-022]. What is to be published then.
+    pub(crate) fn rotate(&mut self, now: u64) -> Option<Shelf> {
+        let (in_use, _) = self.disk.prekeys.last_resort.last_key_value()?;
+        let strangers =
+            self.disk.replay.get(in_use).map_or(0, |bytes| ReplayRecord::decode(bytes).unwrap().strangers());
+        let due = match self.fault {
+            Some(Fault::NeverRotates) => false,
+            Some(Fault::RotatesWithoutLimit) => strangers > 0,
+            _ => {
+                strangers >= STRANGERS_PER_PREKEY / 2
+                    && now.saturating_sub(self.disk.rotated_at) >= EARLY_ROTATION_MS
+                    && self.disk.prekeys.last_resort.len() <= MAX_REPLACED
+            }
+        };
+        due.then(|| {
+            self.disk.rotated_at = now;
+            self.restock(0)
+        })
+    }
+
+    /// The replay record in use has so many entries of strangers that are long gone.
+    pub(crate) fn had_strangers(&mut self, entries: u32) {
+        let (in_use, _) = self.disk.prekeys.last_resort.last_key_value().unwrap();
+        let mut record = [&[2][..], &entries.to_be_bytes()].concat();
+        for number in 0..entries {
+            // Payer: a stranger; its account; a tag.
+            record.push(2);
+            record.extend([&number.to_be_bytes()[..], &[0xEE; 12], &number.to_be_bytes(), &[0xDD; 28]].concat());
+        }
+        self.disk.replay.insert(*in_use, record);
+    }
+
+    /// The owner accepts a request, if there is one: what it wrote is confirmed. Whether there was one.
+    pub(crate) fn accept(&mut self, key: AccountKey, list: DeviceList, cx: &mut Context<'_>) -> Result<bool, Crashed> {
+        let account = list.body().account;
+        let mut disk = self.disk.clone();
+        let Some(request) = disk.requests.remove(&account) else { return Ok(false) };
+        disk.contacts.insert(account, Contact { key, list, claimed: None });
+        for id in request.texts.keys() {
+            disk.texts.insert((account, *id));
+            disk.receipts_due.entry(request.device).or_default().push(*id);
+        }
+        if request.dropped {
+            disk.resets_due.insert(request.device);
+        }
+        self.commit(disk, cx)?;
+        cx.judge.accepted(self.address(), account);
+        Ok(true)
+    }
+
+    /// What is kept because of accounts that are no contacts.
+    pub(crate) fn kept_for_strangers(&self) -> Kept {
+        let Disk { requests, records, received, replay, prekeys, contacts, .. } = &self.disk;
+        let is_strange = |account: &AccountId| !contacts.contains_key(account);
+        let mut kept = Kept { requests: requests.len(), last_resort: prekeys.last_resort.len(), ..Kept::default() };
+        for request in requests.values() {
+            let bytes = request.texts.values().sum();
+            kept.texts += request.texts.len();
+            kept.texts_of_one = kept.texts_of_one.max(request.texts.len());
+            kept.text_bytes_of_one = kept.text_bytes_of_one.max(bytes);
+            kept.bytes += bytes;
+        }
+        kept.ids = received.iter().filter(|(source, _)| is_strange(&source.account)).count();
+        kept.bytes += kept.ids * (Address::LEN + EnvelopeId::LEN);
+        let sessions = records.iter().filter(|(remote, _)| is_strange(&remote.account));
+        kept.bytes += sessions.map(|(_, bytes)| bytes.len()).sum::<usize>();
+        for record in replay.values() {
+            let mut entries: BTreeMap<&[u8], usize> = BTreeMap::new();
+            // version u8 ‖ count u32 ‖ count × (payer u8 ‖ account 16 ‖ tag 32)
+            for entry in record[5..].chunks(49) {
+                let account = AccountId::from_bytes(*entry[1..].first_chunk().unwrap());
+                if is_strange(&account) {
+                    *entries.entry(&entry[1..17]).or_default() += 1;
+                    kept.bytes += entry.len();
+                }
+            }
+            kept.entries_of_one = kept.entries_of_one.max(entries.into_values().max().unwrap_or(0));
+        }
+        kept
     }
 
     pub(crate) fn back_up(&mut self, judge: &Judge) {
@@ -343,7 +528,9 @@ impl Peer {
         cx: &mut Context<'_>,
     ) -> Result<(), Crashed> {
         let mut disk = self.disk.clone();
-        let devices = &self.disk.contacts[&account].list.body().devices;
+        // Nobody writes to an account that was not accepted.
+        let Some(contact) = self.disk.contacts.get(&account) else { return Ok(()) };
+        let devices = &contact.list.body().devices;
         let devices: Vec<Address> = devices.iter().map(|entry| Address { account, device: entry.device }).collect();
         for to in &devices {
             disk.drafts.push_back(Draft { to: *to, body: Body::Text(id, text.to_vec()), fresh });
@@ -462,10 +649,11 @@ impl Peer {
                 disk.drafts.push_back(draft);
                 continue;
             }
-            let contact = &disk.contacts[&to.account];
+            // A broken client writes to others than contacts.
+            let nothing_known = DeviceListState { number: 0, hash: [0; 32] };
             let content = Content {
                 sender_list: self.list.state(),
-                recipient_list: contact.list.state(),
+                recipient_list: disk.contacts.get(&to.account).map_or(nothing_known, |contact| contact.list.state()),
                 body: draft.body.clone(),
             };
             let plaintext = content.encode();
@@ -500,6 +688,8 @@ impl Peer {
                 }
                 Ok(Vec::new())
             }
+            // It stays among the sealed ones.
+            Response::Full => Ok(Vec::new()),
             Response::Bundle(device, number, bundle, attack) => {
                 // A bundle that comes twice is used once: its one-time prekeys are for one session.
                 if self.awaited.remove(&number) {
@@ -515,13 +705,18 @@ impl Peer {
             }
             Response::Deliver(parcels) => {
                 let mut done = Vec::new();
+                let more = parcels.len() >= DELIVERY_WINDOW;
                 for parcel in parcels {
                     if self.open(&parcel, cx)? {
-                        done.push(parcel.envelope.id);
+                        done.push((parcel.envelope.source, parcel.envelope.id));
                     }
                 }
                 cx.steps.point()?;
-                Ok(vec![Request::Acknowledge(done)])
+                let mut requests = vec![Request::Acknowledge(done)];
+                if more {
+                    requests.push(Request::Fetch);
+                }
+                Ok(requests)
             }
         }
     }
@@ -541,7 +736,7 @@ impl Peer {
             return Ok(Vec::new());
         };
         let mut disk = self.disk.clone();
-        let contact = &disk.contacts[&device.account];
+        let Some(contact) = disk.contacts.get(&device.account) else { return Ok(Vec::new()) };
         let verified = match bundle.verify(device, &contact.key) {
             Ok(verified) if contact.list.names(verified.certificate()) => Ok(verified),
             Ok(_) => Err("UnlistedDevice".to_owned()),
@@ -628,12 +823,16 @@ impl Peer {
             cx.judge.refused(us, *source, ciphertext, "Misdelivered", *attack);
             return Ok(true);
         }
-        if self.disk.received.contains(id) {
+        if self.was_received(*source, *id) {
             cx.judge.outcome(*attack, || "no effect: envelope id known".to_owned());
             return Ok(true);
         }
+        // Mail of one's own account is refused below, as of a sender that nobody knows.
+        if !self.disk.contacts.contains_key(&source.account) && source.account != us.account {
+            return self.open_from_stranger(parcel, cx);
+        }
         let mut disk = self.disk.clone();
-        disk.received.insert(*id);
+        disk.received.insert((*source, *id));
         match self.may_open(&disk, *source, ciphertext) {
             Ok(true) => {}
             Ok(false) => {
@@ -717,6 +916,137 @@ impl Peer {
         }
         cx.steps.point()?;
         Ok(true)
+    }
+
+    fn was_received(&self, source: Address, id: EnvelopeId) -> bool {
+        match self.fault {
+            Some(Fault::IdsOfAnySender) => self.disk.received.iter().any(|(_, known)| *known == id),
+            _ => self.disk.received.contains(&(source, id)),
+        }
+    }
+
+    /// Opens an envelope of an account that is no contact: a request, and nothing is sent, asked or begun on its word. What
+    /// does not open leaves nothing behind.
+    fn open_from_stranger(&mut self, parcel: &Parcel, cx: &mut Context<'_>) -> Result<bool, Crashed> {
+        let Parcel { envelope: Envelope { id, source, ciphertext, .. }, attack, .. } = parcel;
+        let us = self.address();
+        let mut disk = self.disk.clone();
+        let (plaintext, shown) = match self.take_approach(&mut disk, parcel, cx) {
+            Ok(taken) => taken,
+            Err(why) => {
+                self.mistreat_stranger(*source, *id, cx)?;
+                cx.judge.refused(us, *source, ciphertext, &why, *attack);
+                return Ok(true);
+            }
+        };
+        self.commit(disk, cx)?;
+        cx.judge.opened(us, *source, ciphertext, &plaintext, *attack);
+        if let Some((id, text)) = shown {
+            cx.judge.shown(us, *source, id, &text);
+        }
+        cx.steps.point()?;
+        Ok(true)
+    }
+
+    /// What a broken client does about a stranger's message that does not open.
+    fn mistreat_stranger(&mut self, source: Address, id: EnvelopeId, cx: &mut Context<'_>) -> Result<(), Crashed> {
+        let mut disk = self.disk.clone();
+        match self.fault {
+            Some(Fault::ResetsForStrangers) => {
+                disk.resets_due.insert(source);
+            }
+            Some(Fault::BlamesContacts) => {
+                let known = disk.records.keys().filter(|remote| disk.contacts.contains_key(&remote.account));
+                disk.resets_due = known.copied().collect();
+            }
+            Some(Fault::RemembersWhatDidNotOpen) => {
+                disk.received.insert((source, id));
+            }
+            _ => return Ok(()),
+        }
+        self.commit(disk, cx)
+    }
+
+    /// Opens a first message of a stranger's, or one in its session. The content, and a text to be shown.
+    #[allow(clippy::type_complexity)]
+    fn take_approach(
+        &mut self,
+        disk: &mut Disk,
+        parcel: &Parcel,
+        cx: &mut Context<'_>,
+    ) -> Result<(Plaintext, Option<(TextId, Vec<u8>)>), String> {
+        let Parcel { envelope: Envelope { id, source, ciphertext, .. }, .. } = parcel;
+        let known = disk.requests.get(&source.account).map(|request| request.key);
+        let certificate = initiator_certificate(ciphertext).map_err(|_| "Malformed")?;
+        let claimed = certificate.map(|certificate| *certificate.claimed());
+        if claimed.is_some_and(|claimed| claimed.address != *source) {
+            return Err("AccountMismatch".to_owned());
+        }
+        let key = known.or(claimed.map(|claimed| claimed.account_key)).ok_or("UnknownSender")?;
+        if claimed.is_some_and(|claimed| claimed.account_key != key) {
+            return Err("WrongSource".to_owned());
+        }
+        let mut record = disk.record(*source);
+        let (last_resort, mut replay) = disk.replay_record(ciphertext);
+        let trust = if self.fault == Some(Fault::TrustsStrangers) { Trust::Contact } else { Trust::Stranger };
+        let rng = &mut self.rng;
+        let decrypted = record
+            .decrypt(&self.local, *source, trust, ciphertext, &disk.prekeys, &mut replay, cx.now, rng)
+            .map_err(|error| variant(&error))?;
+        if let Some(used) = decrypted.used {
+            used.one_time.map(|id| disk.prekeys.one_time.remove(&id));
+            used.kem.map(|id| disk.prekeys.kem.remove(&id));
+        }
+        if decrypted.new_session {
+            cx.judge.count("strangers: sessions begun");
+        }
+        disk.put_record(self.local.address(), *source, &record, cx.judge);
+        last_resort.map(|id| disk.replay.insert(id, replay.encode()));
+        if !disk.requests.contains_key(&source.account) {
+            disk.make_room();
+            cx.judge.count("strangers: requests made");
+        }
+        let new = || Arc::new(Approach { key, at: cx.now, device: *source, texts: BTreeMap::new(), dropped: false });
+        let request = disk.requests.remove(&source.account).unwrap_or_else(new);
+        let (request, shown) = self.keep(disk, &request, *source, *id, &decrypted.plaintext, cx);
+        disk.requests.insert(source.account, Arc::new(request));
+        if self.fault == Some(Fault::AsksAboutStrangers) {
+            self.look_up.insert(source.account);
+        }
+        Ok((decrypted.plaintext, shown))
+    }
+
+    /// Keeps a text of a request within its budget; all other contents are passed over.
+    fn keep(
+        &self,
+        disk: &mut Disk,
+        request: &Approach,
+        source: Address,
+        envelope: EnvelopeId,
+        plaintext: &[u8],
+        cx: &mut Context<'_>,
+    ) -> (Approach, Option<(TextId, Vec<u8>)>) {
+        let mut request = Approach { texts: request.texts.clone(), ..*request };
+        let body = Content::decode(plaintext).ok().map(|content| content.body);
+        if self.fault == Some(Fault::ConfirmsToStrangers)
+            && let Some(Body::Text(id, _) | Body::Reset(id)) = &body
+        {
+            disk.receipts_due.entry(source).or_default().push(*id);
+        }
+        let Some(Body::Text(id, text)) = body else { return (request, None) };
+        if request.texts.contains_key(&id) {
+            return (request, None);
+        }
+        let bytes = request.texts.values().sum::<usize>() + text.len();
+        let room = request.texts.len() < MAX_TEXTS_OF_REQUEST && bytes <= MAX_TEXT_BYTES_OF_REQUEST;
+        if !room && self.fault != Some(Fault::KeepsAllOfStrangers) {
+            request.dropped = true;
+            cx.judge.count("strangers: texts dropped for want of room");
+            return (request, None);
+        }
+        request.texts.insert(id, text.len());
+        disk.received.insert((source, envelope));
+        (request, Some((id, text)))
     }
 
     /// Whether a message comes under the pinned key, and from a device that the account lists (`false`: not as far as is

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kuvert_protocol::prelude::*;
+use kuvert_relay::mailbox::share::{self, Amount, Sender, Waiting};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_types::{AccountId, Address, DeviceId, DeviceList, EnvelopeId, UnverifiedDeviceCertificate};
 
 use crate::invariants::{AttackId, Judge, one_time_kem};
@@ -112,8 +114,8 @@ pub enum Request {
     Submit(Envelope),
     /// What is there for me?
     Fetch,
-    /// Delete these.
-    Acknowledge(Vec<EnvelopeId>),
+    /// Delete these: source and id.
+    Acknowledge(Vec<(Address, EnvelopeId)>),
     /// Prekeys of a device. The number comes back with the answer.
     Bundle(Address, u64),
     /// The device list of an account.
@@ -125,6 +127,8 @@ pub enum Request {
 pub enum Response {
     /// Stored.
     Accepted(EnvelopeId),
+    /// No room for it: try again.
+    Full,
     /// What is there.
     Deliver(Vec<Parcel>),
     /// Prekeys, as far as the relay can be believed.
@@ -149,10 +153,28 @@ pub struct Shelf {
 /// Envelopes that one answer brings, at most.
 const WINDOW: usize = 12;
 
+/// One-time prekeys of a device that all others together are given at once, and more an hour: a relay's defaults.
+const ONE_TIME_AT_ONCE: u64 = 20;
+const ONE_TIME_PER_HOUR: u64 = 2;
+
+/// How a mailbox is shared, in worlds with strangers: by the relay's own rules.
+#[derive(Default)]
+struct Shares {
+    /// Recipient and sender: the sender has the recipient's access key.
+    contacts: BTreeSet<(AccountId, AccountId)>,
+    /// One-time prekeys given out of a device.
+    given: BTreeMap<Address, u64>,
+    /// When the world began.
+    since: u64,
+}
+
 /// See the module's head.
 pub struct Relay {
+    /// Whether it keeps shares; else a mailbox has no bounds.
+    shares: Option<Shares>,
     mailboxes: BTreeMap<Address, Vec<Parcel>>,
-    seen: BTreeSet<(Address, EnvelopeId)>,
+    /// Recipient, source, id: ids belong to who submits.
+    seen: BTreeSet<(Address, Address, EnvelopeId)>,
     shelves: BTreeMap<Address, Shelf>,
     lists: BTreeMap<AccountId, Vec<DeviceList>>,
     forks: BTreeMap<AccountId, DeviceList>,
@@ -171,6 +193,7 @@ pub struct Relay {
 impl Relay {
     pub(crate) fn new(malice: u64, attacks: &'static [Attack], mut rng: TestRng) -> Self {
         Self {
+            shares: None,
             mailboxes: BTreeMap::new(),
             seen: BTreeSet::new(),
             shelves: BTreeMap::new(),
@@ -195,6 +218,72 @@ impl Relay {
 
     pub(crate) fn publish(&mut self, device: Address, shelf: Shelf) {
         self.shelves.insert(device, shelf);
+    }
+
+    /// Keeps a mailbox's shares from now on.
+    pub(crate) fn keep_shares(&mut self, now: u64) {
+        self.shares = Some(Shares { since: now, ..Shares::default() });
+    }
+
+    /// The sender was told the recipient's access key.
+    pub(crate) fn befriend(&mut self, recipient: AccountId, sender: AccountId) {
+        if let Some(shares) = &mut self.shares {
+            shares.contacts.insert((recipient, sender));
+        }
+    }
+
+    /// Replaces signed and last-resort prekey, and adds one-time prekeys.
+    pub(crate) fn add(&mut self, device: Address, mut shelf: Shelf) {
+        let mut left = self.shelves.remove(&device).map(|old| old.one_time).unwrap_or_default();
+        left.append(&mut shelf.one_time);
+        self.shelves.insert(device, Shelf { one_time: left, ..shelf });
+    }
+
+    /// Whether an envelope fits into its sender's share.
+    fn admits(&self, envelope: &Envelope) -> bool {
+        let Some(Shares { contacts, .. }) = &self.shares else { return true };
+        let is_contact = |source: AccountId| contacts.contains(&(envelope.recipient.account, source));
+        let mut waiting = Waiting::default();
+        for parcel in self.mailboxes.get(&envelope.recipient).into_iter().flatten() {
+            let (source, one) = (parcel.envelope.source.account, Amount::one(parcel.envelope.ciphertext.len() as u32));
+            waiting.all = waiting.all.and(one);
+            if !is_contact(source) {
+                waiting.strangers = waiting.strangers.and(one);
+            }
+            if source == envelope.source.account {
+                waiting.own = waiting.own.and(one);
+            }
+        }
+        let sender = Sender::of(Some(envelope.source), is_contact(envelope.source.account));
+        share::admit(sender, &waiting, envelope.ciphertext.len() as u32).is_ok()
+    }
+
+    /// Submits as a relay with shares does: an id is known while its envelope waits.
+    fn submit_within_shares(&mut self, envelope: Envelope, judge: &mut Judge) -> Response {
+        let (id, source) = (envelope.id, envelope.source);
+        let mailbox = self.mailboxes.get(&envelope.recipient);
+        let waits = |parcel: &Parcel| parcel.envelope.id == id && parcel.envelope.source == source;
+        if mailbox.is_some_and(|mailbox| mailbox.iter().any(waits)) {
+            return Response::Accepted(id);
+        }
+        if !self.admits(&envelope) {
+            judge.refused_by_shares(source.account);
+            return Response::Full;
+        }
+        self.put(envelope, None, 0);
+        Response::Accepted(id)
+    }
+
+    /// Whether all others were given so many one-time prekeys of a device that there are none for now.
+    fn rations(&mut self, device: Address, now: u64) -> bool {
+        let Some(shares) = &mut self.shares else { return false };
+        let allowed = ONE_TIME_AT_ONCE + ONE_TIME_PER_HOUR * (now.saturating_sub(shares.since) / (60 * 60 * 1000));
+        let given = shares.given.entry(device).or_default();
+        if *given >= allowed {
+            return true;
+        }
+        *given += 1;
+        false
     }
 
     pub(crate) fn one_time_left(&self, device: Address) -> usize {
@@ -231,20 +320,24 @@ impl Relay {
         match request {
             Request::Submit(envelope) => {
                 let id = envelope.id;
-                if self.seen.insert((envelope.recipient, id)) {
+                if self.shares.is_some() {
+                    return vec![self.submit_within_shares(envelope, judge)];
+                }
+                if self.seen.insert((envelope.recipient, envelope.source, id)) {
                     self.submit(envelope, now, judge);
                 }
                 vec![Response::Accepted(id)]
             }
             Request::Fetch => {
                 self.meddle(from, now, judge);
+                let window = if self.shares.is_some() { DELIVERY_WINDOW } else { WINDOW };
                 let mailbox = self.mailboxes.entry(from).or_default();
                 let ready = mailbox.iter().filter(|parcel| parcel.not_before <= now);
-                vec![Response::Deliver(ready.take(WINDOW).cloned().collect())]
+                vec![Response::Deliver(ready.take(window).cloned().collect())]
             }
             Request::Acknowledge(ids) => {
                 self.mailboxes.entry(from).or_default().retain(|parcel| {
-                    let acknowledged = ids.contains(&parcel.envelope.id);
+                    let acknowledged = ids.contains(&(parcel.envelope.source, parcel.envelope.id));
                     if acknowledged {
                         judge.outcome(parcel.attack, || "no effect: envelope id known".to_owned());
                     }
@@ -252,7 +345,7 @@ impl Relay {
                 });
                 Vec::new()
             }
-            Request::Bundle(device, number) => self.bundle(device, number, judge).into_iter().collect(),
+            Request::Bundle(device, number) => self.bundle(device, number, now, judge).into_iter().collect(),
             Request::List(account) => {
                 let (list, attack) = self.list(account, judge);
                 vec![Response::List(account, list, attack)]
@@ -413,9 +506,10 @@ impl Relay {
         record.encrypt(b"it is me, under a new key", 1, &mut self.rng).unwrap()
     }
 
-    fn bundle(&mut self, device: Address, number: u64, judge: &mut Judge) -> Option<Response> {
+    fn bundle(&mut self, device: Address, number: u64, now: u64, judge: &mut Judge) -> Option<Response> {
+        let rationed = self.rations(device, now);
         let shelf = self.shelves.get_mut(&device)?;
-        let one_time = shelf.one_time.pop_front();
+        let one_time = if rationed { None } else { shelf.one_time.pop_front() };
         let mut bundle = PrekeyBundle {
             certificate: shelf.certificate,
             signed_prekey: shelf.signed,

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kuvert_protocol::prelude::*;
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
-use kuvert_types::{AccountId, Address, DeviceId, DeviceList};
+use kuvert_types::{AccountId, Address, DeviceId, DeviceList, EnvelopeId};
 
 use crate::content::TextId;
 use crate::invariants::{Judge, Rule, Tally, Violation, name};
@@ -24,6 +24,7 @@ use crate::link::{Link, LinkFaults};
 use crate::peer::{Context, Crashed, Fault, Peer, Steps};
 use crate::relay::{Attack, Relay, Request, Response};
 use crate::rng::TestRng;
+use crate::stranger::Stranger;
 
 /// Bytes of one session record, at most, in worlds of this size: six sessions with the few keys skipped that a few dozen
 /// texts can leave. The protocol's own bounds are ten times that.
@@ -35,6 +36,9 @@ const START: u64 = 1_700_000_000_000;
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+
+/// The number of the account that the others do not know.
+const NEWCOMER: u8 = 200;
 
 /// How long everything may take to settle: a few resets, an hour apart.
 const SETTLE_WITHIN: u64 = 12 * HOUR;
@@ -74,6 +78,14 @@ pub struct Plan {
     pub one_time_prekeys: usize,
     /// Whether everyone writes to everyone at the beginning.
     pub simultaneous: bool,
+    /// Strangers: accounts that attack those of the world, each for itself.
+    pub strangers: u64,
+    /// Requests that each of them makes in an hour.
+    pub stranger_requests: u64,
+    /// Bytes of ciphertext that each of them submits in an hour, at most.
+    pub stranger_bytes: u64,
+    /// Entries of earlier strangers in the replay record of each device's last-resort prekey.
+    pub earlier_strangers: u32,
     /// What one device does wrong.
     pub fault: Option<Fault>,
 }
@@ -97,6 +109,10 @@ impl Plan {
         restorations: 0,
         one_time_prekeys: 4,
         simultaneous: false,
+        strangers: 0,
+        stranger_requests: 0,
+        stranger_bytes: 0,
+        earlier_strangers: 0,
         fault: None,
     };
 }
@@ -105,11 +121,23 @@ enum Event {
     ToRelay(Address, Request),
     ToDevice(Address, Response),
     Tick(Address),
-    Write { from: Address, to: AccountId, fresh: bool },
+    Write {
+        from: Address,
+        to: AccountId,
+        fresh: bool,
+    },
     Cut(Address, u64),
     Join(AccountId),
     BackUp(Address),
     Restore(Address),
+    /// A stranger acts: which one, and the id of an envelope that it saw.
+    Strange(usize, Option<EnvelopeId>),
+    /// An account that nobody knows begins to write.
+    Newcomer,
+    /// An owner looks at its requests.
+    Accept(Address, AccountId),
+    /// A text to an account has to be there by now.
+    Due(TextId, AccountId),
 }
 
 struct Account {
@@ -134,6 +162,9 @@ pub struct World {
     rng: TestRng,
     healed: bool,
     last_text: TextId,
+    strangers: Vec<Stranger>,
+    /// Of strangers' doings.
+    strange_rng: TestRng,
 }
 
 impl World {
@@ -167,9 +198,14 @@ impl World {
             rng: stream(0),
             healed: false,
             last_text: 0,
+            strangers: Vec::new(),
+            strange_rng: stream(5),
         };
         world.populate();
         world.make_plans();
+        if plan.strangers > 0 {
+            world.let_strangers_in();
+        }
         world
     }
 
@@ -318,7 +354,9 @@ impl World {
             Event::Tick(device) => {
                 let curious = self.rng.chance(20);
                 self.with_peer(device, |peer, cx| peer.tick(curious, cx));
-                if self.relay.one_time_left(device) == 0 && self.plan.one_time_prekeys > 0 {
+                if self.plan.strangers > 0 {
+                    self.look_after_prekeys(device);
+                } else if self.relay.one_time_left(device) == 0 && self.plan.one_time_prekeys > 0 {
                     self.restock(device);
                 }
                 let next = self.now + self.pause(device);
@@ -340,6 +378,10 @@ impl World {
                     self.restock(device);
                 }
             }
+            Event::Strange(number, seen) => self.act_strangely(number, seen),
+            Event::Newcomer => self.newcomer(),
+            Event::Accept(device, account) => self.accept(device, account),
+            Event::Due(text, to) => self.judge.time_is_up(text, to),
         }
     }
 
@@ -379,6 +421,8 @@ impl World {
             }
         }
         for request in requests {
+            self.judge.leaves(device, &request);
+            self.let_strangers_see(&request);
             for at in self.link.carry(device, self.now) {
                 self.schedule(at, Event::ToRelay(device, request.clone()));
             }
@@ -394,6 +438,124 @@ impl World {
             peer.write(to, id, &text, fresh, cx)?;
             Ok(Vec::new())
         });
+        if self.plan.strangers > 0 {
+            self.schedule(self.now + HOUR, Event::Due(id, to));
+        }
+    }
+
+    // ---- strangers
+
+    fn let_strangers_in(&mut self) {
+        let plan = self.plan;
+        self.relay.keep_shares(self.now);
+        let accounts: Vec<AccountId> = self.accounts.keys().copied().collect();
+        for (recipient, sender) in accounts.iter().flat_map(|a| accounts.iter().map(move |b| (*a, *b))) {
+            self.relay.befriend(recipient, sender);
+        }
+        for peer in self.peers.values_mut() {
+            peer.had_strangers(plan.earlier_strangers);
+        }
+        if plan.link.loss == 0 && plan.crashes == 0 && plan.malice == 0 {
+            self.judge.expect_calm();
+        }
+        let hours = plan.active.div_ceil(HOUR);
+        for number in 0..plan.strangers {
+            let rng = TestRng::new(self.seed, 1_000 + number);
+            let stranger = Stranger::new(number, hours * plan.stranger_requests, hours * plan.stranger_bytes, rng);
+            self.judge.stranger(stranger.address().account);
+            self.strangers.push(stranger);
+            for _ in 0..hours * plan.stranger_requests {
+                let at = self.now + self.strange_rng.below(plan.active);
+                self.schedule(at, Event::Strange(number as usize, None));
+            }
+        }
+        // Within the first half, so that strangers are there before and after it.
+        let at = self.now + self.strange_rng.between(plan.active / 12, plan.active / 2);
+        self.schedule(at, Event::Newcomer);
+    }
+
+    /// Envelopes of others are on their way: a stranger that guessed or saw the id uses it first.
+    fn let_strangers_see(&mut self, request: &Request) {
+        let Request::Submit(envelope) = request else { return };
+        if !self.strangers.is_empty() && self.strange_rng.chance(300) {
+            let number = self.strange_rng.below(self.strangers.len() as u64) as usize;
+            self.schedule(self.now, Event::Strange(number, Some(envelope.id)));
+        }
+    }
+
+    fn act_strangely(&mut self, number: usize, seen: Option<EnvelopeId>) {
+        // The first two accounts, which have known each other for long.
+        let targets: Vec<Address> = self.accounts.keys().take(2).map(|account| first_device(*account)).collect();
+        let target = *self.strange_rng.pick(&targets);
+        let Some(request) = self.strangers[number].act(target, seen, self.now) else { return };
+        if matches!(request, Request::Submit(_)) {
+            self.judge.count("strangers: envelopes offered");
+        } else {
+            self.judge.count("strangers: bundles taken");
+        }
+        let from = self.strangers[number].address();
+        let key = self.accounts[&target.account].secret.public();
+        for response in self.relay.handle(from, request, self.now, &mut self.judge) {
+            if let Response::Bundle(of, _, bundle, _) = response {
+                self.strangers[number].take(of, *bundle, &key);
+            }
+        }
+    }
+
+    /// What a client does about its prekeys: it fills up one-time ones, and replaces the others when strangers fill the record.
+    fn look_after_prekeys(&mut self, device: Address) {
+        let Some(peer) = self.peers.get_mut(&device) else { return };
+        if self.link.is_cut(device, self.now) {
+            return;
+        }
+        self.judge.kept(device, &peer.kept_for_strangers(), self.now - START);
+        if let Some(shelf) = peer.rotate(self.now) {
+            self.judge.count("last-resort prekeys replaced because of strangers");
+            self.relay.add(device, shelf);
+        }
+        if self.relay.one_time_left(device) == 0 && self.plan.one_time_prekeys > 0 {
+            self.relay.add(device, peer.refill(self.plan.one_time_prekeys));
+        }
+    }
+
+    /// An honest account that the others do not know writes to the first two.
+    fn newcomer(&mut self) {
+        let id = AccountId::from_bytes([NEWCOMER; 16]);
+        let mut keys = TestRng::new(self.seed, 100 + u64::from(NEWCOMER));
+        let secret = AccountSecret::generate(&mut keys);
+        let local = local_device(&secret, first_device(id), &mut keys);
+        let list = list(&secret, id, 1, &[local.certificate().hash()]);
+        self.relay.publish_list(list.clone());
+        let ids = TestRng::new(self.seed, 300 + u64::from(NEWCOMER));
+        let mut peer = Peer::new(local, list.clone(), [keys, ids], None);
+        introduce(&mut peer, &self.accounts);
+        self.add_peer(peer);
+        let targets: Vec<AccountId> = self.accounts.keys().copied().take(2).collect();
+        self.accounts.insert(id, Account { secret, list });
+        for to in targets {
+            // An answer to it is a contact's mail.
+            self.relay.befriend(id, to);
+            self.judge.newcomer(first_device(to), id);
+            self.write(first_device(id), to, false);
+            self.schedule(self.now + 10 * MINUTE, Event::Write { from: first_device(id), to, fresh: false });
+            let looks = self.now + self.strange_rng.between(MINUTE, HOUR);
+            self.schedule(looks, Event::Accept(first_device(to), id));
+        }
+    }
+
+    /// The owner accepts the request, or looks again later.
+    fn accept(&mut self, device: Address, account: AccountId) {
+        let (key, list) = (self.accounts[&account].secret.public(), self.accounts[&account].list.clone());
+        let mut accepted = false;
+        self.with_peer(device, |peer, cx| {
+            accepted = peer.accept(key, list, cx)?;
+            Ok(Vec::new())
+        });
+        if accepted {
+            self.relay.befriend(device.account, account);
+        } else {
+            self.schedule(self.now + 5 * MINUTE, Event::Accept(device, account));
+        }
     }
 
     /// The account links a second device.
@@ -453,6 +615,10 @@ impl World {
             }
         }
     }
+}
+
+fn first_device(account: AccountId) -> Address {
+    Address { account, device: DeviceId::PRIMARY }
 }
 
 fn local_device(account: &AccountSecret, address: Address, keys: &mut TestRng) -> LocalDevice {

@@ -4,6 +4,7 @@
 //! cargo test -p kuvert-testkit --test world                        a few hundred seeds, under a minute
 //! KUVERT_SEEDS=10000 cargo test -p kuvert-testkit --test world     so many worlds, over all scenarios
 //! KUVERT_SEED=17 cargo test -p kuvert-testkit --test world malicious_relay -- --nocapture    one again, with its trace
+//! KUVERT_STRANGERS=2000 cargo test -p kuvert-testkit --test world a_thousand -- --nocapture    so many strangers, not 1,000
 //! ```
 
 #![allow(clippy::panic)] // helpers of tests
@@ -60,6 +61,34 @@ const LAST_RESORT: Plan = Plan { one_time_prekeys: 0, malice: 120, fresh: 250, r
 /// Small enough to be lived through again for every point at which a machine may stop.
 const CRASHES: Plan =
     Plan { accounts: (2, 2), second_device: 0, texts: (3, 6), active: 2 * MINUTE, fresh: 100, ..Plan::CALM };
+
+/// Two accounts of long standing, and eight that attack them with 150 requests an hour each, while a ninth wants to say
+/// hello. Earlier ones have nearly filled the replay record of the prekey in use.
+const STRANGERS: Plan = Plan {
+    accounts: (2, 2),
+    second_device: 0,
+    active: 60 * MINUTE,
+    texts: (20, 40),
+    cuts: 2,
+    cut_for: 20 * MINUTE,
+    simultaneous: true,
+    one_time_prekeys: 0,
+    strangers: 8,
+    stranger_requests: 150,
+    stranger_bytes: 2 << 20,
+    earlier_strangers: 4_090,
+    ..Plan::CALM
+};
+
+/// The same with one-time prekeys, of which strangers take what they get, over a link that loses and repeats, and with
+/// machines that crash.
+const STRANGERS_IN_BAD_WEATHER: Plan = Plan {
+    link: LinkFaults { loss: 50, duplication: 50, delay: 4 * SECOND },
+    crashes: 1,
+    one_time_prekeys: 4,
+    earlier_strangers: 2_000,
+    ..STRANGERS
+};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -131,6 +160,41 @@ fn last_resort_with_replays() {
 }
 
 #[test]
+fn strangers() {
+    let total = run("strangers", &STRANGERS, 12, 3);
+    let dropped = total.count("strangers: envelopes dropped by the device");
+    assert!(total.count("strangers: texts kept") > 0 && dropped > 0 && total.count("newcomers: accepted") > 0);
+    assert_eq!(total.count("resets"), 0, "of nobody, for nobody");
+}
+
+#[test]
+fn strangers_in_bad_weather() {
+    let total = run("strangers_in_bad_weather", &STRANGERS_IN_BAD_WEATHER, 12, 2);
+    assert!(total.count("newcomers: accepted") > 0 && (!many() || total.count("crashes") > 0));
+}
+
+/// An hour of virtual time with `KUVERT_STRANGERS` accounts that attack, by itself 1,000.
+#[test]
+fn a_thousand_strangers() {
+    let strangers = number("KUVERT_STRANGERS").unwrap_or(1_000);
+    let plan = Plan {
+        strangers,
+        stranger_requests: 40,
+        stranger_bytes: 256 << 10,
+        earlier_strangers: 0,
+        cut_for: 30 * MINUTE,
+        texts: (40, 40),
+        ..STRANGERS
+    };
+    let started = std::time::Instant::now();
+    let tally = World::run(&plan, 0, number("KUVERT_SEED").is_some()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{strangers} strangers, an hour, lived through in {:?}: {tally}", started.elapsed());
+    assert_eq!(tally.count("texts shown"), tally.count("texts written, a copy for each device"));
+    assert_eq!((tally.count("newcomers: accepted"), tally.count("resets")), (2, 0));
+    assert!(tally.count("strangers: envelopes offered") > 10 * strangers);
+}
+
+#[test]
 fn crash_at_every_step() {
     let seeds = number("KUVERT_SEED").map_or(0..2, |seed| seed..seed + 1);
     for seed in seeds {
@@ -163,6 +227,7 @@ fn broken_peers_are_found_out() {
         replays_everything: 1000,
         ..MALICIOUS_RELAY
     };
+    let talkative = Plan { earlier_strangers: 0, stranger_requests: 400, ..STRANGERS };
     for (fault, plan, rules) in [
         (Fault::KeepsOneTimePrekeys, resetting, &[OpenedTwice][..]),
         (Fault::BurnsBeforeAuthentication, MALICIOUS_RELAY, &[RefusedWithoutReason]),
@@ -175,6 +240,16 @@ fn broken_peers_are_found_out() {
         (Fault::ResetsWithoutLimit, MALICIOUS_RELAY, &[ResetSpam]),
         (Fault::ForgetsWhatIsDue, MALICIOUS_RELAY, &[NotDelivered]),
         (Fault::NeverResets, MALICIOUS_RELAY, &[NotDelivered]),
+        (Fault::IdsOfAnySender, STRANGERS, &[NotDelivered]),
+        (Fault::NeverRotates, STRANGERS, &[NewcomerShutOut]),
+        (Fault::RotatesWithoutLimit, STRANGERS, &[Hoarding]),
+        (Fault::ConfirmsToStrangers, STRANGERS, &[NotSilent]),
+        (Fault::ResetsForStrangers, STRANGERS, &[NotSilent]),
+        (Fault::AsksAboutStrangers, STRANGERS, &[NotSilent]),
+        (Fault::BlamesContacts, STRANGERS, &[NotSilent]),
+        (Fault::RemembersWhatDidNotOpen, STRANGERS, &[Hoarding]),
+        (Fault::KeepsAllOfStrangers, talkative, &[Hoarding]),
+        (Fault::TrustsStrangers, STRANGERS, &[Hoarding]),
     ] {
         let plan = Plan { fault: Some(fault), ..plan };
         let found = (0..60).find_map(|seed| World::run(&plan, seed, false).err().map(|violation| (seed, violation)));
