@@ -29,8 +29,10 @@ use crate::error::Error;
 /// Frames that wait to be written. A sender waits beyond that.
 const OUTGOING_QUEUE: usize = 128;
 
-/// Pushes that wait to be read: what an honest relay can have under way, and a few words more.
-const PUSH_QUEUE: usize = DELIVERY_WINDOW + 16;
+/// Pushes that wait to be taken, at most: a window's deliveries, the word that nothing is left behind each of them (a relay
+/// says so again whenever something came in between), and a few that end the connection. With room for deliveries alone,
+/// 140 envelopes one by one while a batch is being stored would end a connection, and the receiving with it.
+const PUSH_QUEUE: usize = 2 * DELIVERY_WINDOW + 16;
 
 /// While requests wait, QUIC itself is acknowledged within a round trip: a relay that sends no packet at all for this
 /// long is gone.
@@ -411,6 +413,14 @@ mod tests {
         assert!(take(frames([(0, Some(server_frame::Body::Done(v1::Done {})))])).is_err(), "an answer to nothing");
         assert!(take(BytesMut::from(&[0xFF; 64][..])).is_err(), "a length over the limit");
         assert!(take(BytesMut::from(&[3, 0xFF, 0xFF, 0xFF][..])).is_err(), "no message");
+    }
+
+    #[test]
+    fn envelopes_that_come_one_by_one_fill_no_queue() {
+        let delivery = || (0, Some(server_frame::Body::Delivery(v1::Delivery::default())));
+        let caught_up = || (0, Some(server_frame::Body::CaughtUp(v1::CaughtUp {})));
+        let one_by_one = (0..DELIVERY_WINDOW).flat_map(|_| [delivery(), caught_up()]);
+        assert_eq!(take(frames(one_by_one)), Ok(2 * DELIVERY_WINDOW));
     }
 
     #[test]
