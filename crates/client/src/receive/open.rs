@@ -447,13 +447,19 @@ impl<'a> Opener<'a> {
             contact.row.access_key = Some(key.as_bytes().to_vec());
             contact.row.takes_sealed = content.takes_sealed;
         }
-        if let Err(conflict) = devices::note_claim(&mut contact.row, content.sender_list)? {
+        // [KV-064] What a stranger says of lists is no reason to alarm the owner: it can make up anything, for each message.
+        let is_request = contact.row.request;
+        if let Err(conflict) = devices::note_claim(&mut contact.row, content.sender_list)?
+            && !is_request
+        {
             self.conflict(&contact, conflict);
         }
         if contact.row != before {
             contact.save(self.tx)?;
         }
-        if let Err(conflict) = devices::check_belief(self.inner.own.list.state(), content.recipient_list) {
+        if let Err(conflict) = devices::check_belief(self.inner.own.list.state(), content.recipient_list)
+            && !is_request
+        {
             let account = self.inner.own.address.account;
             self.say(Event::DeviceListConflict { account, who: "you".to_owned(), conflict });
         }
