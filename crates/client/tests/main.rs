@@ -6,6 +6,7 @@ mod account;
 mod adversary;
 mod common;
 mod conversation;
+mod floods;
 mod people;
 mod receivers;
 mod requests;

@@ -28,6 +28,9 @@ pub struct LyingStore {
     pub full: Refuse,
     /// What was submitted as it came.
     pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
+    /// Accounts that were looked up, and devices of which bundles were taken.
+    pub looked_up: Mutex<Vec<AccountBy>>,
+    pub bundles_of: Mutex<Vec<Address>>,
     /// For each of them, whether it came with an access key.
     pub as_contact: Mutex<Vec<(Address, bool)>>,
 }
@@ -125,6 +128,7 @@ impl Store for LyingStore {
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
         // The memory store answers at once.
         let (reply, pending) = Pending::channel();
+        self.looked_up.lock().unwrap().push(by.clone());
         let truth = futures_now(self.inner.account(by));
         let _ = reply.send(truth.map(|record| record.map(|record| Self::tell(&self.account, record))));
         pending
@@ -177,6 +181,7 @@ impl Store for LyingStore {
     }
 
     fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
+        self.bundles_of.lock().unwrap().push(device);
         self.tell_of_bundle(self.inner.take_bundle_sparing(device, reserve))
     }
 
