@@ -4,22 +4,11 @@ use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::bundle_of;
-use crate::common::{World, fetch, refusals, say, texts};
+use crate::common::{address, fetch, refusals, say, texts, world_with_a_lying_store as world};
 use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Level, Refusal};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
-
-async fn world() -> (Arc<LyingStore>, World, Client, Client) {
-    let store = LyingStore::new();
-    let world = World::on(Arc::clone(&store) as _).await;
-    let (alice, bob) = world.alice_and_bob().await;
-    (store, world, alice, bob)
-}
-
-fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
-}
 
 /// Somebody else's keys under a victim's address.
 struct Impostor {

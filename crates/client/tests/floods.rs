@@ -29,7 +29,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, content};
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, add, fetch, messages, numbers, refusals, say, stranger, texts, within};
+use crate::common::{World, add, address, fetch, messages, numbers, refusals, say, stranger, texts, within};
 
 /// Bytes that a home grows by for each stranger that did its worst here, at most: its row, its sessions (7 KB in all), the
 /// texts that it wrote, in pages that are half full, once in the store and once in its log.
@@ -178,10 +178,6 @@ impl Flooder {
             }
         }
     }
-}
-
-fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
 }
 
 fn size(home: &Path) -> u64 {

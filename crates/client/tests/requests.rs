@@ -6,24 +6,13 @@ use std::time::Duration;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::Stranger;
-use crate::common::{World, add, fetch, messages, refusals, say, texts};
+use crate::common::{World, add, address, fetch, messages, refusals, say, texts, world_with_a_lying_store as world};
 use kuvert_client::{Address, Client, EnvelopeId, Event, Level, Profile, Receipts, Refusal};
 use kuvert_protocol::sealed_sender;
 use kuvert_relay::store::{AccountBy, AccountChange, NewEnvelope, Store};
 use kuvert_types::device_list::DeviceEntry;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-async fn world() -> (Arc<LyingStore>, World, Client, Client) {
-    let store = LyingStore::new();
-    let world = World::on(Arc::clone(&store) as _).await;
-    let (alice, bob) = world.alice_and_bob().await;
-    (store, world, alice, bob)
-}
-
-fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
-}
 
 /// Envelopes that a client submitted, by recipient.
 fn sent_by(store: &LyingStore, client: &Client) -> Vec<Address> {

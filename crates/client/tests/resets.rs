@@ -6,23 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, copy, fetch, numbers, say, texts, within};
+use crate::common::{World, address, copy, fetch, numbers, say, texts, within, world_with_a_lying_store as world};
 use kuvert_client::home::{Exclusive, Home};
-use kuvert_client::{Address, Client, Event, MessageState, ReceiveOptions};
+use kuvert_client::{Client, Event, MessageState, ReceiveOptions};
 use kuvert_relay::store::{NewEnvelope, Store};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-async fn world() -> (Arc<LyingStore>, World, Client, Client) {
-    let store = LyingStore::new();
-    let world = World::on(Arc::clone(&store) as _).await;
-    let (alice, bob) = world.alice_and_bob().await;
-    (store, world, alice, bob)
-}
-
-fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
-}
 
 fn damage(mut envelope: NewEnvelope) -> NewEnvelope {
     let mut bytes = envelope.ciphertext.to_vec();

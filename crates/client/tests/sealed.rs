@@ -4,15 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, add, fetch, numbers, refusals, say, texts};
+use crate::common::{World, add, address, fetch, numbers, refusals, say, texts};
 use kuvert_client::{Address, Client, EnvelopeId, Level, MessageState, Options, Receipts, Refusal, Seen};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, sealed_sender};
 use kuvert_relay::observe::Observed;
 use kuvert_relay::store::NewEnvelope;
-
-fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
-}
 
 /// Alice and Bob have told each other their access keys: from here on both write without a name.
 async fn acquainted(alice: &Client, bob: &Client) {

@@ -225,7 +225,7 @@ pub struct Judge {
     /// The sessions of one device with another, the one that it began or heard on last comes first.
     used: BTreeMap<(Address, Address), Vec<SessionId>>,
     resets: BTreeMap<(Address, Address), (u64, u64)>,
-    /// Accounts that attack, and that nobody ever accepts.
+    /// Accounts that attack, and that are never accepted.
     strangers: BTreeSet<AccountId>,
     /// Honest accounts that a device does not know yet.
     newcomers: BTreeSet<(Address, AccountId)>,

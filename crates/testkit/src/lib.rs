@@ -9,7 +9,7 @@
 //! | [`relay`] | mailboxes and prekeys, and the [`relay::Attack`]s of a malicious relay |
 //! | [`invariants`] | [`Judge`]: sees everything, and says what must never happen |
 //! | [`content`] | what travels inside the encryption |
-//! | `stranger` | registered accounts that nobody has accepted, each with a budget of requests and bytes |
+//! | `stranger` | registered accounts that were not accepted, each with a budget of requests and bytes |
 //! | [`rng`] | randomness from a seed |
 //!
 //! Run and rerun: see `tests/world.rs`.

@@ -52,7 +52,7 @@ pub enum Fault {
     ForgetsWhatIsDue,
     /// Never begins a fresh session.
     NeverResets,
-    /// Takes an envelope id for known, whoever used it.
+    /// Takes an envelope id for known, whichever account used it.
     IdsOfAnySender,
     /// Never replaces the last-resort prekey because of strangers.
     NeverRotates,

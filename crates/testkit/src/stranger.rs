@@ -1,4 +1,4 @@
-//! Strangers: registered accounts that nobody has accepted, with a client of their own making and a budget. Each acts alone:
+//! Strangers: registered accounts that were not accepted, with a client of their own making and a budget. Each acts alone:
 //! it has public data, its own keys, and the ids of envelopes that it saw go by.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl Stranger {
         self.local.address()
     }
 
-    /// One request against a device, while its budget lasts. `seen`: the id of somebody's envelope that is on its way.
+    /// One request against a device, while its budget lasts. `seen`: the id of another account's envelope that is on its way.
     pub(crate) fn act(&mut self, to: Address, seen: Option<EnvelopeId>, now: u64) -> Option<Request> {
         self.requests = self.requests.checked_sub(1)?;
         let (us, fresh_id) = (self.address(), EnvelopeId::from_bytes(self.rng.id()));

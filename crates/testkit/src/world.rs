@@ -132,7 +132,7 @@ enum Event {
     Restore(Address),
     /// A stranger acts: which one, and the id of an envelope that it saw.
     Strange(usize, Option<EnvelopeId>),
-    /// An account that nobody knows begins to write.
+    /// An account that no device knows begins to write.
     Newcomer,
     /// An owner looks at its requests.
     Accept(Address, AccountId),

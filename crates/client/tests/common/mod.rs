@@ -16,12 +16,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kuvert_client::{
-    Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
+    Address, Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
     SystemClock,
 };
 use kuvert_relay::people::codes::{Code, CodeSender, Sending};
 use kuvert_relay::{Config, ManualClock, RunningRelay};
 use tempfile::TempDir;
+
+use self::lying::LyingStore;
 
 /// The system's clock, moved.
 #[derive(Default)]
@@ -189,6 +191,19 @@ async fn start_relay(
 /// Nothing here may hang for ever.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(600), work).await.expect("in time")
+}
+
+/// A relay whose store can be made to lie, and two clients that are each other's contacts.
+pub async fn world_with_a_lying_store() -> (Arc<LyingStore>, World, Client, Client) {
+    let store = LyingStore::new();
+    let world = World::on(Arc::clone(&store) as _).await;
+    let (alice, bob) = world.alice_and_bob().await;
+    (store, world, alice, bob)
+}
+
+/// The client's own device.
+pub fn address(client: &Client) -> Address {
+    client.whoami().unwrap().address
 }
 
 pub async fn add(client: &Client, name: &str) {
