@@ -49,7 +49,10 @@ pub struct GlobalArgs {
     /// Connect from this address of the machine [default: the one that the system picks]
     #[arg(long, global = true, value_name = "IP", help_heading = GLOBAL)]
     pub local_address: Option<IpAddr>,
-    /// Say more on stderr; twice for everything
+    /// Say on stderr what is connected to, sent and received; twice for more
+    ///
+    /// Never a text, a name, an account or a key. For example `kuvert -v receive` says `connecting relay="relay.example:4433"`,
+    /// `handshake done`, `connected, and known to the relay waiting=2`, `received and stored envelopes=2`.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
 }
@@ -185,13 +188,17 @@ pub struct SafetyNumber {
 pub struct Send {
     #[command(flatten)]
     pub who: Who,
-    /// The text; `-` or nothing reads it from stdin
-    #[arg(value_name = "TEXT|-", allow_hyphen_values = true)]
+    /// The text; `-` or nothing reads it from stdin. One that begins with a hyphen comes after `--`
+    #[arg(value_name = "TEXT|-")]
     pub text: Option<OsString>,
     /// Only queue it; the next command that reaches the relay sends it
     #[arg(long)]
     pub offline: bool,
     /// Send every line of stdin as one message, as it comes
+    ///
+    /// Empty lines are left out. A line that cannot be sent (too long, not UTF-8) is named by its number and skipped; while the
+    /// relay is away or the mailbox is full, lines are queued, and tried again with later ones. If any line was skipped or is
+    /// still queued at the end, the exit code is 1.
     #[arg(long, conflicts_with = "offline")]
     pub lines: bool,
 }
@@ -202,7 +209,7 @@ pub struct Receive {
     /// Stay connected and show messages as they come
     #[arg(long)]
     pub follow: bool,
-    /// Wait this many seconds at most for messages to come; with --follow, end after that time
+    /// Wait this many seconds at most for messages to come; with --follow, end after that time; 0: only what waits now
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// End after this many messages; 0 only sends what is queued
@@ -223,7 +230,7 @@ pub struct History {
     /// Only messages that contain this text, upper and lower case alike
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
-    /// Only the last N of them
+    /// Only the last N of them; 0: none
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
 }
@@ -387,16 +394,40 @@ mod tests {
         assert!(Args::try_parse_from(["kuvert", "whoami", "--level", "L4"]).is_err());
     }
 
+    fn send(arguments: &[&str]) -> Result<Send, clap::Error> {
+        let command = Args::try_parse_from(["kuvert", "send", "bob"].iter().chain(arguments))?.command;
+        let Command::Send(send) = command else { panic!() };
+        Ok(send)
+    }
+
     #[test]
-    fn a_text_may_begin_with_a_hyphen_and_a_single_hyphen_is_stdin() {
-        let Command::Send(send) = Args::try_parse_from(["kuvert", "send", "bob", "-"]).unwrap().command else {
-            panic!()
-        };
-        assert_eq!(send.text, Some("-".into()));
-        let Command::Send(send) = Args::try_parse_from(["kuvert", "send", "bob", "-5 °C"]).unwrap().command else {
-            panic!()
-        };
-        assert_eq!(send.text, Some("-5 °C".into()));
+    fn a_text_that_begins_with_a_hyphen_comes_after_two_and_a_single_one_is_stdin() {
+        assert_eq!(send(&["-"]).unwrap().text, Some("-".into()));
+        for text in ["-5 °C", "--offline", "--", "-"] {
+            assert_eq!(send(&["--", text]).unwrap().text, Some(text.into()));
+        }
+    }
+
+    #[test]
+    fn a_mistyped_option_is_no_text() {
+        for arguments in [&["--offlin"] as &[&str], &["--offlin", "hi"], &["hi", "--offlin"], &["-5 °C"], &["-x"]] {
+            assert!(send(arguments).is_err(), "{arguments:?}");
+        }
+        let error = send(&["--offlin"]).unwrap_err().to_string();
+        assert!(error.contains("'--offline'"), "{error}");
+    }
+
+    /// Only what is handed to another program whole takes every word: that program looks at it.
+    #[test]
+    fn no_command_takes_unknown_options_for_values() {
+        fn look(command: &clap::Command, path: &str) {
+            for argument in command.get_arguments() {
+                let handed_on = ["kuvert relay", "kuvert lens"].contains(&path) && argument.is_trailing_var_arg_set();
+                assert!(handed_on || !argument.is_allow_hyphen_values_set(), "{path} {}", argument.get_id());
+            }
+            command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
+        }
+        look(&Args::command(), "kuvert");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`demo`] | the demonstration: relay and clients as processes, and what can be shown of them |
 //! | [`output`] | results in words and as JSON |
 //! | [`files`] | files that this program makes |
+//! | [`log`] | what `-v` says |
 //! | [`memory`] | no core dumps |
 //! | [`error`] | exit codes |
 
@@ -18,6 +19,7 @@ mod commands;
 mod demo;
 mod error;
 mod files;
+mod log;
 mod memory;
 mod options;
 mod output;
@@ -43,17 +45,24 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error, &arguments),
     };
     // The relay's program starts a log of its own.
-    if !matches!(args.command, Command::Relay(_)) {
-        options::start_log(args.global.verbose);
-    }
+    let log = (!matches!(args.command, Command::Relay(_))).then(|| log::Log::start(args.global.verbose));
     let options = Options::resolve(args.global);
-    match commands::run(args.command, &options) {
+    let code = match commands::run(args.command, &options) {
         Ok(code) => code,
         Err(failure) => {
             options.output.failure(&failure);
             failure.exit_code()
         }
-    }
+    };
+    log.into_iter().for_each(log::Log::finish);
+    code
+}
+
+/// What is wrong with a command line, and clap's hints.
+fn in_one_line(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    lines.filter(|line| line.starts_with("tip: ")).fold(first, |all, tip| format!("{all}; {tip}"))
 }
 
 /// A command line that clap does not understand, or that asks for help.
@@ -64,9 +73,8 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.iter().any(|argument| argument == "--json") {
-        let message = error.to_string();
-        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let _ = Output::new(true).print(&Record::Error { code: "usage", message });
+        let message = in_one_line(&error.to_string());
+        let _ = Output::new(true).print(&Record::Error { code: "usage", message: &message, line: None });
     }
     let _ = write!(std::io::stderr(), "{}", error.render().ansi());
     ExitCode::from(error::USAGE)

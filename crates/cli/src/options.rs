@@ -1,6 +1,5 @@
 //! From raw flags to resolved options: which home, which form of output, how much to say.
 
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ use crate::error::Failure;
 use crate::output::Output;
 
 /// What every command gets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     home: Option<PathBuf>,
     /// The level of disclosure that the home is to go to.
@@ -47,22 +46,4 @@ impl Options {
         })?;
         Ok(base.data_dir().join("kuvert"))
     }
-}
-
-/// Starts the log on stderr. Nothing is logged below `-v` but warnings; `RUST_LOG` overrides.
-pub fn start_log(verbose: u8) {
-    let default = match verbose {
-        0 => "error",
-        1 => "kuvert=info,kuvert_client=info,warn",
-        2 => "kuvert=debug,kuvert_client=debug,info",
-        _ => "trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    // A second subscriber cannot be there: this is called once, by main.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !crate::output::no_color())
-        .try_init();
 }

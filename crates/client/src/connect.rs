@@ -19,6 +19,7 @@ use crate::disclosure;
 use crate::error::Error;
 use crate::home::{Exclusive, Home};
 use crate::options::{Options, Profile};
+use crate::patience::millis;
 use crate::people;
 use crate::prekeys;
 use crate::rng;
@@ -91,7 +92,7 @@ impl Established {
 }
 
 impl Connection {
-    fn new(established: Established) -> Self {
+    pub(crate) fn new(established: Established) -> Self {
         Self(Arc::new(State { established: RwLock::new(Arc::new(established)), compared: Mutex::default() }))
     }
 
@@ -166,6 +167,7 @@ impl Client {
     /// A fresh link for a connection.
     pub(crate) async fn establish(&self) -> Result<Established, Error> {
         self.0.must_exist()?;
+        let begun = Instant::now();
         let link = dial(&self.0.own.relay, &self.0.options).await?;
         let signature = sign_challenge(&self.0, &link).await?;
         let body = client_frame::Body::Authenticate(v1::Authenticate {
@@ -182,6 +184,11 @@ impl Client {
             Err(refusal) => return Err(refusal.into_error()),
         };
         people::settle(&self.0, &established.link).await?;
+        tracing::info!(
+            waiting = established.waiting,
+            milliseconds = millis(begun.elapsed()),
+            "connected, and known to the relay"
+        );
         Ok(established)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kuvert_types::Level;
 use kuvert_types::limits::{MAX_ADDRESS_BOOK, MAX_NAME_BYTES, MAX_TEXT_BYTES};
@@ -471,6 +472,21 @@ impl Error {
                 | Self::RequestTimeout { .. }
                 | Self::RelayUnavailable { .. }
         )
+    }
+}
+
+impl Error {
+    /// Whether it passes without anything being done about it: the relay is away, restarts, or asks for patience.
+    pub const fn passes(&self) -> bool {
+        self.is_connection() || matches!(self, Self::Limited { .. })
+    }
+
+    /// For how long the relay asked to be left alone.
+    pub(crate) const fn patience(&self) -> Duration {
+        match self {
+            Self::Limited { seconds } => Duration::from_secs(*seconds),
+            _ => Duration::ZERO,
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! What [`crate::Client::receive`] tells while it runs.
 
+use std::future::{Future, ready};
+use std::ops::ControlFlow;
+
 use kuvert_types::{AccountId, EnvelopeId};
 
 use crate::records::{Accepted, ContactInfo, MessageRecord, MessageRef};
@@ -119,6 +122,22 @@ pub enum Event {
     },
     /// Follow mode: the connection stands again.
     Reconnected,
+}
+
+/// Takes events, one after the other. The next one comes only once the last one was taken: a reader that pauses makes the
+/// whole way back to the relay pause, and nothing heaps up.
+pub trait EventSink: Send {
+    /// Takes an event, and says whether to go on. May be dropped while it waits, when the call of `receive` is.
+    fn event(&mut self, event: Event) -> impl Future<Output = ControlFlow<()>> + Send;
+}
+
+/// A closure that never waits.
+pub(crate) struct Calls<F>(pub F);
+
+impl<F: FnMut(Event) -> ControlFlow<()> + Send> EventSink for Calls<F> {
+    fn event(&mut self, event: Event) -> impl Future<Output = ControlFlow<()>> + Send {
+        ready((self.0)(event))
+    }
 }
 
 /// An account with mail in this device's mailbox.

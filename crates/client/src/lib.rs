@@ -50,6 +50,7 @@ mod event;
 pub mod home;
 pub mod invite;
 mod options;
+mod patience;
 mod people;
 mod prekeys;
 mod receipts;
@@ -68,7 +69,7 @@ pub use client::{Client, Connection};
 pub use consent::{Consent, Policy, Terms};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
-pub use event::{Event, ListConflict, Occupant, ReceiptKind, Refusal};
+pub use event::{Event, EventSink, ListConflict, Occupant, ReceiptKind, Refusal};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
 pub use people::{

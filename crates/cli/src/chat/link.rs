@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kuvert_client::{Accepted, Client, Connection, Error, Event, NotSent, ReceiveOptions};
+use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, NotSent, ReceiveOptions};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// First pause after a failed connection; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -17,6 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Events that wait for the chat. Beyond that the link waits, and so does the mail behind it: a terminal that pauses makes
+/// nothing heap up.
+const EVENTS_AHEAD: usize = 256;
 
 /// What the link tells.
 #[derive(Debug)]
@@ -43,7 +48,10 @@ pub enum LinkEvent {
     /// A text could not be sent.
     NotSent(NotSent),
     /// A pass over the outbox ended.
-    Flushed,
+    Flushed {
+        /// Why it did not come to its end. It is tried again.
+        error: Option<Error>,
+    },
     /// Something was received.
     Received(Event),
 }
@@ -51,7 +59,7 @@ pub enum LinkEvent {
 /// The running task.
 #[derive(Debug)]
 pub struct Link {
-    events: mpsc::UnboundedReceiver<LinkEvent>,
+    events: mpsc::Receiver<LinkEvent>,
     due: Arc<Notify>,
     leave: Arc<Notify>,
     task: JoinHandle<()>,
@@ -60,8 +68,7 @@ pub struct Link {
 impl Link {
     /// Starts the task, with a connection if there is one already.
     pub fn start(client: Client, connection: Option<Connection>) -> Self {
-        // Unbounded: every event is a row of the store already, and the reader is a screen that keeps up.
-        let (tell, events) = mpsc::unbounded_channel();
+        let (tell, events) = mpsc::channel(EVENTS_AHEAD);
         let (due, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let worker = Worker { client, tell, due: Arc::clone(&due) };
         let leaving = Arc::clone(&leave);
@@ -81,6 +88,8 @@ impl Link {
 
     /// Sends the last receipts and closes the connection.
     pub async fn close(self) {
+        // Nothing listens any more: the link must not wait to tell.
+        drop(self.events);
         self.leave.notify_one();
         let abort = self.task.abort_handle();
         if tokio::time::timeout(FAREWELL, self.task).await.is_err() {
@@ -91,7 +100,7 @@ impl Link {
 
 struct Worker {
     client: Client,
-    tell: mpsc::UnboundedSender<LinkEvent>,
+    tell: mpsc::Sender<LinkEvent>,
     due: Arc<Notify>,
 }
 
@@ -109,7 +118,7 @@ impl Worker {
             let error = match connected {
                 Ok(connection) => {
                     pause = FIRST_PAUSE;
-                    self.tell(LinkEvent::Connected);
+                    self.tell(LinkEvent::Connected).await;
                     tokio::select! {
                         error = self.stay(&connection) => error,
                         () = leave.notified() => {
@@ -121,13 +130,17 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            if !error.is_connection() {
-                self.tell(LinkEvent::Failed { error });
+            if !error.passes() {
+                self.tell(LinkEvent::Failed { error }).await;
                 return;
             }
-            self.tell(LinkEvent::Offline { error });
+            let asked = match error {
+                Error::Limited { seconds } => Duration::from_secs(seconds),
+                _ => Duration::ZERO,
+            };
+            self.tell(LinkEvent::Offline { error }).await;
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = tokio::time::sleep(pause.max(asked)) => pause = (pause * 2).min(LONGEST_PAUSE),
                 () = leave.notified() => return,
             }
         }
@@ -137,24 +150,21 @@ impl Worker {
     async fn stay(&self, connection: &Connection) -> Error {
         self.due.notify_one();
         let sending = async {
+            let mut again = None;
             loop {
-                self.due.notified().await;
-                self.flush(connection).await;
+                tokio::select! {
+                    () = self.due.notified() => {}
+                    () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
+                }
+                again = self.flush(connection).await.map(|pause| Instant::now() + pause);
             }
         };
         let receiving = async {
             let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
             loop {
-                let ended = self.client.receive(connection, follow, |event| {
-                    if matches!(event, Event::Reconnected) {
-                        self.due.notify_one();
-                    }
-                    self.tell(LinkEvent::Received(event));
-                    ControlFlow::Continue(())
-                });
-                match ended.await {
+                match self.client.receive_into(connection, follow, self).await {
                     Err(error @ Error::Displaced) => {
-                        self.tell(LinkEvent::Displaced { error });
+                        self.tell(LinkEvent::Displaced { error }).await;
                         // Receiving is another process's business now; sending is still ours.
                         std::future::pending::<()>().await;
                     }
@@ -169,18 +179,50 @@ impl Worker {
         }
     }
 
-    async fn flush(&self, connection: &Connection) {
-        let report = self.client.flush(connection, |accepted| self.tell(LinkEvent::Accepted(accepted.clone()))).await;
-        // An error of the connection is the receiving loop's to notice; the outbox keeps everything.
-        if let Ok(report) = report {
-            report.not_sent.into_iter().for_each(|not_sent| self.tell(LinkEvent::NotSent(not_sent)));
-        }
-        self.tell(LinkEvent::Flushed);
+    /// A pass over the outbox. Some: when to make another one, though nothing new is queued.
+    async fn flush(&self, connection: &Connection) -> Option<Duration> {
+        // Told behind the pass: it holds the outbox, and must not wait for the chat.
+        let (error, again) = match self.client.flush(connection, |_| {}).await {
+            Ok(report) => {
+                for accepted in report.accepted {
+                    self.tell(LinkEvent::Accepted(accepted)).await;
+                }
+                for not_sent in report.not_sent {
+                    self.tell(LinkEvent::NotSent(not_sent)).await;
+                }
+                (None, None)
+            }
+            // The relay asks for patience, or another process of this home sends for a long time.
+            Err(Error::Limited { seconds }) => {
+                let pause = Duration::from_secs(seconds).max(FIRST_PAUSE);
+                (Some(Error::Limited { seconds }), Some(pause))
+            }
+            Err(error @ Error::StoreLocked { .. }) => (Some(error), Some(FIRST_PAUSE)),
+            // An error of the connection is the receiving loop's to mend; the outbox keeps everything.
+            Err(error) => (Some(error), None),
+        };
+        self.tell(LinkEvent::Flushed { error }).await;
+        again
     }
 
-    fn tell(&self, event: LinkEvent) {
+    async fn tell(&self, event: LinkEvent) {
         // Nobody listens any more while the chat is being left.
-        let _ = self.tell.send(event);
+        let _ = self.tell.send(event).await;
+    }
+}
+
+impl EventSink for &Worker {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        if matches!(event, Event::Reconnected) {
+            self.due.notify_one();
+        }
+        let event = match event {
+            // What is queued goes out with receipts, too.
+            Event::Accepted(accepted) => LinkEvent::Accepted(accepted),
+            event => LinkEvent::Received(event),
+        };
+        self.tell(event).await;
+        ControlFlow::Continue(())
     }
 }
 

@@ -35,5 +35,5 @@ pub async fn run(who: &str, options: &Options) -> Result<(), Failure> {
     let client = open(options)?;
     let contact = client.contact(who)?;
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !options.output.is_json();
-    if interactive { screen::run(client, contact).await } else { lines::run(client, contact, options).await }
+    if interactive { screen::run(client, contact).await } else { lines::run(client, who, options).await }
 }

@@ -114,7 +114,7 @@ impl Chat {
     }
 
     fn event(&mut self, event: LinkEvent) -> Result<(), Failure> {
-        let flushed = matches!(event, LinkEvent::Flushed);
+        let flushed = matches!(event, LinkEvent::Flushed { .. });
         self.state.apply(event);
         if flushed {
             // A reconnect or another process may have sent what the screen still shows as queued.

@@ -169,7 +169,9 @@ impl State {
                 }
                 self.remark(&failed.reason);
             }
-            LinkEvent::Flushed => {}
+            // Errors of the connection are told when it is tried again.
+            LinkEvent::Flushed { error: Some(error) } if !error.is_connection() => self.remark(&error.to_string()),
+            LinkEvent::Flushed { .. } => {}
             LinkEvent::Received(event) => self.received(event),
         }
     }

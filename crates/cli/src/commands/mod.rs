@@ -17,16 +17,19 @@ mod register;
 mod relay;
 mod safety_number;
 mod send;
+mod send_lines;
+pub mod stream;
 mod whoami;
 
 pub use receive::{count, notice};
-pub use send::read_lines;
 
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kuvert_client::{Client, Connection, NotSent};
+use kuvert_client::{Accepted, Client, Connection, Error, FlushReport, NotSent};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 #[cfg(feature = "bench")]
 use crate::args::Bench;
@@ -35,6 +38,9 @@ use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::Record;
 use crate::{chat, demo};
+
+/// How long the end of a command waits for a line that is being printed, and a transaction that is being committed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs a command to its end.
 ///
@@ -97,23 +103,81 @@ pub fn client_options(options: &Options, limit: Option<Duration>) -> kuvert_clie
     options
 }
 
+/// A pass over the outbox, as a task of its own: it holds the outbox of this home, and must go on while the caller waits for a
+/// reader of its output. Ends when it is dropped.
+pub struct Flushing {
+    accepted: mpsc::UnboundedReceiver<Accepted>,
+    task: JoinSet<Result<FlushReport, Error>>,
+}
+
+impl Flushing {
+    /// Starts it.
+    pub fn start(client: &Client, connection: &Connection) -> Self {
+        // Unbounded: the report has all of them, too, and the outbox bounds both.
+        let (tell, accepted) = mpsc::unbounded_channel();
+        let (client, connection, mut task) = (client.clone(), connection.clone(), JoinSet::new());
+        task.spawn(async move {
+            // Nobody listens where the output has no reader any more.
+            client.flush(&connection, |accepted| drop(tell.send(accepted.clone()))).await
+        });
+        Self { accepted, task }
+    }
+
+    /// The next text that the relay took; none at the end.
+    pub async fn next(&mut self) -> Option<Accepted> {
+        self.accepted.recv().await
+    }
+
+    /// What could not be sent.
+    ///
+    /// # Errors
+    /// The connection or the store failed.
+    pub async fn end(mut self) -> Result<Vec<NotSent>, Error> {
+        match self.task.join_next().await {
+            Some(Ok(report)) => Ok(report?.not_sent),
+            _ => Err(Error::Internal { what: "sending panicked" }),
+        }
+    }
+}
+
 /// Sends what is queued, prints what the relay accepted, and returns what could not be sent.
 ///
 /// # Errors
 /// The connection or the store failed, or nobody reads the output.
 pub async fn flush(client: &Client, connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
+    flush_noting(client, connection, options, |_| {}).await
+}
+
+/// The same; `note` hears of each text that the relay accepted.
+///
+/// # Errors
+/// As [`flush`].
+pub async fn flush_noting(
+    client: &Client,
+    connection: &Connection,
+    options: &Options,
+    mut note: impl FnMut(&Accepted),
+) -> Result<Vec<NotSent>, Failure> {
+    let mut flushing = Flushing::start(client, connection);
     let mut printed = Ok(());
-    let report = client
-        .flush(connection, |accepted| {
-            if printed.is_ok() {
-                let id = accepted.message.id.to_string();
-                printed =
-                    options.output.print(&Record::Accepted { id: &id, to: &accepted.to, sealed: accepted.sealed });
-            }
-        })
-        .await?;
+    while let Some(accepted) = flushing.next().await {
+        note(&accepted);
+        if printed.is_ok() {
+            printed = tell_accepted(&accepted, options).await;
+        }
+    }
+    let not_sent = flushing.end().await?;
     printed?;
-    Ok(report.not_sent)
+    Ok(not_sent)
+}
+
+/// Prints that the relay has a text.
+///
+/// # Errors
+/// Nobody reads the output.
+pub async fn tell_accepted(accepted: &Accepted, options: &Options) -> Result<(), Failure> {
+    let id = accepted.message.id.to_string();
+    options.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await
 }
 
 /// Remarks upon messages that could not be sent, when they are not what the user asked for now.
@@ -129,5 +193,8 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .enable_all()
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // What is being printed and noted comes to its end, unless its reader pauses.
+    runtime.shutdown_timeout(FAREWELL);
+    ended
 }

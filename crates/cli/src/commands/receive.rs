@@ -1,35 +1,51 @@
 //! `kuvert receive`: print first, then mark as shown, so that a kill in between repeats a message instead of losing it.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kuvert_client::error::shell_word;
-use kuvert_client::{Client, Connection, Event, ListConflict, Occupant, ReceiptKind, ReceiveOptions, Refusal, Whoami};
+use kuvert_client::{
+    Client, Connection, Error, Event, EventSink, FlushReport, ListConflict, Occupant, ReceiptKind, ReceiveOptions,
+    Refusal, Whoami,
+};
 use tokio::sync::Notify;
 
 use crate::args::Receive;
-use crate::commands::{client_options, flush, remark};
+use crate::commands::{client_options, flush, remark, tell_accepted};
 use crate::error::Failure;
 use crate::options::Options;
+use crate::output::Output;
 use crate::output::record::{Entry, Record};
 use crate::signals::Stop;
 
 /// Fetches and shows what waits, and with `--follow` what comes.
 pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
-    let client = Client::open(&options.home()?, client_options(options, args.timeout))?;
+    let mut wanted = Wanted::of(args);
+    let client = Client::open(&options.home()?, client_options(options, wanted.timeout))?;
     let command = async {
+        let begun = Instant::now();
         let connection = match client.connect().await {
             Ok(connection) => connection,
             Err(error) => {
                 // What is in the store already can be read without a relay.
-                show_stored(&client, args, options).await?;
-                return Err(error.into());
+                if show_stored(&client, &mut wanted, options).await? {
+                    return Ok(());
+                }
+                if !wanted.follow || !error.passes() {
+                    return Err(error.into());
+                }
+                say_that_it_waits(&error, options).await?;
+                let connection = connect_within(&client, error, wanted.timeout).await?;
+                wanted.timeout = wanted.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+                connection
             }
         };
         remark(&flush(&client, &connection, options).await?, options);
-        let received = match args.max {
+        let received = match wanted.max {
             Some(0) => Ok(()),
-            _ => receive(&client, &connection, args, options).await,
+            _ => receive(&client, &connection, wanted, options).await,
         };
         // The last receipts; a connection that broke has them sent by the next command.
         let sent = flush(&client, &connection, options).await;
@@ -39,86 +55,154 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     };
     tokio::select! {
         ended = command => ended,
-        // Every step up to here is committed: nothing to undo.
+        // Every step up to here is committed: nothing to undo. A line that is being printed is printed, and noted as shown.
         () = stop.requested() => Ok(()),
     }
 }
 
-/// Runs the client's receiving loop, and beside it a flush whenever read receipts are due.
-async fn receive(client: &Client, connection: &Connection, args: &Receive, options: &Options) -> Result<(), Failure> {
-    let due = Notify::new();
-    let mut screen = Screen::new(client, args, options)?;
-    let mut failure = None;
+/// What the flags ask for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    follow: bool,
+    /// None: no limit, or only what waits now.
+    timeout: Option<Duration>,
+    max: Option<u64>,
+}
+
+impl Wanted {
+    fn of(args: &Receive) -> Self {
+        // No time to wait for what may come: what waits now.
+        let now = args.timeout.is_some_and(|timeout| timeout.is_zero());
+        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max }
+    }
+}
+
+/// A follower that starts before the relay, or the network, waits as one that was connected does. Said once.
+async fn say_that_it_waits(error: &Error, options: &Options) -> Result<(), Failure> {
+    let message = format!("{error}; trying again until it is there");
+    options.output.note(&message);
+    if options.output.is_json() {
+        options.output.tell(&Record::Notice { code: "disconnected", message: &message, count: None }).await?;
+    }
+    Ok(())
+}
+
+/// Connects as soon as the relay can be reached, within `limit`.
+async fn connect_within(client: &Client, after: Error, limit: Option<Duration>) -> Result<Connection, Failure> {
+    let connecting = client.connect_patiently(&after);
+    match limit {
+        None => Ok(connecting.await?),
+        Some(limit) => match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(after.into()),
+        },
+    }
+}
+
+/// Runs the client's receiving loop, and beside it a flush whenever read receipts are due. The loop waits for the reader of the
+/// output where it pauses; the flush does not, and so never keeps the outbox from other commands of this home.
+async fn receive(client: &Client, connection: &Connection, wanted: Wanted, options: &Options) -> Result<(), Failure> {
+    let due = Arc::new(Notify::new());
+    let mut screen = Screen::new(client, wanted, options, Arc::clone(&due))?;
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
-    let wait = args.follow || args.timeout.is_some();
-    let receive_options = ReceiveOptions { follow: wait, timeout: args.timeout, max: args.max };
-    let receiving = client.receive(connection, receive_options, |event| match screen.show(event) {
-        Ok(next) => {
-            due.notify_one();
-            next
-        }
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
-        }
-    });
+    let wait = wanted.follow || wanted.timeout.is_some();
+    let receive_options = ReceiveOptions { follow: wait, timeout: wanted.timeout, max: wanted.max };
+    let receiving = client.receive_into(connection, receive_options, &mut screen);
     let flushing = async {
         loop {
             due.notified().await;
             // A broken connection is mended by the receiving loop, which flushes then, too.
-            let _ = client.flush(connection, |_| {}).await;
+            if let Ok(FlushReport { accepted, .. }) = client.flush(connection, |_| {}).await {
+                for accepted in accepted {
+                    // An output without a reader ends the receiving loop.
+                    let _ = tell_accepted(&accepted, options).await;
+                }
+            }
         }
     };
     let ended = tokio::select! {
         ended = receiving => ended,
         () = flushing => return Ok(()),
     };
-    match failure {
+    match screen.failure {
         Some(failure) => Err(failure),
         None => Ok(ended.map(drop)?),
     }
 }
 
-/// Prints and marks what an earlier command stored and did not come to show.
-async fn show_stored(client: &Client, args: &Receive, options: &Options) -> Result<(), Failure> {
-    let mut screen = Screen::new(client, args, options)?;
-    let mut left = args.max.unwrap_or(u64::MAX);
-    let mut shown = Ok(());
-    let stored = client.show_stored(|message| {
-        if left == 0 {
+/// Prints and marks what an earlier command stored and did not come to show. Whether that was as much as is wanted.
+async fn show_stored(client: &Client, wanted: &mut Wanted, options: &Options) -> Result<bool, Failure> {
+    let only_sends = wanted.max == Some(0);
+    let mut stored =
+        Stored { screen: Screen::new(client, *wanted, options, Arc::default())?, left: wanted.max.unwrap_or(u64::MAX) };
+    client.show_stored(&mut stored).await?;
+    if let Some(failure) = stored.screen.failure {
+        return Err(failure);
+    }
+    wanted.max = wanted.max.map(|_| stored.left);
+    Ok(stored.left == 0 && !only_sends)
+}
+
+/// Prints so many messages.
+struct Stored {
+    screen: Screen,
+    left: u64,
+}
+
+impl EventSink for &mut Stored {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        if self.left == 0 {
             return ControlFlow::Break(());
         }
-        left -= 1;
-        // A message never ends the loop, what fails does.
-        shown = screen.show(Event::Message(message)).map(drop);
-        if shown.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    stored.await?;
-    shown
+        self.left -= 1;
+        (&mut self.screen).event(event).await?;
+        if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 /// Prints events.
-struct Screen<'a> {
-    client: &'a Client,
-    args: &'a Receive,
-    options: &'a Options,
+struct Screen {
+    client: Client,
+    wanted: Wanted,
+    output: Output,
     own: Whoami,
     /// Something was printed that a user waits for.
     shown: bool,
+    /// Receipts are due.
+    due: Arc<Notify>,
+    /// Why it said stop, if something failed.
+    failure: Option<Failure>,
 }
 
-impl<'a> Screen<'a> {
-    fn new(client: &'a Client, args: &'a Receive, options: &'a Options) -> Result<Self, Failure> {
-        Ok(Self { client, args, options, own: client.whoami()?, shown: false })
+impl EventSink for &mut Screen {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        match self.show(event).await {
+            Ok(next) => {
+                self.due.notify_one();
+                next
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl Screen {
+    fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
+        let (output, own) = (options.output, client.whoami()?);
+        Ok(Self { client: client.clone(), wanted, output, own, shown: false, due, failure: None })
     }
 
     /// Prints an event, and says whether to go on.
-    fn show(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
-        let output = &self.options.output;
+    async fn show(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
+        let output = self.output;
         match event {
             Event::Message(message) => {
-                output.print(&Entry::of(&message, &self.own).record())?;
-                self.client.mark_read(&[message.message])?;
+                let (client, shown) = (self.client.clone(), message.message);
+                let mark = move || Ok(client.mark_read(&[shown])?);
+                output.tell_then(&Entry::of(&message, &self.own).record(), mark).await?;
                 self.shown = true;
             }
             Event::Receipt { message, from, kind, .. } => {
@@ -126,28 +210,33 @@ impl<'a> Screen<'a> {
                     ReceiptKind::Delivered => "delivered",
                     ReceiptKind::Read => "read",
                 };
-                output.print(&Record::Receipt { id: &message.id.to_string(), from: &from, kind })?;
+                output.tell(&Record::Receipt { id: &message.id.to_string(), from: &from, kind }).await?;
                 self.shown = true;
             }
+            // What was queued went out beside the mail that came.
+            Event::Accepted(accepted) => {
+                let id = accepted.message.id.to_string();
+                output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await?;
+            }
             Event::Expired { count } => {
-                output.print(&Record::Expired { count })?;
+                output.tell(&Record::Expired { count }).await?;
                 self.shown = true;
             }
             Event::Request(contact) => {
                 let account = contact.account.to_string();
-                output.print(&Record::Request { alias: &contact.alias, account: &account })?;
+                output.tell(&Record::Request { alias: &contact.alias, account: &account }).await?;
             }
             Event::IdentityChanged { account, who } => {
-                output.print(&Record::IdentityChanged { who: &who, account: &account.to_string() })?;
+                output.tell(&Record::IdentityChanged { who: &who, account: &account.to_string() }).await?;
             }
-            Event::CaughtUp if self.args.follow => output.print(&Record::CaughtUp {})?,
+            Event::CaughtUp if self.wanted.follow => output.tell(&Record::CaughtUp {}).await?,
             // With --timeout or --max alone: end when there was something and nothing is left.
-            Event::CaughtUp if self.shown && self.args.max.is_none() => return Ok(ControlFlow::Break(())),
+            Event::CaughtUp if self.shown && self.wanted.max.is_none() => return Ok(ControlFlow::Break(())),
             Event::CaughtUp => {}
-            Event::Disconnected { code, message } if !self.args.follow => return Err(Failure::new(code, message)),
+            Event::Disconnected { code, message } if !self.wanted.follow => return Err(Failure::new(code, message)),
             other => {
                 if let Some((code, message)) = notice(&other) {
-                    output.print(&Record::Notice { code, message: &message, count: count(&other) })?;
+                    output.tell(&Record::Notice { code, message: &message, count: count(&other) }).await?;
                 }
             }
         }

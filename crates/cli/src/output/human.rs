@@ -80,7 +80,7 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::SafetyNumber { who, digits, verified } => safety_number(painter, who, digits, *verified),
         Record::Accepted { to, sealed, .. } => {
             let (sent, to) = (painter.good("sent"), painter.person(&harmless::line(to)));
-            let unnamed = if *sealed { ", without your name" } else { "" };
+            let unnamed = if *sealed == Some(true) { ", without your name" } else { "" };
             format!("{sent} to {to}{unnamed}: the relay has it on disk")
         }
         Record::Queued { to, .. } => format!(
@@ -323,13 +323,13 @@ mod tests {
             Record::PhoneCodeRequested { phone: relays },
             Record::PhoneVerified { phone: relays, moved: true },
             Record::AddressBookMatch { phone: relays, account: "a" },
-            Record::Accepted { id: "i", to: relays, sealed: true },
+            Record::Accepted { id: "i", to: relays, sealed: Some(true) },
             Record::Queued { id: "i", to: relays },
             Record::Receipt { id: "i", from: relays, kind: "read" },
             Record::IdentityChanged { who: relays, account: "a" },
             Record::Request { alias: relays, account: "a" },
             Record::Notice { code: "c", message: relays, count: None },
-            Record::Error { code: "c", message: relays },
+            Record::Error { code: "c", message: relays, line: None },
             Record::Corrected { name: Some(relays) },
             Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
             Record::SafetyNumber { who: relays, digits: "1", verified: false },

@@ -61,16 +61,47 @@ impl Output {
     /// # Errors
     /// The reader has gone, or stdout cannot be written.
     pub fn print(&self, record: &Record<'_>) -> Result<(), Failure> {
+        match self.rendered(record)? {
+            Some(text) => write_line(&text),
+            None => Ok(()),
+        }
+    }
+
+    /// Prints one result from within a task: while the reader pauses only the caller waits, and can be dropped meanwhile.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub async fn tell(&self, record: &Record<'_>) -> Result<(), Failure> {
+        self.tell_then(record, || Ok(())).await
+    }
+
+    /// Prints one result as [`tell`](Self::tell) does, and does what is due once it is printed. Both happen also when the
+    /// caller is dropped in between: what was printed is noted.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written; those of `then`.
+    pub async fn tell_then(
+        &self,
+        record: &Record<'_>,
+        then: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let text = self.rendered(record)?;
+        let printing = tokio::task::spawn_blocking(move || {
+            text.map_or(Ok(()), |text| write_line(&text))?;
+            then()
+        });
+        printing.await.unwrap_or_else(|_| Err(Failure::new("internal", "printing failed: please report it")))
+    }
+
+    /// A result as it is printed; nothing where there is nothing to say to people.
+    fn rendered(&self, record: &Record<'_>) -> Result<Option<String>, Failure> {
         let text = if self.json {
             let json = serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?;
             harmless::json(json)
         } else {
             human::show(record, &self.painter, &Layout::of(&io::stdout()))
         };
-        if text.is_empty() && !self.json {
-            return Ok(());
-        }
-        write_line(&text)
+        Ok((self.json || !text.is_empty()).then_some(text))
     }
 
     /// Prints a JSON document of another shape than a [`Record`].
@@ -102,12 +133,30 @@ impl Output {
         let Failure::Failed { code, message } = failure else { return };
         if self.json {
             // The exit code says it, too.
-            let _ = self.print(&Record::Error { code, message });
+            let _ = self.print(&Record::Error { code, message, line: None });
         } else {
-            let painter = Painter::new(!no_color() && io::stderr().is_terminal());
-            let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), aside(message));
+            complain(message);
         }
     }
+
+    /// Reports that one of the lines on stdin was not taken: as an object on stdout with `--json`, else on stderr.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub async fn failed_line(&self, line: u64, code: &str, message: &str) -> Result<(), Failure> {
+        if self.json {
+            return self.tell(&Record::Error { code, message, line: Some(line) }).await;
+        }
+        complain(&format!("line {line}: {message}"));
+        Ok(())
+    }
+}
+
+/// What went wrong, on stderr.
+fn complain(message: &str) {
+    let painter = Painter::new(!no_color() && io::stderr().is_terminal());
+    // Nobody is left to be told when stderr is gone.
+    let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), aside(message));
 }
 
 /// Words for stderr, made harmless and laid out.

@@ -127,8 +127,9 @@ pub enum Record<'a> {
         id: &'a str,
         /// The contact's alias.
         to: &'a str,
-        /// It left without this account's name.
-        sealed: bool,
+        /// It left without this account's name. Left out where another process of this home sent it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<bool>,
     },
     /// A message is in this home's queue.
     Queued {
@@ -235,12 +236,15 @@ pub enum Record<'a> {
         /// The account, 26 characters.
         account: &'a str,
     },
-    /// How a command failed.
+    /// How a command failed; with `line`, how one of many texts on stdin did.
     Error {
         /// Stable, kebab-case; docs/ERRORS.md lists all.
         code: &'a str,
         /// For people: what happened and what to do next.
         message: &'a str,
+        /// The line of stdin that is meant, from 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<u64>,
     },
 }
 
@@ -423,7 +427,7 @@ mod tests {
         assert_eq!(json(&Record::Expired { count: 3 }), serde_json::json!({"type":"expired","count":3}));
         assert_eq!(json(&Record::CaughtUp {}), serde_json::json!({"type":"caught_up"}));
         assert_eq!(
-            json(&Record::Error { code: "c", message: "m" }),
+            json(&Record::Error { code: "c", message: "m", line: None }),
             serde_json::json!({"type":"error","code":"c","message":"m"})
         );
         let message = json(&Record::Message(Message {

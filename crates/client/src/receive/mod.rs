@@ -23,7 +23,7 @@ use std::time::Duration;
 use kuvert_types::AccountId;
 use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::v1::{self, client_frame, server_frame};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::incoming::Incoming;
 use self::notices::Notices;
@@ -33,13 +33,13 @@ use crate::client::{Client, Connection};
 use crate::connect::{Established, Inbox};
 use crate::disclosure;
 use crate::error::Error;
-use crate::event::{Event, ReceiptKind};
+use crate::event::{Calls, Event, EventSink, ReceiptKind};
 use crate::home::{Exclusive, Held};
 use crate::options::ReceiveOptions;
+use crate::patience::{BACKOFF, millis};
 use crate::prekeys;
 use crate::receipts;
 use crate::records::{Direction, MessageRecord, MessageRef, ReceiveEnd};
-use crate::rng;
 use crate::send::alias;
 use crate::state::{self, Stored, message_key};
 use crate::store::{Log, Mode, Table, Transaction};
@@ -54,9 +54,6 @@ const MAINTENANCE: Duration = Duration::from_secs(60 * 60);
 /// After so much silence that follows activity, the relay is asked whether it is still there. QUIC's own keep-alive takes
 /// up to a minute to notice a relay that was killed; somebody who was just writing should not wait for that.
 const PROBES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
-
-/// Between two tries to reconnect: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// How long the last receipts may take when the caller's time is up.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -85,11 +82,25 @@ impl Client {
         options: ReceiveOptions,
         on_event: impl FnMut(Event) -> ControlFlow<()> + Send,
     ) -> Result<ReceiveEnd, Error> {
+        self.receive_into(connection, options, Calls(on_event)).await
+    }
+
+    /// [`receive`](Self::receive) for a caller that may have to wait before it can take an event, for instance for the reader
+    /// of its output: while it waits, nothing more is fetched, and of the home only the inbox is held.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub async fn receive_into(
+        &self,
+        connection: &Connection,
+        options: ReceiveOptions,
+        sink: impl EventSink,
+    ) -> Result<ReceiveEnd, Error> {
         let mut run = Receiver {
             client: self,
             connection,
             options,
-            on_event,
+            sink,
             shown: 0,
             flush_at: None,
             maintain_at: Instant::now(),
@@ -119,20 +130,17 @@ impl Client {
     }
 
     /// What [`receive`](Self::receive) does first, without a relay: reports messages that were stored and never marked as
-    /// shown, until `on_message` says stop. None while another process receives, for that one shows them.
+    /// shown, until the sink says stop. None while another process receives, for that one shows them.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn show_stored(
-        &self,
-        mut on_message: impl FnMut(MessageRecord) -> ControlFlow<()> + Send,
-    ) -> Result<(), Error> {
+    pub async fn show_stored(&self, mut sink: impl EventSink) -> Result<(), Error> {
         let _held = match self.0.home.hold(Exclusive::Inbox, Duration::ZERO).await {
             Err(Error::StoreLocked { .. }) => return Ok(()),
             held => held?,
         };
         for message in self.unshown()? {
-            if on_message(message).is_break() {
+            if sink.event(Event::Message(message)).await.is_break() {
                 break;
             }
         }
@@ -198,11 +206,11 @@ fn unshown_places(tx: &dyn Transaction) -> Result<Vec<u64>, Error> {
 }
 
 /// One call of [`Client::receive`].
-struct Receiver<'a, F> {
+struct Receiver<'a, S> {
     client: &'a Client,
     connection: &'a Connection,
     options: ReceiveOptions,
-    on_event: F,
+    sink: S,
     shown: u64,
     /// Receipts are due, or a flush failed.
     flush_at: Option<Instant>,
@@ -227,7 +235,7 @@ enum Wake {
     Probe,
 }
 
-impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
+impl<S: EventSink> Receiver<'_, S> {
     async fn run(&mut self) -> Result<ReceiveEnd, Error> {
         let mut first = true;
         let mut pause = BACKOFF.0;
@@ -235,27 +243,19 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             let result = self.attached(&mut first, &mut pause).await;
             let error = match result {
                 Ok(end) => return Ok(end),
-                Err(error) if self.options.follow && error.is_connection() => error,
+                Err(error) if self.options.follow && error.passes() => error,
                 Err(error) => return Err(error),
             };
+            tracing::info!(code = error.code(), "disconnected");
             self.let_go(&mut first).await?;
             let event = Event::Disconnected { code: error.code(), message: error.to_string() };
-            if self.tell(event).is_break() {
+            if self.tell(event).await.is_break() {
                 return Ok(ReceiveEnd::Stopped);
             }
-            loop {
-                sleep(jittered(pause)).await;
-                pause = (pause * 2).min(BACKOFF.1);
-                match self.client.establish().await {
-                    Ok(established) => {
-                        self.connection.replace(established);
-                        break;
-                    }
-                    Err(error) if error.is_connection() => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if self.tell(Event::Reconnected).is_break() {
+            let established;
+            (established, pause) = self.client.establish_patiently(pause, &error).await?;
+            self.connection.replace(established);
+            if self.tell(Event::Reconnected).await.is_break() {
                 return Ok(ReceiveEnd::Stopped);
             }
             // What was written meanwhile.
@@ -309,6 +309,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                 Err(refusal) => return Err(refusal.into_error()),
             }
             established.set_inbox(Inbox::Attached { caught_up: false });
+            tracing::info!("the relay delivers");
         }
         // Attaching displaced whoever received until now. It lets go of the inbox once everything that it reported is
         // marked: only then is it sure what was not shown.
@@ -318,13 +319,13 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         }
         if let Some(full) = established.take_full() {
             let event = self.client.0.blocking(move |inner| notices::mailbox_full(inner, &full)).await?;
-            if self.tell(event).is_break() {
+            if self.tell(event).await.is_break() {
                 return Ok(ReceiveEnd::Stopped);
             }
         }
         let expired = established.take_expired();
         if expired > 0 {
-            let stop = self.tell(Event::Expired { count: expired });
+            let stop = self.tell(Event::Expired { count: expired }).await;
             // Told before it is forgotten. An answer that says no changes nothing: it is told again.
             let forget = v1::AcknowledgeExpired { count: expired };
             let _ = established.link.request(client_frame::Body::AcknowledgeExpired(forget)).await?;
@@ -368,13 +369,13 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                         return Ok(end);
                     }
                     if let Some(push) = behind
-                        && let Some(end) = self.word(&established, push)?
+                        && let Some(end) = self.word(&established, push).await?
                     {
                         return Ok(end);
                     }
                 }
                 Wake::Push(push) => {
-                    if let Some(end) = self.word(&established, push)? {
+                    if let Some(end) = self.word(&established, push).await? {
                         return Ok(end);
                     }
                 }
@@ -393,7 +394,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         events.extend(left.into_iter().map(Event::Message));
         // A crash may have left receipts behind.
         self.flush_at = Some(Instant::now());
-        Ok(self.tell_all(events))
+        Ok(self.tell_all(events).await)
     }
 
     async fn next(&mut self, established: &Established) -> Result<Wake, Error> {
@@ -420,6 +421,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
 
     /// Any answer will do; without one the link breaks.
     async fn probe(&mut self, established: &Established) -> Result<(), Error> {
+        tracing::debug!("asking whether the relay is still there");
         let question = client_frame::Body::CountPrekeys(v1::CountPrekeys {});
         established.link.request(question).await?.map_err(Refusal::into_error)?;
         self.probes += 1;
@@ -429,17 +431,18 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     }
 
     /// A push that is no delivery.
-    fn word(&mut self, established: &Established, push: Push) -> Result<Option<ReceiveEnd>, Error> {
+    async fn word(&mut self, established: &Established, push: Push) -> Result<Option<ReceiveEnd>, Error> {
         match push {
             Push::Delivery(_) => Ok(None), // gathered by the caller
             Push::CaughtUp => {
+                tracing::info!("nothing more waits at the relay");
                 established.set_inbox(Inbox::Attached { caught_up: true });
                 if !self.options.follow
-                    && let Some(end) = self.tell_what_was_held_back()
+                    && let Some(end) = self.tell_what_was_held_back().await
                 {
                     return Ok(Some(end));
                 }
-                if self.tell(Event::CaughtUp).is_break() {
+                if self.tell(Event::CaughtUp).await.is_break() {
                     return Ok(Some(ReceiveEnd::Stopped));
                 }
                 Ok((!self.options.follow).then_some(ReceiveEnd::CaughtUp))
@@ -455,7 +458,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
     /// Opens, commits, acknowledges and reports a batch.
     async fn take(&mut self, established: &Established, batch: Vec<v1::Delivery>) -> Result<Option<ReceiveEnd>, Error> {
         let Some(up_to) = batch.iter().map(|delivery| delivery.cursor).max() else { return Ok(None) };
-        let inbox = self.inbox.clone();
+        let (inbox, count, begun) = (self.inbox.clone(), batch.len(), Instant::now());
         let outcome = self
             .client
             .0
@@ -468,13 +471,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
                 })
             })
             .await?;
+        tracing::info!(envelopes = count, milliseconds = millis(begun.elapsed()), "received and stored");
         let acknowledge = client_frame::Body::Acknowledge(v1::Acknowledge { up_to });
         match established.link.request(acknowledge).await {
             Ok(Ok(_)) => {}
             Ok(Err(refusal)) => return Err(refusal.into_error()),
             Err(error) => {
                 // Committed is committed: show it, then see to the connection.
-                return match self.tell_all(outcome.events) {
+                return match self.tell_all(outcome.events).await {
                     Some(end) => Ok(Some(end)),
                     None => Err(error),
                 };
@@ -487,7 +491,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             // Behind the receipts: the deliveries come first.
             self.maintain_at = self.maintain_at.min(Instant::now() + 2 * RECEIPT_DELAY);
         }
-        if let Some(end) = self.tell_all(outcome.events) {
+        if let Some(end) = self.tell_all(outcome.events).await {
             return Ok(Some(end));
         }
         self.look_up_lists(established, outcome.lists_wanted).await
@@ -505,32 +509,36 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             if opened.receipts_due {
                 self.flush_by(Instant::now() + RECEIPT_DELAY);
             }
-            if let Some(end) = self.tell_all(opened.events) {
+            if let Some(end) = self.tell_all(opened.events).await {
                 return Ok(Some(end));
             }
         }
         Ok(None)
     }
 
-    fn tell(&mut self, event: Event) -> ControlFlow<()> {
-        (self.on_event)(event)
+    async fn tell(&mut self, event: Event) -> ControlFlow<()> {
+        self.sink.event(event).await
     }
 
     /// What was thrown away and not told yet.
-    fn tell_what_was_held_back(&mut self) -> Option<ReceiveEnd> {
-        let left = self.notices.take();
-        left.into_iter().any(|event| self.tell(event).is_break()).then_some(ReceiveEnd::Stopped)
+    async fn tell_what_was_held_back(&mut self) -> Option<ReceiveEnd> {
+        for event in self.notices.take() {
+            if self.tell(event).await.is_break() {
+                return Some(ReceiveEnd::Stopped);
+            }
+        }
+        None
     }
 
     /// Reports events. Messages beyond the caller's maximum stay unshown; whatever else happened is still said.
-    fn tell_all(&mut self, events: Vec<Event>) -> Option<ReceiveEnd> {
+    async fn tell_all(&mut self, events: Vec<Event>) -> Option<ReceiveEnd> {
         let max = self.options.max.unwrap_or(u64::MAX);
         for event in self.notices.sum_up(events, Instant::now()) {
             let is_message = matches!(event, Event::Message(_));
             if is_message && self.shown >= max {
                 continue;
             }
-            let stop = self.tell(event);
+            let stop = self.tell(event).await;
             if is_message {
                 self.shown += 1;
                 // Reading it makes a receipt due.
@@ -555,7 +563,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             Ok(report) => {
                 for accepted in report.accepted {
                     // Too late to stop anything: it is sent.
-                    let _ = self.tell(Event::Accepted(accepted));
+                    let _ = self.tell(Event::Accepted(accepted)).await;
                 }
                 self.wait_for_late_receipts().await
             }
@@ -593,9 +601,9 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         let expired = tidied.await?;
         if expired > 0 {
             // Too late to stop anything.
-            let _ = self.tell(Event::Expired { count: expired });
+            let _ = self.tell(Event::Expired { count: expired }).await;
         }
-        let _ = self.tell_what_was_held_back();
+        let _ = self.tell_what_was_held_back().await;
         match prekeys::maintain(&self.client.0, self.connection).await {
             Err(error) if error.is_connection() => Err(error),
             Err(error) => {
@@ -623,12 +631,6 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             Ok(result) => result,
         }
     }
-}
-
-/// Half to one and a half times as long: the clients of a relay that restarted must not all come at once.
-fn jittered(pause: Duration) -> Duration {
-    let [byte] = rng::bytes::<1>();
-    pause / 2 + pause * u32::from(byte) / 255
 }
 
 /// Takes the deliveries that are here already, up to a window's worth; and the word that came behind them.

@@ -21,6 +21,7 @@ use crate::client::{Connection, Inner};
 use crate::contacts::Contact;
 use crate::disclosure;
 use crate::error::Error;
+use crate::patience::millis;
 use crate::receipts;
 use crate::records::{Accepted, FlushReport, MessageRef, NotSent};
 use crate::resets;
@@ -164,6 +165,7 @@ impl<'a> Flush<'a> {
                     if patience > MAX_PATIENCE {
                         return Err(Error::Limited { seconds: wait.as_secs().max(1) });
                     }
+                    tracing::info!(milliseconds = millis(wait.min(MAX_WAIT)), "the relay asks for patience: waiting");
                     sleep(wait.min(MAX_WAIT)).await;
                     after = place - 1;
                 }
@@ -218,7 +220,7 @@ impl<'a> Flush<'a> {
         let mut sealed_mail = self.sealed.seal(self.inner, &page).await?;
         let mut in_flight: Vec<InFlight> = Vec::new();
         let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
-        let mut broken = None;
+        let (mut broken, mut envelopes) = (None, 0_usize);
         // For each recipient: entries submitted from this page, and the largest envelope since the last wait.
         let mut submitted: HashMap<AccountId, (usize, usize)> = HashMap::new();
         let mut halted: HashSet<AccountId> = HashSet::new();
@@ -259,12 +261,15 @@ impl<'a> Flush<'a> {
                         v1::Submit { envelope: Some(envelope), access_key: self.sealed.key_beside_name(&account) };
                     established.link.send(client_frame::Body::Submit(submit)).await?
                 };
+                envelopes += 1;
                 in_flight.push(InFlight { entry, ticket });
             }
         }
         if broken.is_none() {
             broken = self.take_answers(&page, in_flight, &mut outcomes).await?;
         }
+        let accepted = outcomes.values().filter(|outcome| matches!(outcome, Outcome::Accepted)).count();
+        tracing::info!(envelopes, entries = page.len(), accepted, "submitted");
         if broken.is_some() {
             // The last one may have envelopes without an answer.
             let whole = |entry: &usize| page[*entry].row.sealed.len() == 1;
@@ -300,6 +305,7 @@ impl<'a> Flush<'a> {
     /// What a refusal means for an entry.
     async fn judge(&self, outgoing: &Outgoing, refusal: Refusal) -> Result<Outcome, Error> {
         let who = self.contact(outgoing.account).await?.row.alias;
+        tracing::info!(code = refusal.code.as_str_name(), "the relay refused an envelope");
         Ok(match refusal.code {
             Code::Limited => Outcome::Later(refusal.retry_after.max(Duration::from_millis(50))),
             Code::AccessRefused if self.sealed.is_for(&outgoing.account) => Outcome::AccessRefused,
@@ -436,6 +442,10 @@ impl<'a> Flush<'a> {
                 })
             })
             .await?;
+        tracing::info!(
+            texts = waiting.len(),
+            "not sent in this run: they wait behind a contact that cannot be written to now"
+        );
         for (message, to) in waiting {
             let Some(error) = self.stopped.get(&message.account) else { continue };
             let (code, reason) = (error.code(), error.to_string());

@@ -159,6 +159,7 @@ impl Client {
         on_accepted: &mut (dyn FnMut(&Accepted) + Send),
     ) -> Result<FlushReport, Error> {
         let _held = self.0.home.hold(Exclusive::Outbox, patience).await?;
+        tracing::debug!("the outbox is looked through");
         let mut flush = Flush::new(&self.0, connection);
         flush.run(on_accepted).await?;
         Ok(flush.report)

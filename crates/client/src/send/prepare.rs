@@ -27,7 +27,11 @@ impl Flush<'_> {
         if self.ready.contains(&account) || self.stopped.contains_key(&account) {
             return Ok(());
         }
-        let result = self.try_make_ready(account).await?;
+        let result = match self.try_make_ready(account).await {
+            // One contact's rows are damaged: that must not keep what was written to the others.
+            Err(error @ Error::StoreCorrupt { .. }) => Err(error),
+            other => other?,
+        };
         match result {
             Ok(()) => drop(self.ready.insert(account)),
             Err(error) => drop(self.stopped.insert(account, error)),
@@ -75,6 +79,7 @@ impl Flush<'_> {
         if missing.is_empty() {
             return Ok(Ok(()));
         }
+        tracing::debug!(devices = missing.len(), "fetching keys to begin sessions");
         self.begin_sessions(account, missing, None).await.map(|begun| begun.map(drop))
     }
 

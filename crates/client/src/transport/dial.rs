@@ -33,10 +33,16 @@ const SERVER_NAME: &str = "relay.invalid";
 /// `relay-unreachable`, `relay-fingerprint`.
 pub async fn dial(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
     let seconds = options.connect_timeout.as_secs_f32();
-    match timeout(options.connect_timeout, race(relay, options)).await {
+    tracing::info!(relay = relay.host_port(), "connecting");
+    let dialed = match timeout(options.connect_timeout, race(relay, options)).await {
         Ok(result) => result,
         Err(_) => Err(unreachable(relay, format!("nothing came back within {seconds} s"))),
+    };
+    match &dialed {
+        Ok(_) => tracing::info!("handshake done: the relay has the key that its address names"),
+        Err(error) => tracing::info!(code = error.code(), "no connection"),
     }
+    dialed
 }
 
 fn unreachable(relay: &RelayUrl, reason: impl Into<String>) -> Error {
@@ -79,6 +85,7 @@ async fn attempt(
             seen: RelayUrl { fingerprint: seen, ..relay.clone() }.fingerprint_text(),
         },
     };
+    tracing::debug!(%address, "trying an address of the relay");
     let tls = tls::config(relay.fingerprint, Arc::clone(&wrong)).map_err(|error| failed(error.to_string()))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
