@@ -135,7 +135,7 @@ async fn show_stored(client: &Client, wanted: &mut Wanted, options: &Options) ->
     let only_sends = wanted.max == Some(0);
     let mut stored =
         Stored { screen: Screen::new(client, *wanted, options, Arc::default())?, left: wanted.max.unwrap_or(u64::MAX) };
-    client.show_stored(&mut stored).await?;
+    client.show_stored_into(&mut stored).await?;
     if let Some(failure) = stored.screen.failure {
         return Err(failure);
     }

@@ -130,11 +130,26 @@ impl Client {
     }
 
     /// What [`receive`](Self::receive) does first, without a relay: reports messages that were stored and never marked as
-    /// shown, until the sink says stop. None while another process receives, for that one shows them.
+    /// shown, until `on_message` says stop. None while another process receives, for that one shows them.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn show_stored(&self, mut sink: impl EventSink) -> Result<(), Error> {
+    pub async fn show_stored(
+        &self,
+        mut on_message: impl FnMut(MessageRecord) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        let sink = Calls(|event| match event {
+            Event::Message(message) => on_message(message),
+            _ => ControlFlow::Continue(()),
+        });
+        self.show_stored_into(sink).await
+    }
+
+    /// [`show_stored`](Self::show_stored) for a caller that may have to wait before it can take a message.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn show_stored_into(&self, mut sink: impl EventSink) -> Result<(), Error> {
         let _held = match self.0.home.hold(Exclusive::Inbox, Duration::ZERO).await {
             Err(Error::StoreLocked { .. }) => return Ok(()),
             held => held?,
