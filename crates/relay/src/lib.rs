@@ -30,7 +30,8 @@
 //! | [`monitoring`] | metrics and health over HTTP |
 //! | [`logins`] | which accounts are connected |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
-//! | [`clock`] | what time it is |
+//! | [`clock`] | the machine's clock |
+//! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
 //! | [`service`] | what every connection shares |
 
 pub mod backup;
@@ -54,6 +55,7 @@ pub mod policy;
 pub mod program;
 pub mod registry;
 pub mod relay;
+pub mod relay_time;
 pub mod report;
 pub mod retention;
 pub mod service;

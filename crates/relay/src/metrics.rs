@@ -83,6 +83,8 @@ pub struct Sample {
     pub free_bytes: u64,
     /// Whether the relay is ready.
     pub ready: bool,
+    /// By how many milliseconds the clock is ahead of the relay's time while it is in doubt, else 0.
+    pub clock_step_ms: i64,
 }
 
 /// The counters.
@@ -110,6 +112,7 @@ pub struct Metrics {
     log_bytes: Gauge,
     free_bytes: Gauge,
     ready: Gauge,
+    clock_step: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -166,6 +169,11 @@ impl Metrics {
             log_bytes: gauge(r, "database_log_bytes", "Size of its write-ahead log"),
             free_bytes: gauge(r, "disk_free_bytes", "Free space for the data directory"),
             ready: gauge(r, "ready", "1 if /readyz says so"),
+            clock_step: gauge(
+                r,
+                "clock_step_seconds",
+                "By how much the clock is ahead of the relay's time while it is in doubt and nothing expires, else 0",
+            ),
             requests,
             request_seconds,
             turned_away,
@@ -261,6 +269,7 @@ impl Metrics {
         set(&self.log_bytes, sample.log_bytes);
         set(&self.free_bytes, sample.free_bytes);
         set(&self.ready, sample.ready.into());
+        self.clock_step.set(sample.clock_step_ms / 1000);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
+use crate::relay_time::RelayClock;
 use crate::store::Store;
 use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
 use crate::young::LowWater;
@@ -63,6 +64,8 @@ pub struct Monitor {
     pub stopping: watch::Receiver<bool>,
     /// The data directory.
     pub data: PathBuf,
+    /// Whether the clock is in doubt.
+    pub clock: Arc<RelayClock>,
     /// Whether there is little room.
     pub low_water: Arc<LowWater>,
     /// Free space below which the relay is not ready.
@@ -215,6 +218,7 @@ impl Monitor {
             log_bytes: size(LOG_FILE),
             free_bytes: self.free_bytes().unwrap_or_default(),
             ready: self.ready().await.is_ok(),
+            clock_step_ms: self.clock.doubt().unwrap_or_default(),
         }
     }
 }
@@ -224,6 +228,8 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::config::Limits;
+    use crate::relay_time::EARLIEST_MS;
+    use crate::store::Times;
     use crate::store::memory::MemoryStore;
     use crate::young::FileSystem;
 
@@ -246,12 +252,14 @@ mod tests {
     async fn a_relay_that_stops_is_alive_and_not_ready() {
         let data = tempfile::tempdir().unwrap();
         let (stop, stopping) = watch::channel(false);
+        let clock = RelayClock::start(Arc::new(ManualClock::new(EARLIEST_MS)), &Times::default(), false).unwrap();
         let monitor = Monitor {
             metrics: Arc::new(Metrics::new()),
             store: Arc::new(MemoryStore::new()),
             count: ConnectionCount::new(&Limits::default()),
             stopping,
             data: data.path().into(),
+            clock: Arc::new(clock),
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
             ready_free_bytes: 1,
         };

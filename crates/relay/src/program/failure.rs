@@ -154,6 +154,7 @@ impl From<StartError> for Failure {
             StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
             StartError::People(error) => return error.into(),
+            StartError::Clock(_) => "clock",
             StartError::PublicHost(_) => return Self { usage: true, ..Self::new("public-host", error.to_string()) },
         };
         Self::new(code, error.to_string())

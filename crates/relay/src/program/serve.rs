@@ -75,6 +75,7 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
         observe,
         demonstration,
         new_key: _,
+        trust_clock,
         clock_offset: _,
     } = args;
     config.listen = listen.unwrap_or(config.listen);
@@ -83,6 +84,7 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
     config.retention_days = retention.unwrap_or(config.retention_days);
     config.observe |= observe;
     config.demonstration |= demonstration;
+    config.trust_clock = trust_clock;
     config.log.level = match verbose {
         0 => config.log.level,
         1 => config.log.level.max(LogLevel::Debug),

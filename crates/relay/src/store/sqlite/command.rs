@@ -5,7 +5,7 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use super::residue::Suspects;
 use crate::store::pending::Reply;
 use crate::store::{
-    AccountChange, Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
+    AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey,
     SubmitError, Submitted, TakeBundleError, UpdateAccountError,
 };
@@ -111,6 +111,14 @@ pub enum Command {
         reserve: u64,
         slot: Slot<Bundle, TakeBundleError>,
     },
+    NoteTime {
+        known: KnownTime,
+        slot: Slot<(), StoreError>,
+    },
+    Restamp {
+        now: u64,
+        slot: Slot<u64, StoreError>,
+    },
     Checkpoint {
         slot: Slot<(), StoreError>,
     },
@@ -136,6 +144,8 @@ impl Command {
                 | Self::SetAccessKey { .. }
                 | Self::SetBlocked { blocked: true, .. }
                 | Self::NoteSeen { .. }
+                | Self::NoteTime { .. }
+                | Self::Restamp { .. }
                 | Self::PublishPrekeys { .. }
         )
     }
@@ -149,11 +159,12 @@ impl Command {
     pub fn send(self) {
         match self {
             Self::Submit { slot, .. } => slot.send(),
-            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } | Self::Restamp { slot, .. } => slot.send(),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
+            | Self::NoteTime { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
             Self::SetBlocked { slot, .. } => slot.send(),
@@ -171,11 +182,12 @@ impl Command {
     pub fn fail(self, error: &StoreError) {
         match self {
             Self::Submit { slot, .. } => slot.fail(error),
-            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } | Self::Restamp { slot, .. } => slot.fail(error),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
+            | Self::NoteTime { slot, .. }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
             Self::SetBlocked { slot, .. } => slot.fail(error),

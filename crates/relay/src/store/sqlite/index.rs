@@ -192,6 +192,11 @@ impl Index {
         self.recent.get(cursors)
     }
 
+    /// None of them is in memory any more.
+    pub fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
     pub fn waiting(&self, address: &Address) -> Waiting {
         let Some(mailbox) = self.number(address).and_then(|number| self.mailbox(number)) else {
             return Waiting::default();

@@ -14,6 +14,7 @@
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
 //! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
+//! | `times` | how far the relay's time has come |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
 //! | `residue` | wiping what deletions leave within pages |
@@ -50,6 +51,7 @@ mod reader;
 mod recent;
 mod residue;
 mod schema;
+mod times;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -63,10 +65,10 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
+    TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use crate::registry::Mismatch;
 use command::{Command, Slot};
@@ -206,6 +208,8 @@ pub struct SqliteStore {
     queues: RwLock<Option<Queues>>,
     queued_bytes: Arc<AtomicU64>,
     index: SharedIndex,
+    /// When the youngest envelope was accepted that waited at the opening.
+    newest: Option<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -233,7 +237,7 @@ impl SqliteStore {
         let (writer, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicU64::new(0));
         let state = index::load(&connection, options.recent_bytes)?;
-        let index = state.index.clone();
+        let (index, newest) = (state.index.clone(), state.eras.newest());
         let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
         let residue = residue::Residue::new(files.database(), files.unclean())
             .map_err(|error| OpenError::Io { path: files.database().to_owned(), error })?;
@@ -253,6 +257,7 @@ impl SqliteStore {
             queues: RwLock::new(Some(Queues { writer, readers })),
             queued_bytes,
             index,
+            newest,
             writer: Mutex::new(Some(writer_thread)),
         })
     }
@@ -424,6 +429,22 @@ impl Store for SqliteStore {
 
     fn totals(&self) -> Pending<Totals, StoreError> {
         self.ask(reader::Reader::totals)
+    }
+
+    fn times(&self) -> Pending<Times, StoreError> {
+        let waiting = self.newest;
+        self.ask(move |reader| {
+            let times = reader.times()?;
+            Ok(Times { newest: times.newest.max(waiting), ..times })
+        })
+    }
+
+    fn note_time(&self, known: KnownTime) -> Pending<(), StoreError> {
+        self.write(|slot| Command::NoteTime { known, slot })
+    }
+
+    fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
+        self.write(|slot| Command::Restamp { now, slot })
     }
 
     fn checkpoint(&self) -> Pending<(), StoreError> {

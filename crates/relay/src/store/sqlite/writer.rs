@@ -20,7 +20,7 @@ use super::envelopes::Eras;
 use super::files::Files;
 use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
-use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys};
+use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys, times};
 use crate::store::{StoreError, StoredEnvelope, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
@@ -404,6 +404,8 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
             slot.set(accounts::set_blocked(work, account, other, *blocked)?);
         }
         Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
+        Command::NoteTime { known, slot } => slot.set(Ok(times::note(work.connection, known)?)),
+        Command::Restamp { now, slot } => slot.set(Ok(envelopes::restamp(work, *now)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
         Command::TakeBundle { device, reserve, slot } => slot.set(prekeys::take(work, device, *reserve)?),
         // Never part of a batch: see `Command::stands_alone`.
