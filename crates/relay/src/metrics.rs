@@ -79,6 +79,8 @@ pub struct Sample {
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
     pub log_bytes: u64,
+    /// Bytes within the database that new mail takes first.
+    pub reusable_bytes: u64,
     /// Bytes that are free for the data directory.
     pub free_bytes: u64,
     /// Whether the relay is ready.
@@ -110,6 +112,7 @@ pub struct Metrics {
     waiting_bytes: Gauge,
     database_bytes: Gauge,
     log_bytes: Gauge,
+    reusable_bytes: Gauge,
     free_bytes: Gauge,
     ready: Gauge,
     clock_step: Gauge,
@@ -167,6 +170,7 @@ impl Metrics {
             waiting_bytes: gauge(r, "ciphertext_waiting_bytes", "Their ciphertext"),
             database_bytes: gauge(r, "database_bytes", "Size of the database"),
             log_bytes: gauge(r, "database_log_bytes", "Size of its write-ahead log"),
+            reusable_bytes: gauge(r, "database_reusable_bytes", "Room within the database that new mail takes first"),
             free_bytes: gauge(r, "disk_free_bytes", "Free space for the data directory"),
             ready: gauge(r, "ready", "1 if /readyz says so"),
             clock_step: gauge(
@@ -267,6 +271,7 @@ impl Metrics {
         }
         set(&self.database_bytes, sample.database_bytes);
         set(&self.log_bytes, sample.log_bytes);
+        set(&self.reusable_bytes, sample.reusable_bytes);
         set(&self.free_bytes, sample.free_bytes);
         set(&self.ready, sample.ready.into());
         self.clock_step.set(sample.clock_step_ms / 1000);

@@ -24,8 +24,8 @@ use tokio::time::timeout;
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
 use crate::relay_time::RelayClock;
-use crate::store::Store;
 use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
+use crate::store::{Store, StoreError, Unavailable};
 use crate::young::LowWater;
 
 /// Bytes of a request. Nobody has more to say here.
@@ -189,16 +189,20 @@ impl Monitor {
         }
         // The writer and a reader, without writing anything.
         let answers = async {
+            self.store.room().await?;
             self.store.acknowledge_expired(NOBODY, 0).await?;
             self.store.device(NOBODY).await
         };
         match timeout(STORE_PATIENCE, answers).await {
             Ok(Ok(_)) => {}
+            Ok(Err(StoreError::Unavailable(Unavailable::DiskFull))) => {
+                return Err("no space left: new mail is refused");
+            }
             Ok(Err(_)) => return Err("the store fails"),
             Err(_) => return Err("the store does not answer"),
         }
         match self.free_bytes() {
-            Some(free) if free >= self.ready_free_bytes => Ok(()),
+            Some(free) if free.saturating_add(self.store.reusable()) >= self.ready_free_bytes => Ok(()),
             Some(_) => Err("the disk is nearly full"),
             None => Err("the data directory cannot be read"),
         }
@@ -216,6 +220,7 @@ impl Monitor {
             held: timeout(STORE_PATIENCE, self.store.glance()).await.ok().and_then(Result::ok),
             database_bytes: size(DATABASE_FILE),
             log_bytes: size(LOG_FILE),
+            reusable_bytes: self.store.reusable(),
             free_bytes: self.free_bytes().unwrap_or_default(),
             ready: self.ready().await.is_ok(),
             clock_step_ms: self.clock.doubt().unwrap_or_default(),

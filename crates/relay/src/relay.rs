@@ -34,7 +34,7 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::wakeup::LocalWakeUps;
-use crate::young::{self, Disk, FileSystem, LowWater, Young};
+use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
 
 /// Name of the observation database within the data directory.
 pub const OBSERVE_FILE: &str = "observe.db";
@@ -167,7 +167,7 @@ pub async fn start_measuring(
         saved_limits: Saved::below(&config.data),
         young: Young::new(u64::from(config.limits.young_account_mib) << 20),
         low_water: Arc::new(LowWater::new(
-            disk,
+            Arc::new(WithStore { disk, store: Arc::clone(&store) }),
             Arc::<RelayClock>::clone(&clock),
             u64::from(config.limits.low_water_mib) << 20,
         )),

@@ -533,6 +533,14 @@ impl Store for MemoryStore {
         })
     }
 
+    fn room(&self) -> Pending<(), StoreError> {
+        self.with(|_| Ok(()))
+    }
+
+    fn reusable(&self) -> u64 {
+        0
+    }
+
     fn times(&self) -> Pending<Times, StoreError> {
         self.with(|content| {
             let accepted = content.envelopes.iter().map(|held| held.envelope.accepted_at);

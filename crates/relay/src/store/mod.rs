@@ -206,6 +206,15 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- the whole
 
+    /// Whether new mail finds room. Where it was refused for lack of it, this looks again, at most once in a while.
+    ///
+    /// # Errors
+    /// [`Unavailable::DiskFull`]: it is refused.
+    fn room(&self) -> Pending<(), StoreError>;
+
+    /// Bytes within the backend's files that new mail takes before the files grow. Known at once.
+    fn reusable(&self) -> u64;
+
     /// What can be told at any moment, without looking through anything: for monitoring.
     fn glance(&self) -> Pending<Glance, StoreError>;
 

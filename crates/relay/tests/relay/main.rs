@@ -20,5 +20,6 @@ mod retention;
 mod rights;
 mod sealed;
 mod shares;
+mod small_disk;
 mod transport;
 mod young;

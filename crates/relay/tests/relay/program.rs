@@ -15,7 +15,12 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::common::*;
 
 fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+    clean(env!("CARGO_BIN_EXE_kuvert-relay"))
+}
+
+/// A program without the settings of whoever runs the tests.
+pub fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
         command.env_remove(name);
     }
@@ -33,15 +38,20 @@ fn text(bytes: &[u8]) -> String {
 
 /// A relay that runs as a process.
 pub struct Process {
-    child: Child,
+    pub child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     pub url: RelayUrl,
-    first_line: String,
+    pub first_line: String,
 }
 
 impl Process {
     pub async fn start(data: &Path, more: &[&str]) -> Self {
-        let mut child = command()
+        Self::start_as(command(), data, more).await
+    }
+
+    /// As `command` and what comes behind it.
+    pub async fn start_as(mut command: Command, data: &Path, more: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--data"])
             .arg(data)
             .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })

@@ -119,6 +119,9 @@ pub enum Command {
         now: u64,
         slot: Slot<u64, StoreError>,
     },
+    Room {
+        slot: Slot<(), StoreError>,
+    },
     Checkpoint {
         slot: Slot<(), StoreError>,
     },
@@ -152,7 +155,7 @@ impl Command {
 
     /// Whether it runs between transactions rather than within one.
     pub fn stands_alone(&self) -> bool {
-        matches!(self, Self::Checkpoint { .. } | Self::Close { .. } | Self::PassDone { .. })
+        matches!(self, Self::Room { .. } | Self::Checkpoint { .. } | Self::Close { .. } | Self::PassDone { .. })
     }
 
     /// Sends the answer that was set.
@@ -165,6 +168,7 @@ impl Command {
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
             | Self::NoteTime { slot, .. }
+            | Self::Room { slot }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
             Self::SetBlocked { slot, .. } => slot.send(),
@@ -188,6 +192,7 @@ impl Command {
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
             | Self::NoteTime { slot, .. }
+            | Self::Room { slot }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
             Self::SetBlocked { slot, .. } => slot.fail(error),

@@ -5,7 +5,7 @@
 //! reserve can be filled again.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,19 @@ const RESERVE_FILE: &str = "relay.reserve";
 
 /// Enough for the log of several batches of acknowledgements.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Enough for the log of some acknowledgements, where the whole does not fit: the database has free pages, and the disk has
+/// not much.
+const PART_BYTES: u64 = 2 * 1024 * 1024;
+
+/// What there is of the reserve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reserve {
+    /// All.
+    Whole,
+    /// Enough for small batches.
+    Part,
+}
 
 /// The files of a store that this process has to itself.
 pub struct Files {
@@ -64,18 +77,45 @@ impl Files {
         self.unclean
     }
 
-    /// Makes sure that the reserve has its full size.
-    pub fn fill_reserve(&self) -> io::Result<()> {
+    /// Makes sure that the reserve has its full size, or a part of it where that does not fit. Without either it is empty.
+    pub fn fill_reserve(&self) -> io::Result<Reserve> {
         let mut file = private().open(&self.reserve)?;
-        if file.metadata()?.len() == RESERVE_BYTES {
-            return Ok(());
+        let len = file.metadata()?.len();
+        if len == RESERVE_BYTES {
+            return Ok(Reserve::Whole);
         }
-        let filled = fill(&mut file);
+        // What surely does not fit is not tried: it would write as much as there is.
+        let fits = self.free_bytes().saturating_add(len) >= RESERVE_BYTES;
+        if fits && fill(&mut file, RESERVE_BYTES).is_ok() {
+            return Ok(Reserve::Whole);
+        }
+        self.fill_part()
+    }
+
+    /// Makes a part of the reserve, whatever there was of it.
+    pub fn fill_part(&self) -> io::Result<Reserve> {
+        let mut file = private().open(&self.reserve)?;
+        let filled =
+            if file.metadata()?.len() >= PART_BYTES { file.set_len(PART_BYTES) } else { fill(&mut file, PART_BYTES) };
         if filled.is_err() {
-            // Half a reserve helps nobody.
+            // Less helps nothing.
             file.set_len(0)?;
         }
-        filled
+        filled.map(|()| Reserve::Part)
+    }
+
+    /// Free space, as far as the system tells; a quota may be less.
+    pub fn free_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.reserve).map_or(u64::MAX, |stats| stats.f_bavail.saturating_mul(stats.f_frsize))
+    }
+
+    /// What there is of the reserve.
+    pub fn reserve(&self) -> Option<Reserve> {
+        match self.reserve.metadata().map_or(0, |metadata| metadata.len()) {
+            RESERVE_BYTES => Some(Reserve::Whole),
+            PART_BYTES => Some(Reserve::Part),
+            _ => None,
+        }
     }
 
     /// Whether there is no room for anything more, found out by writing. SQLite calls a full disk by its name, but takes
@@ -102,9 +142,10 @@ impl Files {
 
 static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
-fn fill(file: &mut File) -> io::Result<()> {
+fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
     file.set_len(0)?;
-    for _ in 0..RESERVE_BYTES / BLOCK.len() as u64 {
+    file.rewind()?;
+    for _ in 0..bytes / BLOCK.len() as u64 {
         file.write_all(&BLOCK)?;
     }
     // File systems that allocate late only now say whether there is room.

@@ -9,7 +9,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `writer` | the one writer: batches, commit, undo, what to do when the disk is full |
+//! | `writer` | the one writer: batches, commit, undo |
+//! | `space` | what it does when the disk is full |
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
@@ -51,6 +52,7 @@ mod reader;
 mod recent;
 mod residue;
 mod schema;
+mod space;
 mod times;
 mod writer;
 
@@ -183,6 +185,8 @@ pub struct Options {
     pub log_age: Duration,
     /// How often at most a store without space tries again.
     pub probe_interval: Duration,
+    /// A store without space accepts mail again when it has room for so many bytes of it.
+    pub room_bytes: u64,
     /// The database file does not grow beyond this.
     pub max_database_bytes: Option<u64>,
 }
@@ -197,6 +201,7 @@ impl Default for Options {
             quiet: Duration::from_millis(200),
             log_age: Duration::from_secs(5),
             probe_interval: Duration::from_secs(1),
+            room_bytes: 1024 * 1024,
             max_database_bytes: None,
         }
     }
@@ -207,6 +212,7 @@ pub struct SqliteStore {
     /// `None` once closed.
     queues: RwLock<Option<Queues>>,
     queued_bytes: Arc<AtomicU64>,
+    reusable: Arc<AtomicU64>,
     index: SharedIndex,
     /// When the youngest envelope was accepted that waited at the opening.
     newest: Option<u64>,
@@ -235,7 +241,7 @@ impl SqliteStore {
         let files = files::Files::prepare(directory)?;
         let connection = schema::open_writer(files.database(), &options)?;
         let (writer, receiver) = mpsc::channel();
-        let queued_bytes = Arc::new(AtomicU64::new(0));
+        let (queued_bytes, reusable) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let state = index::load(&connection, options.recent_bytes)?;
         let (index, newest) = (state.index.clone(), state.eras.newest());
         let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
@@ -249,6 +255,7 @@ impl SqliteStore {
             options,
             state,
             queued_bytes: Arc::clone(&queued_bytes),
+            reusable: Arc::clone(&reusable),
             receiver,
             policy,
             reader_threads,
@@ -256,6 +263,7 @@ impl SqliteStore {
         Ok(Self {
             queues: RwLock::new(Some(Queues { writer, readers })),
             queued_bytes,
+            reusable,
             index,
             newest,
             writer: Mutex::new(Some(writer_thread)),
@@ -429,6 +437,14 @@ impl Store for SqliteStore {
 
     fn totals(&self) -> Pending<Totals, StoreError> {
         self.ask(reader::Reader::totals)
+    }
+
+    fn room(&self) -> Pending<(), StoreError> {
+        self.write(|slot| Command::Room { slot })
+    }
+
+    fn reusable(&self) -> u64 {
+        self.reusable.load(Ordering::Relaxed)
     }
 
     fn times(&self) -> Pending<Times, StoreError> {
