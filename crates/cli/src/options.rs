@@ -61,6 +61,8 @@ pub fn start_log(verbose: u8) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     // A second subscriber cannot be there: this is called once, by main.
     let _ = tracing_subscriber::fmt()
+        // What stderr does not take is left out: to say so, the library would panic.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && !crate::output::no_color())

@@ -34,6 +34,9 @@
 //! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
 //! | [`service`] | what every connection shares |
 
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod backup;
 pub mod clock;
 pub mod command;

@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{DATABASE_FILE, LOG_FILE, OpenError};
+use crate::people::PEOPLE_FILE;
+use crate::relay::OBSERVE_FILE;
 
 const LOCK_FILE: &str = "relay.lock";
 const RESERVE_FILE: &str = "relay.reserve";
@@ -44,9 +46,15 @@ impl Files {
     pub fn prepare(directory: &Path) -> Result<Self, OpenError> {
         let in_directory = |error| OpenError::Io { path: directory.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(in_directory)?;
-        check_owner(directory)?;
-        // Others may look at the names, but whoever may write here could put other files in the place of ours.
-        check_mode(directory, 0o022, 0o700)?;
+        // Others may look at the names, but what may write here could put other files in the place of ours.
+        match belonging(directory)? {
+            Belonging::Ours => check_mode(directory, 0o022, 0o700)?,
+            Belonging::RootsForOurGroup => {
+                tracing::info!("the data directory belongs to root, and this program's group may write there");
+                check_mode(directory, 0o007, 0o770)?;
+            }
+        }
+        check_files(directory)?;
         let lock_path = directory.join(LOCK_FILE);
         let lock = open_private(&lock_path)?;
         match lock.try_lock() {
@@ -164,11 +172,47 @@ fn open_private(path: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// Whose a data directory is.
+enum Belonging {
+    Ours,
+    /// As container orchestrators hand out volumes (`fsGroup`, mode 2770): the superuser can do anything anyway, and who is in
+    /// the group is the operator's choice. Our files in it are ours alone.
+    RootsForOurGroup,
+}
+
 /// The superuser is no exception: files that it made here would lock the owner out.
-fn check_owner(path: &Path) -> Result<(), OpenError> {
+fn belonging(path: &Path) -> Result<Belonging, OpenError> {
     let metadata = path.metadata().map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
     let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner == us { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, us }) }
+    let our_group = metadata.gid() == rustix::process::getegid().as_raw();
+    match owner {
+        owner if owner == us => Ok(Belonging::Ours),
+        0 if our_group && metadata.mode() & 0o070 == 0o070 => Ok(Belonging::RootsForOurGroup),
+        owner => Err(OpenError::Owner { path: path.to_owned(), owner, us }),
+    }
+}
+
+/// Files that a start as another user has left here, by what their names begin with.
+const OUR_FILES: [&str; 6] = [DATABASE_FILE, PEOPLE_FILE, OBSERVE_FILE, LOCK_FILE, RESERVE_FILE, "tls"];
+
+/// Each file here is ours: SQLite would only say that it cannot open one of another user's.
+fn check_files(directory: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: directory.to_owned(), error };
+    let us = rustix::process::geteuid().as_raw();
+    for entry in directory.read_dir().map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
+        if !OUR_FILES.iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
+            continue;
+        }
+        // One that is gone by now, such as a log of SQLite's, is nobody's.
+        if let Ok(metadata) = entry.metadata()
+            && metadata.uid() != us
+        {
+            return Err(OpenError::FileOwner { path: entry.path(), owner: metadata.uid(), us });
+        }
+    }
+    Ok(())
 }
 
 fn check_mode(path: &Path, forbidden: u32, wanted: u32) -> Result<(), OpenError> {

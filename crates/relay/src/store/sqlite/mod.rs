@@ -141,11 +141,24 @@ pub enum OpenError {
     },
     /// Another user's: files made in it would lock that user's relay out, or that user would hold what this relay writes.
     #[error(
-        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: run it as that user (sudo -u '#{owner}' …), or choose another data directory",
-        path.display()
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: {}",
+        path.display(), whose_directory(path, *owner, *us)
     )]
     Owner {
         /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        us: u32,
+    },
+    /// A file in the directory is another user's: a start as that user has left it.
+    #[error(
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: give it back (chown {us} {}, as root), and start the relay as one user only",
+        path.display(), path.display()
+    )]
+    FileOwner {
+        /// The file.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
@@ -166,6 +179,18 @@ pub enum OpenError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What can be done about a directory of another user's.
+fn whose_directory(path: &Path, owner: u32, us: u32) -> String {
+    if owner == 0 {
+        let path = path.display();
+        return format!(
+            "have root give it to this user (chown {us} {path}), or name a new directory below it with --data {path}/relay if \
+             this user may make one there"
+        );
+    }
+    format!("run it as that user (sudo -u '#{owner}' …), or choose another data directory")
 }
 
 /// Settings with good defaults.
