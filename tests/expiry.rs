@@ -21,11 +21,11 @@ fn on_day_31_undelivered_ciphertext_is_gone_and_the_recipient_is_told() {
     relay.stop();
 
     // Day 29: everything is still there.
-    relay.start_again(&["--clock-offset", &(29 * DAY).to_string()]);
+    relay.start_again(&["--clock-offset", &(29 * DAY).to_string(), "--trust-clock"]);
     assert_eq!(relay.waiting(), 3);
     relay.stop();
 
-    relay.start_again(&["--clock-offset", &(31 * DAY).to_string()]);
+    relay.start_again(&["--clock-offset", &(31 * DAY).to_string(), "--trust-clock"]);
     eventually("expired envelopes are deleted", || relay.waiting() == 0);
     eventually("their bytes are gone from all files", || relay.left(&pieces) == 0);
     let received = bob.ok(&["receive"]);

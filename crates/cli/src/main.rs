@@ -13,6 +13,9 @@
 //! | [`memory`] | no core dumps |
 //! | [`error`] | exit codes |
 
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod chat;
 mod commands;

@@ -11,6 +11,9 @@
 //! | `watch` | tells the page when the files changed |
 //! | [`program`] | the program `kuvert-lens` |
 
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod files;
 pub mod program;
 pub mod server;

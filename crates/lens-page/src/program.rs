@@ -2,7 +2,7 @@
 //! it as a subcommand of its own: [`run`] takes the name that usage lines show from its first argument.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -89,10 +89,12 @@ fn page(options: Options, json: bool) -> ExitCode {
         Err(error) => Err(PageError::Serve(error)),
     };
     let Err(error) = served else { return ExitCode::SUCCESS };
+    // Where it cannot be written, nothing is left to say it with.
     if json {
-        println!("{}", json!({"type": "error", "code": error.code(), "message": error.to_string()}));
+        let _ =
+            writeln!(io::stdout(), "{}", json!({"type": "error", "code": error.code(), "message": error.to_string()}));
     } else {
-        eprintln!("error: {error}");
+        let _ = writeln!(io::stderr(), "error: {error}");
     }
     ExitCode::FAILURE
 }
@@ -109,7 +111,7 @@ async fn serve(options: Options, json: bool) -> Result<(), PageError> {
 fn announce(server: &Server, json: bool) {
     let url = server.url();
     let line = if json { json!({"type": "lens", "url": url}).to_string() } else { url };
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     // Whoever closed stdout did not want to know.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

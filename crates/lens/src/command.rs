@@ -66,10 +66,15 @@ pub fn run(args: &ScoreArgs, json: bool) -> ExitCode {
         // Whoever closed the pipe has seen enough.
         Err(Failure { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: cannot {}: {}", failure.doing, failure.error);
+            say(&format!("error: cannot {}: {}", failure.doing, failure.error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on stderr. Where that cannot be written, nothing is left to say it with.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// What could not be done, and why.
@@ -96,7 +101,7 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
         policies.push(Policy::of(Level::L3, Receipts::Off));
     }
     let scores = crate::score::score(&setup, &policies, |policy| {
-        eprintln!("simulating {}", report::policy_name(policy));
+        say(&format!("simulating {}", report::policy_name(policy)));
     });
     if let Some(document) = document {
         write(&scores, document)?;
@@ -106,7 +111,8 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
     } else {
         report::text(&scores)
     };
-    io::stdout().write_all(printed.as_bytes()).map_err(doing("write the output"))
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(printed.as_bytes()).and_then(|()| stdout.flush()).map_err(doing("write the output"))
 }
 
 /// The table between the document's marks, the plots and the page's scorecard beside it.

@@ -25,6 +25,9 @@
 //! | [`command`] | the command `score` |
 //! | [`random`] | randomness from a seed |
 
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod attack;
 pub mod command;
 pub mod envelope;

@@ -56,6 +56,10 @@ pub struct Config {
     pub monitoring: Monitoring,
     /// What clients may ask for.
     pub limits: Limits,
+    /// That the clock is right, however far it is from the time at which the relay was last used: for one start, so it
+    /// stands in no file.
+    #[serde(skip)]
+    pub trust_clock: bool,
 }
 
 impl Default for Config {
@@ -76,6 +80,7 @@ impl Default for Config {
             log: Log::default(),
             monitoring: Monitoring::default(),
             limits: Limits::default(),
+            trust_clock: false,
         }
     }
 }

@@ -30,8 +30,12 @@
 //! | [`monitoring`] | metrics and health over HTTP |
 //! | [`logins`] | which accounts are connected |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
-//! | [`clock`] | what time it is |
+//! | [`clock`] | the machine's clock |
+//! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
 //! | [`service`] | what every connection shares |
+
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod backup;
 pub mod clock;
@@ -54,6 +58,7 @@ pub mod policy;
 pub mod program;
 pub mod registry;
 pub mod relay;
+pub mod relay_time;
 pub mod report;
 pub mod retention;
 pub mod service;

@@ -13,12 +13,19 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::config::{Log, LogLevel};
 use crate::store::{StoreError, Unavailable};
 
-/// Starts to write logs to stderr. A process that logs already goes on as it did.
+/// Starts to write logs to stderr. What cannot be written there is left out: to say so, the library would end the thread that
+/// logs. A process that logs already goes on as it did.
 pub fn start(log: Log) {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = if log.json {
-        fmt::layer().json().with_current_span(false).with_span_list(false).with_writer(io::stderr).boxed()
+        fmt::layer()
+            .json()
+            .log_internal_errors(false)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(io::stderr)
+            .boxed()
     } else {
-        fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
+        fmt::layer().log_internal_errors(false).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
     };
     // The only error is that a program which embeds the relay has set up its own logs: they win.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).try_init();

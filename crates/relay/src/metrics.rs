@@ -79,10 +79,14 @@ pub struct Sample {
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
     pub log_bytes: u64,
+    /// Bytes within the database that new mail takes first.
+    pub reusable_bytes: u64,
     /// Bytes that are free for the data directory.
     pub free_bytes: u64,
     /// Whether the relay is ready.
     pub ready: bool,
+    /// By how many milliseconds the clock is ahead of the relay's time while it is in doubt, else 0.
+    pub clock_step_ms: i64,
 }
 
 /// The counters.
@@ -108,8 +112,10 @@ pub struct Metrics {
     waiting_bytes: Gauge,
     database_bytes: Gauge,
     log_bytes: Gauge,
+    reusable_bytes: Gauge,
     free_bytes: Gauge,
     ready: Gauge,
+    clock_step: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -164,8 +170,14 @@ impl Metrics {
             waiting_bytes: gauge(r, "ciphertext_waiting_bytes", "Their ciphertext"),
             database_bytes: gauge(r, "database_bytes", "Size of the database"),
             log_bytes: gauge(r, "database_log_bytes", "Size of its write-ahead log"),
+            reusable_bytes: gauge(r, "database_reusable_bytes", "Room within the database that new mail takes first"),
             free_bytes: gauge(r, "disk_free_bytes", "Free space for the data directory"),
             ready: gauge(r, "ready", "1 if /readyz says so"),
+            clock_step: gauge(
+                r,
+                "clock_step_seconds",
+                "By how much the clock is ahead of the relay's time while it is in doubt and nothing expires, else 0",
+            ),
             requests,
             request_seconds,
             turned_away,
@@ -259,8 +271,10 @@ impl Metrics {
         }
         set(&self.database_bytes, sample.database_bytes);
         set(&self.log_bytes, sample.log_bytes);
+        set(&self.reusable_bytes, sample.reusable_bytes);
         set(&self.free_bytes, sample.free_bytes);
         set(&self.ready, sample.ready.into());
+        self.clock_step.set(sample.clock_step_ms / 1000);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

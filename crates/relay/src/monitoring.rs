@@ -23,8 +23,9 @@ use tokio::time::timeout;
 
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
-use crate::store::Store;
+use crate::relay_time::RelayClock;
 use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
+use crate::store::{Store, StoreError, Unavailable};
 use crate::young::LowWater;
 
 /// Bytes of a request. Nobody has more to say here.
@@ -63,6 +64,8 @@ pub struct Monitor {
     pub stopping: watch::Receiver<bool>,
     /// The data directory.
     pub data: PathBuf,
+    /// Whether the clock is in doubt.
+    pub clock: Arc<RelayClock>,
     /// Whether there is little room.
     pub low_water: Arc<LowWater>,
     /// Free space below which the relay is not ready.
@@ -186,16 +189,20 @@ impl Monitor {
         }
         // The writer and a reader, without writing anything.
         let answers = async {
+            self.store.room().await?;
             self.store.acknowledge_expired(NOBODY, 0).await?;
             self.store.device(NOBODY).await
         };
         match timeout(STORE_PATIENCE, answers).await {
             Ok(Ok(_)) => {}
+            Ok(Err(StoreError::Unavailable(Unavailable::DiskFull))) => {
+                return Err("no space left: new mail is refused");
+            }
             Ok(Err(_)) => return Err("the store fails"),
             Err(_) => return Err("the store does not answer"),
         }
         match self.free_bytes() {
-            Some(free) if free >= self.ready_free_bytes => Ok(()),
+            Some(free) if free.saturating_add(self.store.reusable()) >= self.ready_free_bytes => Ok(()),
             Some(_) => Err("the disk is nearly full"),
             None => Err("the data directory cannot be read"),
         }
@@ -213,8 +220,10 @@ impl Monitor {
             held: timeout(STORE_PATIENCE, self.store.glance()).await.ok().and_then(Result::ok),
             database_bytes: size(DATABASE_FILE),
             log_bytes: size(LOG_FILE),
+            reusable_bytes: self.store.reusable(),
             free_bytes: self.free_bytes().unwrap_or_default(),
             ready: self.ready().await.is_ok(),
+            clock_step_ms: self.clock.doubt().unwrap_or_default(),
         }
     }
 }
@@ -224,6 +233,8 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::config::Limits;
+    use crate::relay_time::EARLIEST_MS;
+    use crate::store::Times;
     use crate::store::memory::MemoryStore;
     use crate::young::FileSystem;
 
@@ -246,12 +257,14 @@ mod tests {
     async fn a_relay_that_stops_is_alive_and_not_ready() {
         let data = tempfile::tempdir().unwrap();
         let (stop, stopping) = watch::channel(false);
+        let clock = RelayClock::start(Arc::new(ManualClock::new(EARLIEST_MS)), &Times::default(), false).unwrap();
         let monitor = Monitor {
             metrics: Arc::new(Metrics::new()),
             store: Arc::new(MemoryStore::new()),
             count: ConnectionCount::new(&Limits::default()),
             stopping,
             data: data.path().into(),
+            clock: Arc::new(clock),
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
             ready_free_bytes: 1,
         };

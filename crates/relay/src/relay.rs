@@ -26,6 +26,7 @@ use crate::people::codes::{CodeSender, LogCodes};
 use crate::people::incidents::Incidents;
 use crate::people::{People, PeopleError};
 use crate::policy::DEMONSTRATION;
+use crate::relay_time::{ClockBehind, RelayClock};
 use crate::report::Sources;
 use crate::retention;
 use crate::service::Service;
@@ -33,7 +34,7 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::wakeup::LocalWakeUps;
-use crate::young::{self, Disk, FileSystem, LowWater, Young};
+use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
 
 /// Name of the observation database within the data directory.
 pub const OBSERVE_FILE: &str = "observe.db";
@@ -76,6 +77,9 @@ pub enum StartError {
     /// What people tell beyond mail cannot be opened.
     #[error(transparent)]
     People(#[from] PeopleError),
+    /// The clock is not set.
+    #[error(transparent)]
+    Clock(#[from] ClockBehind),
     /// The host for clients is none.
     #[error("`{0}` cannot stand in a relay's address: give a host name or an IP address with --public-host")]
     PublicHost(String),
@@ -144,6 +148,8 @@ pub async fn start_measuring(
     disk: Arc<dyn Disk>,
 ) -> Result<RunningRelay, StartError> {
     config.check()?;
+    let times = store.times().await?;
+    let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
     let identity = Identity::of(&config)?;
     let observer = observer(&config)?;
     let (stop, stopping) = watch::channel(false);
@@ -157,10 +163,14 @@ pub async fn start_measuring(
         logins: Arc::default(),
         observer: Arc::clone(&observer),
         metrics,
-        limiter: Limiter::new(&config.limits, Arc::clone(&clock)),
+        limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
         saved_limits: Saved::below(&config.data),
         young: Young::new(u64::from(config.limits.young_account_mib) << 20),
-        low_water: Arc::new(LowWater::new(disk, Arc::clone(&clock), u64::from(config.limits.low_water_mib) << 20)),
+        low_water: Arc::new(LowWater::new(
+            Arc::new(WithStore { disk, store: Arc::clone(&store) }),
+            Arc::<RelayClock>::clone(&clock),
+            u64::from(config.limits.low_water_mib) << 20,
+        )),
         incidents: Incidents::default(),
         reports: Sources {
             data: config.data.clone(),
@@ -173,7 +183,9 @@ pub async fn start_measuring(
         stopping,
         alive,
     });
-    // Before anybody can fetch: what is too old is never delivered.
+    retention::note_time(&service).await;
+    // Before anything can be fetched: what is too old is never delivered.
+    retention::restamp(&service).await?;
     retention::expire(&service, config.retention_days).await?;
     retention::tidy(&service).await?;
     let yesterday = service.clock.now_ms().saturating_sub(young::millis(young::YOUNG));
@@ -244,6 +256,7 @@ impl Monitoring {
             count: Arc::clone(count),
             stopping: service.stopping.clone(),
             data: config.data.clone(),
+            clock: Arc::clone(&service.clock),
             low_water: Arc::clone(&service.low_water),
             ready_free_bytes: u64::from(config.monitoring.ready_free_mib) << 20,
         };
@@ -360,6 +373,7 @@ impl RunningRelay {
     /// Those of the store.
     pub async fn expire(&self) -> Result<u64, StoreError> {
         retention::write_incidents(&self.service).await?;
+        retention::restamp(&self.service).await?;
         retention::tidy(&self.service).await?;
         retention::expire(&self.service, self.config.retention_days).await
     }
@@ -389,6 +403,7 @@ impl RunningRelay {
             tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
         }
         retention::save_limits(&service).await;
+        retention::note_time(&service).await;
         drop(service);
         if timeout(LAST_TASKS, ended.recv()).await.is_err() {
             tracing::warn!("some connections did not end in time");

@@ -95,6 +95,30 @@ pub async fn save_limits(service: &Arc<Service>) {
     }
 }
 
+/// Tells the store how far the relay's time has come. What cannot be told is told next time.
+pub async fn note_time(service: &Service) {
+    if let Err(error) = service.store.note_time(service.clock.known()).await {
+        tracing::debug!(error = crate::logging::kind(&error), "the time could not be noted");
+    }
+}
+
+/// Where the clock turned out to be wrong: mail that it stamped later than now is stamped with now, so that it is kept as
+/// long as any other. Says how many envelopes that were.
+///
+/// # Errors
+/// Those of the store. It is done with the next try.
+pub async fn restamp(service: &Service) -> Result<u64, StoreError> {
+    if !service.clock.must_restamp() {
+        return Ok(0);
+    }
+    let count = service.store.restamp(service.clock.now_ms()).await?;
+    service.clock.restamped();
+    if count > 0 {
+        tracing::warn!(count, "mail that was accepted under a clock that was ahead expires by the right one");
+    }
+    Ok(count)
+}
+
 /// Deletes traces and reports that are too old by the relay's clock.
 ///
 /// # Errors
@@ -146,9 +170,16 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         if let Err(error) = write_incidents(&service).await {
             tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
         }
+        if let Err(error) = restamp(&service).await {
+            tracing::warn!(
+                error = crate::logging::kind(&error),
+                "mail keeps the wrong time for now; trying again in a minute"
+            );
+        }
         since_tidy += 1;
         if since_tidy >= TIDY_EVERY {
             since_tidy = 0;
+            note_time(&service).await;
             if let Err(error) = tidy(&service).await {
                 tracing::warn!(
                     error = crate::logging::kind(&error),

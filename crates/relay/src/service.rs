@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
 use crate::config::Registration;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
@@ -15,6 +14,7 @@ use crate::observe::{Event, Observer};
 use crate::people::People;
 use crate::people::codes::CodeSender;
 use crate::people::incidents::Incidents;
+use crate::relay_time::RelayClock;
 use crate::report::Sources;
 use crate::store::Store;
 use crate::wakeup::WakeUps;
@@ -37,7 +37,7 @@ pub struct Service {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What time it is.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<RelayClock>,
     /// Who asks for too much.
     pub limiter: Limiter,
     /// Where limits outlast a restart.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use kuvert_types::AccountId;
 
 use crate::clock::Clock;
+use crate::store::Store;
 
 /// How long an account is young, from its registration on.
 pub const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,6 +27,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// A low water mark is at most this part of the file system: on a small one it would leave nothing to fill.
 const LARGEST_PART: u64 = 20;
+
+/// The high water mark, above which there is enough again, is the low one and this part of it.
+const HIGH_WATER_PART: u64 = 8;
 
 /// Room on a file system, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +68,27 @@ impl Disk for FileSystem {
     }
 }
 
+/// A disk with a store on it, whose files have room within them.
+pub struct WithStore {
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// Says how much room they have.
+    pub store: Arc<dyn Store>,
+}
+
+impl fmt::Debug for WithStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithStore").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+impl Disk for WithStore {
+    fn space(&self) -> io::Result<Space> {
+        let Space { free, total } = self.disk.space()?;
+        Ok(Space { free: free.saturating_add(self.store.reusable()), total })
+    }
+}
+
 /// Whether there is less free space than a relay should have.
 #[derive(Debug)]
 pub struct LowWater {
@@ -97,7 +122,11 @@ impl LowWater {
         }
         state.measured_at = Some(now);
         // What cannot be measured is no reason to refuse: a full disk is found out by writing, too.
-        let low = self.disk.space().is_ok_and(|space| space.free < self.mark.min(space.total / LARGEST_PART));
+        let low = self.disk.space().is_ok_and(|space| {
+            let mark = self.mark.min(space.total / LARGEST_PART);
+            // Once it was low, it takes more than the mark: else each envelope would turn it around.
+            space.free < if state.low { mark.saturating_add(mark / HIGH_WATER_PART) } else { mark }
+        });
         if low != state.low {
             state.low = low;
             if low {
@@ -253,6 +282,8 @@ mod tests {
         };
         assert!(!is_low(1_000, 100_000));
         assert!(is_low(999, 100_000));
+        assert!(is_low(1_000, 100_000) && is_low(1_124, 100_000), "it does not turn around at the mark");
+        assert!(!is_low(1_125, 100_000) && !is_low(1_000, 100_000));
         assert!(!is_low(500, 10_000), "a twentieth of all");
         assert!(is_low(499, 10_000));
         *disk.space.lock().unwrap() = None;

@@ -400,6 +400,7 @@ fn small_disk() -> Options {
         max_database_bytes: Some(600 * 1024),
         probe_interval: Duration::ZERO,
         max_batch: 64,
+        room_bytes: 64 * 1024,
         ..Options::default()
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn accept(
     let Submission { by, recipient, key } = submission;
     let NewEnvelope { id, source, ref ciphertext } = envelope;
     let size = ciphertext.len();
-    let stored = service.store.submit_with(recipient, envelope, key, service.clock.now_ms());
+    let stored = service.store.submit_with(recipient, envelope, key, service.clock.stamp_ms());
     let service = Arc::clone(service);
     Box::pin(async move {
         let event = match stored.await {

@@ -73,7 +73,11 @@ fn settings(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Resu
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
         // An empty variable is how a compose file or a unit says "not set".
-        if !name.starts_with(PREFIX) || OTHER_VARIABLES.contains(&name.as_str()) || value.is_empty() {
+        if !name.starts_with(PREFIX)
+            || OTHER_VARIABLES.contains(&name.as_str())
+            || value.is_empty()
+            || (!variables.contains_key(&name) && is_of_a_service(&name, &value.to_string_lossy()))
+        {
             continue;
         }
         let Some((key, example)) = variables.get(&name) else {
@@ -88,6 +92,28 @@ fn settings(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Resu
         found.push(((*key).clone(), value));
     }
     Ok(found)
+}
+
+/// Whether an orchestrator has made this variable: Kubernetes puts `KUVERT_RELAY_SERVICE_HOST`, `KUVERT_RELAY_PORT` and
+/// others into every pod beside a Service named `kuvert-relay` or `kuvert-relay-metrics`, Docker does so for a link.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    /// `PORT_4433_UDP`, `PORT_4433_UDP_ADDR`
+    fn is_port(name: &str) -> bool {
+        let Some((_, port)) = name.split_once("_PORT_") else { return false };
+        let mut words = port.split('_');
+        let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+        let protocol = words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word));
+        let what = words.next().is_none_or(|word| ["ADDR", "PORT", "PROTO", "START", "END"].contains(&word));
+        number && protocol && what
+    }
+    // `kuvert-relay` itself has no word of its own between the prefix and these.
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || is_port(name)
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || (name.ends_with("_NAME") && value.starts_with('/'))
+        || name.starts_with("KUVERT_RELAY_ENV_")
 }
 
 /// The variable of a key.
@@ -266,6 +292,30 @@ mod tests {
         let both = [("KUVERT_RELAY_TLS_CERTIFICATE", "c.pem"), ("KUVERT_RELAY_TLS_KEY", "k.pem")];
         assert_eq!(with("", &both).unwrap().tls.unwrap().key, Path::new("k.pem"));
         assert!(with("", &both[..1]).unwrap_err().to_string().contains("missing field `key`"));
+    }
+
+    #[test]
+    fn what_an_orchestrator_makes_of_a_service_is_no_setting() {
+        let made = [
+            ("KUVERT_RELAY_SERVICE_HOST", "10.96.0.12"),
+            ("KUVERT_RELAY_SERVICE_PORT", "4433"),
+            ("KUVERT_RELAY_SERVICE_PORT_QUIC", "4433"),
+            ("KUVERT_RELAY_PORT", "udp://10.96.0.12:4433"),
+            ("KUVERT_RELAY_PORT_4433_UDP", "udp://10.96.0.12:4433"),
+            ("KUVERT_RELAY_PORT_4433_UDP_PROTO", "udp"),
+            ("KUVERT_RELAY_PORT_4433_UDP_PORT", "4433"),
+            ("KUVERT_RELAY_PORT_4433_UDP_ADDR", "10.96.0.12"),
+            ("KUVERT_RELAY_METRICS_SERVICE_HOST", "10.96.0.13"),
+            ("KUVERT_RELAY_METRICS_PORT_9464_TCP_ADDR", "10.96.0.13"),
+            ("KUVERT_RELAY_NAME", "/app/kuvert-relay"),
+            ("KUVERT_RELAY_ENV_PATH", "/bin"),
+        ];
+        assert_eq!(with("", &made).unwrap(), Config::default());
+        for (name, value) in
+            [("KUVERT_RELAY_PORT", "4433"), ("KUVERT_RELAY_PORT_X_UDP", "1"), ("KUVERT_RELAY_NAME", "relay")]
+        {
+            assert!(matches!(with("", &[(name, value)]), Err(ConfigError::UnknownKey { .. })), "{name}");
+        }
     }
 
     #[test]

@@ -246,6 +246,10 @@ pub struct Serve {
     #[arg(long)]
     pub new_key: bool,
 
+    /// The clock is right, however far it is from the time at which this relay was last used: for one start.
+    #[arg(long)]
+    pub trust_clock: bool,
+
     /// Moves the relay's clock, for demonstrations and drills: 2678400 is day 31.
     #[arg(
         long,

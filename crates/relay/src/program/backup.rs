@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::{Backup, Restore};
 use super::failure::Failure;
 use super::inspect::time::utc;
+use super::say;
 use super::serve::default_data;
 use crate::backup::{self, BackupError};
 use crate::clock::{Clock, SystemClock};
@@ -37,7 +38,7 @@ pub fn run(args: Backup, json: bool) -> Result<(), Failure> {
         ))?;
     }
     if !made.has_key() {
-        eprintln!("note: the relay's key is in files of your own and not in the backup: keep a copy of it yourself");
+        say("note: the relay's key is in files of your own and not in the backup: keep a copy of it yourself");
     }
     Ok(())
 }
@@ -51,11 +52,11 @@ pub fn run_restore(args: Restore, json: bool) -> Result<(), Failure> {
     let (made, dropped) = backup::restore(&args.from, &data)?;
     let age = SystemClock::new().now_ms().saturating_sub(made.made_at);
     if age > FRESH_MS {
-        eprintln!(
+        say(&format!(
             "note: the backup is {} days old. Until a device has connected again, first messages to it may use keys \
              that it has deleted.",
             age / 86_400_000
-        );
+        ));
     }
     if json {
         return print(

@@ -59,12 +59,19 @@ impl Failure {
         self.left
     }
 
+    /// What went wrong and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Tells.
     pub fn report(&self, json: bool) {
         if json {
-            println!("{}", json!({"type": "error", "code": self.code, "message": self.message}));
+            // Stderr says it, too.
+            let _ =
+                super::print(&format!("{}\n", json!({"type": "error", "code": self.code, "message": self.message})));
         }
-        eprintln!("error: {}", self.message);
+        super::say(&format!("error: {}", self.message));
     }
 }
 
@@ -95,7 +102,7 @@ impl From<OpenError> for Failure {
             OpenError::Unregistered { .. } => "data-unregistered",
             OpenError::Older { .. } => "data-older",
             OpenError::Permissions { .. } => "data-permissions",
-            OpenError::Owner { .. } => "data-of-another",
+            OpenError::Owner { .. } | OpenError::FileOwner { .. } => "data-of-another",
             OpenError::Missing(_) => "data-missing",
             OpenError::Io { .. } => "data-io",
             OpenError::Store(error) => return error.clone().into(),
@@ -154,6 +161,7 @@ impl From<StartError> for Failure {
             StartError::Monitoring { .. } => "monitoring",
             StartError::Observe(_) => "observe",
             StartError::People(error) => return error.into(),
+            StartError::Clock(_) => "clock",
             StartError::PublicHost(_) => return Self { usage: true, ..Self::new("public-host", error.to_string()) },
         };
         Self::new(code, error.to_string())

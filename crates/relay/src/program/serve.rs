@@ -1,7 +1,7 @@
 //! `serve`: settles the configuration, starts the relay, says where it is, and stops it on a signal.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::FAILED;
 use super::args::Serve;
 use super::failure::Failure;
+use super::{print, say};
 use crate::clock::SystemClock;
 use crate::config::{Config, LogLevel, source};
 use crate::logging;
@@ -55,7 +56,7 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
         tokio::select! {
             () = relay.shutdown() => Ok(()),
             () = stop.wait() => {
-                eprintln!("stopped at once; what was accepted is safe");
+                say("stopped at once; what was accepted is safe");
                 process::exit(FAILED.into())
             }
         }
@@ -75,6 +76,7 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
         observe,
         demonstration,
         new_key: _,
+        trust_clock,
         clock_offset: _,
     } = args;
     config.listen = listen.unwrap_or(config.listen);
@@ -83,6 +85,7 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
     config.retention_days = retention.unwrap_or(config.retention_days);
     config.observe |= observe;
     config.demonstration |= demonstration;
+    config.trust_clock = trust_clock;
     config.log.level = match verbose {
         0 => config.log.level,
         1 => config.log.level.max(LogLevel::Debug),
@@ -168,8 +171,10 @@ fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Fai
     } else {
         address.clone()
     };
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))?;
+    // A relay whose stdout nothing reads is as good as any other.
+    if let Err(failure) = print(&format!("{line}\n")) {
+        tracing::warn!(error = failure.message(), "the relay's address is not on stdout; it serves all the same");
+    }
     match &config.ready_file {
         Some(path) => write_whole(path, &format!("{address}\n")),
         None => Ok(()),

@@ -11,10 +11,10 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, SignedKey, Store, StoreError,
-    StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Totals, Unavailable, UnsignedKey,
+    StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Totals, Unavailable, UnsignedKey,
     UpdateAccountError, Waiting,
 };
 use crate::mailbox::Amount;
@@ -34,6 +34,7 @@ struct Content {
     envelopes: Vec<Held>,
     last_cursor: u64,
     invitations: Vec<NewInvitation>,
+    known: Option<KnownTime>,
     closed: bool,
 }
 
@@ -529,6 +530,36 @@ impl Store for MemoryStore {
                     .map(|device| (device.one_time.len() + device.one_time_kem.len()) as u64)
                     .sum(),
             })
+        })
+    }
+
+    fn room(&self) -> Pending<(), StoreError> {
+        self.with(|_| Ok(()))
+    }
+
+    fn reusable(&self) -> u64 {
+        0
+    }
+
+    fn times(&self) -> Pending<Times, StoreError> {
+        self.with(|content| {
+            let accepted = content.envelopes.iter().map(|held| held.envelope.accepted_at);
+            let registered = content.accounts.values().map(|(account, _)| account.registered_at);
+            Ok(Times { known: content.known, newest: accepted.chain(registered).max() })
+        })
+    }
+
+    fn note_time(&self, known: KnownTime) -> Pending<(), StoreError> {
+        self.with(|content| {
+            content.known = Some(known);
+            Ok(())
+        })
+    }
+
+    fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
+        self.with(|content| {
+            let late = content.envelopes.iter_mut().filter(|held| held.envelope.accepted_at > now);
+            Ok(late.map(|held| held.envelope.accepted_at = now).count() as u64)
         })
     }
 

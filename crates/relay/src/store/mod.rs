@@ -206,11 +206,30 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- the whole
 
+    /// Whether new mail finds room. Where it was refused for lack of it, this looks again, at most once in a while.
+    ///
+    /// # Errors
+    /// [`Unavailable::DiskFull`]: it is refused.
+    fn room(&self) -> Pending<(), StoreError>;
+
+    /// Bytes within the backend's files that new mail takes before the files grow. Known at once.
+    fn reusable(&self) -> u64;
+
     /// What can be told at any moment, without looking through anything: for monitoring.
     fn glance(&self) -> Pending<Glance, StoreError>;
 
     /// What the relay holds in sum. May look through everything.
     fn totals(&self) -> Pending<Totals, StoreError>;
+
+    /// What the store knows of the time.
+    fn times(&self) -> Pending<Times, StoreError>;
+
+    /// Remembers how far the relay's time has come, instead of what was remembered before.
+    fn note_time(&self, known: KnownTime) -> Pending<(), StoreError>;
+
+    /// Waiting envelopes that are stamped later than `now` (Unix milliseconds) are stamped with `now`: a clock that was ahead
+    /// stamped them, and they would be kept for too long. Says how many there were. Looks through all.
+    fn restamp(&self, now: u64) -> Pending<u64, StoreError>;
 
     /// Brings the files to rest: when it is done, the bytes of envelopes that were deleted before the call are in none of
     /// the backend's files any more.
@@ -244,6 +263,34 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// How far a relay's time has come ([`crate::relay_time`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KnownTime {
+    /// Unix milliseconds.
+    pub at: u64,
+    /// That the clock says something else.
+    pub doubt: Option<Doubt>,
+}
+
+/// A clock that is far from the known time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    /// By how many milliseconds it is ahead; negative: behind.
+    pub step_ms: i64,
+    /// For how many milliseconds the relay has run with it.
+    pub ran_ms: u64,
+}
+
+/// What a store knows of the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Times {
+    /// What [`Store::note_time`] was last told.
+    pub known: Option<KnownTime>,
+    /// When the youngest envelope that waited when the store was opened was accepted, or the youngest account registered,
+    /// whichever is later, Unix milliseconds.
+    pub newest: Option<u64>,
 }
 
 /// An envelope on its way into a mailbox.

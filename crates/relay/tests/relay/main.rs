@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authorisation;
+mod clock;
 mod common;
 mod dependencies;
 mod hostile;
@@ -19,5 +20,6 @@ mod retention;
 mod rights;
 mod sealed;
 mod shares;
+mod small_disk;
 mod transport;
 mod young;

@@ -30,7 +30,7 @@ async fn send(to: SocketAddr, request: &[u8]) -> (String, String) {
 }
 
 /// Status and body.
-async fn get(from: SocketAddr, path: &str) -> (u16, String) {
+pub async fn get(from: SocketAddr, path: &str) -> (u16, String) {
     let (head, body) = send(from, format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").as_bytes()).await;
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body)

@@ -15,7 +15,12 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::common::*;
 
 fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+    clean(env!("CARGO_BIN_EXE_kuvert-relay"))
+}
+
+/// A program without the settings of whoever runs the tests.
+pub fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
         command.env_remove(name);
     }
@@ -33,15 +38,20 @@ fn text(bytes: &[u8]) -> String {
 
 /// A relay that runs as a process.
 pub struct Process {
-    child: Child,
+    pub child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     pub url: RelayUrl,
-    first_line: String,
+    pub first_line: String,
 }
 
 impl Process {
     pub async fn start(data: &Path, more: &[&str]) -> Self {
-        let mut child = command()
+        Self::start_as(command(), data, more).await
+    }
+
+    /// As `command` and what comes behind it.
+    pub async fn start_as(mut command: Command, data: &Path, more: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--data"])
             .arg(data)
             .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
@@ -96,7 +106,8 @@ async fn a_client_hears_at_once_that_its_relay_was_killed_and_restarted() {
     relay.stop("-KILL").await;
     let listen = format!("127.0.0.1:{port}");
     let relay = Process::start(data.path(), &["--listen", &listen]).await;
-    client.send(submit(envelope_from(&device, &device, "to whom?"))).await;
+    // It may have heard already, by a datagram of its own.
+    client.try_send(submit(envelope_from(&device, &device, "to whom?"))).await;
     let ended = within(client.connection.closed()).await;
     assert!(matches!(ended, quinn::ConnectionError::Reset), "{ended:?}");
     drop(Client::authenticate(&relay.url, &device).await);
@@ -441,6 +452,118 @@ async fn what_was_accepted_survives_sigkill() {
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
 }
 
+/// Where nothing can be written: a full disk for both streams.
+fn full() -> Stdio {
+    Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, nothing) = (folder.path().join("data"), folder.path().join("nothing"));
+    assert_eq!(Process::start(&data, &[]).await.stop("-TERM").await.0, Some(0));
+    let (data, nothing) = (data.to_str().unwrap(), nothing.to_str().unwrap());
+    let backup = folder.path().join("backup");
+    for arguments in [
+        &["inspect", "--json", "--data", data][..],
+        &["inspect", "--json", "--data", nothing],
+        &["inspect", "--data", nothing],
+        &["invite", "create", "--json", "--data", data],
+        &["invite", "create", "--json", "--data", nothing],
+        &["backup", "--json", "--data", data, "--to", backup.to_str().unwrap()],
+        &["registry", "legend"],
+        &["config", "default"],
+        &["serve", "--json", "--retention", "99"],
+    ] {
+        let status = within(command().args(arguments).stdout(full()).stderr(full()).status()).await.unwrap();
+        assert!(matches!(status.code(), Some(1 | 2)), "{arguments:?}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_relay_serves_though_nothing_reads_its_stdout_and_its_log_cannot_be_written() {
+    let data = tempfile::tempdir().unwrap();
+    let ready = data.path().join("ready");
+    for (stdout, stderr) in [(full(), full()), (Stdio::piped(), Stdio::null())] {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "-vv", "--data"]).arg(data.path());
+        let mut child = command.arg("--ready-file").arg(&ready).stdout(stdout).stderr(stderr).spawn().unwrap();
+        // The pipe has no reader from here on.
+        drop(child.stdout.take());
+        let url = loop {
+            if let Ok(address) = std::fs::read_to_string(&ready) {
+                break address.trim().parse::<RelayUrl>().unwrap();
+            }
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        let device = Device::new();
+        let mut client = Client::register(&url, &device).await;
+        client.submit(envelope_from(&device, &device, "to myself")).await;
+        std::process::Command::new("kill").arg(child.id().unwrap().to_string()).status().unwrap();
+        assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+        std::fs::remove_file(&ready).unwrap();
+    }
+}
+
+/// As a container's volume: root owns it, and the relay's group may write. This needs root, to play two users.
+#[tokio::test]
+async fn a_volume_of_roots_that_the_relays_group_may_write_is_served() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const RELAY: u32 = 10_001;
+    let folder = tempfile::tempdir().unwrap();
+    if folder.path().metadata().unwrap().uid() != 0 || within(clean("setpriv").arg("--version").output()).await.is_err()
+    {
+        println!("a volume of root's: skipped, because this is not root, or setpriv is missing");
+        return;
+    }
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(folder.path(), 0o711);
+    let program = folder.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_kuvert-relay"), &program).unwrap();
+    let volume = folder.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    chown(&volume, Some(0), Some(RELAY)).unwrap();
+    let as_relay = || {
+        let mut command = clean("setpriv");
+        let user = RELAY.to_string();
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(&program).current_dir("/");
+        command.kill_on_drop(true);
+        command
+    };
+    let refused = async || {
+        let mut command = as_relay();
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(&volume);
+        let output = within(command.output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    // Others may read it, or its own group may not write: the advice is what this user can do.
+    mode(&volume, 0o2775);
+    assert_eq!(refused().await["code"], "data-permissions");
+    mode(&volume, 0o2750);
+    let failure = refused().await;
+    assert_eq!(failure["code"], "data-of-another");
+    assert!(failure["message"].as_str().unwrap().contains("chown 10001"), "{failure}");
+
+    mode(&volume, 0o2770);
+    let relay = Process::start_as(as_relay(), &volume, &[]).await;
+    let device = Device::new();
+    Client::register(&relay.url, &device).await.submit(envelope_from(&device, &device, "to myself")).await;
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+    for entry in std::fs::read_dir(&volume).unwrap() {
+        let metadata = entry.unwrap().metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o022), (RELAY, 0));
+    }
+
+    // What a start as another user leaves is named with its owner.
+    std::fs::write(volume.join("observe.db"), "").unwrap();
+    let failure = refused().await;
+    assert_eq!(failure["code"], "data-of-another");
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.contains("observe.db belongs to the user with number 0") && message.contains("chown"), "{message}");
+}
+
 #[tokio::test]
 async fn day_31_by_the_clock_offset() {
     let data = tempfile::tempdir().unwrap();
@@ -449,7 +572,7 @@ async fn day_31_by_the_clock_offset() {
     drop(Client::register(&relay.url, &bob).await);
     Client::register(&relay.url, &alice).await.submit(envelope(&bob, "sealed")).await;
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
-    let relay = Process::start(data.path(), &["--clock-offset", "2678400"]).await;
+    let relay = Process::start(data.path(), &["--clock-offset", "2678400", "--trust-clock"]).await;
     let (_, greeting) = Client::authenticate(&relay.url, &bob).await;
     assert_eq!((greeting.waiting, greeting.expired), (0, 1));
     assert_eq!(relay.stop("-TERM").await.0, Some(0));

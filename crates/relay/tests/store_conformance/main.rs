@@ -93,6 +93,8 @@ every_backend! {
     expiry_takes_the_oldest_first_in_slices
     expiry_finds_mail_whatever_the_clock_did
     expired_mail_is_counted_until_told
+    mail_from_the_future_is_restamped_and_expires_in_time
+    the_time_is_remembered
     accounts_are_found_by_id_and_name
     names_and_ids_are_unique
     an_invitation_is_good_for_its_uses_and_until_its_end
@@ -127,4 +129,5 @@ durable_backends! {
     prekey_ids_survive_closing
     dropping_finishes_what_was_asked
     a_deletion_survives_closing
+    the_time_survives_closing
 }

@@ -7,10 +7,10 @@ use std::thread;
 use kuvert_relay::mailbox::Amount;
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::{
-    AccountBy, AccountChange, Cursor, Glance, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
-    Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError, ReplaceDeviceListError,
-    SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted, TakeBundleError, Totals, Unavailable,
-    UpdateAccountError, Waiting,
+    AccountBy, AccountChange, Cursor, Doubt, Glance, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
+    NumberedDeviceList, Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
+    ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
+    TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use kuvert_types::limits::{
     MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
@@ -398,6 +398,50 @@ pub fn expiry_finds_mail_whatever_the_clock_did<B: Backend>(backend: &B) {
     submit(&*store, 1, u32::MAX, u64::MAX);
     assert_eq!(store.expire(NOW + 101 * HOUR, 9).wait(), Ok(1));
     assert_eq!(waiting(&*store, 1), [u32::MAX]);
+}
+
+pub fn mail_from_the_future_is_restamped_and_expires_in_time<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    let times = [NOW, NOW + 100_000, NOW + 200_000, NOW + 3_000];
+    for (n, accepted_at) in (0..).zip(times) {
+        submit(&*store, 1, n, accepted_at);
+    }
+    assert_eq!(store.restamp(NOW + 200_000).wait(), Ok(0));
+    assert_eq!(store.restamp(NOW + 5_000).wait(), Ok(2));
+    let page = store.read(address(1), Cursor::START, 9, 9_999).wait().unwrap();
+    let stamps: Vec<_> = page.envelopes.iter().map(|envelope| envelope.accepted_at - NOW).collect();
+    assert_eq!(stamps, [0, 5_000, 5_000, 3_000]);
+    submit(&*store, 1, 4, NOW + 6_000);
+    assert_eq!(store.expire(NOW + 5_000, 9).wait(), Ok(2));
+    assert_eq!(waiting(&*store, 1), [1, 2, 4]);
+    assert_eq!(store.expire(NOW + 5_001, 9).wait(), Ok(2));
+    assert_eq!(store.expire(NOW + 6_001, 9).wait(), Ok(1));
+    assert_eq!(store.restamp(0).wait(), Ok(0));
+}
+
+pub fn the_time_is_remembered<B: Backend>(backend: &B) {
+    let store = backend.open();
+    assert_eq!(store.times().wait(), Ok(Times::default()));
+    register(&*store, 1);
+    assert_eq!(store.times().wait(), Ok(Times { known: None, newest: Some(NOW) }));
+    for doubt in [None, Some(Doubt { step_ms: -5, ran_ms: 7 }), Some(Doubt { step_ms: i64::MAX, ran_ms: 0 }), None] {
+        let known = KnownTime { at: NOW + 9, doubt };
+        assert_eq!(store.note_time(known).wait(), Ok(()));
+        assert_eq!(store.times().wait().unwrap().known, Some(known));
+    }
+}
+
+pub fn the_time_survives_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    submit(&*store, 1, 1, NOW + 50);
+    submit(&*store, 1, 2, NOW + 3);
+    let known = KnownTime { at: NOW + 9, doubt: Some(Doubt { step_ms: 11, ran_ms: 7 }) };
+    store.note_time(known).wait().unwrap();
+    store.close().wait().unwrap();
+    drop(store);
+    assert_eq!(backend.open().times().wait(), Ok(Times { known: Some(known), newest: Some(NOW + 50) }));
 }
 
 pub fn expired_mail_is_counted_until_told<B: Backend>(backend: &B) {

@@ -341,7 +341,12 @@ pub const FIELDS: &[Field] = &[
     Field { column: "created_at", meaning: "when it was made", form: Form::Time, ..INVITATION },
     Field { column: "expires_at", meaning: "when it stops being good", form: Form::Time, ..INVITATION },
     Field { table: "counter", column: "name", meaning: "the name of a counter", form: Form::Text, ..TECHNICAL },
-    Field { table: "counter", column: "value", meaning: "the next place in the order of arrival", ..TECHNICAL },
+    Field {
+        table: "counter",
+        column: "value",
+        meaning: "the next place in the order of arrival; how far the relay's time has come, and how far the clock is from it",
+        ..TECHNICAL
+    },
     Field {
         table: "sqlite_sequence",
         column: "name",

@@ -60,11 +60,22 @@ pub const FIELDS: &[Field] = &[
         meaning: "the kind of an error of the disk or the database; what is wrong with the operator's certificate",
         ..STATEMENT
     },
-    Field { column: "count", meaning: "how many envelopes expired", form: Form::Number, ..STATEMENT },
+    Field {
+        column: "count",
+        meaning: "how many envelopes expired, or were stamped by a clock that was ahead",
+        form: Form::Number,
+        ..STATEMENT
+    },
     Field { column: "connections", meaning: "how many connections were closed", form: Form::Number, ..STATEMENT },
     Field { column: "events", meaning: "how many observations were not written", form: Form::Number, ..STATEMENT },
     Field { column: "bytes", meaning: "the size of an answer that was too large", form: Form::Number, ..STATEMENT },
     Field { column: "wiped", meaning: "how many pages were wiped", form: Form::Number, ..STATEMENT },
     Field { column: "retention_days", meaning: "the retention that is served", form: Form::Number, ..STATEMENT },
+    Field {
+        column: "step_seconds",
+        meaning: "how far the clock is ahead of the relay's time",
+        form: Form::Number,
+        ..STATEMENT
+    },
     Field { column: "observe", meaning: "whether observations are written", form: Form::Flag, ..STATEMENT },
 ];

@@ -5,7 +5,7 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use super::residue::Suspects;
 use crate::store::pending::Reply;
 use crate::store::{
-    AccountChange, Bundle, Cursor, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
+    AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey,
     SubmitError, Submitted, TakeBundleError, UpdateAccountError,
 };
@@ -111,6 +111,17 @@ pub enum Command {
         reserve: u64,
         slot: Slot<Bundle, TakeBundleError>,
     },
+    NoteTime {
+        known: KnownTime,
+        slot: Slot<(), StoreError>,
+    },
+    Restamp {
+        now: u64,
+        slot: Slot<u64, StoreError>,
+    },
+    Room {
+        slot: Slot<(), StoreError>,
+    },
     Checkpoint {
         slot: Slot<(), StoreError>,
     },
@@ -136,24 +147,28 @@ impl Command {
                 | Self::SetAccessKey { .. }
                 | Self::SetBlocked { blocked: true, .. }
                 | Self::NoteSeen { .. }
+                | Self::NoteTime { .. }
+                | Self::Restamp { .. }
                 | Self::PublishPrekeys { .. }
         )
     }
 
     /// Whether it runs between transactions rather than within one.
     pub fn stands_alone(&self) -> bool {
-        matches!(self, Self::Checkpoint { .. } | Self::Close { .. } | Self::PassDone { .. })
+        matches!(self, Self::Room { .. } | Self::Checkpoint { .. } | Self::Close { .. } | Self::PassDone { .. })
     }
 
     /// Sends the answer that was set.
     pub fn send(self) {
         match self {
             Self::Submit { slot, .. } => slot.send(),
-            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.send(),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } | Self::Restamp { slot, .. } => slot.send(),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
+            | Self::NoteTime { slot, .. }
+            | Self::Room { slot }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.send(),
             Self::SetBlocked { slot, .. } => slot.send(),
@@ -171,11 +186,13 @@ impl Command {
     pub fn fail(self, error: &StoreError) {
         match self {
             Self::Submit { slot, .. } => slot.fail(error),
-            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } => slot.fail(error),
+            Self::Acknowledge { slot, .. } | Self::Expire { slot, .. } | Self::Restamp { slot, .. } => slot.fail(error),
             Self::AcknowledgeExpired { slot, .. }
             | Self::AddInvitation { slot, .. }
             | Self::SetAccessKey { slot, .. }
             | Self::NoteSeen { slot, .. }
+            | Self::NoteTime { slot, .. }
+            | Self::Room { slot }
             | Self::Checkpoint { slot }
             | Self::Close { slot } => slot.fail(error),
             Self::SetBlocked { slot, .. } => slot.fail(error),

@@ -198,6 +198,18 @@ pub fn acknowledge_expired(work: &mut Work<'_>, mailbox: &Address, count: u64) -
     Ok(())
 }
 
+/// Runs within the writer's transaction.
+pub fn restamp(work: &mut Work<'_>, now: u64) -> rusqlite::Result<u64> {
+    let changed =
+        work.connection.execute("UPDATE envelope SET accepted_at = ?1 WHERE accepted_at > ?1", [signed(now)])?;
+    if changed > 0 {
+        // Copies in memory have the old time. They are only copies.
+        work.index.lock().forget_recent();
+        work.eras.read_again(work.connection)?;
+    }
+    Ok(changed as u64)
+}
+
 /// Deletes all that waits for a device that goes away, and what it has not been told. Runs within the writer's transaction.
 pub fn forget(work: &mut Work<'_>, mailbox: &Address, number: MailboxNumber) -> rusqlite::Result<()> {
     acknowledge(work, mailbox, Cursor::new(u64::MAX))?;
@@ -246,6 +258,8 @@ pub struct Eras {
     eras: VecDeque<Era>,
     /// First cursors of eras that the open transaction found empty.
     empty: Vec<u64>,
+    /// What holds once the open transaction is committed, which changed times.
+    instead: Option<VecDeque<Era>>,
 }
 
 struct Era {
@@ -260,21 +274,47 @@ const DISORDER_MS: u64 = 2_000;
 /// A clock that was set back this often is broken. From then on expiring looks at every envelope of the last era.
 const MAX_ERAS: usize = 1_000;
 
-impl Eras {
-    /// Notes that `cursor`, the highest so far, belongs to `accepted_at`.
-    pub fn push(&mut self, cursor: u64, accepted_at: u64) {
-        let full = self.eras.len() >= MAX_ERAS;
-        match self.eras.back_mut() {
-            Some(era) if full || accepted_at.saturating_add(DISORDER_MS) >= era.newest => {
-                era.last = cursor;
-                era.newest = era.newest.max(accepted_at);
-            }
-            _ => self.eras.push_back(Era { first: cursor, last: cursor, newest: accepted_at }),
+fn note(eras: &mut VecDeque<Era>, cursor: u64, accepted_at: u64) {
+    let full = eras.len() >= MAX_ERAS;
+    match eras.back_mut() {
+        Some(era) if full || accepted_at.saturating_add(DISORDER_MS) >= era.newest => {
+            era.last = cursor;
+            era.newest = era.newest.max(accepted_at);
         }
+        _ => eras.push_back(Era { first: cursor, last: cursor, newest: accepted_at }),
+    }
+}
+
+impl Eras {
+    /// When the youngest of all was accepted.
+    pub fn newest(&self) -> Option<u64> {
+        self.eras.iter().map(|era| era.newest).max()
     }
 
+    /// Times were changed in the open transaction.
+    fn read_again(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut select = connection.prepare_cached("SELECT cursor, accepted_at FROM envelope ORDER BY cursor")?;
+        let mut rows = select.query([])?;
+        let mut eras = VecDeque::new();
+        while let Some(row) = rows.next()? {
+            note(&mut eras, unsigned(row, 0)?, unsigned(row, 1)?);
+        }
+        self.instead = Some(eras);
+        Ok(())
+    }
+
+    /// Notes that `cursor`, the highest so far, belongs to `accepted_at`.
+    pub fn push(&mut self, cursor: u64, accepted_at: u64) {
+        if let Some(eras) = &mut self.instead {
+            note(eras, cursor, accepted_at);
+        }
+        note(&mut self.eras, cursor, accepted_at);
+    }
     /// The transaction that looked for due envelopes was committed, so what it found empty is.
     pub fn commit(&mut self) {
+        if let Some(eras) = self.instead.take() {
+            self.eras = eras;
+        }
         let empty = std::mem::take(&mut self.empty);
         if !empty.is_empty() {
             self.eras.retain(|era| !empty.contains(&era.first));
@@ -284,6 +324,7 @@ impl Eras {
     /// It was not. Notes about cursors that were not used after all do no harm.
     pub fn undo(&mut self) {
         self.empty.clear();
+        self.instead = None;
     }
 
     /// At most `budget` envelopes accepted before `older_than`, in the order of arrival: cursor and mailbox.

@@ -187,9 +187,29 @@ impl Index {
         (cursors, false)
     }
 
+    /// Up to which cursor, at most `up_to`, about so many bytes wait in a mailbox; `None`: nothing does.
+    pub fn cut(&self, mailbox: &Address, up_to: u64, bytes: u64) -> Option<u64> {
+        let mailbox = self.number(mailbox).and_then(|number| self.mailbox(number))?;
+        let mut sum = 0;
+        let mut cut = None;
+        for entry in mailbox.behind(0, up_to) {
+            if sum >= bytes {
+                break;
+            }
+            sum += u64::from(entry.size);
+            cut = Some(entry.cursor);
+        }
+        cut
+    }
+
     /// These envelopes, unless one of them is too old to be in memory.
     pub fn recent(&self, cursors: &[u64]) -> Option<Vec<StoredEnvelope>> {
         self.recent.get(cursors)
+    }
+
+    /// None of them is in memory any more.
+    pub fn forget_recent(&mut self) {
+        self.recent.clear();
     }
 
     pub fn waiting(&self, address: &Address) -> Waiting {

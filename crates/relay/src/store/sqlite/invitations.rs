@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::column::{signed, unsigned};
 use super::schema::{commit_error, store_error};
-use super::{DATABASE_FILE, OpenError, schema};
+use super::{DATABASE_FILE, OpenError, schema, times};
 use crate::store::{InvitationHash, NewInvitation, StoreError};
 
 /// The operator's hand on the invitations of a store. The relay's lock is not taken; each call is one short transaction.
@@ -80,7 +80,9 @@ fn invitation(row: &Row<'_>) -> rusqlite::Result<Invitation> {
 
 /// Runs within a transaction.
 pub(super) fn add(connection: &Connection, new: &NewInvitation) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM invitation WHERE expires_at <= ?1", [signed(new.created_at)])?;
+    // By the earlier of two times: a clock that is ahead must not end what is good.
+    let ended = times::known(connection)?.map_or(new.created_at, |known| known.min(new.created_at));
+    connection.execute("DELETE FROM invitation WHERE expires_at <= ?1", [signed(ended)])?;
     connection
         .execute(
             "INSERT OR REPLACE INTO invitation(hash, uses_left, created_at, expires_at) VALUES(?1, ?2, ?3, ?4)",

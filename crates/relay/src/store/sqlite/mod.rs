@@ -9,11 +9,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `writer` | the one writer: batches, commit, undo, what to do when the disk is full |
+//! | `writer` | the one writer: batches, commit, undo |
+//! | `space` | what it does when the disk is full |
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
 //! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
+//! | `times` | how far the relay's time has come |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
 //! | `residue` | wiping what deletions leave within pages |
@@ -50,6 +52,8 @@ mod reader;
 mod recent;
 mod residue;
 mod schema;
+mod space;
+mod times;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -63,10 +67,10 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Totals, Unavailable, UpdateAccountError, Waiting,
+    TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use crate::registry::Mismatch;
 use command::{Command, Slot};
@@ -137,11 +141,24 @@ pub enum OpenError {
     },
     /// Another user's: files made in it would lock that user's relay out, or that user would hold what this relay writes.
     #[error(
-        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: run it as that user (sudo -u '#{owner}' …), or choose another data directory",
-        path.display()
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: {}",
+        path.display(), whose_directory(path, *owner, *us)
     )]
     Owner {
         /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        us: u32,
+    },
+    /// A file in the directory is another user's: a start as that user has left it.
+    #[error(
+        "{} belongs to the user with number {owner}, and this program runs as the one with number {us}: give it back (chown {us} {}, as root), and start the relay as one user only",
+        path.display(), path.display()
+    )]
+    FileOwner {
+        /// The file.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
@@ -164,6 +181,18 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// What can be done about a directory of another user's.
+fn whose_directory(path: &Path, owner: u32, us: u32) -> String {
+    if owner == 0 {
+        let path = path.display();
+        return format!(
+            "have root give it to this user (chown {us} {path}), or name a new directory below it with --data {path}/relay if \
+             this user may make one there"
+        );
+    }
+    format!("run it as that user (sudo -u '#{owner}' …), or choose another data directory")
+}
+
 /// Settings with good defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -181,6 +210,8 @@ pub struct Options {
     pub log_age: Duration,
     /// How often at most a store without space tries again.
     pub probe_interval: Duration,
+    /// A store without space accepts mail again when it has room for so many bytes of it.
+    pub room_bytes: u64,
     /// The database file does not grow beyond this.
     pub max_database_bytes: Option<u64>,
 }
@@ -195,6 +226,7 @@ impl Default for Options {
             quiet: Duration::from_millis(200),
             log_age: Duration::from_secs(5),
             probe_interval: Duration::from_secs(1),
+            room_bytes: 1024 * 1024,
             max_database_bytes: None,
         }
     }
@@ -205,7 +237,10 @@ pub struct SqliteStore {
     /// `None` once closed.
     queues: RwLock<Option<Queues>>,
     queued_bytes: Arc<AtomicU64>,
+    reusable: Arc<AtomicU64>,
     index: SharedIndex,
+    /// When the youngest envelope was accepted that waited at the opening.
+    newest: Option<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -231,9 +266,9 @@ impl SqliteStore {
         let files = files::Files::prepare(directory)?;
         let connection = schema::open_writer(files.database(), &options)?;
         let (writer, receiver) = mpsc::channel();
-        let queued_bytes = Arc::new(AtomicU64::new(0));
+        let (queued_bytes, reusable) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let state = index::load(&connection, options.recent_bytes)?;
-        let index = state.index.clone();
+        let (index, newest) = (state.index.clone(), state.eras.newest());
         let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
         let residue = residue::Residue::new(files.database(), files.unclean())
             .map_err(|error| OpenError::Io { path: files.database().to_owned(), error })?;
@@ -245,6 +280,7 @@ impl SqliteStore {
             options,
             state,
             queued_bytes: Arc::clone(&queued_bytes),
+            reusable: Arc::clone(&reusable),
             receiver,
             policy,
             reader_threads,
@@ -252,7 +288,9 @@ impl SqliteStore {
         Ok(Self {
             queues: RwLock::new(Some(Queues { writer, readers })),
             queued_bytes,
+            reusable,
             index,
+            newest,
             writer: Mutex::new(Some(writer_thread)),
         })
     }
@@ -424,6 +462,30 @@ impl Store for SqliteStore {
 
     fn totals(&self) -> Pending<Totals, StoreError> {
         self.ask(reader::Reader::totals)
+    }
+
+    fn room(&self) -> Pending<(), StoreError> {
+        self.write(|slot| Command::Room { slot })
+    }
+
+    fn reusable(&self) -> u64 {
+        self.reusable.load(Ordering::Relaxed)
+    }
+
+    fn times(&self) -> Pending<Times, StoreError> {
+        let waiting = self.newest;
+        self.ask(move |reader| {
+            let times = reader.times()?;
+            Ok(Times { newest: times.newest.max(waiting), ..times })
+        })
+    }
+
+    fn note_time(&self, known: KnownTime) -> Pending<(), StoreError> {
+        self.write(|slot| Command::NoteTime { known, slot })
+    }
+
+    fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
+        self.write(|slot| Command::Restamp { now, slot })
     }
 
     fn checkpoint(&self) -> Pending<(), StoreError> {

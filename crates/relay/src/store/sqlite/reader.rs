@@ -11,8 +11,10 @@ use rusqlite::Connection;
 use super::column::unsigned;
 use super::index::SharedIndex;
 use super::schema::store_error;
-use super::{OpenError, accounts, envelopes, prekeys, schema};
-use crate::store::{AccountBy, AccountRecord, DeviceRecord, Glance, PrekeyCounts, StoreError, StoredEnvelope, Totals};
+use super::{OpenError, accounts, envelopes, prekeys, schema, times};
+use crate::store::{
+    AccountBy, AccountRecord, DeviceRecord, Glance, PrekeyCounts, StoreError, StoredEnvelope, Times, Totals,
+};
 
 /// A question with the place for its answer inside.
 pub type Job = Box<dyn FnOnce(&mut Reader) + Send>;
@@ -71,6 +73,10 @@ impl Reader {
     pub fn count_prekeys(&mut self, device: Address) -> Result<PrekeyCounts, StoreError> {
         let Some(number) = self.index.lock().number(&device) else { return Ok(PrekeyCounts::default()) };
         prekeys::count(&self.connection, number).map_err(|error| store_error(&error))
+    }
+
+    pub fn times(&mut self) -> Result<Times, StoreError> {
+        times::read(&self.connection).map_err(|error| store_error(&error))
     }
 
     pub fn glance(&self) -> Glance {

@@ -37,6 +37,12 @@ impl Recent {
         cursors.iter().map(|cursor| self.envelopes.get(self.place(*cursor)?)?.1.clone()).collect()
     }
 
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.envelopes.clear();
+        self.bytes = 0;
+    }
+
     /// Forgets one that was deleted.
     pub fn remove(&mut self, cursor: u64) {
         if let Some((_, envelope)) = self.place(cursor).and_then(|place| self.envelopes.get_mut(place))

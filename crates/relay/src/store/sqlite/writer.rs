@@ -4,6 +4,7 @@
 //! When a transaction fails, none of its commands happened. They are then tried one by one, so that one command's trouble
 //! is not everybody's. A full disk refuses what needs room and lets the rest go on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -11,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 
 use super::checkpoint::Policy;
 use super::column::signed;
@@ -20,7 +21,8 @@ use super::envelopes::Eras;
 use super::files::Files;
 use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
-use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys};
+use super::space::Space;
+use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys, times};
 use crate::store::{StoreError, StoredEnvelope, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
@@ -28,7 +30,7 @@ use crate::store::{StoreError, StoredEnvelope, Unavailable};
 const CURSOR_BLOCK: u64 = 1 << 16;
 
 /// Bytes of ciphertext in one transaction, about: bounds memory and the time that a transaction takes.
-const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Commands that may fail one after another before the trouble counts as everybody's.
 const MAX_SINGLE_FAILURES: u32 = 3;
@@ -47,6 +49,7 @@ pub struct Setup {
     pub options: Options,
     pub state: Loaded,
     pub queued_bytes: Arc<AtomicU64>,
+    pub reusable: Arc<AtomicU64>,
     pub receiver: Receiver<Command>,
     pub policy: Policy,
     pub reader_threads: Vec<JoinHandle<()>>,
@@ -65,35 +68,38 @@ pub struct Work<'a> {
     pub deleted: &'a mut bool,
 }
 
-struct Writer {
-    connection: Connection,
-    files: Files,
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) files: Files,
     max_batch: usize,
-    index: SharedIndex,
+    pub(super) index: SharedIndex,
     undo: Vec<Undo>,
     /// By the open transaction.
     stored: Vec<StoredEnvelope>,
     eras: Eras,
-    next_cursor: u64,
+    pub(super) next_cursor: u64,
     /// Cursors below are reserved on disk.
     reserved: u64,
     queued_bytes: Arc<AtomicU64>,
-    receiver: Receiver<Command>,
-    policy: Policy,
+    pub(super) receiver: Receiver<Command>,
+    /// What was received and comes before what is in the queue.
+    pub(super) backlog: VecDeque<Command>,
+    pub(super) policy: Policy,
     /// Whether envelopes were deleted since the policy was last told.
-    deleted: bool,
+    pub(super) deleted: bool,
     /// Who asked for a checkpoint during a pass of the checkpoint thread.
     checkpoints: Vec<Slot<(), StoreError>>,
-    probe_interval: Duration,
-    /// Set while there is no space: when to see again whether there is.
-    next_probe: Option<Instant>,
+    /// [`crate::store::Store::reusable`].
+    pub(super) reusable: Arc<AtomicU64>,
+    pub(super) space: Space,
 }
 
 /// Starts the writer's thread. It ends with [`Command::Close`] or when all senders are gone.
 pub fn start(setup: Setup) -> Result<JoinHandle<()>, OpenError> {
-    let Setup { connection, files, options, state, queued_bytes, receiver, policy, reader_threads } = setup;
+    let Setup { connection, files, options, state, queued_bytes, reusable, receiver, policy, reader_threads } = setup;
     let path = files.database().to_owned();
     let writer = Writer {
+        space: Space::new(&options, &files),
         connection,
         files,
         max_batch: options.max_batch.clamp(1, CURSOR_BLOCK as usize),
@@ -105,12 +111,13 @@ pub fn start(setup: Setup) -> Result<JoinHandle<()>, OpenError> {
         reserved: state.next_cursor,
         queued_bytes,
         receiver,
+        backlog: VecDeque::new(),
         policy,
         deleted: false,
         checkpoints: Vec::new(),
-        probe_interval: options.probe_interval,
-        next_probe: None,
+        reusable,
     };
+    writer.count_reusable();
     let thread = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(reader_threads));
     thread.map_err(|error| OpenError::Io { path, error })
 }
@@ -133,6 +140,8 @@ impl Writer {
                 let deleted = std::mem::take(&mut self.deleted);
                 let committed = self.policy.committed(&self.connection, deleted);
                 self.checkpointed(committed);
+                self.count_reusable();
+                self.keep_log_small();
             }
             match alone {
                 Some(Command::PassDone { failed }) => {
@@ -144,6 +153,10 @@ impl Writer {
                     self.checkpoints.push(slot);
                     self.checkpoint_on_request();
                 }
+                Some(Command::Room { mut slot }) => {
+                    slot.set(if self.has_space() { Ok(()) } else { Err(Unavailable::DiskFull.into()) });
+                    slot.send();
+                }
                 Some(close) => break Some(close),
                 None => {}
             }
@@ -154,9 +167,10 @@ impl Writer {
     /// Waits for work, then takes all there is: into `batch` what belongs into one transaction. What runs between
     /// transactions comes back and ends the batch.
     fn gather(&mut self, batch: &mut Vec<Command>) -> Result<Option<Command>, RecvTimeoutError> {
-        let mut next = match self.policy.wait() {
-            Some(wait) => self.receiver.recv_timeout(wait)?,
-            None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
+        let mut next = match (self.backlog.pop_front(), self.policy.wait()) {
+            (Some(command), _) => command,
+            (None, Some(wait)) => self.receiver.recv_timeout(wait)?,
+            (None, None) => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
         };
         let mut bytes = 0;
         let mut patience = Some(Instant::now() + ACKNOWLEDGEMENT_PATIENCE);
@@ -173,10 +187,10 @@ impl Writer {
                 bytes += cost;
             }
             batch.push(next);
-            if batch.len() >= self.max_batch || bytes >= MAX_BATCH_BYTES {
+            if batch.len() >= self.max_batch || bytes >= self.space.max_batch_bytes() {
                 return Ok(None);
             }
-            next = match (self.receiver.try_recv(), patience) {
+            next = match (self.backlog.pop_front().map_or_else(|| self.receiver.try_recv(), Ok), patience) {
                 (Ok(command), _) => command,
                 (Err(_), Some(until)) if batch.len() < PATIENT_BATCH => {
                     match self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -217,8 +231,14 @@ impl Writer {
                 Ok(()) => single.into_iter().for_each(Command::send),
                 Err(error) => {
                     self.note(&error);
-                    failures += 1;
-                    single.into_iter().for_each(|command| command.fail(&error));
+                    let full = error == Unavailable::DiskFull.into();
+                    let failed = single
+                        .into_iter()
+                        .filter_map(|command| if full { self.in_slices(command) } else { Some(command) });
+                    for command in failed.collect::<Vec<_>>() {
+                        failures += 1;
+                        command.fail(&error);
+                    }
                     last = error;
                 }
             }
@@ -226,7 +246,7 @@ impl Writer {
     }
 
     /// Does all of it or nothing.
-    fn transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
+    pub(super) fn transact(&mut self, batch: &mut [Command]) -> Result<(), StoreError> {
         let result = self.try_transact(batch);
         let changes = self.undo.drain(..);
         let mut stored = std::mem::take(&mut self.stored);
@@ -280,58 +300,8 @@ impl Writer {
         Ok(())
     }
 
-    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+    pub(super) fn execute(&self, statement: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(statement)?.execute([]).map(drop)
-    }
-
-    // ---- space
-
-    /// While there is no space: refuses the commands that need some, and hands back the others.
-    fn refuse_without_space(&mut self, batch: Vec<Command>) -> Vec<Command> {
-        if !batch.iter().any(Command::grows) || self.has_space() {
-            return batch;
-        }
-        let (growing, others) = batch.into_iter().partition(Command::grows);
-        let refused: Vec<Command> = growing;
-        refused.into_iter().for_each(|command| command.fail(&Unavailable::DiskFull.into()));
-        others
-    }
-
-    fn has_space(&mut self) -> bool {
-        match self.next_probe {
-            None => true,
-            Some(at) if Instant::now() < at => false,
-            Some(_) => match self.files.fill_reserve() {
-                Ok(()) => {
-                    tracing::info!("there is space again: mail is accepted");
-                    self.next_probe = None;
-                    true
-                }
-                Err(_) => {
-                    self.next_probe = Some(Instant::now() + self.probe_interval);
-                    false
-                }
-            },
-        }
-    }
-
-    /// What an error means. A write that was refused may have met a used-up quota: that is a full disk.
-    fn meaning(&self, error: &rusqlite::Error, otherwise: fn(&rusqlite::Error) -> StoreError) -> StoreError {
-        let refused = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE);
-        if refused && self.files.is_full() { Unavailable::DiskFull.into() } else { otherwise(error) }
-    }
-
-    fn note(&mut self, error: &StoreError) {
-        match error {
-            StoreError::Unavailable(Unavailable::DiskFull) => {
-                if self.next_probe.is_none() {
-                    tracing::error!("no space left: new mail is refused until there is");
-                }
-                self.files.release_reserve();
-                self.next_probe = Some(Instant::now() + self.probe_interval);
-            }
-            error => tracing::error!(%error, "a transaction failed"),
-        }
     }
 
     // ---- checkpoints
@@ -352,7 +322,7 @@ impl Writer {
     }
 
     /// A checkpoint that failed lost nothing: everything is in the log.
-    fn checkpointed(&mut self, result: rusqlite::Result<()>) {
+    pub(super) fn checkpointed(&mut self, result: rusqlite::Result<()>) {
         if let Err(error) = result {
             self.note(&self.meaning(&error, store_error));
         }
@@ -375,7 +345,7 @@ impl Writer {
             slot.set(answer.clone());
             slot.send();
         }
-        for late in self.receiver.try_iter() {
+        for late in self.backlog.into_iter().chain(self.receiver.try_iter()) {
             late.fail(&Unavailable::Stopped.into());
         }
     }
@@ -404,10 +374,12 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
             slot.set(accounts::set_blocked(work, account, other, *blocked)?);
         }
         Command::NoteSeen { device, day, slot } => slot.set(Ok(accounts::note_seen(work.connection, device, *day)?)),
+        Command::NoteTime { known, slot } => slot.set(Ok(times::note(work.connection, known)?)),
+        Command::Restamp { now, slot } => slot.set(Ok(envelopes::restamp(work, *now)?)),
         Command::PublishPrekeys { device, prekeys, slot } => slot.set(prekeys::publish(work, device, prekeys)?),
         Command::TakeBundle { device, reserve, slot } => slot.set(prekeys::take(work, device, *reserve)?),
         // Never part of a batch: see `Command::stands_alone`.
-        Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
+        Command::Room { .. } | Command::Checkpoint { .. } | Command::Close { .. } | Command::PassDone { .. } => {}
     }
     Ok(())
 }

@@ -231,11 +231,17 @@ impl Client {
     /// Sends a request and does not wait. Returns its number.
     pub async fn send(&mut self, body: Request) -> u64 {
         let request = self.next_request;
+        assert!(self.try_send(body).await);
+        request
+    }
+
+    /// The same, where the connection may have ended. Whether it was sent.
+    pub async fn try_send(&mut self, body: Request) -> bool {
+        let request = self.next_request;
         self.next_request += 1;
         let mut bytes = BytesMut::new();
         frame::encode(&ClientFrame { request, body: Some(body) }, &mut bytes).unwrap();
-        within(self.send.write_all(&bytes)).await.unwrap();
-        request
+        within(self.send.write_all(&bytes)).await.is_ok()
     }
 
     /// Sends a request and waits for its answer.
