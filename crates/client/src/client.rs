@@ -108,6 +108,21 @@ impl Inner {
         Ok(value)
     }
 
+    /// Runs `work` in one transaction: committed if it gives a value, without effect if it gives none or fails.
+    pub fn attempt<T>(
+        &self,
+        mode: Mode,
+        work: impl FnOnce(&dyn Transaction) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let tx = store.begin(mode)?;
+        let value = work(&*tx)?;
+        if value.is_some() {
+            tx.commit()?;
+        }
+        Ok(value)
+    }
+
     /// Runs `work` where it may block. It finishes even if the caller stops waiting.
     pub async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,

@@ -97,6 +97,24 @@ pub fn client_options(options: &Options, limit: Option<Duration>) -> kuvert_clie
     options
 }
 
+/// Hears what contacts say about sessions with this home before it sends, and prints it. What fails here does not keep a text
+/// from being sent: if it is the connection, sending says so.
+///
+/// # Errors
+/// Nobody reads the output.
+pub async fn look(client: &Client, connection: &Connection, options: &Options) -> Result<(), Failure> {
+    let mut printed = Ok(());
+    let looked = client.look_for_resets(connection, |event| {
+        if printed.is_ok() {
+            printed = receive::print(&event, options);
+        }
+    });
+    if let Err(error) = looked.await {
+        tracing::warn!(code = error.code(), "what waits was not looked at before sending");
+    }
+    printed
+}
+
 /// Sends what is queued, prints what the relay accepted, and returns what could not be sent.
 ///
 /// # Errors

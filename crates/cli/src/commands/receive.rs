@@ -121,37 +121,45 @@ impl<'a> Screen<'a> {
                 self.client.mark_read(&[message.message])?;
                 self.shown = true;
             }
-            Event::Receipt { message, from, kind, .. } => {
-                let kind = match kind {
-                    ReceiptKind::Delivered => "delivered",
-                    ReceiptKind::Read => "read",
-                };
-                output.print(&Record::Receipt { id: &message.id.to_string(), from: &from, kind })?;
-                self.shown = true;
-            }
-            Event::Expired { count } => {
-                output.print(&Record::Expired { count })?;
-                self.shown = true;
-            }
-            Event::Request(contact) => {
-                let account = contact.account.to_string();
-                output.print(&Record::Request { alias: &contact.alias, account: &account })?;
-            }
-            Event::IdentityChanged { account, who } => {
-                output.print(&Record::IdentityChanged { who: &who, account: &account.to_string() })?;
-            }
             Event::CaughtUp if self.args.follow => output.print(&Record::CaughtUp {})?,
             // With --timeout or --max alone: end when there was something and nothing is left.
             Event::CaughtUp if self.shown && self.args.max.is_none() => return Ok(ControlFlow::Break(())),
             Event::CaughtUp => {}
             Event::Disconnected { code, message } if !self.args.follow => return Err(Failure::new(code, message)),
             other => {
-                if let Some((code, message)) = notice(&other) {
-                    output.print(&Record::Notice { code, message: &message, count: count(&other) })?;
-                }
+                self.shown |= matches!(other, Event::Receipt { .. } | Event::Expired { .. });
+                print(&other, self.options)?;
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Prints an event that is no message and needs nothing but to be told.
+///
+/// # Errors
+/// The output is gone.
+pub fn print(event: &Event, options: &Options) -> Result<(), Failure> {
+    let output = &options.output;
+    match event {
+        Event::Receipt { message, from, kind, .. } => {
+            let kind = match kind {
+                ReceiptKind::Delivered => "delivered",
+                ReceiptKind::Read => "read",
+            };
+            output.print(&Record::Receipt { id: &message.id.to_string(), from, kind })
+        }
+        Event::Expired { count } => output.print(&Record::Expired { count: *count }),
+        Event::Request(contact) => {
+            output.print(&Record::Request { alias: &contact.alias, account: &contact.account.to_string() })
+        }
+        Event::IdentityChanged { account, who } => {
+            output.print(&Record::IdentityChanged { who, account: &account.to_string() })
+        }
+        other => match notice(other) {
+            Some((code, message)) => output.print(&Record::Notice { code, message: &message, count: count(other) }),
+            None => Ok(()),
+        },
     }
 }
 
@@ -177,7 +185,15 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
         Event::SessionReset { who, .. } => (
             "session-reset",
             format!(
-                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again"
+                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again. \
+                 It happens to a home that was restored from a backup, and to one of two copies of a home"
+            ),
+        ),
+        Event::HomeBehind { who, .. } => (
+            "home-behind",
+            format!(
+                "{who} confirms a text that this home does not know: most likely it is a restored copy of a home, or another \
+                 copy of it is in use. A fresh session is started. Of two copies only one can be used: remove the other"
             ),
         ),
         Event::Refused { reason, count: 1, .. } => {
@@ -245,7 +261,7 @@ fn cause(reason: Refusal) -> &'static str {
     match reason {
         Refusal::Misdelivered => "it is addressed to another device",
         Refusal::WrongSource => "it does not come from the device or under the key that it names",
-        Refusal::Replayed => "it was opened before; it came twice, or a program was put back to an older state",
+        Refusal::Replayed => "it was opened before: a restored copy of a home, or replayed mail",
         Refusal::BadContent => "its content breaks the format; the sender's program is broken or of another version",
         Refusal::UnknownSender => "its sender is no contact, and does not say under which key it writes",
         Refusal::UnlistedDevice => {
@@ -278,6 +294,7 @@ mod tests {
             reset_queued,
         }));
         events.push(Event::SessionReset { account, who: who() });
+        events.push(Event::HomeBehind { account, who: who() });
         let said: Vec<String> = events.iter().map(|event| notice(event).unwrap().1).collect();
         for message in &said {
             for word in ["lost", "honest", "attack"] {
@@ -286,6 +303,6 @@ mod tests {
         }
         // What could not be opened comes again; what was thrown away by design says why.
         assert!(said[3].contains("sent again") && said[5].contains("sent again"));
-        assert!(cause(Refusal::Replayed).contains("older state"));
+        assert!(cause(Refusal::Replayed).contains("a restored copy of a home, or replayed mail"));
     }
 }

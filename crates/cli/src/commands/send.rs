@@ -9,7 +9,7 @@ use kuvert_types::limits::MAX_TEXT_BYTES;
 use tokio::sync::mpsc;
 
 use crate::args::Send;
-use crate::commands::{flush, open, remark};
+use crate::commands::{flush, look, open, remark};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::Record;
@@ -55,6 +55,7 @@ async fn deliver(
     message: &MessageRef,
     options: &Options,
 ) -> Result<(), Failure> {
+    look(client, connection, options).await?;
     let (ours, others): (Vec<_>, Vec<_>) = flush(client, connection, options)
         .await
         .map_err(still_queued)?
@@ -71,6 +72,7 @@ async fn deliver(
 async fn lines(client: &Client, who: &str, options: &Options) -> Result<(), Failure> {
     let alias = client.contact(who)?.alias;
     let connection = client.connect().await?;
+    look(client, &connection, options).await?;
     // What an earlier command left in the queue comes first, and goes out even if stdin is empty.
     remark(&flush(client, &connection, options).await.map_err(still_queued)?, options);
     let mut lines = read_lines();
