@@ -76,8 +76,8 @@ pub use people::{
 };
 pub use receipts::Receipts;
 pub use records::{
-    Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
-    SafetyNumber, Whoami,
+    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageRef, MessageState, NotSent,
+    ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
 

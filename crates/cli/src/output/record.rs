@@ -316,9 +316,10 @@ pub struct Message<'a> {
     pub account: &'a str,
     /// The text as it was written.
     pub text: &'a str,
-    /// By the sender's clock, Unix milliseconds.
+    /// When it was written, by the sender's clock, whatever that says, Unix milliseconds. For people `kuvert` shows it, or
+    /// `received_at` where the sender's clock was over five minutes ahead of that.
     pub sent_at: u64,
-    /// By this machine's clock, Unix milliseconds; null for a message of our own.
+    /// When it was fetched and stored, by this machine's clock, Unix milliseconds; null for a message of our own.
     pub received_at: Option<u64>,
     /// `in` or `out`.
     pub direction: &'static str,
