@@ -220,7 +220,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub struct History {
     #[command(flatten)]
     pub who: Who,
-    /// Only messages that contain this text, upper and lower case alike
+    /// Only messages that contain this text, upper and lower case and composed and decomposed letters alike
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
     /// Only the last N of them

@@ -16,6 +16,7 @@ use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, reque
 use crate::devices;
 use crate::disclosure;
 use crate::error::Error;
+use crate::fold::fold;
 use crate::home::Home;
 use crate::invite::InviteLink;
 use crate::options::Options;
@@ -139,7 +140,9 @@ impl Inner {
             return Ok(contact);
         }
         let who = who.trim();
-        if self.own.name.as_deref() == Some(who) || self.own.address.account.to_string() == who {
+        if self.own.name.as_deref().is_some_and(|name| fold(name) == fold(who))
+            || self.own.address.account.to_string() == who
+        {
             return Err(Error::OwnAddress);
         }
         Err(Error::ContactUnknown { who: who.escape_debug().to_string() })
@@ -433,18 +436,26 @@ impl Client {
         Ok(SafetyNumber { who: contact.row.alias, digits: number.digits(), groups: number.to_string(), verified })
     }
 
-    /// A conversation in order of arrival, filtered by `search` (case-insensitive substring) if given.
+    /// A conversation in order of arrival, filtered by `search` if given: what contains it, upper and
+    /// lower case and composed and decomposed letters alike (see [`fold`](crate::fold())).
     ///
     /// # Errors
     /// `contact-unknown`.
     pub fn history(&self, who: &str, search: Option<&str>) -> Result<Vec<MessageRecord>, Error> {
-        let wanted = search.map(str::to_lowercase);
+        let wanted = search.map(|search| (search, fold(search)));
+        let fits = |text: &str| {
+            wanted.as_ref().is_none_or(|(raw, folded)| match folded.as_str() {
+                // Who looks for what cannot be seen wants to find just that.
+                "" => text.contains(raw),
+                folded => fold(text).contains(folded),
+            })
+        };
         self.0.transact(Mode::Read, |tx| {
             let contact = self.0.contact(tx, who)?;
             let mut found = Vec::new();
             for entry in tx.scan(Log::Message, Some(contact.account.as_bytes()), 0, usize::MAX)? {
                 let stored = Stored::read(&entry)?;
-                if wanted.as_ref().is_none_or(|wanted| stored.row.text.to_lowercase().contains(wanted)) {
+                if fits(&stored.row.text) {
                     found.push(stored.record(tx, &contact.row.alias)?);
                 }
             }

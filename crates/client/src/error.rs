@@ -64,7 +64,9 @@ pub enum Error {
         what: &'static str,
     },
     /// An alias that cannot be typed or told apart.
-    #[error("'{alias}' cannot be an alias: 1 to 64 characters, no control characters, no blanks at the ends")]
+    #[error(
+        "'{alias}' cannot be an alias: 1 to 64 characters, something that can be seen, no control characters, no blanks at the ends"
+    )]
     AliasInvalid {
         /// The alias.
         alias: String,

@@ -394,3 +394,27 @@ async fn a_text_carries_the_time_of_writing_however_late_it_is_fetched() {
     assert_eq!(history[2].written_at(), history[2].stored_at);
     assert_eq!(history[3].written_at(), history[3].sent_at);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_what_a_person_takes_for_the_same_and_a_text_can_be_seen() {
+    let world = World::new().await;
+    let (alice, _bob) = world.alice_and_bob().await;
+    for text in ["Große Straße", "İstanbul", "cafe\u{301}", "caf\u{e9}", "ΟΔΟΣ", "zero\u{200b}width"] {
+        alice.queue_text("BOB", text).unwrap();
+    }
+    let found = |search: &str| alice.history("bob", Some(search)).unwrap().len();
+    for (search, count) in [
+        ("STRASSE", 1),
+        ("istanbul", 1),
+        ("CAFE\u{301}", 2),
+        ("οδοσ", 1),
+        ("cafe", 0),
+        ("zerowidth", 1),
+        ("\u{200b}", 1),
+    ] {
+        assert_eq!(found(search), count, "{search:?}");
+    }
+    for text in ["", " \n", "\u{200b}", "\u{2060}\u{3164}", "\u{2800}"] {
+        assert_eq!(alice.queue_text("bob", text).unwrap_err().code(), "text-empty", "{text:?}");
+    }
+}
