@@ -57,8 +57,9 @@ pub fn start_log(verbose: u8) {
         2 => "kuvert=debug,kuvert_client=debug,info",
         _ => "trace",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let named = std::env::var("RUST_LOG").ok().filter(|named| !named.trim().is_empty());
+    let filter = named.and_then(|named| tracing_subscriber::EnvFilter::try_new(named).ok());
+    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(default));
     // A second subscriber cannot be there: this is called once, by main.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
