@@ -110,6 +110,18 @@ impl Relay {
         self.launch(self.port(), &[], Some(bytes));
     }
 
+    /// Stops it and starts it on another port, with its key and data.
+    pub fn start_elsewhere(&mut self) {
+        self.stop();
+        let before = std::mem::take(&mut self.address);
+        // The port that is free now may be the one that it had.
+        while self.address.is_empty() || self.address == before {
+            self.kill();
+            self.address.clear();
+            self.launch(0, &[], None);
+        }
+    }
+
     fn port(&self) -> u16 {
         let host = self.address.trim_start_matches("kuvert://").split('#').next().unwrap();
         host.rsplit(':').next().unwrap().parse().unwrap()

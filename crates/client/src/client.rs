@@ -54,6 +54,7 @@ pub(crate) struct Own {
     pub address: Address,
     pub key: AccountKey,
     pub list: DeviceList,
+    /// Which relay it is: the pinned key counts. Where it is now says [`Inner::relay`].
     pub relay: RelayUrl,
     pub name: Option<String>,
     pub registered: bool,
@@ -93,6 +94,11 @@ impl Inner {
     /// Refuses what needs an account at the relay.
     pub fn must_exist(&self) -> Result<(), Error> {
         if self.transact(Mode::Read, own_row)?.deleted_at == 0 { Ok(()) } else { Err(Error::AccountDeleted) }
+    }
+
+    /// Where the relay is, as it was told last: another process may have been told since this handle was opened.
+    pub fn relay(&self) -> Result<RelayUrl, Error> {
+        self.transact(Mode::Read, own_row)?.relay.parse().map_err(|_| damaged("own account"))
     }
 
     pub fn now(&self) -> u64 {
@@ -202,7 +208,7 @@ impl Client {
         Ok(Whoami {
             address: own.address,
             name: row.name,
-            relay: own.relay.clone(),
+            relay: row.relay.parse().map_err(|_| damaged("own account"))?,
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
             deleted_at: (row.deleted_at != 0).then_some(row.deleted_at),
             queued,
@@ -219,7 +225,7 @@ impl Client {
         self.0.must_exist()?;
         let own = &self.0.own;
         Ok(InviteLink {
-            relay: own.relay.clone(),
+            relay: self.0.relay()?,
             account: own.address.account,
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
             name: own.name.clone(),
@@ -256,7 +262,7 @@ impl Client {
         let link: InviteLink = text.parse().map_err(Error::LinkInvalid)?;
         // The key says which relay it is; it may be reachable under several names.
         if link.relay.fingerprint != own.relay.fingerprint {
-            let (theirs, ours) = (link.relay.host_port(), own.relay.host_port());
+            let (theirs, ours) = (link.relay.host_port(), self.0.relay()?.host_port());
             return Err(Error::LinkOtherRelay { theirs, ours });
         }
         if link.account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Link(link)) }

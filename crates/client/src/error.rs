@@ -118,7 +118,7 @@ pub enum Error {
         home: PathBuf,
     },
     /// There is an account here already.
-    #[error("{} holds an account already: choose another --home, or go on with this one", home.display())]
+    #[error("{} holds an account already: choose another --home, or go on with this one; if its relay moved, `kuvert relay move ADDRESS`", home.display())]
     AlreadyRegistered {
         /// The home directory.
         home: PathBuf,

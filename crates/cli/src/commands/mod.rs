@@ -70,7 +70,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args, options),
         Command::Lens(args) => return Ok(lens::run(args, options.output.is_json())),
-        Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),
+        Command::Relay(args) => return relay::run(args, options),
     }?;
     Ok(ExitCode::SUCCESS)
 }

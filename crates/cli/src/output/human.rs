@@ -116,6 +116,9 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             ))
         }
         Record::Notice { message, .. } => painter.warning(&indented(&harmless::text(message))),
+        Record::RelayMoved { relay, before } => {
+            format!("The relay is at {} now; it was at {}.", harmless::line(relay), harmless::line(before))
+        }
         Record::Corrected { name } => match name {
             Some(name) => format!("Corrected: others find you as {}.", painter.person(&harmless::line(name))),
             None => "Corrected: you have no name at the relay.".to_owned(),

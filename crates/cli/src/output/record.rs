@@ -180,6 +180,13 @@ pub enum Record<'a> {
     },
     /// Everything that waited has been shown; from here on messages come as they are sent. Only with `--follow`.
     CaughtUp {},
+    /// This home's relay is at another address now.
+    RelayMoved {
+        /// Its address.
+        relay: &'a str,
+        /// The one before.
+        before: &'a str,
+    },
     /// The relay has taken the correction of name or number.
     Corrected {
         /// The name that others find the account by.
