@@ -48,6 +48,44 @@ fn without_an_account() {
 }
 
 #[test]
+fn an_empty_variable_is_one_that_is_not_set() {
+    let home = Home::empty();
+    let user = tempfile::tempdir().unwrap();
+    for (program, arguments, variables) in [
+        (support::kuvert(), &["whoami"] as &[&str], &["KUVERT_HOME", "KUVERT_STORE_KEY_FILE", "RUST_LOG"] as &[&str]),
+        (
+            support::kuvert_relay(),
+            &["inspect"],
+            &["KUVERT_RELAY_DATA", "KUVERT_RELAY_CONFIG", "KUVERT_RELAY_CLOCK_OFFSET", "KUVERT_RELAY_LISTEN"],
+        ),
+    ] {
+        let mut command = std::process::Command::new(program);
+        command.arg("--json").args(arguments).env("HOME", user.path()).env_remove("XDG_DATA_HOME");
+        command.envs(variables.iter().map(|name| (name, "")));
+        let output = command.output().unwrap();
+        let error = objects(&output.stdout);
+        // The default place, where there is nothing.
+        assert_eq!(output.status.code(), Some(1), "{error:?} {}", String::from_utf8_lossy(&output.stderr));
+        let error = find(&error, "error")["message"].as_str().unwrap().to_owned();
+        assert!(error.contains(user.path().to_str().unwrap()), "{error}");
+    }
+    // What is given is meant.
+    let output = home.command(&["--home", "", "whoami"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_home_that_is_a_file_is_told_to_be_one() {
+    let home = Home::empty();
+    fs::write(home.path(), b"").unwrap();
+    for arguments in [&["whoami"] as &[&str], &["receive"]] {
+        let failed = home.run(arguments).fails_with("home-unusable");
+        let message = find(&failed, "error")["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("it is a file") && !message.contains("chmod"), "{message}");
+    }
+}
+
+#[test]
 fn contacts_and_links() {
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);

@@ -68,12 +68,12 @@ fn clean(program: &Path) -> Command {
     command
 }
 
-/// The same command, unable to make any file larger than so many bytes. What it writes beyond fails; the signal that would
-/// come with it is ignored.
+/// The same command, unable to make any file larger than so many bytes. What it writes beyond fails; the signal that comes with
+/// it must not kill the program.
 fn limited(bytes: u64, command: &Command) -> Command {
     let mut shell = clean(Path::new("/bin/sh"));
     // In blocks of 512 bytes.
-    shell.args(["-c", "trap '' XFSZ; ulimit -f \"$1\" && shift && exec \"$@\"", "sh", &(bytes / 512).to_string()]);
+    shell.args(["-c", "ulimit -f \"$1\" && shift && exec \"$@\"", "sh", &(bytes / 512).to_string()]);
     shell.arg(command.get_program()).args(command.get_args());
     shell
 }
@@ -108,6 +108,18 @@ impl Relay {
     pub fn start_within(&mut self, bytes: u64) {
         self.kill();
         self.launch(self.port(), &[], Some(bytes));
+    }
+
+    /// Stops it and starts it on another port, with its key and data.
+    pub fn start_elsewhere(&mut self) {
+        self.stop();
+        let before = std::mem::take(&mut self.address);
+        // The port that is free now may be the one that it had.
+        while self.address.is_empty() || self.address == before {
+            self.kill();
+            self.address.clear();
+            self.launch(0, &[], None);
+        }
     }
 
     fn port(&self) -> u16 {

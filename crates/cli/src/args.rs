@@ -93,7 +93,7 @@ pub enum Command {
     Account(Account),
     /// See what a relay sees: a real relay, two real clients, one letter and a conversation
     Demo(Demo),
-    /// Run or inspect a relay; the same as the program `kuvert-relay`
+    /// Run or inspect a relay: the same as the program `kuvert-relay`; `kuvert relay move ADDRESS`: your relay has moved
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Relay(Relay),
     /// See what a relay sees: a page on this machine, and scores by simulation; the same as the program `kuvert-lens`
@@ -227,7 +227,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub struct History {
     #[command(flatten)]
     pub who: Who,
-    /// Only messages that contain this text, upper and lower case alike
+    /// Only messages that contain this text, upper and lower case and composed and decomposed letters alike
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
     /// Only the last N of them; 0: none
@@ -284,6 +284,19 @@ pub struct Relay {
     /// Arguments of `kuvert-relay`; try `kuvert relay --help`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub arguments: Vec<OsString>,
+}
+
+/// Tell this home that its relay is at another address now
+///
+/// The relay there has to show the key that this home has pinned, and to know this device. Account, contacts and history stay.
+#[derive(Debug, Parser)]
+#[command(name = "move", bin_name = "kuvert relay move")]
+pub struct RelayMove {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The relay's address now, as it prints it, or an invite link of it: kuvert://HOST:PORT#FINGERPRINT
+    #[arg(value_name = "KUVERT_URL|LINK")]
+    pub address: String,
 }
 
 /// `kuvert lens …`

@@ -32,7 +32,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use kuvert_relay::program::process;
 
 use crate::args::{Args, Command};
 use crate::options::Options;
@@ -43,7 +44,9 @@ fn main() -> ExitCode {
     // Before anything secret is read.
     memory::keep_private();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let args = match Args::try_parse_from(&arguments) {
+    process::outlive_the_file_size_limit();
+    let parsed = process::without_empty_variables(Args::command()).try_get_matches_from(&arguments);
+    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return usage(&error, &arguments),
     };

@@ -33,6 +33,17 @@ impl Options {
         }
     }
 
+    /// The same with what was given behind the command's name.
+    #[must_use]
+    pub fn with(&self, args: GlobalArgs) -> Self {
+        Self {
+            home: args.home.or_else(|| self.home.clone()),
+            level: args.level.or(self.level),
+            local_address: args.local_address.or(self.local_address),
+            output: Output::new(args.json || self.output.is_json()),
+        }
+    }
+
     /// The home directory: `--home`, `KUVERT_HOME`, or `kuvert` in the XDG data directory.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl Client {
         self.change_own(|row| row.deleted_at = now)
     }
 
-    fn change_own(&self, change: impl FnOnce(&mut OwnRow)) -> Result<(), Error> {
+    pub(crate) fn change_own(&self, change: impl FnOnce(&mut OwnRow)) -> Result<(), Error> {
         self.0.transact(Mode::Write, |tx| {
             let mut row = own_row(tx)?;
             change(&mut row);

@@ -16,6 +16,7 @@ use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, reque
 use crate::devices;
 use crate::disclosure;
 use crate::error::Error;
+use crate::fold::fold;
 use crate::home::Home;
 use crate::invite::InviteLink;
 use crate::options::Options;
@@ -53,6 +54,7 @@ pub(crate) struct Own {
     pub address: Address,
     pub key: AccountKey,
     pub list: DeviceList,
+    /// Which relay it is: the pinned key counts. Where it is now says [`Inner::relay`].
     pub relay: RelayUrl,
     pub name: Option<String>,
     pub registered: bool,
@@ -94,6 +96,11 @@ impl Inner {
         if self.transact(Mode::Read, own_row)?.deleted_at == 0 { Ok(()) } else { Err(Error::AccountDeleted) }
     }
 
+    /// Where the relay is, as it was told last: another process may have been told since this handle was opened.
+    pub fn relay(&self) -> Result<RelayUrl, Error> {
+        self.transact(Mode::Read, own_row)?.relay.parse().map_err(|_| damaged("own account"))
+    }
+
     pub fn now(&self) -> u64 {
         self.options.clock.now_ms()
     }
@@ -105,6 +112,21 @@ impl Inner {
         let tx = store.begin(mode)?;
         let value = work(&*tx)?;
         tx.commit()?;
+        Ok(value)
+    }
+
+    /// Runs `work` in one transaction: committed if it gives a value, without effect if it gives none or fails.
+    pub fn attempt<T>(
+        &self,
+        mode: Mode,
+        work: impl FnOnce(&dyn Transaction) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let tx = store.begin(mode)?;
+        let value = work(&*tx)?;
+        if value.is_some() {
+            tx.commit()?;
+        }
         Ok(value)
     }
 
@@ -124,7 +146,9 @@ impl Inner {
             return Ok(contact);
         }
         let who = who.trim();
-        if self.own.name.as_deref() == Some(who) || self.own.address.account.to_string() == who {
+        if self.own.name.as_deref().is_some_and(|name| fold(name) == fold(who))
+            || self.own.address.account.to_string() == who
+        {
             return Err(Error::OwnAddress);
         }
         Err(Error::ContactUnknown { who: who.escape_debug().to_string() })
@@ -184,7 +208,7 @@ impl Client {
         Ok(Whoami {
             address: own.address,
             name: row.name,
-            relay: own.relay.clone(),
+            relay: row.relay.parse().map_err(|_| damaged("own account"))?,
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
             deleted_at: (row.deleted_at != 0).then_some(row.deleted_at),
             queued,
@@ -201,7 +225,7 @@ impl Client {
         self.0.must_exist()?;
         let own = &self.0.own;
         Ok(InviteLink {
-            relay: own.relay.clone(),
+            relay: self.0.relay()?,
             account: own.address.account,
             fingerprint: account_key_fingerprint(&own.address.account, &own.key),
             name: own.name.clone(),
@@ -238,7 +262,7 @@ impl Client {
         let link: InviteLink = text.parse().map_err(Error::LinkInvalid)?;
         // The key says which relay it is; it may be reachable under several names.
         if link.relay.fingerprint != own.relay.fingerprint {
-            let (theirs, ours) = (link.relay.host_port(), own.relay.host_port());
+            let (theirs, ours) = (link.relay.host_port(), self.0.relay()?.host_port());
             return Err(Error::LinkOtherRelay { theirs, ours });
         }
         if link.account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Link(link)) }
@@ -418,18 +442,26 @@ impl Client {
         Ok(SafetyNumber { who: contact.row.alias, digits: number.digits(), groups: number.to_string(), verified })
     }
 
-    /// A conversation in order of arrival, filtered by `search` (case-insensitive substring) if given.
+    /// A conversation in order of arrival, filtered by `search` if given: what contains it, upper and
+    /// lower case and composed and decomposed letters alike (see [`fold`](crate::fold())).
     ///
     /// # Errors
     /// `contact-unknown`.
     pub fn history(&self, who: &str, search: Option<&str>) -> Result<Vec<MessageRecord>, Error> {
-        let wanted = search.map(str::to_lowercase);
+        let wanted = search.map(|search| (search, fold(search)));
+        let fits = |text: &str| {
+            wanted.as_ref().is_none_or(|(raw, folded)| match folded.as_str() {
+                // Who looks for what cannot be seen wants to find just that.
+                "" => text.contains(raw),
+                folded => fold(text).contains(folded),
+            })
+        };
         self.0.transact(Mode::Read, |tx| {
             let contact = self.0.contact(tx, who)?;
             let mut found = Vec::new();
             for entry in tx.scan(Log::Message, Some(contact.account.as_bytes()), 0, usize::MAX)? {
                 let stored = Stored::read(&entry)?;
-                if wanted.as_ref().is_none_or(|wanted| stored.row.text.to_lowercase().contains(wanted)) {
+                if fits(&stored.row.text) {
                     found.push(stored.record(tx, &contact.row.alias)?);
                 }
             }

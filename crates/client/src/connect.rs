@@ -167,8 +167,34 @@ impl Client {
     /// A fresh link for a connection.
     pub(crate) async fn establish(&self) -> Result<Established, Error> {
         self.0.must_exist()?;
+        self.establish_at(&self.0.relay()?).await
+    }
+
+    /// Tells this home that its relay is at another address now. It has to show the key that is pinned, and to know this
+    /// device, before the address is stored; account, contacts and history stay as they are. Other processes on this home
+    /// take the new address with their next connection.
+    ///
+    /// # Errors
+    /// `relay-fingerprint`: it is another relay's address, or another relay is there; `authentication-failed`: it has the key
+    /// and not the data; those of [`connect`](Self::connect). The address stays then.
+    pub async fn move_relay(&self, to: RelayUrl) -> Result<Connection, Error> {
+        self.0.must_exist()?;
+        let pinned = &self.0.own.relay;
+        if to.fingerprint != pinned.fingerprint {
+            return Err(Error::RelayFingerprint {
+                address: to.host_port(),
+                expected: pinned.fingerprint_text(),
+                seen: to.fingerprint_text(),
+            });
+        }
+        let established = self.establish_at(&to).await?;
+        self.change_own(|row| row.relay = to.to_string())?;
+        Ok(Connection::new(established))
+    }
+
+    async fn establish_at(&self, relay: &RelayUrl) -> Result<Established, Error> {
         let begun = Instant::now();
-        let link = dial(&self.0.own.relay, &self.0.options).await?;
+        let link = dial(relay, &self.0.options).await?;
         let signature = sign_challenge(&self.0, &link).await?;
         let body = client_frame::Body::Authenticate(v1::Authenticate {
             address: Some(kuvert_wire::checked::to_wire(&self.0.own.address)),

@@ -21,6 +21,7 @@ use kuvert_wire::v1;
 use crate::devices;
 use crate::error::Error;
 use crate::event::ListConflict;
+use crate::fold::{fold, is_invisible};
 use crate::records::ContactInfo;
 use crate::resets;
 use crate::state::{self, AtRelay, ContactRow, OutboxRow, Outgoing, own};
@@ -110,7 +111,8 @@ impl Contact {
     }
 
     /// [KV-097] What looks like an account id is that account and nothing else. Else by alias, else by the name that it was
-    /// added under: a verified contact before an unverified one, a contact before a request, the older before the newer.
+    /// added under: a verified contact before an unverified one, a contact before a request, the older before the newer. Else by
+    /// an alias that differs only as [`fold`] passes over, if there is just one.
     pub fn find(tx: &dyn Transaction, who: &str) -> Result<Option<Self>, Error> {
         let who = who.trim();
         if let Ok(account) = who.parse::<AccountId>() {
@@ -120,8 +122,15 @@ impl Contact {
         if let Some(contact) = all.iter().find(|contact| contact.row.alias == who) {
             return Ok(Some(contact.clone()));
         }
-        let named = all.into_iter().filter(|contact| contact.row.name.as_deref() == Some(who));
-        Ok(named.min_by_key(|contact| (!contact.row.verified, contact.row.request, contact.row.added_at)))
+        let named = |contact: &&Self| contact.row.name.as_deref() == Some(who);
+        let rank = |contact: &&Self| (!contact.row.verified, contact.row.request, contact.row.added_at);
+        if let Some(contact) = all.iter().filter(named).min_by_key(rank) {
+            return Ok(Some(contact.clone()));
+        }
+        // Typed in another case. Homes of an older build may have several such aliases: none of them is guessed at.
+        let folded = fold(who);
+        let mut alike = all.iter().filter(|contact| fold(&contact.row.alias) == folded);
+        Ok(alike.next().filter(|_| alike.next().is_none()).cloned())
     }
 
     /// A new contact with a key that is trusted from now on.
@@ -229,16 +238,23 @@ impl Contact {
     }
 }
 
-/// Checks that an alias can be typed and told apart, and that no other contact has it.
+/// Checks that an alias can be seen, typed and told apart, and that no other contact has it, or one that differs from it only
+/// as [`fold`] passes over.
 pub fn check_alias(tx: &dyn Transaction, alias: &str, account: &AccountId) -> Result<(), Error> {
     let length = alias.chars().count();
     // [KV-097] An account id means the account.
-    let an_id = alias.parse::<AccountId>().is_ok();
-    if !(1..=MAX_ALIAS_CHARS).contains(&length) || an_id || alias.trim() != alias || alias.chars().any(char::is_control)
+    let folded = fold(alias);
+    let an_id = [alias, &folded].iter().any(|alias| alias.parse::<AccountId>().is_ok());
+    if !(1..=MAX_ALIAS_CHARS).contains(&length)
+        || an_id
+        || alias.trim() != alias
+        || alias.chars().any(char::is_control)
+        || is_invisible(alias)
     {
         return Err(Error::AliasInvalid { alias: alias.escape_default().to_string() });
     }
-    let taken = Contact::all(tx)?.into_iter().any(|contact| contact.row.alias == alias && contact.account != *account);
+    let taken =
+        Contact::all(tx)?.into_iter().any(|contact| fold(&contact.row.alias) == folded && contact.account != *account);
     if taken { Err(Error::AliasTaken { alias: alias.to_owned() }) } else { Ok(()) }
 }
 
@@ -329,14 +345,17 @@ mod tests {
         let other = AccountId::from_bytes([2; 16]);
         let code = |alias: &str| check_alias(&*tx, alias, &other).err().map(|error| error.code());
         assert_eq!(code("bob"), Some("alias-taken"));
-        assert_eq!(code("Bob"), None);
-        for bad in ["", " x", "x ", "a\nb", &"x".repeat(65)] {
+        assert_eq!(code("Bob"), Some("alias-taken"));
+        assert_eq!(code("bob\u{200b}"), Some("alias-taken"));
+        assert_eq!(code("bobby"), None);
+        let disguised = format!("{}\u{200b}", other);
+        for bad in [disguised.as_str(), "\u{200b}", "\u{3164}", "", " x", "x ", "a\nb", &"x".repeat(65)] {
             assert_eq!(code(bad), Some("alias-invalid"), "{bad:?}");
         }
         assert_eq!(check_alias(&*tx, "bob", &ID), Ok(()), "one's own alias is free");
         assert_eq!(free_alias(&*tx, &other, Some("bob")).unwrap(), other.to_string()[..8]);
         assert_eq!(free_alias(&*tx, &other, Some("carol")).unwrap(), "carol");
-        for who in ["bob", "robert", &ID.to_string()] {
+        for who in ["bob", "BOB", "robert", &ID.to_string()] {
             assert_eq!(Contact::find(&*tx, who).unwrap().unwrap().account, ID);
         }
         assert!(Contact::find(&*tx, "carol").unwrap().is_none());

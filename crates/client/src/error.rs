@@ -65,7 +65,9 @@ pub enum Error {
         what: &'static str,
     },
     /// An alias that cannot be typed or told apart.
-    #[error("'{alias}' cannot be an alias: 1 to 64 characters, no control characters, no blanks at the ends")]
+    #[error(
+        "'{alias}' cannot be an alias: 1 to 64 characters, something that can be seen, no control characters, no blanks at the ends"
+    )]
     AliasInvalid {
         /// The alias.
         alias: String,
@@ -117,7 +119,7 @@ pub enum Error {
         home: PathBuf,
     },
     /// There is an account here already.
-    #[error("{} holds an account already: choose another --home, or go on with this one", home.display())]
+    #[error("{} holds an account already: choose another --home, or go on with this one; if its relay moved, `kuvert relay move ADDRESS`", home.display())]
     AlreadyRegistered {
         /// The home directory.
         home: PathBuf,
@@ -332,6 +334,12 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The home is on a read-only file system, or may not be written.
+    #[error(
+        "the home is read-only (its file system, or its permissions): history and contacts can be read, nothing can be changed; \
+         make it writable, or copy the home to where it can be written"
+    )]
+    HomeReadOnly,
     /// The store is there, its key is not.
     #[error(
         "the key of the store is missing at {path}: put it back, or set KUVERT_STORE_KEY_FILE to where it is; \
@@ -379,7 +387,7 @@ pub enum Error {
     },
     /// No room on this machine.
     #[error(
-        "the disk of this machine is full, or a quota is used up: make room, then try again; nothing that was stored is lost"
+        "the disk of this machine is full, or a quota or a limit on the size of files is used up: make room, then try again; nothing that was stored is lost"
     )]
     DiskFull,
     /// The file system failed.
@@ -451,6 +459,7 @@ impl Error {
             Self::Permissions { .. } => "permissions",
             Self::HomeOfAnother { .. } => "home-of-another",
             Self::HomeUnusable { .. } => "home-unusable",
+            Self::HomeReadOnly => "home-read-only",
             Self::StoreKeyMissing { .. } => "store-key-missing",
             Self::StoreKeyWrong { .. } => "store-key-wrong",
             Self::StoreCorrupt { .. } => "store-corrupt",

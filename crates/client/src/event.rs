@@ -102,6 +102,14 @@ pub enum Event {
         /// The alias.
         who: String,
     },
+    /// A contact confirms a text that this home never wrote: the home was put back to an older state, or a copy of it is in
+    /// use. A fresh session is begun with the device, at most once an hour.
+    HomeBehind {
+        /// Who confirms.
+        account: AccountId,
+        /// The alias.
+        who: String,
+    },
     /// Envelopes were thrown away. Several of one kind are told as one event.
     Refused {
         /// The first of them, when its id could be read.
@@ -183,7 +191,8 @@ pub enum Refusal {
     /// It claims to come from another device than the one that sealed it, or from a contact under another key than the
     /// contact's.
     WrongSource,
-    /// It was opened before under another envelope id: a replay.
+    /// It was opened before under another envelope id: a home of the sender's that was put back to an older state, or a
+    /// replay.
     Replayed,
     /// Its sealed content breaks the format.
     BadContent,

@@ -71,11 +71,12 @@ impl Home {
     /// An existing home.
     ///
     /// # Errors
-    /// `not-registered` when there is no directory; `permissions`, `home-of-another`.
+    /// `not-registered` when there is no directory; `home-unusable` when it is a file; `permissions`, `home-of-another`.
     pub fn open(directory: &Path, key_file: Option<&Path>) -> Result<Self, Error> {
         if !directory.exists() {
             return Err(Error::NotRegistered { home: directory.to_owned() });
         }
+        check_kind(directory)?;
         check_owner(directory)?;
         check_mode(directory, DIRECTORY_MODE)?;
         let key_file = key_file.map_or_else(|| directory.join("store.key"), Path::to_owned);
@@ -214,6 +215,14 @@ fn random_word() -> Result<String, Error> {
     Ok(data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
 }
 
+fn check_kind(path: &Path) -> Result<(), Error> {
+    if fs::metadata(path).map_err(unusable(path))?.is_dir() {
+        return Ok(());
+    }
+    let reason = "it is a file, and a home is a directory".to_owned();
+    Err(Error::HomeUnusable { path: path.to_owned(), reason })
+}
+
 fn check_owner(path: &Path) -> Result<(), Error> {
     let owner = fs::metadata(path).map_err(unusable(path))?.uid();
     let is_ours = owner == rustix::process::geteuid().as_raw();
@@ -227,7 +236,8 @@ fn check_mode(path: &Path, wanted: u32) -> Result<(), Error> {
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
     |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Error::DiskFull,
+        io::ErrorKind::ReadOnlyFilesystem => Error::HomeReadOnly,
         _ => Error::HomeUnusable { path: path.to_owned(), reason: error.to_string() },
     }
 }
@@ -263,6 +273,17 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         let error = Home::create(&path, None).unwrap_err();
         assert!(error.to_string().contains(&format!("chmod 700 {}", path.display())), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_no_home_and_is_told_to_be_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("home");
+        fs::write(&path, b"").unwrap();
+        for error in [Home::open(&path, None).unwrap_err(), Home::create(&path, None).unwrap_err()] {
+            assert_eq!(error.code(), "home-unusable");
+            assert!(error.to_string().contains("it is a file") && !error.to_string().contains("chmod"), "{error}");
+        }
     }
 
     /// A directory of another user: made by the superuser, or, for others, the superuser's own.

@@ -26,6 +26,7 @@
 //! | `account` | correcting and deleting the account |
 //! | `report` | all that the relay holds about the account |
 //! | `consent` | the terms of a relay that runs the demonstration |
+//! | `fold` | when two texts are the same to a person |
 //! | `devices` | device lists: refuse unsigned, older, forked |
 //! | `disclosure` | the level, the access key, what the relay gets to know |
 //! | `people` | what L0 tells beyond mail, and taking it back |
@@ -47,6 +48,7 @@ mod devices;
 mod disclosure;
 pub mod error;
 mod event;
+mod fold;
 pub mod home;
 pub mod invite;
 mod options;
@@ -70,6 +72,7 @@ pub use consent::{Consent, Policy, Terms};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
 pub use event::{Event, EventSink, ListConflict, Occupant, ReceiptKind, Refusal};
+pub use fold::{fold, is_invisible};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
 pub use people::{
@@ -77,8 +80,8 @@ pub use people::{
 };
 pub use receipts::Receipts;
 pub use records::{
-    Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
-    SafetyNumber, Whoami,
+    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageRef, MessageState, NotSent,
+    ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
 

@@ -120,6 +120,22 @@ pub struct MessageRecord {
     pub request: bool,
 }
 
+/// How far ahead of the time of receipt a writer's clock may be and still be believed, milliseconds.
+pub const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
+
+/// When a text was written, as it is shown to people (Unix milliseconds): by its writer's clock, also if that is long ago; by
+/// the time of receipt, if the writer's clock was further ahead of it than [`MAX_AHEAD_MS`].
+pub fn written_at(sent_at: u64, received_at: u64) -> u64 {
+    if sent_at > received_at.saturating_add(MAX_AHEAD_MS) { received_at } else { sent_at }
+}
+
+impl MessageRecord {
+    /// When it was written, as it is shown to people: see [`written_at`].
+    pub fn written_at(&self) -> u64 {
+        written_at(self.sent_at, self.stored_at)
+    }
+}
+
 /// A message that the relay has on disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Accepted {

@@ -33,6 +33,9 @@ const MAX_DOUBLINGS: u32 = 4;
 /// Undelivered texts are sent again if they are not older than this: an older one was shown as undelivered long enough.
 const RESEND_WITHIN_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
+/// Resets of ours to one device that are remembered, so that a late receipt for one is known.
+const REMEMBERED: usize = 16;
+
 /// Undelivered texts that are sent again, at most.
 const MAX_RESENT: usize = 500;
 
@@ -98,6 +101,14 @@ pub fn confirmed(tx: &dyn Transaction, device: &Address, received: &[EnvelopeId]
     Ok(())
 }
 
+/// Whether a message id is that of a reset that this home began with the device: also a home that was put back knows its own.
+pub fn is_one_of_ours(tx: &dyn Transaction, device: &Address, id: &EnvelopeId) -> Result<bool, Error> {
+    let peer = PeerRow::of(tx, device)?;
+    // A home of an older build noted the last one only; what it repeated cannot be told from what it never sent.
+    Ok((peer.reset_at != 0 && peer.own_resets.is_empty())
+        || peer.own_resets.iter().chain([&peer.unconfirmed_reset]).any(|own| own.as_slice() == id.as_bytes()))
+}
+
 /// Whether [`queue_what_is_due`] has anything to do.
 pub fn are_due(tx: &dyn Transaction, now: u64) -> Result<bool, Error> {
     for (device, contact) in peers(tx)? {
@@ -122,6 +133,9 @@ pub fn queue_what_is_due(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
             let id = queue_reset(tx, &device, now)?;
             peer.repeats = if peer.reset_due { 0 } else { peer.repeats.saturating_add(1) };
             peer.unconfirmed_reset = id.as_bytes().to_vec();
+            peer.own_resets.push(id.as_bytes().to_vec());
+            let old = peer.own_resets.len().saturating_sub(REMEMBERED);
+            peer.own_resets.drain(..old);
             (peer.reset_due, peer.reset_at) = (false, now.max(1));
         }
         if resend {

@@ -267,6 +267,9 @@ pub struct PeerRow {
     /// When a reset of its was last confirmed.
     #[prost(uint64, tag = "7")]
     pub reset_confirmed_at: u64,
+    /// The message ids of the last resets of ours, the newest last.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub own_resets: Vec<Vec<u8>>,
 }
 
 /// A text of a conversation.

@@ -365,3 +365,56 @@ async fn blocked_contacts_are_dropped_unseen_and_heard_again_later() {
     say(&alice, "bob", "heard again").await;
     assert_eq!(texts(&fetch(&bob).await), ["heard again"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_carries_the_time_of_writing_however_late_it_is_fetched() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    // In the queue for a day, at the relay for another.
+    alice.queue_text("bob", "slow").unwrap();
+    let written = alice.history("bob", None).unwrap()[0].sent_at;
+    world.clock.advance(DAY);
+    say(&alice, "bob", "later").await;
+    world.clock.advance(DAY);
+    let events = fetch(&bob).await;
+    let [slow, later] = messages(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((slow.text.as_str(), slow.sent_at, slow.written_at()), ("slow", written, written));
+    assert!(slow.stored_at >= written + 2 * 86_400_000 && later.written_at() >= written + 86_400_000);
+    // A sender's clock that is ahead is not believed; one that is behind changes no order.
+    world.clock.advance(DAY);
+    say(&alice, "bob", "ahead").await;
+    world.clock.set_back(3 * DAY);
+    say(&alice, "bob", "behind").await;
+    fetch(&bob).await;
+    let history = bob.history("alice", None).unwrap();
+    let order: Vec<_> = history.iter().map(|message| message.text.as_str()).collect();
+    assert_eq!(order, ["slow", "later", "ahead", "behind"]);
+    assert!(history[2].sent_at > history[2].stored_at + 86_400_000 * 2);
+    assert_eq!(history[2].written_at(), history[2].stored_at);
+    assert_eq!(history[3].written_at(), history[3].sent_at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_what_a_person_takes_for_the_same_and_a_text_can_be_seen() {
+    let world = World::new().await;
+    let (alice, _bob) = world.alice_and_bob().await;
+    for text in ["Große Straße", "İstanbul", "cafe\u{301}", "caf\u{e9}", "ΟΔΟΣ", "zero\u{200b}width"] {
+        alice.queue_text("BOB", text).unwrap();
+    }
+    let found = |search: &str| alice.history("bob", Some(search)).unwrap().len();
+    for (search, count) in [
+        ("STRASSE", 1),
+        ("istanbul", 1),
+        ("CAFE\u{301}", 2),
+        ("οδοσ", 1),
+        ("cafe", 0),
+        ("zerowidth", 1),
+        ("\u{200b}", 1),
+    ] {
+        assert_eq!(found(search), count, "{search:?}");
+    }
+    for text in ["", " \n", "\u{200b}", "\u{2060}\u{3164}", "\u{2800}"] {
+        assert_eq!(alice.queue_text("bob", text).unwrap_err().code(), "text-empty", "{text:?}");
+    }
+}

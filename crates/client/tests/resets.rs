@@ -263,3 +263,142 @@ async fn a_text_that_is_here_already_is_confirmed_again_after_a_reset_of_ours() 
     fetch(&alice).await;
     assert!(matches!(alice.message_state(&first).unwrap(), Some(MessageState::Delivered | MessageState::Read)));
 }
+
+/// What `kuvert send` does: a look at what waits, then the text. What was told.
+async fn only_send(from: &Client, to: &str, text: &str) -> Vec<Event> {
+    let connection = from.connect().await.unwrap();
+    let mut events = Vec::new();
+    from.look_for_resets(&connection, |event| events.push(event)).await.unwrap();
+    from.send_text(&connection, to, text).await.unwrap();
+    connection.close().await;
+    events
+}
+
+fn told_behind(events: &[Event]) -> bool {
+    events.iter().any(|event| matches!(event, Event::HomeBehind { .. }))
+}
+
+fn thrown_away(events: &[Event]) -> bool {
+    events.iter().any(|event| matches!(event, Event::Refused { .. } | Event::Undecryptable { .. }))
+}
+
+/// Alice's home as it was before she wrote some texts; whether Bob read them while her newer home was in use.
+async fn alice_is_put_back(world: &World, alice: Client, bob: &Client, read: bool) -> (Client, Vec<String>) {
+    settled(&alice, bob).await;
+    say(bob, "alice", "hi").await;
+    fetch(&alice).await;
+    drop(alice);
+    let (home, backup) = (world.home("alice"), world.home("backup"));
+    copy(&home, &backup);
+    let alice = world.open("alice");
+    let mut seen = Vec::new();
+    for text in numbers("before", 5) {
+        say(&alice, "bob", &text).await;
+    }
+    if read {
+        seen = texts(&fetch(bob).await).into_iter().map(str::to_owned).collect();
+    }
+    drop(alice);
+    restore(&home, &backup);
+    (world.open("alice"), seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_home_that_only_sends_is_told_and_loses_no_text() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    let (alice, seen) = alice_is_put_back(&world, alice, &bob, true).await;
+    assert_eq!(seen, numbers("before", 5));
+    // Bob's receipts for what this home never wrote wait.
+    assert!(told_behind(&only_send(&alice, "bob", "after 0").await));
+    for text in &numbers("after", 7)[1..] {
+        let events = only_send(&alice, "bob", text).await;
+        assert!(!told_behind(&events), "{events:?}");
+    }
+    let events = fetch(&bob).await;
+    assert!(!thrown_away(&events), "{events:?}");
+    assert_eq!(texts(&events), numbers("after", 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_home_that_only_sends_hears_that_its_texts_were_thrown_away_and_sends_them_again() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    let (alice, _) = alice_is_put_back(&world, alice, &bob, false).await;
+    // Nothing tells yet that the home is behind.
+    for text in numbers("after", 7) {
+        assert!(!reset_heard(&only_send(&alice, "bob", &text).await));
+    }
+    let events = fetch(&bob).await;
+    assert!(thrown_away(&events), "{events:?}");
+    let mut seen: Vec<String> = texts(&events).into_iter().map(str::to_owned).collect();
+    // Bob's own resets and receipts are nothing that Alice does not know.
+    let events = only_send(&alice, "bob", "after 7").await;
+    assert!(reset_heard(&events), "{events:?}");
+    only_send(&alice, "bob", "after 8").await;
+    let events = fetch(&bob).await;
+    assert!(!told_behind(&events), "{events:?}");
+    seen.extend(texts(&events).into_iter().map(str::to_owned));
+    seen.sort();
+    assert_eq!(seen, [numbers("after", 9), numbers("before", 5)].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_takes_nothing_that_changes_nothing() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    settled(&alice, &bob).await;
+    say(&alice, "bob", "one").await;
+    assert_eq!(texts(&fetch(&bob).await), ["one"]);
+    say(&bob, "alice", "two").await;
+    let waiting = world.waiting().await;
+    for _ in 0..2 {
+        assert_eq!(only_send(&alice, "bob", "more").await, []);
+    }
+    assert_eq!(world.waiting().await, waiting + 2);
+    let events = fetch(&alice).await;
+    assert_eq!(texts(&events), ["two"]);
+    assert!(events.iter().any(|event| matches!(event, Event::Receipt { .. })), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_comes_with_what_a_look_hears_is_shown_by_the_next_receive() {
+    let (store, _world, alice, bob) = world().await;
+    settled(&alice, &bob).await;
+    say_in_vain(&store, &alice, "bob", "one").await;
+    fetch(&bob).await;
+    say(&bob, "alice", "hello").await;
+    let events = only_send(&alice, "bob", "two").await;
+    assert!(reset_heard(&events) && texts(&events).is_empty(), "{events:?}");
+    assert_eq!(texts(&fetch(&alice).await), ["hello"]);
+    assert_eq!(texts(&fetch(&bob).await), ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_copies_of_a_home_are_told_and_the_one_that_stays_gets_everything_through() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    settled(&alice, &bob).await;
+    drop(alice);
+    copy(&world.home("alice"), &world.home("copy"));
+    let (one, other) = (world.open("alice"), world.open("copy"));
+    let mut told = false;
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        for (home, name) in [(&one, "one"), (&other, "other")] {
+            told |= told_behind(&only_send(home, "bob", &format!("{name} {round}")).await);
+            seen.extend(texts(&fetch(&bob).await).into_iter().map(str::to_owned));
+        }
+    }
+    assert!(told);
+    // The other is given up. An hour later at the latest everything of the first has arrived.
+    drop(other);
+    for hour in 0..4 {
+        world.clock.advance(HOUR);
+        only_send(&one, "bob", &format!("last {hour}")).await;
+        seen.extend(texts(&fetch(&bob).await).into_iter().map(str::to_owned));
+    }
+    for text in numbers("one", 3).into_iter().chain(numbers("last", 4)) {
+        assert!(seen.contains(&text), "{text} in {seen:?}");
+    }
+}

@@ -16,7 +16,7 @@ pub struct InputLine {
 impl InputLine {
     /// Whether nothing was written.
     pub fn is_blank(&self) -> bool {
-        self.text.trim().is_empty()
+        kuvert_client::is_invisible(&self.text)
     }
 
     /// Takes the text out and leaves an empty line.

@@ -107,7 +107,7 @@ impl State {
             message: message.message,
             outgoing,
             text: harmless::text(&message.text).into_owned(),
-            at: message.stored_at,
+            at: message.written_at(),
             state: message.state.clone(),
         });
         if outgoing {

@@ -111,7 +111,8 @@ fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u6
     }
     let same_breath = !new_day
         && before.is_some_and(|before| {
-            before.outgoing == entry.outgoing && entry.at.saturating_sub(before.at) < SAME_BREATH_MS
+            // They stand in order of arrival: one may have been written long before the one above it.
+            before.outgoing == entry.outgoing && entry.at.abs_diff(before.at) < SAME_BREATH_MS
         });
     let names = width(&state.alias).clamp(width(YOU), MAX_NAME_COLUMNS.min(columns / 5).max(width(YOU)));
     let (name, name_style) = if entry.outgoing {
@@ -262,6 +263,19 @@ mod tests {
                 " Enter send  PgUp/PgDn scroll  Esc leave",
             ]
         );
+    }
+
+    #[test]
+    fn texts_stand_in_order_of_arrival_with_the_time_of_writing() {
+        let late =
+            kuvert_client::MessageRecord { sent_at: NOON - DAY, ..message(2, Incoming, "written yesterday", NOON) };
+        let ahead = kuvert_client::MessageRecord { sent_at: NOON + DAY, ..message(3, Incoming, "from tomorrow", NOON) };
+        let mut state = State::new(contact(), &[message(1, Incoming, "first", NOON), late, ahead]);
+        let shown = screen(&mut state, 60, 12);
+        let of = |needle: &str| shown.iter().position(|line| line.contains(needle)).unwrap();
+        assert!(of("first") < of("Yesterday") && of("Yesterday") < of("written yesterday"), "{shown:?}");
+        let rest = &shown[of("written yesterday")..];
+        assert!(rest[1].contains("Today") && rest[2].contains("12:00  bob  from tomorrow"), "{shown:?}");
     }
 
     #[test]

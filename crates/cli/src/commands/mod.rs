@@ -76,7 +76,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args, options),
         Command::Lens(args) => return Ok(lens::run(args, options.output.is_json())),
-        Command::Relay(args) => return Ok(relay::run(args, options.output.is_json())),
+        Command::Relay(args) => return relay::run(args, options),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -138,6 +138,23 @@ impl Flushing {
             _ => Err(Error::Internal { what: "sending panicked" }),
         }
     }
+}
+
+/// Hears what contacts say about sessions with this home before it sends, and prints it. What fails here does not keep a text
+/// from being sent: if it is the connection, sending says so.
+///
+/// # Errors
+/// Nobody reads the output.
+pub async fn look(client: &Client, connection: &Connection, options: &Options) -> Result<(), Failure> {
+    // Printed when the home's inbox is free again: a reader that pauses must not keep it.
+    let mut events = Vec::new();
+    if let Err(error) = client.look_for_resets(connection, |event| events.push(event)).await {
+        tracing::warn!(code = error.code(), "what waits was not looked at before sending");
+    }
+    for event in &events {
+        receive::print(event, options.output).await?;
+    }
+    Ok(())
 }
 
 /// Sends what is queued, prints what the relay accepted, and returns what could not be sent.

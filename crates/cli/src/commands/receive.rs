@@ -205,29 +205,10 @@ impl Screen {
                 output.tell_then(&Entry::of(&message, &self.own).record(), mark).await?;
                 self.shown = true;
             }
-            Event::Receipt { message, from, kind, .. } => {
-                let kind = match kind {
-                    ReceiptKind::Delivered => "delivered",
-                    ReceiptKind::Read => "read",
-                };
-                output.tell(&Record::Receipt { id: &message.id.to_string(), from: &from, kind }).await?;
-                self.shown = true;
-            }
             // What was queued went out beside the mail that came.
             Event::Accepted(accepted) => {
                 let id = accepted.message.id.to_string();
                 output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await?;
-            }
-            Event::Expired { count } => {
-                output.tell(&Record::Expired { count }).await?;
-                self.shown = true;
-            }
-            Event::Request(contact) => {
-                let account = contact.account.to_string();
-                output.tell(&Record::Request { alias: &contact.alias, account: &account }).await?;
-            }
-            Event::IdentityChanged { account, who } => {
-                output.tell(&Record::IdentityChanged { who: &who, account: &account.to_string() }).await?;
             }
             Event::CaughtUp if self.wanted.follow => output.tell(&Record::CaughtUp {}).await?,
             // With --timeout or --max alone: end when there was something and nothing is left.
@@ -235,12 +216,40 @@ impl Screen {
             Event::CaughtUp => {}
             Event::Disconnected { code, message } if !self.wanted.follow => return Err(Failure::new(code, message)),
             other => {
-                if let Some((code, message)) = notice(&other) {
-                    output.tell(&Record::Notice { code, message: &message, count: count(&other) }).await?;
-                }
+                self.shown |= matches!(other, Event::Receipt { .. } | Event::Expired { .. });
+                print(&other, output).await?;
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Prints an event that is no message and needs nothing but to be told.
+///
+/// # Errors
+/// The output is gone.
+pub async fn print(event: &Event, output: Output) -> Result<(), Failure> {
+    match event {
+        Event::Receipt { message, from, kind, .. } => {
+            let kind = match kind {
+                ReceiptKind::Delivered => "delivered",
+                ReceiptKind::Read => "read",
+            };
+            output.tell(&Record::Receipt { id: &message.id.to_string(), from, kind }).await
+        }
+        Event::Expired { count } => output.tell(&Record::Expired { count: *count }).await,
+        Event::Request(contact) => {
+            output.tell(&Record::Request { alias: &contact.alias, account: &contact.account.to_string() }).await
+        }
+        Event::IdentityChanged { account, who } => {
+            output.tell(&Record::IdentityChanged { who, account: &account.to_string() }).await
+        }
+        other => match notice(other) {
+            Some((code, message)) => {
+                output.tell(&Record::Notice { code, message: &message, count: count(other) }).await
+            }
+            None => Ok(()),
+        },
     }
 }
 
@@ -266,7 +275,15 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
         Event::SessionReset { who, .. } => (
             "session-reset",
             format!(
-                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again"
+                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again. \
+                 It happens to a home that was restored from a backup, and to one of two copies of a home"
+            ),
+        ),
+        Event::HomeBehind { who, .. } => (
+            "home-behind",
+            format!(
+                "{who} confirms a text that this home does not know: most likely it is a restored copy of a home, or another \
+                 copy of it is in use. A fresh session is started. Of two copies only one can be used: remove the other"
             ),
         ),
         Event::Refused { reason, count: 1, .. } => {
@@ -334,7 +351,7 @@ fn cause(reason: Refusal) -> &'static str {
     match reason {
         Refusal::Misdelivered => "it is addressed to another device",
         Refusal::WrongSource => "it does not come from the device or under the key that it names",
-        Refusal::Replayed => "it was opened before; it came twice, or a program was put back to an older state",
+        Refusal::Replayed => "it was opened before: a restored copy of a home, or replayed mail",
         Refusal::BadContent => "its content breaks the format; the sender's program is broken or of another version",
         Refusal::UnknownSender => "its sender is no contact, and does not say under which key it writes",
         Refusal::UnlistedDevice => {
@@ -367,6 +384,7 @@ mod tests {
             reset_queued,
         }));
         events.push(Event::SessionReset { account, who: who() });
+        events.push(Event::HomeBehind { account, who: who() });
         let said: Vec<String> = events.iter().map(|event| notice(event).unwrap().1).collect();
         for message in &said {
             for word in ["lost", "honest", "attack"] {
@@ -375,6 +393,6 @@ mod tests {
         }
         // What could not be opened comes again; what was thrown away by design says why.
         assert!(said[3].contains("sent again") && said[5].contains("sent again"));
-        assert!(cause(Refusal::Replayed).contains("older state"));
+        assert!(cause(Refusal::Replayed).contains("a restored copy of a home, or replayed mail"));
     }
 }

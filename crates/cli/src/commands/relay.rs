@@ -1,12 +1,70 @@
-//! `kuvert relay …`: the same as the program `kuvert-relay`.
+//! `kuvert relay …`: the same as the program `kuvert-relay`, and `kuvert relay move`, which is about this home.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::args::Relay;
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use kuvert_client::{Error, InviteLink, RelayUrl};
 
-/// Hands everything over to the relay's own program.
-pub fn run(args: Relay, json: bool) -> ExitCode {
-    let json = json.then(|| OsString::from("--json"));
-    kuvert_relay::program::run([OsString::from("kuvert relay")].into_iter().chain(args.arguments).chain(json))
+use crate::args::{Relay, RelayMove};
+use crate::commands::{block_on, open};
+use crate::error::{Failure, USAGE};
+use crate::log::Log;
+use crate::options::Options;
+use crate::output::record::Record;
+
+/// Hands everything but `move` over to the relay's own program.
+///
+/// # Errors
+/// The relay is not at the new address.
+pub fn run(args: Relay, options: &Options) -> Result<ExitCode, Failure> {
+    match args.arguments.first().and_then(|first| first.to_str()) {
+        Some("move") => moved(args.arguments, options),
+        first => {
+            let help = args.arguments.len() == 1 && matches!(first, Some("help" | "--help" | "-h"));
+            let json = options.output.is_json().then(|| OsString::from("--json"));
+            let name = OsString::from("kuvert relay");
+            let code = kuvert_relay::program::run([name].into_iter().chain(args.arguments).chain(json));
+            if help {
+                options.output.words("\nFor a home: `kuvert relay move ADDRESS` tells it that its relay has moved")?;
+            }
+            Ok(code)
+        }
+    }
+}
+
+/// `kuvert relay move ADDRESS`
+fn moved(arguments: Vec<OsString>, options: &Options) -> Result<ExitCode, Failure> {
+    // What variables say is in the outer options already, below what was given there.
+    let command = RelayMove::command().mut_args(|arg| arg.env(Resettable::Reset));
+    let args = match command.try_get_matches_from(arguments).and_then(|matches| RelayMove::from_arg_matches(&matches)) {
+        Ok(args) => args,
+        Err(error) => {
+            if error.use_stderr() && options.output.is_json() {
+                let message = error.to_string();
+                let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                options.output.print(&Record::Error { code: "usage", message, line: None })?;
+            }
+            let _ = error.print();
+            return Ok(if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
+        }
+    };
+    let log = Log::start(args.global.verbose);
+    let options = options.with(args.global);
+    let to = match args.address.parse::<RelayUrl>() {
+        Ok(address) => address,
+        // What is neither is told what an address looks like.
+        Err(error) => args.address.parse::<InviteLink>().map_err(|_| Error::RelayUrlInvalid(error))?.relay,
+    };
+    let moved = block_on(async {
+        let client = open(&options)?;
+        let before = client.whoami()?.relay.to_string();
+        client.move_relay(to).await?.close().await;
+        let relay = client.whoami()?.relay.to_string();
+        options.output.print(&Record::RelayMoved { relay: &relay, before: &before })
+    });
+    log.finish();
+    moved?;
+    Ok(ExitCode::SUCCESS)
 }

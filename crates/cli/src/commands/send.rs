@@ -8,7 +8,7 @@ use kuvert_client::{Client, Connection, Error, MessageRef, MessageState};
 
 use crate::args::Send;
 use crate::commands::stream::{MAX_READ_BYTES, decode, still_queued};
-use crate::commands::{flush_noting, open, remark, send_lines};
+use crate::commands::{flush_noting, look, open, remark, send_lines};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::Record;
@@ -48,6 +48,7 @@ async fn deliver(
     message: &MessageRef,
     options: &Options,
 ) -> Result<(), Failure> {
+    look(client, connection, options).await?;
     let mut told = false;
     let (ours, others): (Vec<_>, Vec<_>) =
         flush_noting(client, connection, options, |accepted| told |= accepted.message == *message)

@@ -6,6 +6,7 @@ use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Reco
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::error::shell_word;
+use kuvert_client::written_at;
 
 /// What a person reads, as wide as the screen; empty for what only scripts need.
 pub fn show(record: &Record<'_>, painter: &Painter, layout: &Layout) -> String {
@@ -115,6 +116,9 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             ))
         }
         Record::Notice { message, .. } => painter.warning(&indented(&harmless::text(message))),
+        Record::RelayMoved { relay, before } => {
+            format!("The relay is at {} now; it was at {}.", harmless::line(relay), harmless::line(before))
+        }
         Record::Corrected { name } => match name {
             Some(name) => format!("Corrected: others find you as {}.", painter.person(&harmless::line(name))),
             None => "Corrected: you have no name at the relay.".to_owned(),
@@ -244,7 +248,8 @@ fn safety_number(painter: &Painter, who: &str, digits: &str, verified: bool) -> 
 }
 
 fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String {
-    let at = Zone::system().date_and_time(message.received_at.unwrap_or(message.sent_at));
+    let at = message.received_at.map_or(message.sent_at, |received_at| written_at(message.sent_at, received_at));
+    let at = Zone::system().date_and_time(at);
     let from = harmless::line(message.from);
     let from = if message.direction == "out" { painter.faint(&from) } else { painter.person(&from) };
     let tick = match message.state {
@@ -290,7 +295,7 @@ mod tests {
             from: "mallory",
             account: "a",
             text,
-            sent_at: 0,
+            sent_at: 1_795_262_400_000,
             received_at: Some(1_795_262_400_000),
             direction: "in",
             state: None,
@@ -303,6 +308,35 @@ mod tests {
     fn received_text_cannot_command_the_terminal() {
         let shown = received("\x1b[2J\x1b[H\u{9b}1mhello\r");
         assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+    }
+
+    #[test]
+    fn the_time_is_that_of_writing_unless_it_lies_ahead() {
+        const RECEIVED: u64 = 1_795_262_400_000;
+        let line = |sent_at| {
+            let message = Message {
+                id: "i",
+                from: "bob",
+                account: "a",
+                text: "t",
+                sent_at,
+                received_at: Some(RECEIVED),
+                direction: "in",
+                state: None,
+                request: false,
+            };
+            show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
+        };
+        let at = |ms| Zone::system().date_and_time(ms);
+        for (sent_at, shown) in [
+            (RECEIVED - 86_400_000, RECEIVED - 86_400_000),
+            (0, 0),
+            (RECEIVED + 5 * 60_000, RECEIVED + 5 * 60_000),
+            (RECEIVED + 5 * 60_000 + 1, RECEIVED),
+            (u64::MAX, RECEIVED),
+        ] {
+            assert!(line(sent_at).starts_with(&at(shown)), "{sent_at}: {}", line(sent_at));
+        }
     }
 
     #[test]

@@ -181,6 +181,13 @@ pub enum Record<'a> {
     },
     /// Everything that waited has been shown; from here on messages come as they are sent. Only with `--follow`.
     CaughtUp {},
+    /// This home's relay is at another address now.
+    RelayMoved {
+        /// Its address.
+        relay: &'a str,
+        /// The one before.
+        before: &'a str,
+    },
     /// The relay has taken the correction of name or number.
     Corrected {
         /// The name that others find the account by.
@@ -320,9 +327,10 @@ pub struct Message<'a> {
     pub account: &'a str,
     /// The text as it was written.
     pub text: &'a str,
-    /// By the sender's clock, Unix milliseconds.
+    /// When it was written, by the sender's clock, whatever that says, Unix milliseconds. For people `kuvert` shows it, or
+    /// `received_at` where the sender's clock was over five minutes ahead of that.
     pub sent_at: u64,
-    /// By this machine's clock, Unix milliseconds; null for a message of our own.
+    /// When it was fetched and stored, by this machine's clock, Unix milliseconds; null for a message of our own.
     pub received_at: Option<u64>,
     /// `in` or `out`.
     pub direction: &'static str,

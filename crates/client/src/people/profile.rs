@@ -7,6 +7,7 @@ use kuvert_wire::v1::{self, client_frame, server_frame};
 use super::tell;
 use crate::client::{Client, Connection};
 use crate::error::Error;
+use crate::fold::is_invisible;
 use crate::store::Mode;
 
 /// A change. What is absent stays as it is, what is empty is cleared.
@@ -29,17 +30,18 @@ impl ProfileChange {
         let good = |part: &Option<String>, is: &dyn Fn(&str) -> bool| {
             part.as_deref().is_none_or(|part| part.is_empty() || is(part))
         };
-        let what = if !good(&self.display_name, &|name| is_valid_line(name, MAX_DISPLAY_NAME_BYTES)) {
-            "a display name has at most 128 bytes on one line"
-        } else if !good(&self.email, &is_valid_email) {
-            "an e-mail address reads like name@example.org"
-        } else if !good(&self.about, &|about| is_valid_line(about, MAX_ABOUT_BYTES)) {
-            "an about text has at most 512 bytes on one line"
-        } else if self.picture.as_ref().is_some_and(|picture| picture.len() > MAX_PICTURE_BYTES) {
-            "a picture has at most 65,536 bytes"
-        } else {
-            return Ok(());
-        };
+        let what =
+            if !good(&self.display_name, &|name| is_valid_line(name, MAX_DISPLAY_NAME_BYTES) && !is_invisible(name)) {
+                "a display name has at most 128 bytes on one line, and something that can be seen"
+            } else if !good(&self.email, &is_valid_email) {
+                "an e-mail address reads like name@example.org"
+            } else if !good(&self.about, &|about| is_valid_line(about, MAX_ABOUT_BYTES) && !is_invisible(about)) {
+                "an about text has at most 512 bytes on one line, and something that can be seen"
+            } else if self.picture.as_ref().is_some_and(|picture| picture.len() > MAX_PICTURE_BYTES) {
+                "a picture has at most 65,536 bytes"
+            } else {
+                return Ok(());
+            };
         Err(Error::ProfileInvalid { what })
     }
 }

@@ -12,6 +12,7 @@
 mod held;
 mod incoming;
 mod lists;
+mod look;
 mod notices;
 mod open;
 
@@ -57,6 +58,9 @@ const PROBES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 
 /// How long the last receipts may take when the caller's time is up.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long another process that only looks at what waits may have the inbox.
+const LOOKED_AT: Duration = look::LOOK.saturating_mul(2);
 
 /// Envelope ids are remembered for as long as a sender may submit them again.
 const REMEMBER_RECEIVED_MS: u64 = 45 * DAY_MS;
@@ -289,10 +293,11 @@ impl<S: EventSink> Receiver<'_, S> {
         Ok(())
     }
 
-    /// Takes the inbox back after a break, unless another process has it: that one came later, and stays.
+    /// Takes the inbox back after a break, unless another process keeps it: that one came later, and stays. One that only
+    /// looks at what waits before it sends has it for a moment.
     async fn take_back(&mut self) -> Result<(), Error> {
         if self.let_go_at.is_some() && self.inbox.is_none() {
-            let held = self.client.0.home.hold(Exclusive::Inbox, Duration::ZERO).await;
+            let held = self.client.0.home.hold(Exclusive::Inbox, LOOKED_AT).await;
             self.inbox = Some(Arc::new(held.map_err(|error| match error {
                 Error::StoreLocked { .. } => Error::Displaced,
                 error => error,

@@ -20,7 +20,11 @@ const BETWEEN: Duration = Duration::from_secs(60);
 /// Envelopes that were thrown away and not told yet, by reason. The first of a reason is told at once, those that follow are
 /// told in sum, at most once a minute and at the end.
 #[derive(Default)]
-pub(super) struct Notices(BTreeMap<Refusal, Pending>);
+pub(super) struct Notices {
+    thrown_away: BTreeMap<Refusal, Pending>,
+    /// When it was told that the home is behind.
+    behind_told_at: Option<Instant>,
+}
 
 struct Pending {
     told_at: Instant,
@@ -39,17 +43,24 @@ impl Notices {
                 Event::Refused { envelope, reason, count } => {
                     batch.entry(reason).or_insert((place, envelope, 0)).2 += count;
                 }
+                Event::HomeBehind { .. } => {
+                    // One contact tells as much as a hundred.
+                    if self.behind_told_at.is_none_or(|at| now.duration_since(at) >= BETWEEN) {
+                        self.behind_told_at = Some(now);
+                        told.push((place, event));
+                    }
+                }
                 other => told.push((place, other)),
             }
         }
         for (reason, (place, envelope, count)) in batch {
-            match self.0.get_mut(&reason).filter(|pending| now.duration_since(pending.told_at) < BETWEEN) {
+            match self.thrown_away.get_mut(&reason).filter(|pending| now.duration_since(pending.told_at) < BETWEEN) {
                 Some(pending) => {
                     pending.first = pending.first.or(envelope);
                     pending.count += count;
                 }
                 None => {
-                    let before = self.0.insert(reason, Pending { told_at: now, first: None, count: 0 });
+                    let before = self.thrown_away.insert(reason, Pending { told_at: now, first: None, count: 0 });
                     let (first, more) = before.map_or((None, 0), |pending| (pending.first, pending.count));
                     told.push((place, Event::Refused { envelope: first.or(envelope), reason, count: count + more }));
                 }
@@ -61,7 +72,7 @@ impl Notices {
 
     /// What was not told yet.
     pub fn take(&mut self) -> Vec<Event> {
-        let pending = self.0.iter_mut().filter(|(_, pending)| pending.count > 0);
+        let pending = self.thrown_away.iter_mut().filter(|(_, pending)| pending.count > 0);
         pending
             .map(|(reason, pending)| Event::Refused {
                 envelope: pending.first.take(),

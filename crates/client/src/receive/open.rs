@@ -470,7 +470,8 @@ impl<'a> Opener<'a> {
             Body::Receipts { delivered, read } => {
                 resets::confirmed(self.tx, &source, &delivered)?;
                 self.take_receipts(&contact, &delivered, ReceiptKind::Delivered)?;
-                self.take_receipts(&contact, &read, ReceiptKind::Read)
+                self.take_receipts(&contact, &read, ReceiptKind::Read)?;
+                self.look_for_unknown(&contact, &source, delivered.iter().chain(&read))
             }
             Body::SessionReset => {
                 if resets::heard(self.tx, &source, content.id, self.now)? {
@@ -546,6 +547,29 @@ impl<'a> Opener<'a> {
         self.tx.replace(Log::Message, known.place, &row.encode_to_vec())?;
         receipts::note(self.tx, message, ReceiptKind::Delivered, self.now)?;
         self.opened.receipts_due = true;
+        Ok(())
+    }
+
+    /// A receipt for what this home never wrote: the home is older than what it sent, and what it sends next would be taken
+    /// for what was received before. A fresh session keeps that from happening. A contact that makes receipts up gets one
+    /// reset an hour for it, as it does for mail that cannot be opened.
+    fn look_for_unknown<'b>(
+        &mut self,
+        contact: &Contact,
+        source: &Address,
+        ids: impl Iterator<Item = &'b EnvelopeId>,
+    ) -> Result<(), Error> {
+        for id in ids {
+            let message = MessageRef { account: contact.account, id: *id };
+            if Stored::find(self.tx, Direction::Outgoing, &message)?.is_none()
+                && !resets::is_one_of_ours(self.tx, source, id)?
+            {
+                self.ask_for_a_fresh_session(source)?;
+                let (account, who) = (contact.account, contact.row.alias.clone());
+                self.say(Event::HomeBehind { account, who });
+                return Ok(());
+            }
+        }
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use crate::bridge;
 use crate::client::{Client, Connection};
 use crate::contacts::Contact;
 use crate::error::Error;
+use crate::fold::is_invisible;
 use crate::home::Exclusive;
 use crate::prekeys;
 use crate::records::{Accepted, Direction, FlushReport, MessageRecord, MessageRef, MessageState};
@@ -40,7 +41,7 @@ impl Client {
     /// `account-deleted`.
     pub fn queue_text(&self, who: &str, text: &str) -> Result<MessageRef, Error> {
         self.0.must_exist()?;
-        if text.trim().is_empty() {
+        if is_invisible(text) {
             return Err(Error::TextEmpty);
         }
         if text.len() > MAX_TEXT_BYTES {

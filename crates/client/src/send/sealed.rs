@@ -159,7 +159,7 @@ fn seal(
 
 /// A connection on which nobody says who it is.
 async fn open(inner: &Inner) -> Result<Link, Error> {
-    let link = dial(&inner.own.relay, &inner.options).await?;
+    let link = dial(&inner.relay()?, &inner.options).await?;
     let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
     match link.request(hello).await? {
         Ok(server_frame::Body::Challenge(_)) => Ok(link),

@@ -7,12 +7,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`sqlite`] | the backend for real homes: one file, every value sealed |
+//! | `frozen` | a file that cannot be written |
 //! | [`memory`] | a model in memory, for tests and for clients that keep nothing |
 //! | [`conformance`] | what every backend must do, to be run by its tests |
 //!
 //! Not its concern: what the values mean (`state`), when to write (`send`, `receive`).
 
 pub mod conformance;
+mod frozen;
 pub mod memory;
 pub mod sqlite;
 
@@ -141,6 +143,9 @@ pub enum StoreError {
     /// Another process holds it.
     #[error("locked by another process")]
     Locked,
+    /// It cannot be written.
+    #[error("read-only")]
+    ReadOnly,
     /// No room.
     #[error("disk full")]
     DiskFull,
@@ -156,6 +161,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Locked => Self::StoreLocked { what: "the store" },
+            StoreError::ReadOnly => Self::HomeReadOnly,
             StoreError::DiskFull => Self::DiskFull,
             StoreError::Corrupt(what) => Self::StoreCorrupt { what },
             StoreError::Io(what) => Self::StoreIo { what },

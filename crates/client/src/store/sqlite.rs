@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use matrix_sdk_store_encryption::{EncryptedValue, StoreCipher};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, ffi, params};
+use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use super::frozen;
 use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
 use crate::error::Error;
 use crate::state;
@@ -50,10 +52,15 @@ pub enum Opened {
 pub struct SqliteStore {
     connection: Connection,
     cipher: StoreCipher,
+    /// Nothing can be written.
+    frozen: bool,
+    /// Where the files are that a frozen store is read from. After the connection, which is closed first.
+    _copies: Option<TempDir>,
 }
 
 impl SqliteStore {
-    /// Opens an existing store.
+    /// Opens an existing store. One that cannot be written is opened for reading: what writes then fails with
+    /// `home-read-only`.
     ///
     /// # Errors
     /// `store-foreign`, `store-newer`, `store-corrupt`, `store-key-wrong`, `store-locked`, `store-io`.
@@ -61,7 +68,10 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(Opened::Nothing);
         }
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?;
+        let frozen = frozen::is_frozen(path);
+        let (connection, copies) =
+            if frozen { frozen::open(path)? } else { (connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?, None) };
+        connection.busy_timeout(busy).map_err(store_error)?;
         match is_blank(&connection) {
             Ok(true) => return Ok(Opened::Nothing),
             Ok(false) => {}
@@ -75,9 +85,12 @@ impl SqliteStore {
             .map_err(read_error)?;
         let cipher = StoreCipher::import_with_key(key, &sealed)
             .map_err(|_| Error::StoreKeyWrong { path: key_file.to_owned() })?;
-        configure(&connection)?;
-        let mut store = Self { connection, cipher };
-        if version < SCHEMA_VERSION {
+        // A frozen one keeps the rows of its version: reading them needs nothing newer.
+        if !frozen {
+            configure(&connection)?;
+        }
+        let mut store = Self { connection, cipher, frozen, _copies: copies };
+        if version < SCHEMA_VERSION && !frozen {
             store.migrate()?;
         }
         Ok(Opened::Store(store))
@@ -121,7 +134,7 @@ impl SqliteStore {
             transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(store_error)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
             transaction.commit().map_err(store_error)?;
-            return Ok(Self { connection, cipher });
+            return Ok(Self { connection, cipher, frozen: false, _copies: None });
         }
         // Another process was faster: take its store.
         drop(transaction);
@@ -196,6 +209,7 @@ fn convert(error: rusqlite::Error) -> StoreError {
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Locked,
         ErrorCode::DiskFull => StoreError::DiskFull,
+        ErrorCode::ReadOnly => StoreError::ReadOnly,
         // A quota or a limit on the size of files is used up, or the file of shared memory beside the log cannot grow.
         ErrorCode::SystemIoFailure if could_not_grow(&error) => StoreError::DiskFull,
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt("SQLite finds its pages inconsistent".to_owned()),
@@ -211,6 +225,9 @@ fn could_not_grow(error: &rusqlite::Error) -> bool {
 
 impl Store for SqliteStore {
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        if self.frozen && mode != Mode::Read {
+            return Err(StoreError::ReadOnly);
+        }
         // Per connection, and only outside of transactions. NORMAL in WAL mode: no fsync at commit.
         let synchronous = if mode == Mode::WriteRelaxed { "NORMAL" } else { "FULL" };
         self.connection.pragma_update(None, "synchronous", synchronous).map_err(convert)?;
@@ -601,6 +618,52 @@ mod tests {
         writing.commit().unwrap();
         let read = two.begin(Mode::Read).unwrap();
         assert_eq!(read.get(Table::Own, b"a").unwrap().unwrap().as_slice(), b"2");
+    }
+
+    /// What a process that is killed leaves: a file, a log with a commit in it, the log's index.
+    fn left_behind(to: &Path, files: &[&str]) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        put(&mut store, b"a", b"1");
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, b"g", b"k", b"in the log").unwrap();
+        tx.commit().unwrap();
+        std::fs::create_dir(to).unwrap();
+        for file in files {
+            std::fs::copy(dir.path().join(file), to.join(file)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_read_with_its_log_and_says_why_it_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed 100%?#");
+        std::fs::create_dir(&closed).unwrap();
+        let mut store =
+            SqliteStore::open_or_create(&closed.join("store.db"), Path::new("store.key"), &KEY, BUSY).unwrap();
+        put(&mut store, b"a", b"1");
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, b"g", b"k", b"in the log").unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let (whole, torn) = (dir.path().join("whole"), dir.path().join("torn"));
+        left_behind(&whole, &["store.db", "store.db-wal", "store.db-shm"]);
+        left_behind(&torn, &["store.db", "store.db-wal"]);
+        for home in [closed, whole, torn] {
+            let path = home.join("store.db");
+            // The superuser may write everywhere: the way it is opened is tested directly.
+            let (connection, copies) = frozen::open(&path).unwrap();
+            let sealed: Vec<u8> =
+                connection.query_row("SELECT value FROM meta WHERE name = 'cipher'", [], |row| row.get(0)).unwrap();
+            let cipher = StoreCipher::import_with_key(&KEY, &sealed).unwrap();
+            let mut store = SqliteStore { connection, cipher, frozen: true, _copies: copies };
+            let tx = store.begin(Mode::Read).unwrap();
+            assert_eq!(tx.get(Table::Own, b"a").unwrap().unwrap().as_slice(), b"1", "{home:?}");
+            assert_eq!(tx.find(Log::Message, b"k").unwrap().unwrap().value.as_slice(), b"in the log", "{home:?}");
+            drop(tx);
+            assert_eq!(store.begin(Mode::Write).map(|_| ()).unwrap_err(), StoreError::ReadOnly);
+            assert_eq!(Error::from(StoreError::ReadOnly).code(), "home-read-only");
+        }
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl From<OpenError> for Failure {
             OpenError::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 ": mount it so that it can be written to, or choose another directory with --data"
             }
+            OpenError::Io { error, .. }
+                if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) =>
+            {
+                ": it is a file, and data are kept in a directory: choose one with --data"
+            }
             OpenError::Io { .. } => ": check the directory, or choose another one with --data",
             _ => "",
         };

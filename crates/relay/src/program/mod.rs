@@ -11,6 +11,7 @@
 //! | [`hold`] | `hold` |
 //! | [`share`] | `share` |
 //! | [`memory`] | keeps this process's memory out of files |
+//! | [`process`] | what is settled with the system at the start |
 //! | [`configuration`] | `config` |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -22,6 +23,7 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod memory;
+pub mod process;
 pub mod serve;
 pub mod share;
 
@@ -51,8 +53,10 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
-    let parsed =
-        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    let parsed = process::without_empty_variables(command())
+        .bin_name(name)
+        .try_get_matches_from(args)
+        .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {
         Ok(args) => args,
         Err(error) => {

@@ -136,7 +136,7 @@ impl Files {
             file.set_len(len)?;
             grown
         };
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
         grow().is_err_and(|error: io::Error| full.contains(&error.kind()))
     }
 
