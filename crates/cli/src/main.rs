@@ -10,6 +10,8 @@
 //! | [`output`] | results in words and as JSON |
 //! | [`files`] | files that this program makes |
 //! | [`memory`] | no core dumps |
+//! | [`signals`] | what ends a command from outside |
+//! | [`terminal`] | raw mode and the alternate screen, put back whatever happens |
 //! | [`error`] | exit codes |
 
 mod args;
@@ -22,6 +24,7 @@ mod memory;
 mod options;
 mod output;
 mod signals;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -159,7 +159,7 @@ fn still_queued(failure: impl Into<Failure>) -> Failure {
             code,
             message: format!("{message}\nThe message is queued: the next command that reaches the relay sends it."),
         },
-        gone @ Failure::Left => gone,
+        gone @ (Failure::Left | Failure::Stopped(_)) => gone,
     }
 }
 
