@@ -4,81 +4,14 @@
 
 mod support;
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+#[path = "support/window.rs"]
+mod window;
 
-use rustix::fs::OFlags;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-use support::{Home, PATIENCE, Relay, alice_and_bob, texts};
+use support::{Home, Relay, alice_and_bob, texts};
+use window::Window;
 
-/// A terminal window with a program in it. What the program draws is looked at as it comes: only cells that change are drawn,
-/// so the words below have no blanks, and share no letter with the word that stood in their place before.
-struct Window {
-    child: Child,
-    keys: File,
-    drawn: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Window {
-    fn open(home: &Home, arguments: &[&str]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let no_control = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
-        let terminal = OpenOptions::new().read(true).write(true).custom_flags(no_control).open(name).unwrap();
-        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let side = || Stdio::from(terminal.try_clone().unwrap());
-        let mut command = home.typed(arguments);
-        let child = command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
-        let keys = File::from(controller);
-        let mut screen = keys.try_clone().unwrap();
-        let (send, drawn) = channel();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // Ends with an error once the program and its terminal are gone.
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
-                if send.send(bytes[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, keys, drawn, seen: String::new() }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until something is drawn, and forgets what came before.
-    fn until(&mut self, wanted: &str) {
-        loop {
-            if let Some(at) = self.seen.find(wanted) {
-                self.seen.drain(..at + wanted.len());
-                return;
-            }
-            match self.drawn.recv_timeout(PATIENCE) {
-                // A character that a read cut in two is none that is waited for.
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(error) => panic!("no {wanted:?} ({error}): {:?}", self.seen),
-            }
-        }
-    }
-
-    /// Leaves with the escape key.
-    fn leave(mut self) {
-        self.press("\u{1b}");
-        // Back from the alternate screen: the terminal is as it was.
-        self.until("\u{1b}[?1049l");
-        let terminal = self.drawn;
-        std::thread::spawn(move || terminal.iter().for_each(drop));
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-    }
+fn chat(home: &Home, who: &str) -> Window {
+    Window::open(home.typed(&["chat", who]), 80)
 }
 
 #[test]
@@ -86,9 +19,9 @@ fn two_people_talk_in_two_windows() {
     let mut relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
     bob.ok(&["send", "alice", "waiting"]);
-    let mut at_alice = Window::open(&alice, &["chat", "bob"]);
+    let mut at_alice = chat(&alice, "bob");
     at_alice.until("waiting");
-    let mut at_bob = Window::open(&bob, &["chat", "alice"]);
+    let mut at_bob = chat(&bob, "alice");
     // Delivered to Alice, and Bob sees it.
     at_bob.until("✓");
     at_alice.press("Grüße-aus-dem-Garten\r");

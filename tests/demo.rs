@@ -84,7 +84,7 @@ fn interrupted_it_leaves_no_process_and_no_directory() {
         std::thread::sleep(random.millis(0, 900));
         let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "the directories are gone");
         let orphans = processes_that_mention(temporary.path().to_str().unwrap());
         assert!(orphans.is_empty(), "{orphans:?}");

@@ -16,7 +16,12 @@ pub enum Failure {
     },
     /// The user, or whoever reads our output, has gone: nothing more to say, and nothing went wrong.
     Left,
+    /// A signal of this number ended it half done, in good order: nothing to say that the user does not know.
+    Stopped(i32),
 }
+
+/// What a shell adds to a signal's number to make an exit code of it.
+const SIGNALLED: u8 = 128;
 
 impl Failure {
     /// A failure with its code and its words.
@@ -32,11 +37,17 @@ impl Failure {
         Self::new("io", format!("cannot {doing}: {error}"))
     }
 
+    /// Ctrl-C, where the terminal makes a key of it.
+    pub fn interrupted() -> Self {
+        Self::Stopped(rustix::process::Signal::INT.as_raw())
+    }
+
     /// The exit code that scripts see.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Failed { .. } => ExitCode::from(1),
             Self::Left => ExitCode::SUCCESS,
+            Self::Stopped(signal) => ExitCode::from(SIGNALLED.saturating_add(u8::try_from(*signal).unwrap_or(0))),
         }
     }
 }

@@ -11,6 +11,8 @@
 //! | [`files`] | files that this program makes |
 //! | [`log`] | what `-v` says |
 //! | [`memory`] | no core dumps |
+//! | [`signals`] | what ends a command from outside |
+//! | [`terminal`] | raw mode and the alternate screen, put back whatever happens |
 //! | [`error`] | exit codes |
 
 // `println!` and `eprintln!` panic where nothing can be written.
@@ -27,6 +29,7 @@ mod memory;
 mod options;
 mod output;
 mod signals;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -15,7 +15,7 @@
 //! | [`view`] | state → screen; pure |
 //! | [`link`] | the connection: comes back when it breaks, sends what is queued |
 //! | [`screen`] | the terminal, and the loop around state and link |
-//! | [`lines`] | the line mode for stdin that is no terminal |
+//! | [`lines`] | the line mode for stdin that is no terminal, and for terminals without a screen |
 
 mod input;
 mod lines;
@@ -24,16 +24,15 @@ mod screen;
 mod state;
 mod view;
 
-use std::io::IsTerminal;
-
 use crate::commands::open;
 use crate::error::Failure;
 use crate::options::Options;
+use crate::terminal;
 
 /// Talks with one contact until the user leaves.
 pub async fn run(who: &str, options: &Options) -> Result<(), Failure> {
     let client = open(options)?;
     let contact = client.contact(who)?;
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !options.output.is_json();
+    let interactive = terminal::has_screen() && !options.output.is_json();
     if interactive { screen::run(client, contact).await } else { lines::run(client, who, options).await }
 }

@@ -1,13 +1,14 @@
-//! The terminal: raw mode and the alternate screen for as long as the chat lasts, also when it panics, and the loop that
-//! carries keys and events into the state.
+//! The chat on the terminal's screen: the loop that carries keys and events into the state.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event as TerminalEvent, EventStream};
+use crossterm::event::{Event as TerminalEvent, EventStream};
 use futures_util::StreamExt;
 use kuvert_client::{Client, ContactInfo};
 use ratatui::DefaultTerminal;
+use ratatui::backend::CrosstermBackend;
 
 use crate::chat::link::{Link, LinkEvent};
 use crate::chat::state::{Effect, State};
@@ -15,6 +16,7 @@ use crate::chat::view;
 use crate::error::Failure;
 use crate::output::time::{Zone, now_ms};
 use crate::signals::Stop;
+use crate::terminal::{self, Kind, Taken, Wake};
 
 /// The screen is drawn anew this often without a reason: a new day begins.
 const REDRAW: Duration = Duration::from_secs(30);
@@ -22,7 +24,7 @@ const REDRAW: Duration = Duration::from_secs(30);
 /// Talks until the user leaves.
 pub async fn run(client: Client, contact: ContactInfo) -> Result<(), Failure> {
     let history = client.history(&contact.alias, None)?;
-    let mut stop = Stop::listen()?;
+    let mut stop = Stop::listen_to_all()?;
     let screen = Screen::open()?;
     let mut chat = Chat {
         state: State::new(contact, &history),
@@ -61,6 +63,10 @@ impl Chat {
                     Some(Ok(TerminalEvent::Key(key))) => match self.state.key(key) {
                         Some(Effect::Leave) => return Ok(()),
                         Some(Effect::Send(text)) => self.send(text),
+                        Some(Effect::Suspend) => {
+                            self.screen.taken.suspend_job().await?;
+                            self.screen.renew()?;
+                        }
                         None => {}
                     },
                     Some(Ok(TerminalEvent::Paste(text))) => self.state.paste(&text),
@@ -71,7 +77,22 @@ impl Chat {
                 },
                 event = self.link.next(), if link_alive => match event {
                     Some(event) => self.event(event)?,
+                    // It ends by telling of a failure, which is shown, or in a panic.
+                    None if !terminal::is_taken() => {
+                        return Err(Failure::new("internal", "a task of the chat ended before its time"));
+                    }
                     None => link_alive = false,
+                },
+                wake = self.screen.taken.wake() => match wake {
+                    Wake::Suspend => {
+                        self.screen.taken.suspend().await?;
+                        self.screen.renew()?;
+                    }
+                    Wake::Resume => {
+                        self.screen.taken.resume()?;
+                        self.screen.renew()?;
+                    }
+                    Wake::Gone => return Ok(()),
                 },
                 () = tokio::time::sleep(REDRAW) => {}
             }
@@ -80,6 +101,9 @@ impl Chat {
 
     /// Draws, and marks as read what came onto the screen thereby.
     fn draw(&mut self) -> Result<(), Failure> {
+        if !terminal::is_taken() {
+            return Ok(());
+        }
         let Self { state, screen, zone, .. } = self;
         screen
             .terminal
@@ -128,26 +152,28 @@ impl Chat {
     }
 }
 
-/// The terminal in raw mode; dropped, it is as it was before.
+/// The terminal with its screen; dropped, it is as it was before.
 struct Screen {
-    terminal: DefaultTerminal,
+    taken: Taken,
+    /// Its own destructor would write to a terminal that is gone, and panic.
+    terminal: ManuallyDrop<DefaultTerminal>,
 }
 
 impl Screen {
     fn open() -> Result<Self, Failure> {
-        // ratatui's panic hook restores the terminal before the panic's message is printed.
-        let terminal = ratatui::try_init().map_err(|error| Failure::io("use the terminal", &error))?;
-        let screen = Self { terminal };
-        crossterm::execute!(io::stdout(), EnableBracketedPaste)
-            .map_err(|error| Failure::io("use the terminal", &error))?;
-        Ok(screen)
+        let taken = Taken::take(Kind::Screen)?;
+        Ok(Self { taken, terminal: ManuallyDrop::new(blank()?) })
+    }
+
+    /// The terminal was given to others meanwhile: everything is drawn again.
+    fn renew(&mut self) -> Result<(), Failure> {
+        self.terminal = ManuallyDrop::new(blank()?);
+        Ok(())
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // Nothing more can be done for a terminal that does not take this.
-        let _ = crossterm::execute!(io::stdout(), DisableBracketedPaste);
-        ratatui::restore();
-    }
+/// A screen on which nothing stands. Made anew where another library would ask the terminal for its cursor's place: the answer
+/// comes among the keys.
+fn blank() -> Result<DefaultTerminal, Failure> {
+    DefaultTerminal::new(CrosstermBackend::new(io::stdout())).map_err(|error| Failure::io("use the terminal", &error))
 }

@@ -18,6 +18,8 @@ pub enum Effect {
     Send(String),
     /// End the chat.
     Leave,
+    /// Stop the program until the shell lets it go on.
+    Suspend,
 }
 
 /// How the connection stands.
@@ -246,6 +248,7 @@ impl State {
             KeyCode::Esc => return Some(Effect::Leave),
             KeyCode::Char('c') if control => return Some(Effect::Leave),
             KeyCode::Char('d') if control && self.input.is_blank() => return Some(Effect::Leave),
+            KeyCode::Char('z') if control => return Some(Effect::Suspend),
             KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.input.insert("\n"),
             KeyCode::Char('j') if control => self.input.insert("\n"),
             KeyCode::Enter if self.input.is_blank() => {}

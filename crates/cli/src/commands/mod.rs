@@ -66,7 +66,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::History(args) => history::run(&args, options),
         Command::Disclosure(args) => disclosure::run(&args, options),
         Command::Account(args) => block_on(account::run(args, options)),
-        Command::Demo(args) => block_on(demo::run(args, options)),
+        Command::Demo(args) => demo::run(args, options),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         #[cfg(feature = "bench")]
@@ -205,13 +205,21 @@ pub fn remark(not_sent: &[NotSent], options: &Options) {
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io("start the runtime", &error))?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(command);
     // What is being printed and noted comes to its end, unless its reader pauses.
     runtime.shutdown_timeout(FAREWELL);
     ended
+}
+
+/// What futures run on.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("start the runtime", &error))
 }

@@ -224,6 +224,6 @@ pub fn still_queued(failure: impl Into<Failure>) -> Failure {
                 "{message}\nWhat was not sent is queued: the next command that reaches the relay sends it."
             ),
         },
-        gone @ Failure::Left => gone,
+        gone @ (Failure::Left | Failure::Stopped(_)) => gone,
     }
 }

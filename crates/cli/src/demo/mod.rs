@@ -32,27 +32,40 @@ mod story;
 use std::path::{Path, PathBuf};
 
 use crate::args::{Demo, Story};
+use crate::commands::runtime;
 use crate::demo::stage::Stage;
 use crate::error::Failure;
 use crate::options::Options;
 use crate::signals::Stop;
 
 /// Plays the whole story.
-pub async fn run(args: Demo, options: &Options) -> Result<(), Failure> {
-    let mut stop = Stop::listen()?;
-    let directories = Directories::make(args.keep)?;
+///
+/// # Errors
+/// Whatever a relay or a client can say; [`Failure::Stopped`] where a signal ended it on the way.
+pub fn run(mut args: Demo, options: &Options) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    // Before there is something to leave behind.
+    let stop = runtime.block_on(async { Stop::listen_to_all() })?;
+    let directories = Directories::make(args.keep.take())?;
+    let played = runtime.block_on(play(args, &directories, stop, options));
+    // The directories go when nothing writes into them any more.
+    drop(runtime);
+    played
+}
+
+async fn play(args: Demo, directories: &Directories, mut stop: Stop, options: &Options) -> Result<(), Failure> {
     if let Some(Story::Doctor) = args.story {
         return tokio::select! {
             told = story::play(directories.path(), options) => told,
             // Dropping it ends relay and clients.
-            () = stop.requested() => Ok(()),
+            stopped = stop.signalled() => Err(stopped),
         };
     }
     let mut stage = Stage::new(&options.output, args.step);
     let (facts, lens) = tokio::select! {
         played = scenario::play(directories.path(), &mut stage, args.lens) => played?,
         // Dropping the scene ends its processes.
-        () = stop.requested() => return Ok(()),
+        stopped = stop.signalled() => return Err(stopped),
     };
     if options.output.is_json() {
         options.output.document(&facts.document(directories.kept()))?;

@@ -14,6 +14,7 @@ use crate::output::Output;
 use crate::output::harmless;
 use crate::output::style::Painter;
 use crate::output::wrap::{width, wrap};
+use crate::terminal::{Kind, Taken, Wake};
 
 /// Below this, three columns are too narrow to read.
 const MIN_COLUMNS: usize = 80;
@@ -80,6 +81,8 @@ pub struct Stage {
     terminal: bool,
     painter: Painter,
     shown: usize,
+    /// The terminal's keys, from the first wait on.
+    keys: Option<Taken>,
 }
 
 impl Stage {
@@ -94,6 +97,7 @@ impl Stage {
             terminal,
             painter: output.painter(),
             shown: 0,
+            keys: None,
         }
     }
 
@@ -140,18 +144,31 @@ impl Stage {
     ///
     /// # Errors
     /// The user left.
-    pub async fn pause(&self) -> Result<(), Failure> {
+    pub async fn pause(&mut self) -> Result<(), Failure> {
         if self.silent {
             return Ok(());
         }
         if self.step {
             self.print(&[format!("{MARGIN}{}", self.painter.faint("— any key —"))])?;
-            return wait_for_key().await;
+            return self.wait_for_key().await;
         }
         if self.terminal {
             tokio::time::sleep(BREATH).await;
         }
         Ok(())
+    }
+
+    async fn wait_for_key(&mut self) -> Result<(), Failure> {
+        let keys = match &mut self.keys {
+            Some(keys) => {
+                keys.resume()?;
+                keys
+            }
+            none => none.insert(Taken::take(Kind::Keys)?),
+        };
+        let pressed = key(keys).await;
+        keys.release();
+        pressed
     }
 
     fn print(&self, lines: &[String]) -> Result<(), Failure> {
@@ -165,36 +182,36 @@ impl Stage {
     }
 }
 
-/// Raw mode for as long as it lives.
-struct RawMode;
-
-impl RawMode {
-    fn enter() -> Result<Self, Failure> {
-        crossterm::terminal::enable_raw_mode().map_err(|error| Failure::io("use the terminal", &error))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        // Nothing more can be done for a terminal that does not take this.
-        let _ = crossterm::terminal::disable_raw_mode();
-    }
-}
-
-async fn wait_for_key() -> Result<(), Failure> {
-    let _raw = RawMode::enter()?;
+/// Waits for a key. Ctrl-C and Ctrl-Z, which raw mode makes keys of, do what the signals do.
+async fn key(keys: &mut Taken) -> Result<(), Failure> {
     let mut events = EventStream::new();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            wake = keys.wake() => match wake {
+                Wake::Suspend => {
+                    keys.suspend().await?;
+                    continue;
+                }
+                Wake::Resume => {
+                    keys.resume()?;
+                    continue;
+                }
+                Wake::Gone => return Err(Failure::Left),
+            },
+        };
+        let Some(event) = event else { return Err(Failure::Left) };
         let Event::Key(key) = event.map_err(|error| Failure::io("read the terminal", &error))? else { continue };
         if key.kind == KeyEventKind::Release {
             continue;
         }
-        let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
-        // Raw mode turns Ctrl-C into a key: leave as quietly as after the signal.
-        return if interrupt || key.code == KeyCode::Esc { Err(Failure::Left) } else { Ok(()) };
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Err(Failure::interrupted()),
+            KeyCode::Char('z') if key.modifiers.contains(KeyModifiers::CONTROL) => keys.suspend_job().await?,
+            KeyCode::Esc => return Err(Failure::Left),
+            _ => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// A scene as lines.

@@ -244,9 +244,13 @@ async fn viewer(view: &View) -> Result<Option<String>, Failure> {
     let written = stdout.write_all(prompt.as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);
     written.map_err(|error| Failure::io("write to stdout", &error))?;
-    let read = tokio::task::spawn_blocking(|| {
+    let (send, read) = tokio::sync::oneshot::channel();
+    // On a thread of its own: a read cannot be cancelled, and must not keep Ctrl-C from ending the story.
+    std::thread::spawn(move || {
         let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
+        let read = io::stdin().read_line(&mut line).map(|_| line);
+        // An error means that the question is of no interest any more.
+        let _ = send.send(read);
     });
     let line = read.await.map_err(|error| Failure::new("internal", error.to_string()))?;
     let line = line.map_err(|error| Failure::io("read stdin", &error))?;
