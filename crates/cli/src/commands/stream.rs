@@ -67,7 +67,7 @@ impl Stream {
     /// Queues a line.
     ///
     /// # Errors
-    /// The home or the contact takes no texts any more, or nobody reads the output.
+    /// The home or the contact takes no texts any more, or the output has no reader.
     pub async fn take(&mut self, line: Line) -> Result<(), Failure> {
         let Line { number, text } = line;
         let queued = match text {
@@ -98,7 +98,7 @@ impl Stream {
     /// Tells that the relay has a text, of this stream or of an earlier command.
     ///
     /// # Errors
-    /// Nobody reads the output.
+    /// The output has no reader.
     pub async fn accepted(&mut self, accepted: &Accepted) -> Result<(), Failure> {
         self.waiting.remove(&accepted.message);
         if self.told.remove(&accepted.message) {
@@ -117,7 +117,7 @@ impl Stream {
     /// reachable.
     ///
     /// # Errors
-    /// Nobody reads the output.
+    /// The output has no reader.
     pub async fn not_sent(&mut self, not_sent: &[NotSent]) -> Result<bool, Failure> {
         let mut stuck = HashSet::new();
         for failed in not_sent {
