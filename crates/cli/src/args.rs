@@ -433,6 +433,8 @@ mod tests {
             command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
         }
         look(&Args::command(), "kuvert");
+        look(&kuvert_relay::program::command(), "kuvert-relay");
+        look(&kuvert_lens_page::program::command(), "kuvert-lens");
     }
 
     #[test]

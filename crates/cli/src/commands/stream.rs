@@ -113,8 +113,7 @@ impl Stream {
         self.waiting.remove(&accepted.message);
     }
 
-    /// Notes texts that a pass over the outbox did not send. Whether any text of this stream waits for the contact to be
-    /// reachable.
+    /// Notes texts that a pass over the outbox did not send. Whether any text of this stream still waits.
     ///
     /// # Errors
     /// The output has no reader.
@@ -133,7 +132,7 @@ impl Stream {
         if stuck.len() < self.waiting.len() {
             self.settle_what_others_sent(&stuck).await?;
         }
-        Ok(!stuck.is_empty())
+        Ok(!self.waiting.is_empty())
     }
 
     /// Why what waits does: the relay cannot be reached, or asks for patience.
@@ -205,7 +204,8 @@ impl Stream {
         match self.trouble {
             _ if waiting == 0 => Ok(()),
             Some(trouble) => Err(still_queued(trouble)),
-            None => Err(still_queued(Failure::new("connection-lost", "the connection ended before all was sent"))),
+            // The contact's keys or devices changed under the last pass.
+            None => Err(still_queued(Error::DeviceNotReady { who: self.contact.alias })),
         }
     }
 }
