@@ -44,6 +44,16 @@ fn terminate(child: &Child) {
     kill_process(pid, Signal::TERM).unwrap();
 }
 
+/// The exit code, once it has ended.
+fn code(child: &mut Child) -> Option<i32> {
+    let mut status = None;
+    eventually("it ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap().code()
+}
+
 fn lines_of(errors: &[Value]) -> Vec<(u64, String)> {
     let line = |error: &Value| Some((error["line"].as_u64()?, error["code"].as_str()?.to_owned()));
     errors.iter().filter(|object| object["type"] == "error").filter_map(line).collect()
@@ -188,7 +198,7 @@ fn a_follower_whose_reader_pauses_keeps_no_other_command_from_working() {
                 terminate(&following);
             }
         }
-        assert_eq!(following.wait().unwrap().code(), Some(0));
+        assert_eq!(code(&mut following), Some(0));
         let numbers = shown.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap());
         assert_eq!(numbers.collect::<Vec<usize>>(), (0..100).collect::<Vec<_>>(), "{command:?}");
         assert!(bob.receive().is_empty());
@@ -205,7 +215,7 @@ fn a_follower_whose_reader_pauses_ends_when_it_is_told_to() {
     alice.feed(&["send", "bob", "--lines"], more_than_a_pipe_holds().as_bytes()).ok();
     until_it_stands_still(&following);
     terminate(&following);
-    assert_eq!(following.wait().unwrap().code(), Some(0));
+    assert_eq!(code(&mut following), Some(0));
     // What was printed was noted, what was not comes now: every text once.
     let stdout = BufReader::new(following.stdout.take().unwrap());
     let whole = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(&line.unwrap()).ok());
@@ -231,7 +241,7 @@ fn a_sender_whose_reader_pauses_keeps_no_other_command_from_sending() {
     until_it_stands_still(&sending);
     alice.ok(&["send", "bob", "past the one that waits"]);
     let read = BufReader::new(sending.stdout.take().unwrap()).lines().map(Result::unwrap).collect::<Vec<_>>();
-    assert_eq!(sending.wait().unwrap().code(), Some(0));
+    assert_eq!(code(&mut sending), Some(0));
     feeder.join().unwrap();
     assert!(read.len() >= 999, "one for each line, and perhaps one that the other command sent: {}", read.len());
     let received = bob.receive();

@@ -222,6 +222,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+#[cfg(feature = "bench")]
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse::<std::num::NonZeroUsize>().map(Into::into).map_err(|_| "not a number from 1 on".to_owned())
+}
+
 /// `kuvert history`
 #[derive(Debug, ClapArgs)]
 pub struct History {
@@ -377,7 +382,7 @@ pub struct BenchRelay {
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
     /// Measures only what N hostile clients do to the honest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub hostile: Option<usize>,
     /// A directory on the disk to measure, about 5 GB for the full run [default: the system's for temporary files]
     #[arg(long, value_name = "DIR")]
@@ -441,6 +446,8 @@ mod tests {
             command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
         }
         look(&Args::command(), "kuvert");
+        look(&kuvert_relay::program::command(), "kuvert-relay");
+        look(&kuvert_lens_page::program::command(), "kuvert-lens");
     }
 
     #[test]

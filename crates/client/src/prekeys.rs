@@ -245,6 +245,7 @@ pub async fn maintain(inner: &Arc<Inner>, connection: &Connection) -> Result<(),
         Ok(_) => return Err(Error::RelayProtocol { what: "no prekey counts" }),
         Err(refusal) => return Err(refusal.into_error()),
     };
+    tracing::debug!(left = counts.one_time, left_kem = counts.one_time_kem, "prekeys at the relay were counted");
     let (now, relay_time) = (inner.now(), link.relay_now());
     let missing = |left: u32| {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -417,6 +418,7 @@ fn portion(tx: &dyn Transaction) -> Result<Option<Portion>, Error> {
 
 async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
     while let Some(Portion { command, mut keys }) = inner.blocking(|inner| inner.transact(Mode::Read, portion)).await? {
+        tracing::info!(prekeys = keys.len(), "publishing prekeys");
         match link.request(client_frame::Body::PublishPrekeys(command)).await? {
             Ok(server_frame::Body::Done(_)) => {}
             Ok(_) => return Err(Error::RelayProtocol { what: "no answer to prekeys" }),

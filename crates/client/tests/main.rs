@@ -7,6 +7,7 @@ mod adversary;
 mod common;
 mod conversation;
 mod floods;
+mod pausing;
 mod people;
 mod receivers;
 mod requests;

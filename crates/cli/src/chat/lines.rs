@@ -74,7 +74,9 @@ impl Lines<'_> {
                     }
                     None => break,
                 },
-                event = self.link.next() => drop(self.event(event).await?),
+                event = self.link.next() => {
+                    self.event(event).await?;
+                }
             }
         }
         self.link.flush();

@@ -160,7 +160,7 @@ pub async fn look(client: &Client, connection: &Connection, options: &Options) -
 /// Sends what is queued, prints what the relay accepted, and returns what could not be sent.
 ///
 /// # Errors
-/// The connection or the store failed, or nobody reads the output.
+/// The connection or the store failed, or the output has no reader.
 pub async fn flush(client: &Client, connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
     flush_noting(client, connection, options, |_| {}).await
 }
@@ -191,7 +191,7 @@ pub async fn flush_noting(
 /// Prints that the relay has a text.
 ///
 /// # Errors
-/// Nobody reads the output.
+/// The output has no reader.
 pub async fn tell_accepted(accepted: &Accepted, options: &Options) -> Result<(), Failure> {
     let id = accepted.message.id.to_string();
     options.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await

@@ -66,14 +66,16 @@ async fn deliver(
 
 /// Another process of this home, one that follows for instance, had the outbox first.
 async fn sent_by_another(client: &Client, message: &MessageRef, options: &Options) -> Result<(), Failure> {
+    let who = client.contact(&message.account.to_string())?.alias;
     match client.message_state(message)? {
         Some(MessageState::Failed(code)) => {
             Err(Failure::new(code, "the message was not sent: another process of this home was told why"))
         }
-        _ => {
-            let (id, to) = (message.id.to_string(), client.contact(&message.account.to_string())?.alias);
-            options.output.tell(&Record::Accepted { id: &id, to: &to, sealed: None }).await
+        Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => {
+            options.output.tell(&Record::Accepted { id: &message.id.to_string(), to: &who, sealed: None }).await
         }
+        // The contact's keys or devices changed under the pass.
+        _ => Err(still_queued(Error::DeviceNotReady { who })),
     }
 }
 

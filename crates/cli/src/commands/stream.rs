@@ -67,7 +67,7 @@ impl Stream {
     /// Queues a line.
     ///
     /// # Errors
-    /// The home or the contact takes no texts any more, or nobody reads the output.
+    /// The home or the contact takes no texts any more, or the output has no reader.
     pub async fn take(&mut self, line: Line) -> Result<(), Failure> {
         let Line { number, text } = line;
         let queued = match text {
@@ -98,7 +98,7 @@ impl Stream {
     /// Tells that the relay has a text, of this stream or of an earlier command.
     ///
     /// # Errors
-    /// Nobody reads the output.
+    /// The output has no reader.
     pub async fn accepted(&mut self, accepted: &Accepted) -> Result<(), Failure> {
         self.waiting.remove(&accepted.message);
         if self.told.remove(&accepted.message) {
@@ -113,11 +113,10 @@ impl Stream {
         self.waiting.remove(&accepted.message);
     }
 
-    /// Notes texts that a pass over the outbox did not send. Whether any text of this stream waits for the contact to be
-    /// reachable.
+    /// Notes texts that a pass over the outbox did not send. Whether any text of this stream still waits.
     ///
     /// # Errors
-    /// Nobody reads the output.
+    /// The output has no reader.
     pub async fn not_sent(&mut self, not_sent: &[NotSent]) -> Result<bool, Failure> {
         let mut stuck = HashSet::new();
         for failed in not_sent {
@@ -133,7 +132,7 @@ impl Stream {
         if stuck.len() < self.waiting.len() {
             self.settle_what_others_sent(&stuck).await?;
         }
-        Ok(!stuck.is_empty())
+        Ok(!self.waiting.is_empty())
     }
 
     /// Why what waits does: the relay cannot be reached, or asks for patience.
@@ -205,7 +204,8 @@ impl Stream {
         match self.trouble {
             _ if waiting == 0 => Ok(()),
             Some(trouble) => Err(still_queued(trouble)),
-            None => Err(still_queued(Failure::new("connection-lost", "the connection ended before all was sent"))),
+            // The contact's keys or devices changed under the last pass.
+            None => Err(still_queued(Error::DeviceNotReady { who: self.contact.alias })),
         }
     }
 }

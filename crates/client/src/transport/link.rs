@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kuvert_types::limits::DELIVERY_WINDOW;
@@ -25,6 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::dial::describe;
 use super::printable;
 use crate::error::Error;
+use crate::patience::millis;
 
 /// Frames that wait to be written. A sender waits beyond that.
 const OUTGOING_QUEUE: usize = 128;
@@ -240,8 +241,13 @@ impl Ticket {
     /// # Errors
     /// The link is broken, or the relay takes too long.
     pub async fn answer(mut self) -> Result<Answer, Error> {
+        let begun = Instant::now();
         match timeout(self.timeout, &mut self.answer).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => {
+                let milliseconds = millis(begun.elapsed());
+                tracing::trace!(request = self.number, milliseconds, "answered");
+                result
+            }
             Ok(Err(_)) => Err(self.shared.broken().unwrap_or_else(|| lost("the connection was closed"))),
             Err(_) => Err(Error::RequestTimeout { seconds: self.timeout.as_secs() }),
         }

@@ -26,11 +26,15 @@ pub async fn run(args: &args::Report, options: &Options) -> Result<(), Failure> 
     let status = client.request_report(&connection).await?;
     connection.close().await;
     let report = loop {
-        // A connection for each question: a delay can be days.
-        let connection = client.connect().await?;
+        // A connection for each question: a delay can be days. So long a wait outlasts a restart of the relay.
+        let connection = match client.connect().await {
+            Err(error) if args.wait && error.passes() => client.connect_patiently(&error).await?,
+            connected => connected?,
+        };
         let fetched = client.fetch_report(&connection).await;
         connection.close().await;
         match fetched {
+            Err(error) if args.wait && error.passes() => tokio::time::sleep(LONGEST_PAUSE).await,
             Err(Error::ReportNotReady { seconds }) if args.wait => {
                 options.output.note("The report is not ready yet: waiting. Ctrl-C ends this; the request stays.");
                 tokio::time::sleep(Duration::from_secs(seconds.max(1)).min(LONGEST_PAUSE)).await;
