@@ -225,10 +225,24 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                 shell_word(who)
             ),
         ),
+        Event::ClocksDiffer { ahead_ms } => (
+            "clocks-differ",
+            format!(
+                "this machine's clock is {} the relay's: one of them is wrong. Nothing is given up for its age until they agree",
+                apart(*ahead_ms)
+            ),
+        ),
         Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
         Event::Reconnected => ("reconnected", "connected again".to_owned()),
         _ => return None,
     })
+}
+
+/// `3 days ahead of`
+fn apart(ahead_ms: i64) -> String {
+    let days = ahead_ms.unsigned_abs() / (24 * 60 * 60 * 1000);
+    let unit = if days == 1 { "day" } else { "days" };
+    format!("{days} {unit} {}", if ahead_ms < 0 { "behind" } else { "ahead of" })
 }
 
 /// Who has how much in the mailbox; mail without its sender's name comes from a person unknown to the relay.

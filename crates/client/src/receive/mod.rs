@@ -102,6 +102,7 @@ impl Client {
             inbox: None,
             let_go_at: None,
             notices: Notices::default(),
+            clock_told: false,
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -221,6 +222,8 @@ struct Receiver<'a, F> {
     let_go_at: Option<u64>,
     /// What was thrown away and is told in sum.
     notices: Notices,
+    /// It was told that this machine's clock and the relay's differ.
+    clock_told: bool,
 }
 
 /// What the receiver woke up for.
@@ -324,6 +327,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         if let Some(full) = established.take_full() {
             let event = self.client.0.blocking(move |inner| notices::mailbox_full(inner, &full)).await?;
             if self.tell(event).is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+        }
+        if !self.clock_told
+            && let Some(ahead_ms) = self.client.0.relay_clock.differs(self.client.0.now())
+        {
+            self.clock_told = true;
+            if self.tell(Event::ClocksDiffer { ahead_ms }).is_break() {
                 return Ok(ReceiveEnd::Stopped);
             }
         }
@@ -467,7 +478,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
             .blocking(move |inner| {
                 let _until_committed = inbox;
                 inner.transact(Mode::Write, |tx| {
-                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.now());
+                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.certain_now());
                     let check = |delivery| Incoming::check(&inner.device, delivery, opens_sealed);
                     open_batch(inner, tx, batch.into_iter().map(check).collect())
                 })
@@ -588,11 +599,14 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> Receiver<'_, F> {
         // A reset whose hour has come.
         self.flush_by(Instant::now());
         let established = self.connection.link();
+        self.client.0.relay_clock.heard(established.relay_now());
         let caught_up = (established.inbox() == Inbox::Attached { caught_up: true }).then(|| established.relay_now());
         let tidied = self.client.0.blocking(move |inner| {
+            // What is too old is decided by two clocks. [`crate::certain`]
+            let Some(now) = inner.certain_now() else { return Ok(0) };
             inner.transact(Mode::Write, |tx| {
                 caught_up.map_or(Ok(()), |at| prekeys::note_caught_up(tx, at))?;
-                tidy(tx, inner.now())
+                tidy(tx, now)
             })
         });
         let expired = tidied.await?;
