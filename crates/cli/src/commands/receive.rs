@@ -185,8 +185,8 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
         Event::SessionReset { who, .. } => (
             "session-reset",
             format!(
-                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again. \
-                 It happens to a home that was restored from a backup, and to one of two copies of a home"
+                "{who} started a fresh session: it could not open something of yours, or one of the two homes was restored from a \
+                 backup or copied; what {who} did not confirm is sent again"
             ),
         ),
         Event::HomeBehind { who, .. } => (

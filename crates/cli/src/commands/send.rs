@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Read};
+use std::time::{Duration, Instant};
 
 use kuvert_client::{Client, Connection, Error, MessageRef};
 use kuvert_types::limits::MAX_TEXT_BYTES;
@@ -16,6 +17,9 @@ use crate::output::record::Record;
 
 /// Lines that are read ahead of the relay.
 const LINES_AHEAD: usize = 64;
+
+/// How long a stream of lines goes on until it hears again what contacts say about sessions with this home.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Bytes that are read of one text: enough to say how much too long it is, and a bound on memory.
 const MAX_READ_BYTES: u64 = 16 * MAX_TEXT_BYTES as u64;
@@ -71,7 +75,8 @@ async fn deliver(
 /// Every line of stdin as a message. Lines that come while the relay is writing go out together.
 async fn lines(client: &Client, who: &str, options: &Options) -> Result<(), Failure> {
     let alias = client.contact(who)?.alias;
-    let connection = client.connect().await?;
+    let mut connection = client.connect().await?;
+    let mut looked_at = Instant::now();
     look(client, &connection, options).await?;
     // What an earlier command left in the queue comes first, and goes out even if stdin is empty.
     remark(&flush(client, &connection, options).await.map_err(still_queued)?, options);
@@ -83,6 +88,13 @@ async fn lines(client: &Client, who: &str, options: &Options) -> Result<(), Fail
             if !line.is_empty() {
                 client.queue_text(who, &line)?;
             }
+        }
+        if looked_at.elapsed() >= LOOK_AGAIN {
+            // What waits is known of a connection that is new.
+            connection.close().await;
+            connection = client.connect().await.map_err(still_queued)?;
+            looked_at = Instant::now();
+            look(client, &connection, options).await?;
         }
         let not_sent = flush(client, &connection, options).await.map_err(still_queued)?;
         if let Some(failed) = not_sent.into_iter().find(|failed| failed.to == alias) {
