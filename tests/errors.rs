@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use support::{Home, Relay, acquainted, alice_and_bob, find, objects, texts};
 
@@ -59,7 +60,7 @@ fn an_empty_variable_is_one_that_is_not_set() {
             &["KUVERT_RELAY_DATA", "KUVERT_RELAY_CONFIG", "KUVERT_RELAY_CLOCK_OFFSET", "KUVERT_RELAY_LISTEN"],
         ),
     ] {
-        let mut command = std::process::Command::new(program);
+        let mut command = Command::new(program);
         command.arg("--json").args(arguments).env("HOME", user.path()).env_remove("XDG_DATA_HOME");
         command.envs(variables.iter().map(|name| (name, "")));
         let output = command.output().unwrap();
@@ -72,6 +73,51 @@ fn an_empty_variable_is_one_that_is_not_set() {
     // What is given is meant.
     let output = home.command(&["--home", "", "whoami"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_home_that_cannot_be_written_can_be_read() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted(&relay);
+    alice.ok(&["send", "bob", "before"]);
+    bob.receive();
+    let number = alice.ok(&["safety-number", "bob"]);
+    let mode = |bits: u32| {
+        for file in fs::read_dir(alice.path()).unwrap() {
+            fs::set_permissions(file.unwrap().path(), fs::Permissions::from_mode(bits & 0o600)).unwrap();
+        }
+        fs::set_permissions(alice.path(), fs::Permissions::from_mode(bits)).unwrap();
+    };
+    mode(0o500);
+    // Permissions mean nothing to a superuser with all of its capabilities.
+    let run = |arguments: &[&str]| {
+        let command = alice.command(arguments);
+        if !rustix::process::geteuid().is_root() {
+            return Command::new(command.get_program()).args(command.get_args()).output().unwrap();
+        }
+        let mut bare = Command::new("setpriv");
+        bare.arg("--bounding-set=-all").arg(command.get_program()).args(command.get_args()).output().unwrap()
+    };
+    let printed = |arguments: &[&str]| {
+        let output = run(arguments);
+        (output.status.code(), objects(&output.stdout))
+    };
+    let (code, history) = printed(&["history", "bob"]);
+    assert_eq!(code, Some(0), "{history:?}");
+    assert!(texts(&history).contains(&"before".to_owned()));
+    for reading in [&["whoami"] as &[&str], &["contact", "list"], &["contact", "requests"], &["invite"]] {
+        assert_eq!(printed(reading).0, Some(0), "{reading:?}");
+    }
+    assert_eq!(printed(&["safety-number", "bob"]).1, number);
+    for writing in [&["send", "bob", "x"] as &[&str], &["receive"], &["contact", "verify", "bob"]] {
+        let (code, told) = printed(writing);
+        let error = find(&told, "error");
+        assert_eq!((code, error["code"].as_str().unwrap()), (Some(1), "home-read-only"), "{writing:?} {error}");
+        assert!(error["message"].as_str().unwrap().contains("read-only"), "{error}");
+    }
+    mode(0o700);
+    alice.ok(&["send", "bob", "after"]);
+    assert_eq!(bob.receive(), ["after"]);
 }
 
 #[test]
@@ -235,7 +281,7 @@ fn command_lines_that_make_no_sense_exit_with_2() {
         assert_eq!(find(&done.objects, "error")["code"], "usage");
         assert!(!done.stderr.is_empty(), "and in words on stderr");
     }
-    let output = std::process::Command::new(support::kuvert()).arg("--help").output().unwrap();
+    let output = Command::new(support::kuvert()).arg("--help").output().unwrap();
     assert!(output.status.success() && output.stdout.starts_with(b"End-to-end"));
 }
 
@@ -258,7 +304,7 @@ fn a_reader_that_leaves_is_no_failure() {
 fn completions_and_manual_pages_are_generated() {
     let home = Home::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = std::process::Command::new(support::kuvert()).args(["completions", shell]).output().unwrap();
+        let output = Command::new(support::kuvert()).args(["completions", shell]).output().unwrap();
         assert!(output.status.success());
         assert!(String::from_utf8(output.stdout).unwrap().contains("safety-number"), "{shell}");
     }

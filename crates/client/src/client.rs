@@ -10,6 +10,7 @@ use kuvert_types::{AccountId, AccountKey, Address, DeviceList, RelayUrl, Unverif
 use kuvert_wire::v1::get_account::By;
 
 use crate::blocking;
+use crate::certain::RelayClock;
 pub use crate::connect::Connection;
 use crate::connect::{load_own, look_up};
 use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, requests};
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub options: Options,
     pub own: Own,
     pub device: LocalDevice,
+    pub relay_clock: RelayClock,
     store: Arc<Mutex<Box<dyn Store>>>,
 }
 
@@ -81,19 +83,26 @@ impl Own {
 impl Inner {
     pub fn load(home: Home, mut store: Box<dyn Store>, options: Options) -> Result<Arc<Self>, Error> {
         let (own, device) = load_own(&mut *store, &home)?;
-        Ok(Arc::new(Self { home, options, own, device, store: Arc::new(Mutex::new(store)) }))
+        let relay_clock = RelayClock::default();
+        Ok(Arc::new(Self { home, options, own, device, relay_clock, store: Arc::new(Mutex::new(store)) }))
     }
 
     /// The same home after its account's row changed.
     pub fn reload(&self) -> Result<Arc<Self>, Error> {
         let (own, device) = load_own(&mut **self.store.lock().unwrap_or_else(PoisonError::into_inner), &self.home)?;
         let store = Arc::clone(&self.store);
-        Ok(Arc::new(Self { home: self.home.clone(), options: self.options.clone(), own, device, store }))
+        let (home, options, relay_clock) = (self.home.clone(), self.options.clone(), RelayClock::default());
+        Ok(Arc::new(Self { home, options, own, device, relay_clock, store }))
     }
 
     /// Refuses what needs an account at the relay.
     pub fn must_exist(&self) -> Result<(), Error> {
         if self.transact(Mode::Read, own_row)?.deleted_at == 0 { Ok(()) } else { Err(Error::AccountDeleted) }
+    }
+
+    /// The time, if both this machine's clock and the relay's say so: what may decide that something is too old.
+    pub fn certain_now(&self) -> Option<u64> {
+        self.relay_clock.agrees(self.now())
     }
 
     /// Where the relay is, as it was told last: another process may have been told since this handle was opened.

@@ -209,6 +209,8 @@ impl Client {
             }
             Err(refusal) => return Err(refusal.into_error()),
         };
+        self.0.relay_clock.heard(established.relay_now());
+        self.0.blocking(|inner| disclosure::settle(inner)).await?;
         people::settle(&self.0, &established.link).await?;
         tracing::info!(
             waiting = established.waiting,

@@ -16,6 +16,7 @@ use kuvert_types::{AccessKey, Level};
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
 pub use self::items::{Disclosure, Item, Seen};
+use crate::certain::EARLIEST_MS;
 use crate::client::{Client, Inner};
 use crate::error::Error;
 use crate::receipts::Receipts;
@@ -101,8 +102,10 @@ impl DisclosureRow {
     }
 
     /// [KV-081] Whether sealed mail is opened: only while the relay is told to take some, and for what it took before.
-    pub fn opens_sealed(&self, now: u64) -> bool {
-        self.level().seals_sender() || now < self.sealed_until
+    /// `now`: the time, if it is certain; where it is not, what may have been on its way is still opened.
+    pub fn opens_sealed(&self, now: Option<u64>) -> bool {
+        let on_its_way = self.sealed_until != 0 && now.is_none_or(|now| now < self.sealed_until);
+        self.level().seals_sender() || on_its_way
     }
 }
 
@@ -119,6 +122,26 @@ pub fn set_level(tx: &dyn Transaction, level: Level, now: u64) -> Result<(), Err
     }
     row.level_and_one = level as u32 + 1;
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
+}
+
+/// Once the time is certain: sets right what a wrong clock has noted, and ends what is over.
+pub fn settle(inner: &Inner) -> Result<(), Error> {
+    let Some(now) = inner.certain_now() else { return Ok(()) };
+    let right = |until: u64| match until {
+        0 => 0,
+        until if until < EARLIEST_MS => now.saturating_add(SEALED_ON_ITS_WAY_MS),
+        until if until <= now => 0,
+        until => until.min(now.saturating_add(SEALED_ON_ITS_WAY_MS)),
+    };
+    let until = inner.transact(Mode::Read, row)?.sealed_until;
+    if right(until) == until {
+        return Ok(());
+    }
+    inner.transact(Mode::Write, |tx| {
+        let mut row = row(tx)?;
+        row.sealed_until = right(row.sealed_until);
+        state::put(tx, Table::Own, own::DISCLOSURE, &row)
+    })
 }
 
 /// Chooses when receipts are sent.
@@ -217,12 +240,13 @@ mod tests {
     fn sealed_mail_is_opened_only_by_a_home_that_takes_it_and_for_what_was_on_its_way() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();
-        assert!(!row(&*tx).unwrap().opens_sealed(NOW));
+        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW)) && !row(&*tx).unwrap().opens_sealed(None));
         set_level(&*tx, Level::L2, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(NOW));
+        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW)));
         set_level(&*tx, Level::L1, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(NOW + SEALED_ON_ITS_WAY_MS - 1));
-        assert!(!row(&*tx).unwrap().opens_sealed(NOW + SEALED_ON_ITS_WAY_MS));
+        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS - 1)));
+        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS)));
+        assert!(row(&*tx).unwrap().opens_sealed(None), "no clock to rely upon");
     }
 
     const NOW: u64 = 1_800_000_000_000;

@@ -119,6 +119,12 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// This machine's clock and the relay's are over a day apart: one of them is wrong. Nothing is given up for its age until
+    /// they agree.
+    ClocksDiffer {
+        /// How far this machine's is ahead, milliseconds; negative: behind.
+        ahead_ms: i64,
+    },
     /// Nothing waits at the relay any more. In follow mode this comes again after every reconnect.
     CaughtUp,
     /// Follow mode: the connection is gone, the client tries to come back.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::store::is_frozen;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -179,7 +180,7 @@ impl Home {
     /// Waits for a lock between processes (and between tasks of one), for at most `patience`.
     ///
     /// # Errors
-    /// `store-locked`, `home-unusable`.
+    /// `store-locked`, `home-unusable`, `home-read-only`.
     pub async fn hold(&self, what: Exclusive, patience: Duration) -> Result<Held, Error> {
         let path = self.directory.join(what.file());
         let file = OpenOptions::new()
@@ -190,7 +191,11 @@ impl Home {
             // What is not a file of this home is not made and not waited for.
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&path)
-            .map_err(unusable(&path))?;
+            .map_err(|error| match error.kind() {
+                // Not this file alone.
+                io::ErrorKind::PermissionDenied if is_frozen(&self.store_file()) => Error::HomeReadOnly,
+                _ => unusable(&path)(error),
+            })?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {

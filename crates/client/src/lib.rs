@@ -30,6 +30,7 @@
 //! | `devices` | device lists: refuse unsigned, older, forked |
 //! | `disclosure` | the level, the access key, what the relay gets to know |
 //! | `people` | what L0 tells beyond mail, and taking it back |
+//! | `certain` | what a clock that is set wrong must not decide |
 //! | `prekeys` | refill, rotation, retention |
 //! | `bridge` | where protocol and wire types meet |
 //! | `transport` | QUIC, the relay's pin, requests and pushes |
@@ -40,6 +41,7 @@
 mod account;
 mod blocking;
 mod bridge;
+mod certain;
 pub mod client;
 mod connect;
 mod consent;
@@ -67,6 +69,7 @@ pub mod store;
 pub mod transport;
 
 pub use account::Correction;
+pub use certain::MAX_SKEW_MS;
 pub use client::{Client, Connection};
 pub use consent::{Consent, Policy, Terms};
 pub use disclosure::{Disclosure, Item, Seen};

@@ -21,6 +21,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::bridge;
+use crate::certain::MAX_SKEW_MS;
 use crate::client::{Connection, Inner};
 use crate::error::Error;
 use crate::state::{self, PrekeyStateRow, damaged, own};
@@ -350,7 +351,10 @@ fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Err
     let counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
     for (kind, id, stored) in Stored::all(tx)? {
         let (ours, relays) = stored.replaced_at;
-        let older_than = |age: u64| now.saturating_sub(ours) > age && relay_time.saturating_sub(relays) > age;
+        // One that this machine's clock noted while it ran ahead: the relay's has to do.
+        let noted_ahead = now.abs_diff(relay_time) <= MAX_SKEW_MS && ours > now.saturating_add(MAX_SKEW_MS);
+        let older_than =
+            |age: u64| (noted_ahead || now.saturating_sub(ours) > age) && relay_time.saturating_sub(relays) > age;
         let fetched = counters.caught_up_at >= relays.saturating_add(SENT_LATE_MS);
         let old = older_than(KEEP_REPLACED_MS) || (fetched && older_than(SENT_LATE_MS));
         if ours == 0 || !old {

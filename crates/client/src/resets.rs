@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use kuvert_types::{AccountId, Address, EnvelopeId};
 
 use crate::bridge;
+use crate::certain::age;
 use crate::contacts::Contact;
 use crate::error::Error;
 use crate::receipts;
@@ -120,8 +121,9 @@ pub fn are_due(tx: &dyn Transaction, now: u64) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Queues resets and texts whose time has come. To be called by who holds the outbox.
-pub fn queue_what_is_due(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+/// Queues resets and texts whose time has come. To be called by who holds the outbox. `certain`: the time, if it may decide that
+/// a text is too old.
+pub fn queue_what_is_due(tx: &dyn Transaction, now: u64, certain: Option<u64>) -> Result<(), Error> {
     for (device, contact) in peers(tx)? {
         let mut peer = PeerRow::of(tx, &device)?;
         let (reset, resend) = (peer.reset_is_due(now), peer.resend_is_due(now));
@@ -139,7 +141,7 @@ pub fn queue_what_is_due(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
             (peer.reset_due, peer.reset_at) = (false, now.max(1));
         }
         if resend {
-            queue_again(tx, device.account, now)?;
+            queue_again(tx, device.account, certain)?;
             (peer.resend_due, peer.resent_at) = (false, now.max(1));
         }
         peer.save(tx, &device)?;
@@ -193,7 +195,7 @@ fn queue_reset(tx: &dyn Transaction, device: &Address, now: u64) -> Result<Envel
 /// Queues the texts that the account has not confirmed, under their old message ids: what it has already it recognises by
 /// them. What was sealed and not accepted yet is among them, for it was sealed in a session that the other side may have
 /// lost. What is not sealed yet moves behind them.
-fn queue_again(tx: &dyn Transaction, account: AccountId, now: u64) -> Result<(), Error> {
+fn queue_again(tx: &dyn Transaction, account: AccountId, now: Option<u64>) -> Result<(), Error> {
     let mut not_sealed = Vec::new();
     for entry in tx.scan(Log::Outbox, Some(account.as_bytes()), 0, usize::MAX)? {
         let outgoing = Outgoing::read(&entry)?;
@@ -203,11 +205,14 @@ fn queue_again(tx: &dyn Transaction, account: AccountId, now: u64) -> Result<(),
     }
     let waiting: HashSet<EnvelopeId> = not_sealed.iter().filter_map(|outgoing| Some(outgoing.text?.id)).collect();
     let mut again = Vec::new();
+    // They stand in order of arrival: none is older than one before it, whatever the clock said.
+    let mut newest = 0;
     for entry in tx.scan(Log::Message, Some(account.as_bytes()), 0, usize::MAX)? {
         let stored = Stored::read(&entry)?;
         let (row, id) = (&stored.row, stored.message()?.id);
         let on_the_way = row.outgoing && matches!(row.progress(), Progress::Queued | Progress::Accepted);
-        if on_the_way && !waiting.contains(&id) && now.saturating_sub(row.stored_at) <= RESEND_WITHIN_MS {
+        newest = newest.max(row.stored_at);
+        if on_the_way && !waiting.contains(&id) && age(now, newest) <= RESEND_WITHIN_MS {
             again.push((id, stored.row));
         }
     }
@@ -250,7 +255,7 @@ mod tests {
     fn flush(tx: &dyn Transaction, now: u64) -> u64 {
         let before = tx.len(Log::Outbox).unwrap();
         let due = are_due(tx, now).unwrap();
-        queue_what_is_due(tx, now).unwrap();
+        queue_what_is_due(tx, now, Some(now)).unwrap();
         for entry in tx.scan(Log::Outbox, Some(RESETS), 0, usize::MAX).unwrap() {
             // Sealed: it does not go with the next one.
             let sealed = vec![state::SealedRow::default()];

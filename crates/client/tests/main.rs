@@ -4,6 +4,7 @@
 
 mod account;
 mod adversary;
+mod clocks;
 mod common;
 mod conversation;
 mod floods;

@@ -138,6 +138,35 @@ async fn attack_38_a_stranger_gets_no_answer_and_a_contact_one_for_each_reset() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attack_38_made_up_receipts_alarm_nobody_from_a_stranger_and_once_from_a_contact() {
+    let (store, world, alice, bob) = world().await;
+    let mut mallory = Stranger::new(7);
+    mallory.begin(&store, &bob).await;
+    let behind = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::HomeBehind { .. })).count();
+    let text = mallory.text(1, "hello");
+    mallory.send(&store, &bob, text).await;
+    let receipt = mallory.receipt(2);
+    mallory.send(&store, &bob, receipt).await;
+    assert_eq!(behind(&fetch(&bob).await), 0);
+    let who = bob.requests().unwrap()[0].alias.clone();
+    bob.accept_request(&who, None).unwrap();
+    mallory.register(&store).await;
+    let before = sent_by(&store, &bob).len();
+    let mut told = 0;
+    for round in 0..3 {
+        for number in 0..4 {
+            let receipt = mallory.receipt(10 + 4 * round + number);
+            mallory.send(&store, &bob, receipt).await;
+        }
+        told += behind(&fetch(&bob).await);
+    }
+    assert_eq!(told, 3, "once for each time that mail is fetched");
+    // A receipt for its text, and one reset for all of it.
+    assert!(sent_by(&store, &bob).len() <= before + 2);
+    drop((alice, world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attack_41_a_name_that_moved_an_id_for_a_name_and_a_strangers_name_lead_to_nobody_else() {
     let (store, world, alice, bob) = world().await;
     // Bob gives his name up, Mallory takes it and writes.

@@ -275,8 +275,8 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
         Event::SessionReset { who, .. } => (
             "session-reset",
             format!(
-                "{who} could not open something of yours and started a fresh session; what {who} did not confirm is sent again. \
-                 It happens to a home that was restored from a backup, and to one of two copies of a home"
+                "{who} started a fresh session: it could not open something of yours, or one of the two homes was restored from a \
+                 backup or copied; what {who} did not confirm is sent again"
             ),
         ),
         Event::HomeBehind { who, .. } => (
@@ -315,10 +315,24 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                 shell_word(who)
             ),
         ),
+        Event::ClocksDiffer { ahead_ms } => (
+            "clocks-differ",
+            format!(
+                "this machine's clock is {} the relay's: one of them is wrong. Nothing is given up for its age until they agree",
+                apart(*ahead_ms)
+            ),
+        ),
         Event::Disconnected { message, .. } => ("disconnected", format!("{message}; trying again")),
         Event::Reconnected => ("reconnected", "connected again".to_owned()),
         _ => return None,
     })
+}
+
+/// `3 days ahead of`
+fn apart(ahead_ms: i64) -> String {
+    let days = ahead_ms.unsigned_abs() / (24 * 60 * 60 * 1000);
+    let unit = if days == 1 { "day" } else { "days" };
+    format!("{days} {unit} {}", if ahead_ms < 0 { "behind" } else { "ahead of" })
 }
 
 /// Who has how much in the mailbox; mail without its sender's name comes from a person unknown to the relay.

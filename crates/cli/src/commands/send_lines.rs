@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::commands::stream::{LINES_AHEAD, Line, Stream, read_lines};
-use crate::commands::{Flushing, remark};
+use crate::commands::{Flushing, look, remark};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::Record;
@@ -18,6 +18,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// After the end of stdin a connection that breaks is made anew this often.
 const LAST_TRIES: u32 = 2;
+
+/// How long a connection is used until it is made anew, to hear again what contacts say about sessions with this home: what waits
+/// is known of a connection that is new.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Sends until stdin ends, and tells what became of every line.
 pub async fn run(client: &Client, who: &str, options: &Options) -> Result<(), Failure> {
@@ -33,6 +37,7 @@ pub async fn run(client: &Client, who: &str, options: &Options) -> Result<(), Fa
         away: false,
         passes: 0,
         tries: 0,
+        looked_at: Instant::now(),
     };
     let talked = sending.talk().await;
     let Sending { stream, connection, .. } = sending;
@@ -59,6 +64,8 @@ struct Sending<'a> {
     passes: u64,
     /// Connections that were tried since stdin ended.
     tries: u32,
+    /// When contacts were last heard.
+    looked_at: Instant,
 }
 
 impl Sending<'_> {
@@ -89,6 +96,11 @@ impl Sending<'_> {
             }
             if !self.dialing.is_empty() || Instant::now() < self.at || !self.has_work() {
                 continue;
+            }
+            if self.looked_at.elapsed() >= LOOK_AGAIN
+                && let Some(connection) = self.connection.take()
+            {
+                connection.close().await;
             }
             let stuck = match self.connection.clone() {
                 Some(connection) => self.flush(&connection).await?,
@@ -122,6 +134,8 @@ impl Sending<'_> {
     async fn dialed(&mut self, dialed: Result<Connection, Error>) -> Result<Result<(), Error>, Failure> {
         match dialed {
             Ok(connection) => {
+                look(self.client, &connection, self.options).await?;
+                self.looked_at = Instant::now();
                 (self.connection, self.at, self.pause) = (Some(connection), Instant::now(), BACKOFF.0);
                 if std::mem::take(&mut self.away) && self.options.output.is_json() {
                     let message = "connected again";

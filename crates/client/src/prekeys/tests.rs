@@ -206,3 +206,16 @@ fn strangers_bring_the_next_last_resort_prekey_early_but_not_more_often_than_onc
     now += EARLY_ROTATION_MS;
     assert!(!device.maintain(&NONE, now), "as many as are kept");
 }
+
+#[test]
+fn a_prekey_that_was_replaced_under_a_clock_that_ran_ahead_goes_by_the_relays() {
+    let mut device = Device::new();
+    device.maintain(&NONE, NOW);
+    let replaced = NOW + ROTATION_MS;
+    // One start, a year ahead.
+    device.maintain_with(&NONE, replaced + 365 * DAY_MS, replaced);
+    device.maintain(&NONE, replaced + KEEP_REPLACED_MS);
+    assert!(device.ids(Kind::Signed).contains(&1), "no earlier than any other");
+    device.maintain(&NONE, replaced + KEEP_REPLACED_MS + 1);
+    assert!(!device.ids(Kind::Signed).contains(&1), "and no year later");
+}

@@ -14,6 +14,7 @@ use kuvert_types::{AccountId, Address, DeviceCertificate, DeviceId, UnverifiedDe
 use prost::Message as _;
 
 use super::incoming::Letter;
+use crate::certain::age;
 use crate::error::Error;
 use crate::state::{self, HeldRow, received_key};
 use crate::store::{Entry, Log, Transaction};
@@ -96,7 +97,7 @@ pub(super) fn waiting_for_a_list(tx: &dyn Transaction) -> Result<BTreeSet<Accoun
 pub(super) fn expire(tx: &dyn Transaction, now: u64) -> Result<u64, Error> {
     let mut expired = 0;
     for entry in tx.scan(Log::Held, None, 0, usize::MAX)? {
-        if now.saturating_sub(decode(&entry)?.held_at) > KEEP_HELD_MS {
+        if age(Some(now), decode(&entry)?.held_at) > KEEP_HELD_MS {
             tx.remove(Log::Held, entry.place)?;
             expired += 1;
         }

@@ -50,6 +50,9 @@ impl Client {
         connection: &Connection,
         mut on_event: impl FnMut(Event) + Send,
     ) -> Result<(), Error> {
+        if let Some(ahead_ms) = self.0.relay_clock.differs(self.0.now()) {
+            on_event(Event::ClocksDiffer { ahead_ms });
+        }
         let established = connection.link();
         if established.waiting == 0 || established.inbox() != Inbox::Detached {
             return Ok(());
@@ -75,7 +78,7 @@ impl Client {
             let opened = self.0.blocking(move |inner| {
                 let _until_committed = until_committed;
                 inner.attempt(Mode::Write, |tx| {
-                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.now());
+                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.certain_now());
                     let check = |delivery| Incoming::check(&inner.device, delivery, opens_sealed);
                     let opened = open_batch(inner, tx, window.into_iter().map(check).collect())?;
                     Ok((full || opened.events.iter().any(matters)).then_some(opened))

@@ -113,6 +113,7 @@ impl Client {
             inbox: None,
             let_go_at: None,
             notices: Notices::default(),
+            clock_told: false,
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -244,6 +245,8 @@ struct Receiver<'a, S> {
     let_go_at: Option<u64>,
     /// What was thrown away and is told in sum.
     notices: Notices,
+    /// It was told that this machine's clock and the relay's differ.
+    clock_told: bool,
 }
 
 /// What the receiver woke up for.
@@ -340,6 +343,14 @@ impl<S: EventSink> Receiver<'_, S> {
         if let Some(full) = established.take_full() {
             let event = self.client.0.blocking(move |inner| notices::mailbox_full(inner, &full)).await?;
             if self.tell(event).await.is_break() {
+                return Ok(ReceiveEnd::Stopped);
+            }
+        }
+        if !self.clock_told
+            && let Some(ahead_ms) = self.client.0.relay_clock.differs(self.client.0.now())
+        {
+            self.clock_told = true;
+            if self.tell(Event::ClocksDiffer { ahead_ms }).await.is_break() {
                 return Ok(ReceiveEnd::Stopped);
             }
         }
@@ -485,7 +496,7 @@ impl<S: EventSink> Receiver<'_, S> {
             .blocking(move |inner| {
                 let _until_committed = inbox;
                 inner.transact(Mode::Write, |tx| {
-                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.now());
+                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.certain_now());
                     let check = |delivery| Incoming::check(&inner.device, delivery, opens_sealed);
                     open_batch(inner, tx, batch.into_iter().map(check).collect())
                 })
@@ -611,11 +622,14 @@ impl<S: EventSink> Receiver<'_, S> {
         // A reset whose hour has come.
         self.flush_by(Instant::now());
         let established = self.connection.link();
+        self.client.0.relay_clock.heard(established.relay_now());
         let caught_up = (established.inbox() == Inbox::Attached { caught_up: true }).then(|| established.relay_now());
         let tidied = self.client.0.blocking(move |inner| {
+            // What is too old is decided by two clocks. [`crate::certain`]
+            let Some(now) = inner.certain_now() else { return Ok(0) };
             inner.transact(Mode::Write, |tx| {
                 caught_up.map_or(Ok(()), |at| prekeys::note_caught_up(tx, at))?;
-                tidy(tx, inner.now())
+                tidy(tx, now)
             })
         });
         let expired = tidied.await?;

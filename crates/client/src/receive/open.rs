@@ -220,7 +220,7 @@ impl<'a> Opener<'a> {
 
     /// [KV-099] Mail of a contact whose key changed is kept until its owner has accepted the key.
     fn hold(&mut self, contact: &mut Contact, letter: &Letter) -> Result<(), Error> {
-        let room = held::letter(self.tx, letter, self.now)?;
+        let room = held::letter(self.tx, letter, self.inner.relay_clock.stamp(self.now))?;
         self.held(contact, letter.id, room)
     }
 
@@ -289,7 +289,7 @@ impl<'a> Opener<'a> {
             self.refuse(letter.id, Refusal::UnlistedDevice);
             return Ok(());
         }
-        if held::content(self.tx, letter, certificate, plaintext, self.now)? {
+        if held::content(self.tx, letter, certificate, plaintext, self.inner.relay_clock.stamp(self.now))? {
             self.opened.lists_wanted.insert(contact.account);
             return Ok(());
         }

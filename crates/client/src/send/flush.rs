@@ -131,7 +131,7 @@ impl<'a> Flush<'a> {
                 }
                 // Full: an envelope with these receipts may be sealed next, and the ratchet must not go back.
                 inner.transact(Mode::Write, |tx| {
-                    resets::queue_what_is_due(tx, now)?;
+                    resets::queue_what_is_due(tx, now, inner.certain_now())?;
                     gather_receipts(tx, now)
                 })
             })

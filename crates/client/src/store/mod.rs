@@ -18,6 +18,8 @@ mod frozen;
 pub mod memory;
 pub mod sqlite;
 
+pub(crate) use self::frozen::is_frozen;
+
 use zeroize::Zeroizing;
 
 use crate::error::Error;

@@ -130,6 +130,12 @@ impl Stranger {
         self.content(self.list_state(1), id, internal::session_reset())
     }
 
+    /// An authentic receipt for what was never sent to it.
+    pub fn receipt(&mut self, id: u8) -> Vec<u8> {
+        let made_up = EnvelopeId::from_bytes([id; 16]);
+        self.content(self.list_state(1), id, internal::receipts(&[made_up], &[]))
+    }
+
     fn content(&mut self, own: DeviceListState, id: u8, body: kuvert_wire::v1::content::Body) -> Vec<u8> {
         let draft = internal::draft(EnvelopeId::from_bytes([id; 16]), 1, body);
         let content = seal_content(&draft, own, DeviceListState { number: 0, hash: [0; 32] }, None).unwrap();
