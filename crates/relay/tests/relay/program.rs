@@ -18,7 +18,7 @@ fn command() -> Command {
     clean(env!("CARGO_BIN_EXE_kuvert-relay"))
 }
 
-/// A program without the settings of whoever runs the tests.
+/// A program without the settings of this process.
 pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
