@@ -30,6 +30,9 @@ use crate::whole_file;
 /// The list of what is in a backup.
 pub const MANIFEST_FILE: &str = "backup.toml";
 
+/// Name of the file within the data directory that tells when a backup was made last: its time, Unix milliseconds, as text.
+pub const LAST_BACKUP_FILE: &str = "last-backup";
+
 /// The layout above. A change of it is a new number.
 const FORMAT: u32 = 1;
 
@@ -124,6 +127,19 @@ pub fn create(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupErr
         let _ = fs::remove_dir_all(&unfinished);
     }
     made
+}
+
+/// Notes that a backup was made, for the relay's metrics. Root may do so beside a relay of another user's: that one reads it.
+///
+/// # Errors
+/// The file cannot be written. The backup is as good without.
+pub fn note(data: &Path, made: &Manifest) -> io::Result<()> {
+    whole_file::write(&data.join(LAST_BACKUP_FILE), format!("{}\n", made.made_at).as_bytes(), whole_file::READABLE)
+}
+
+/// When the last backup of this data directory was made, Unix milliseconds, if that is known.
+pub fn last(data: &Path) -> Option<u64> {
+    fs::read_to_string(data.join(LAST_BACKUP_FILE)).ok()?.trim().parse().ok()
 }
 
 fn fill(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupError> {

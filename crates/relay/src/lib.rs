@@ -26,7 +26,7 @@
 //! | [`policy`] | the demonstration's terms, and what accepting them means |
 //! | [`report`] | all that the relay holds about one account |
 //! | [`registry`] | every field that can be stored: what it is, what for, how long |
-//! | [`metrics`] | what the relay counts about itself |
+//! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
 //! | [`monitoring`] | metrics and health over HTTP |
 //! | [`logins`] | which accounts are connected |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
@@ -45,6 +45,7 @@ pub mod connection;
 pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
+pub mod exposition;
 pub mod invitation;
 pub mod limits;
 pub mod logging;

@@ -85,6 +85,10 @@ pub struct Sample {
     pub free_bytes: u64,
     /// Whether the relay is ready.
     pub ready: bool,
+    /// When the last backup was made, Unix milliseconds; `None`: none is known.
+    pub last_backup_ms: Option<u64>,
+    /// Whether the relay before did not come to its end.
+    pub unclean: bool,
     /// By how many milliseconds the clock is ahead of the relay's time while it is in doubt, else 0.
     pub clock_step_ms: i64,
 }
@@ -116,6 +120,8 @@ pub struct Metrics {
     free_bytes: Gauge,
     ready: Gauge,
     clock_step: Gauge,
+    last_backup: Gauge,
+    unclean: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -173,6 +179,16 @@ impl Metrics {
             reusable_bytes: gauge(r, "database_reusable_bytes", "Room within the database that new mail takes first"),
             free_bytes: gauge(r, "disk_free_bytes", "Free space for the data directory"),
             ready: gauge(r, "ready", "1 if /readyz says so"),
+            last_backup: gauge(
+                r,
+                "last_backup_timestamp_seconds",
+                "When the last backup was made, seconds since 1970; 0: none is known",
+            ),
+            unclean: gauge(
+                r,
+                "last_stop_unclean",
+                "1 if the relay was killed, or the machine failed, before this start",
+            ),
             clock_step: gauge(
                 r,
                 "clock_step_seconds",
@@ -255,7 +271,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics as text, in the format of Prometheus and OpenMetrics.
+    /// All metrics as OpenMetrics; see [`crate::exposition`].
     ///
     /// # Errors
     /// Formatting into a string has none; the library's signature has.
@@ -274,6 +290,8 @@ impl Metrics {
         set(&self.reusable_bytes, sample.reusable_bytes);
         set(&self.free_bytes, sample.free_bytes);
         set(&self.ready, sample.ready.into());
+        set(&self.last_backup, sample.last_backup_ms.unwrap_or_default() / 1000);
+        set(&self.unclean, sample.unclean.into());
         self.clock_step.set(sample.clock_step_ms / 1000);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

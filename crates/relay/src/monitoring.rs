@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | [`crate::metrics`] as text |
+//! | `/metrics` | [`crate::metrics`] as text, in the format that `Accept` asks for ([`Exposition`]) |
 //! | `/healthz` | 200 as long as the process answers at all: restart it if not |
 //! | `/readyz` | 200 if mail can be accepted: the store answers, the disk has room, the relay is not stopping; else 503 and why. With little room it says so |
 //!
@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::backup;
+use crate::exposition::Exposition;
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
 use crate::relay_time::RelayClock;
@@ -45,9 +47,6 @@ const STORE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a relay says that serves with little room.
 const LOW_WATER: &str = "little free disk space: nobody registers, and nothing is stored for new accounts";
-
-/// OpenMetrics, which Prometheus has read since version 2.5.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A mailbox that is nobody's: asking about it shows that the store answers, and changes nothing.
 const NOBODY: Address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
@@ -119,7 +118,7 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
 
 async fn answer(mut stream: TcpStream, monitor: Arc<Monitor>) {
     let answer = match timeout(PATIENCE, read(&mut stream)).await {
-        Ok(Ok(Ok(path))) => monitor.answer(&path).await,
+        Ok(Ok(Ok(asked))) => monitor.answer(&asked).await,
         Ok(Ok(Err(refusal))) => refusal,
         // Nobody is there to be told.
         Ok(Err(_)) | Err(_) => return,
@@ -132,8 +131,16 @@ async fn answer(mut stream: TcpStream, monitor: Arc<Monitor>) {
     let _ = timeout(PATIENCE, send).await;
 }
 
-/// The path that is asked for, without its query; or what is wrong with the request.
-async fn read(stream: &mut TcpStream) -> io::Result<Result<String, Answer>> {
+/// What is asked for.
+#[derive(PartialEq, Eq, Debug)]
+struct Asked {
+    /// Without its query.
+    path: String,
+    exposition: Exposition,
+}
+
+/// What is asked for, or what is wrong with the request.
+async fn read(stream: &mut TcpStream) -> io::Result<Result<Asked, Answer>> {
     let mut bytes = Vec::new();
     loop {
         if stream.take((MAX_REQUEST_BYTES - bytes.len()) as u64).read_buf(&mut bytes).await? == 0 {
@@ -151,14 +158,19 @@ async fn read(stream: &mut TcpStream) -> io::Result<Result<String, Answer>> {
 }
 
 /// `None`: there is more to come.
-fn parse(bytes: &[u8]) -> Option<Result<String, Answer>> {
+fn parse(bytes: &[u8]) -> Option<Result<Asked, Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
         Ok(httparse::Status::Partial) => None,
         Ok(httparse::Status::Complete(_)) if request.method == Some("GET") => {
             let target = request.path.unwrap_or_default();
-            Some(Ok(target.split('?').next().unwrap_or_default().to_owned()))
+            let accepts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("accept"));
+            let accepts: Vec<_> = accepts.map(|header| String::from_utf8_lossy(header.value)).collect();
+            Some(Ok(Asked {
+                path: target.split('?').next().unwrap_or_default().to_owned(),
+                exposition: Exposition::wanted(&accepts.join(",")),
+            }))
         }
         Ok(httparse::Status::Complete(_)) => Some(Err(Answer::text("405 Method Not Allowed", "only GET\n"))),
         Err(_) => Some(Err(Answer::text("400 Bad Request", "this is no HTTP request\n"))),
@@ -166,8 +178,8 @@ fn parse(bytes: &[u8]) -> Option<Result<String, Answer>> {
 }
 
 impl Monitor {
-    async fn answer(&self, path: &str) -> Answer {
-        match path {
+    async fn answer(&self, asked: &Asked) -> Answer {
+        match asked.path.as_str() {
             "/healthz" => Answer::text("200 OK", "ok\n"),
             "/readyz" => match self.ready().await {
                 Ok(()) if self.low_water.is_low() => Answer::text("200 OK", format!("ready; {LOW_WATER}\n")),
@@ -175,7 +187,9 @@ impl Monitor {
                 Err(reason) => Answer::text("503 Service Unavailable", format!("{reason}\n")),
             },
             "/metrics" => match self.metrics.text(&self.sample().await) {
-                Ok(body) => Answer { status: "200 OK", kind: METRICS_TYPE, body },
+                Ok(body) => {
+                    Answer { status: "200 OK", kind: asked.exposition.media_type(), body: asked.exposition.write(body) }
+                }
                 Err(_) => Answer::text("500 Internal Server Error", "the metrics cannot be written\n"),
             },
             _ => Answer::text("404 Not Found", "there are /metrics, /healthz and /readyz\n"),
@@ -223,6 +237,8 @@ impl Monitor {
             reusable_bytes: self.store.reusable(),
             free_bytes: self.free_bytes().unwrap_or_default(),
             ready: self.ready().await.is_ok(),
+            last_backup_ms: backup::last(&self.data),
+            unclean: self.store.was_unclean(),
             clock_step_ms: self.clock.doubt().unwrap_or_default(),
         }
     }
@@ -244,13 +260,18 @@ mod tests {
         assert_eq!(parse(b"GET /metrics HTTP/1.1\r\nHost: x\r\n"), None);
         for target in ["/metrics", "/metrics?a=b"] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
-            assert_eq!(parse(request.as_bytes()), Some(Ok("/metrics".into())));
+            let asked = Asked { path: "/metrics".into(), exposition: Exposition::Text };
+            assert_eq!(parse(request.as_bytes()), Some(Ok(asked)));
         }
         let status = |bytes: &[u8]| parse(bytes).unwrap().unwrap_err().status;
         assert_eq!(status(b"POST /metrics HTTP/1.1\r\n\r\n"), "405 Method Not Allowed");
         assert_eq!(status(b"\x16\x03\x01\x02\x00\x01"), "400 Bad Request");
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
         assert_eq!(status(many.as_bytes()), "400 Bad Request");
+    }
+
+    fn asked(path: &str) -> Asked {
+        Asked { path: path.into(), exposition: Exposition::Text }
     }
 
     #[tokio::test]
@@ -268,9 +289,9 @@ mod tests {
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
             ready_free_bytes: 1,
         };
-        assert_eq!(monitor.answer("/readyz").await, Answer::text("200 OK", "ready\n"));
+        assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("200 OK", "ready\n"));
         stop.send(true).unwrap();
-        assert_eq!(monitor.answer("/readyz").await, Answer::text("503 Service Unavailable", "stopping\n"));
-        assert_eq!(monitor.answer("/healthz").await.status, "200 OK");
+        assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("503 Service Unavailable", "stopping\n"));
+        assert_eq!(monitor.answer(&asked("/healthz")).await.status, "200 OK");
     }
 }

@@ -206,7 +206,23 @@ pub async fn start_measuring(
     let drain = Duration::from_secs(config.drain_seconds.into());
     let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), Arc::clone(&service), Arc::clone(&count), drain));
     let expiring = tokio::spawn(retention::run(Arc::clone(&service), config.retention_days));
-    tracing::info!(retention_days = config.retention_days, observe = config.observe, "serving");
+    let totals = store.totals().await?;
+    if store.was_unclean() {
+        tracing::warn!(
+            "the last stop was not clean: the relay was killed, or the machine failed. What was accepted is there"
+        );
+    }
+    let monitored = monitoring.as_ref().map(|monitoring| monitoring.address.to_string());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %local,
+        monitoring = monitored.as_deref().unwrap_or("none"),
+        accounts = totals.accounts,
+        waiting = totals.waiting,
+        retention_days = config.retention_days,
+        observe = config.observe,
+        "serving"
+    );
     let tasks = [accepting, expiring];
     Ok(RunningRelay {
         address,

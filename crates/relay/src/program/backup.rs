@@ -23,6 +23,12 @@ const FRESH_MS: u64 = 7 * 86_400_000;
 pub fn run(args: Backup, json: bool) -> Result<(), Failure> {
     let data = args.data.map_or_else(default_data, Ok)?;
     let made = backup::create(&data, &args.to, SystemClock::new().now_ms())?;
+    if let Err(error) = backup::note(&data, &made) {
+        say(&format!(
+            "note: the relay's metrics will not tell of this backup: {} cannot be written: {error}",
+            data.display()
+        ));
+    }
     if json {
         print(
             &json!({"type": "backup", "to": args.to, "accounts": made.accounts, "waiting": made.waiting,

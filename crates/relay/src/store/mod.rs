@@ -215,6 +215,11 @@ pub trait Store: Send + Sync + 'static {
     /// Bytes within the backend's files that new mail takes before the files grow. Known at once.
     fn reusable(&self) -> u64;
 
+    /// Whether what served the store before did not come to its end.
+    fn was_unclean(&self) -> bool {
+        false
+    }
+
     /// What can be told at any moment, without looking through anything: for monitoring.
     fn glance(&self) -> Pending<Glance, StoreError>;
 

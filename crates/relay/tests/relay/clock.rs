@@ -19,7 +19,7 @@ impl Machine {
         Arc::new(Self(Mutex::new((now, Duration::ZERO))))
     }
 
-    /// Somebody sets the clock: no time passes.
+    /// The clock is set: no time passes.
     fn set(&self, now: u64) {
         self.0.lock().unwrap().0 = now;
     }

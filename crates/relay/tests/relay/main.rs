@@ -6,6 +6,7 @@ mod authorisation;
 mod clock;
 mod common;
 mod dependencies;
+mod exposition;
 mod hostile;
 mod identity;
 mod kills;

@@ -18,7 +18,7 @@ fn command() -> Command {
     clean(env!("CARGO_BIN_EXE_kuvert-relay"))
 }
 
-/// A program without the settings of whoever runs the tests.
+/// A program without the settings of this process.
 pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
@@ -452,6 +452,48 @@ async fn what_was_accepted_survives_sigkill() {
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
 }
 
+#[tokio::test]
+async fn the_log_tells_what_is_served_and_whether_the_last_stop_was_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let monitored = || {
+        let mut command = command();
+        command.env("KUVERT_RELAY_MONITORING_LISTEN", "127.0.0.1:0").env("KUVERT_RELAY_LOG_JSON", "true");
+        command
+    };
+    let relay = Process::start_as(monitored(), &data, &["--json"]).await;
+    let device = Device::new();
+    Client::register(&relay.url, &device).await.submit(envelope_from(&device, &device, "to myself")).await;
+    let (_, log) = relay.stop("-KILL").await;
+    assert!(!log.contains("not clean"), "{log}");
+    let to = folder.path().join("backup");
+    let backup = run(&["backup".as_ref(), "--data".as_ref(), data.as_ref(), "--to".as_ref(), to.as_ref()]).await;
+    assert!(backup.status.success(), "{}", text(&backup.stderr));
+    // A backup opens the database and may leave its log empty: what was killed stays known.
+    let relay = Process::start_as(monitored(), &data, &["--json"]).await;
+    let ready: Value = serde_json::from_str(&relay.first_line).unwrap();
+    let monitoring = ready["monitoring"].as_str().unwrap().to_owned();
+    let metrics = crate::monitoring::get(monitoring.parse().unwrap(), "/metrics").await.1;
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("kuvert_relay_{name} ")));
+        line.unwrap_or_else(|| panic!("{name} in {metrics}")).parse::<f64>().unwrap()
+    };
+    assert_eq!(value("last_stop_unclean"), 1.0);
+    assert!(value("last_backup_timestamp_seconds") > 1_767_225_600.0);
+    assert_eq!(value("clock_step_seconds"), 0.0);
+    let port = relay.url.port;
+    let (_, log) = relay.stop("-TERM").await;
+    assert!(log.contains("the last stop was not clean"), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let serving = lines.map(|line| line["fields"].clone()).find(|fields| fields["message"] == "serving").unwrap();
+    assert_eq!((&serving["accounts"], &serving["waiting"]), (&1.into(), &1.into()));
+    assert_eq!(serving["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(serving["listen"], format!("127.0.0.1:{port}"));
+    assert_eq!(serving["monitoring"], monitoring);
+    let (_, log) = Process::start_as(monitored(), &data, &["--json"]).await.stop("-TERM").await;
+    assert!(!log.contains("not clean") && log.contains("serving"), "{log}");
+}
+
 /// Where nothing can be written: a full disk for both streams.
 fn full() -> Stdio {
     Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
@@ -616,8 +658,12 @@ async fn logs_hold_no_name_number_address_or_key() {
         broken.closed().await;
         let port = alice_there._endpoint.local_addr().unwrap().port().to_string();
         drop(second);
+        let own = format!("127.0.0.1:{}", relay.url.port);
         let (code, log) = relay.stop("-TERM").await;
         assert_eq!(code, Some(0));
+        // Once, at the start, it tells its own address, which is on the same machine as the clients here.
+        assert_eq!(log.matches(&own).count(), 1, "{log}");
+        let log = log.replace(&own, "");
         assert!(
             log.contains("serving") && log.contains("connected") && log.contains("TOO_LARGE"),
             "logs are on: {log}"

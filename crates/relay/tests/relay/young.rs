@@ -164,7 +164,10 @@ async fn with_little_room_old_accounts_go_on_and_new_ones_wait() {
     let answer = world.readyz().await;
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("little free disk space"), "{answer}");
 
-    world.set_free(GIB);
+    // A little more does not turn it around.
+    world.set_free(GIB + GIB / 16);
+    assert_eq!(young_there.refused(submit(envelope_from(&young, &old, "no"))).await, Code::Unavailable);
+    world.set_free(GIB + GIB / 8);
     young_there.submit(envelope_from(&young, &old, "after")).await;
     drop(Client::register(world.relay.address(), &Device::new()).await);
     assert!(world.readyz().await.ends_with("\r\n\r\nready\n"));

@@ -77,5 +77,10 @@ pub const FIELDS: &[Field] = &[
         form: Form::Number,
         ..STATEMENT
     },
+    Field { column: "version", meaning: "the program's version", ..STATEMENT },
+    Field { column: "listen", meaning: "the relay's own address", ..STATEMENT },
+    Field { column: "monitoring", meaning: "where metrics and health are", ..STATEMENT },
+    Field { column: "accounts", meaning: "how many accounts there are", form: Form::Number, ..STATEMENT },
+    Field { column: "waiting", meaning: "how many envelopes wait", form: Form::Number, ..STATEMENT },
     Field { column: "observe", meaning: "whether observations are written", form: Form::Flag, ..STATEMENT },
 ];

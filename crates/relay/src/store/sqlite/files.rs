@@ -205,7 +205,7 @@ fn check_files(directory: &Path) -> Result<(), OpenError> {
         if !OUR_FILES.iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
             continue;
         }
-        // One that is gone by now, such as a log of SQLite's, is nobody's.
+        // One that is gone by now, such as a log of SQLite's, needs no look.
         if let Ok(metadata) = entry.metadata()
             && metadata.uid() != us
         {

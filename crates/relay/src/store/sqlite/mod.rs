@@ -241,6 +241,7 @@ pub struct SqliteStore {
     index: SharedIndex,
     /// When the youngest envelope was accepted that waited at the opening.
     newest: Option<u64>,
+    unclean: bool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -264,6 +265,7 @@ impl SqliteStore {
     /// See [`OpenError`].
     pub fn open_with(directory: &Path, options: Options) -> Result<Self, OpenError> {
         let files = files::Files::prepare(directory)?;
+        let unclean = files.unclean();
         let connection = schema::open_writer(files.database(), &options)?;
         let (writer, receiver) = mpsc::channel();
         let (queued_bytes, reusable) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -291,6 +293,7 @@ impl SqliteStore {
             reusable,
             index,
             newest,
+            unclean,
             writer: Mutex::new(Some(writer_thread)),
         })
     }
@@ -466,6 +469,10 @@ impl Store for SqliteStore {
 
     fn room(&self) -> Pending<(), StoreError> {
         self.write(|slot| Command::Room { slot })
+    }
+
+    fn was_unclean(&self) -> bool {
+        self.unclean
     }
 
     fn reusable(&self) -> u64 {

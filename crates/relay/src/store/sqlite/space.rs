@@ -188,7 +188,10 @@ impl Writer {
     /// Until the checkpoint thread rests. What is asked of the writer meanwhile comes next.
     fn wait_for_checkpointer(&mut self) -> rusqlite::Result<()> {
         while self.policy.is_at_work() {
-            match self.receiver.recv() {
+            // It may have been received before this batch.
+            let done = self.backlog.iter().position(|command| matches!(command, Command::PassDone { .. }));
+            let next = done.and_then(|place| self.backlog.remove(place));
+            match next.map_or_else(|| self.receiver.recv(), Ok) {
                 Ok(Command::PassDone { failed }) => self.policy.pass_done(&self.connection, failed)?,
                 Ok(command) => self.backlog.push_back(command),
                 // Not while the thread is at work: it has a sender.

@@ -126,7 +126,7 @@ impl Writer {
     fn run(mut self, readers: Vec<JoinHandle<()>>) {
         let mut batch = Vec::new();
         let close = loop {
-            let alone = match self.gather(&mut batch) {
+            let mut alone = match self.gather(&mut batch) {
                 Ok(alone) => alone,
                 Err(RecvTimeoutError::Timeout) => {
                     let quiet = self.policy.quiet(&self.connection);
@@ -136,6 +136,10 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break None,
             };
             if !batch.is_empty() {
+                // It comes next, unless the batch needs it.
+                if let Some(alone) = alone.take() {
+                    self.backlog.push_front(alone);
+                }
                 self.run_batch(std::mem::take(&mut batch));
                 let deleted = std::mem::take(&mut self.deleted);
                 let committed = self.policy.committed(&self.connection, deleted);
