@@ -27,10 +27,10 @@ mod signals;
 mod terminal;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
+use kuvert_relay::program::words;
 
 use crate::args::{Args, Command};
 use crate::options::Options;
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     // Before anything secret is read.
     memory::keep_private();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let args = match Args::try_parse_from(&arguments) {
+    let parsed = words::fitted(Args::command()).try_get_matches_from(&arguments);
+    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return usage(&error, &arguments),
     };
@@ -62,8 +63,8 @@ fn main() -> ExitCode {
 /// A command line that clap does not understand, or that asks for help.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !error.use_stderr() {
-        // Help or version were asked for; a reader that left has seen enough.
-        let _ = error.print();
+        // Help or version were asked for.
+        words::print(error);
         return ExitCode::SUCCESS;
     }
     if arguments.iter().any(|argument| argument == "--json") {
@@ -71,6 +72,6 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let _ = Output::new(true).print(&Record::Error { code: "usage", message });
     }
-    let _ = write!(std::io::stderr(), "{}", error.render().ansi());
+    words::print(error);
     ExitCode::from(error::USAGE)
 }

@@ -1,10 +1,10 @@
 //! From raw flags to resolved options: which home, which form of output, how much to say.
 
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use kuvert_relay::program::words::takes_colours;
 use kuvert_types::Level;
 
 use crate::args::GlobalArgs;
@@ -63,6 +63,6 @@ pub fn start_log(verbose: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !crate::output::no_color())
+        .with_ansi(takes_colours(&std::io::stderr()))
         .try_init();
 }

@@ -75,6 +75,7 @@ pub use people::{
     Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
 };
 pub use receipts::Receipts;
+pub use receive::Turn;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MessageRecord, MessageRef, MessageState, NotSent, ReceiveEnd,
     SafetyNumber, Whoami,

@@ -91,6 +91,10 @@ impl Lines<'_> {
             Some(LinkEvent::Displaced { error }) => {
                 output.print(&Record::Notice { code: error.code(), message: &error.to_string(), count: None })
             }
+            Some(LinkEvent::Back) => {
+                let message = "the other process is gone: this one receives again";
+                output.print(&Record::Notice { code: "receiving-again", message, count: None })
+            }
             Some(LinkEvent::Failed { error }) => Err(error.into()),
             Some(_) => Ok(()),
             None => Err(Failure::new("connection-lost", "the connection ended: what was not sent is queued")),

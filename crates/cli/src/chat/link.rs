@@ -3,9 +3,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use kuvert_client::{Accepted, Client, Connection, Error, Event, NotSent, ReceiveOptions};
+use kuvert_client::{Accepted, Client, Connection, Error, Event, NotSent, ReceiveOptions, Turn};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -17,6 +18,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// After another process came, its end is not looked for before this: it takes over what this one lets go of.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// A chat that came back undisturbed for this long may come back again from what it did not see going.
+const UNDISTURBED: Duration = Duration::from_secs(600);
 
 /// What the link tells.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub enum LinkEvent {
         /// What happened.
         error: Error,
     },
+    /// Receiving again after that. What the other process received is in the store.
+    Back,
     /// The end: nothing that trying again would mend.
     Failed {
         /// What happened.
@@ -53,6 +62,7 @@ pub enum LinkEvent {
 pub struct Link {
     events: mpsc::UnboundedReceiver<LinkEvent>,
     due: Arc<Notify>,
+    take_over: Arc<Notify>,
     leave: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -62,16 +72,21 @@ impl Link {
     pub fn start(client: Client, connection: Option<Connection>) -> Self {
         // Unbounded: every event is a row of the store already, and the reader is a screen that keeps up.
         let (tell, events) = mpsc::unbounded_channel();
-        let (due, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let worker = Worker { client, tell, due: Arc::clone(&due) };
+        let [due, take_over, leave] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let worker = Worker { client, tell, due: Arc::clone(&due), take_over: Arc::clone(&take_over) };
         let leaving = Arc::clone(&leave);
         let task = tokio::spawn(async move { worker.run(connection, &leaving).await });
-        Self { events, due, leave, task }
+        Self { events, due, take_over, leave, task }
     }
 
     /// Something waits in the outbox.
     pub fn flush(&self) {
         self.due.notify_one();
+    }
+
+    /// Receives here again at once, and displaces what displaced this chat.
+    pub fn take_over(&self) {
+        self.take_over.notify_one();
     }
 
     /// The next event; none once the link has ended.
@@ -93,11 +108,39 @@ struct Worker {
     client: Client,
     tell: mpsc::UnboundedSender<LinkEvent>,
     due: Arc<Notify>,
+    take_over: Arc<Notify>,
+}
+
+/// Whose business receiving is, across reconnects: a chat that was displaced does not displace in turn.
+///
+/// It comes back when the other process was seen receiving, and is gone. What was not seen, because it was too quick or has a
+/// copy of this home, is followed once within [`UNDISTURBED`]: of two copies each comes back once, and not for ever.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Another process came, and this chat did not come back yet.
+    displaced: bool,
+    /// When this chat came back from what it did not see.
+    unseen: Option<Instant>,
+}
+
+impl Standing {
+    /// Whether to come back now that nothing receives in this home; `seen`: something did meanwhile.
+    fn may_come_back(&mut self, seen: bool, now: Instant) -> bool {
+        if seen {
+            return true;
+        }
+        let may = self.unseen.is_none_or(|before| now.duration_since(before) >= UNDISTURBED);
+        if may {
+            self.unseen = Some(now);
+        }
+        may
+    }
 }
 
 impl Worker {
     async fn run(&self, mut connection: Option<Connection>, leave: &Notify) {
         let mut pause = FIRST_PAUSE;
+        let mut standing = Standing::default();
         loop {
             let connected = match connection.take() {
                 Some(connection) => Ok(connection),
@@ -111,7 +154,7 @@ impl Worker {
                     pause = FIRST_PAUSE;
                     self.tell(LinkEvent::Connected);
                     tokio::select! {
-                        error = self.stay(&connection) => error,
+                        error = self.stay(&connection, &mut standing) => error,
                         () = leave.notified() => {
                             self.flush(&connection).await;
                             connection.close().await;
@@ -134,29 +177,52 @@ impl Worker {
     }
 
     /// Receives and sends until the connection is of no more use.
-    async fn stay(&self, connection: &Connection) -> Error {
+    async fn stay(&self, connection: &Connection, standing: &mut Standing) -> Error {
         self.due.notify_one();
+        let displaced = AtomicBool::new(standing.displaced);
         let sending = async {
             loop {
                 self.due.notified().await;
-                self.flush(connection).await;
+                // While another process receives, there is no receiving loop here to notice.
+                if let Some(error) = self.flush(connection).await.filter(Error::is_connection)
+                    && displaced.load(Ordering::SeqCst)
+                {
+                    return error;
+                }
             }
         };
         let receiving = async {
             let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
             loop {
-                let ended = self.client.receive(connection, follow, |event| {
+                let turn = if standing.displaced {
+                    let turn = match self.turn(standing).await {
+                        Ok(turn) => turn,
+                        Err(error) => return error,
+                    };
+                    standing.displaced = false;
+                    displaced.store(false, Ordering::SeqCst);
+                    self.tell(LinkEvent::Back);
+                    turn
+                } else {
+                    None
+                };
+                let on_event = |event| {
                     if matches!(event, Event::Reconnected) {
                         self.due.notify_one();
                     }
                     self.tell(LinkEvent::Received(event));
                     ControlFlow::Continue(())
-                });
-                match ended.await {
+                };
+                let ended = match turn {
+                    Some(turn) => self.client.receive_in_turn(connection, turn, follow, on_event).await,
+                    None => self.client.receive(connection, follow, on_event).await,
+                };
+                match ended {
                     Err(error @ Error::Displaced) => {
-                        self.tell(LinkEvent::Displaced { error });
                         // Receiving is another process's business now; sending is still ours.
-                        std::future::pending::<()>().await;
+                        standing.displaced = true;
+                        displaced.store(true, Ordering::SeqCst);
+                        self.tell(LinkEvent::Displaced { error });
                     }
                     Err(error) => return error,
                     Ok(_) => {}
@@ -165,17 +231,41 @@ impl Worker {
         };
         tokio::select! {
             error = receiving => error,
-            () = sending => unreachable_error(),
+            error = sending => error,
         }
     }
 
-    async fn flush(&self, connection: &Connection) {
+    /// Waits until receiving is this chat's again: the other process is gone, or the user says so, who displaces it.
+    async fn turn(&self, standing: &mut Standing) -> Result<Option<Turn>, Error> {
+        let when_it_is_gone = async {
+            tokio::time::sleep(SETTLE).await;
+            let turn = self.client.wait_for_turn().await?;
+            if standing.may_come_back(turn.waited(), Instant::now()) {
+                return Ok(Some(turn));
+            }
+            drop(turn);
+            // From here on only the user says when.
+            std::future::pending().await
+        };
+        tokio::select! {
+            turn = when_it_is_gone => turn,
+            () = self.take_over.notified() => Ok(None),
+        }
+    }
+
+    /// Sends what is queued; the error that kept it from doing so.
+    async fn flush(&self, connection: &Connection) -> Option<Error> {
         let report = self.client.flush(connection, |accepted| self.tell(LinkEvent::Accepted(accepted.clone()))).await;
         // An error of the connection is the receiving loop's to notice; the outbox keeps everything.
-        if let Ok(report) = report {
-            report.not_sent.into_iter().for_each(|not_sent| self.tell(LinkEvent::NotSent(not_sent)));
-        }
+        let error = match report {
+            Ok(report) => {
+                report.not_sent.into_iter().for_each(|not_sent| self.tell(LinkEvent::NotSent(not_sent)));
+                None
+            }
+            Err(error) => Some(error),
+        };
         self.tell(LinkEvent::Flushed);
+        error
     }
 
     fn tell(&self, event: LinkEvent) {
@@ -184,7 +274,17 @@ impl Worker {
     }
 }
 
-/// The sending loop has no end.
-fn unreachable_error() -> Error {
-    Error::Internal { what: "the sending loop ended" }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_copies_of_a_home_do_not_displace_each_other_for_ever() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        assert!(standing.may_come_back(false, now), "once");
+        assert!(!standing.may_come_back(false, now + SETTLE), "and not again at once");
+        assert!(standing.may_come_back(true, now + SETTLE), "what was seen, and is gone, may be followed");
+        assert!(!standing.may_come_back(false, now + SETTLE));
+        assert!(standing.may_come_back(false, now + UNDISTURBED));
+    }
 }

@@ -7,7 +7,7 @@
 //! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
 //! | [`layout`] | lines that cannot pass for another person's |
-//! | [`style`] | colours, switched off by `NO_COLOR` or a pipe |
+//! | [`style`] | colours, switched off by `NO_COLOR`, `TERM=dumb` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
 //! | [`wrap`] | lines that fit a width |
 
@@ -21,7 +21,9 @@ pub mod style;
 pub mod time;
 pub mod wrap;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+
+use kuvert_relay::program::words::takes_colours;
 
 use crate::error::Failure;
 use crate::output::layout::{Layout, indented};
@@ -35,15 +37,10 @@ pub struct Output {
     painter: Painter,
 }
 
-/// Whether the user asked for no colours (<https://no-color.org>).
-pub fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-}
-
 impl Output {
     /// JSON lines, or words for people.
     pub fn new(json: bool) -> Self {
-        Self { json, painter: Painter::new(!no_color() && io::stdout().is_terminal()) }
+        Self { json, painter: Painter::new(takes_colours(&io::stdout())) }
     }
 
     /// Whether JSON lines were asked for.
@@ -104,8 +101,10 @@ impl Output {
             // The exit code says it, too.
             let _ = self.print(&Record::Error { code, message });
         } else {
-            let painter = Painter::new(!no_color() && io::stderr().is_terminal());
-            let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), aside(message));
+            let painter = Painter::new(takes_colours(&io::stderr()));
+            let message = harmless::text(message);
+            let words = format!("{} {}", painter.warning("kuvert:"), indented(&message));
+            let _ = writeln!(io::stderr(), "{}", Layout::of(&io::stderr()).words(&words));
         }
     }
 }
