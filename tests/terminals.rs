@@ -261,3 +261,71 @@ fn help_and_lists_fit_every_terminal() {
     }
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+/// Commands of every program that write in colours where they may: results, help, what is wrong, and logs.
+const COLOURED: [&[&str]; 8] = [
+    &["whoami"],
+    &["contact", "list"],
+    &["-v", "receive"],
+    &["--help"],
+    &["no-such-command"],
+    &["send", "nobody", "hello"],
+    &["relay", "no-such-command"],
+    &["lens", "--no-such-option"],
+];
+
+#[test]
+fn colours_go_to_terminals_that_know_them_and_nowhere_else() {
+    let relay = Relay::start();
+    let (alice, _bob) = alice_and_bob(&relay);
+    for arguments in COLOURED {
+        for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
+            let mut command = alice.typed(arguments);
+            command.env(name, value);
+            let drawn = shown(command, 80);
+            assert!(!drawn.contains('\u{1b}'), "{name}={value} {arguments:?}: {drawn:?}");
+        }
+        let output = alice.typed(arguments).env("TERM", "xterm").env("CLICOLOR_FORCE", "1").output().unwrap();
+        assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "in a pipe: {arguments:?}");
+    }
+    // They are there where nothing speaks against them; an empty `NO_COLOR` does not.
+    for arguments in [&["whoami"][..], &["no-such-command"], &["--help"]] {
+        let mut command = alice.typed(arguments);
+        command.env("NO_COLOR", "");
+        assert!(shown(command, 80).contains("\u{1b}["), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_relays_log_has_colours_only_for_terminals_that_know_them() {
+    for (name, value, colours) in [("NO_COLOR", "1", false), ("TERM", "dumb", false), ("TERM", "xterm", true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("relay");
+        let mut command = Home::empty().typed(&["relay", "serve", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(&data).env(name, value);
+        let mut window = Window::open(command, 80);
+        let drawn = window.until("serving");
+        assert_eq!(drawn.contains('\u{1b}'), colours, "{name}={value}: {drawn:?}");
+        window.signal(Signal::TERM);
+        assert_eq!(window.wait().0.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_the_chat_line_by_line() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let mut command = alice.typed(&["chat", "bob"]);
+    command.env("TERM", "dumb");
+    let mut window = Window::open(command, 80);
+    bob.ok(&["send", "alice", "to-the-dumb"]);
+    let mut drawn = window.until("to-the-dumb");
+    window.press("from the dumb\n");
+    // The end of what is typed, as a terminal says it.
+    window.press("\u{4}");
+    let (status, rest) = window.wait();
+    drawn += &rest;
+    assert_eq!(status.code(), Some(0), "{drawn:?}");
+    assert!(!drawn.contains('\u{1b}'), "{drawn:?}");
+    assert_eq!(bob.receive(), ["from the dumb"]);
+}
