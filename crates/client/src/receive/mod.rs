@@ -106,17 +106,18 @@ impl Client {
         self.receive_holding(connection, None, options, on_event).await
     }
 
-    /// Waits until no other process of this home receives, and keeps others of this home waiting from then on. Whoever was
+    /// Waits until no other process of this home receives, and keeps others of this home waiting from then on. A process that was
     /// displaced comes back this way without displacing in turn. Can be dropped at any point.
     ///
     /// # Errors
     /// `home-unusable`.
     pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
-        let mut waited = false;
+        // At first without patience: also the shortest wait is one.
+        let (mut patience, mut waited) = (Duration::ZERO, false);
         loop {
-            match self.0.home.hold(Exclusive::Inbox, TURN_PATIENCE).await {
+            match self.0.home.hold(Exclusive::Inbox, patience).await {
                 Ok(held) => return Ok(Turn { held, waited }),
-                Err(Error::StoreLocked { .. }) => waited = true,
+                Err(Error::StoreLocked { .. }) => (patience, waited) = (TURN_PATIENCE, true),
                 Err(error) => return Err(error),
             }
         }
