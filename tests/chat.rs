@@ -7,7 +7,7 @@ mod support;
 #[path = "support/window.rs"]
 mod window;
 
-use support::{Home, Relay, alice_and_bob, texts};
+use support::{Home, Relay, alice_and_bob, all, eventually, find, texts};
 use window::Window;
 
 fn chat(home: &Home, who: &str) -> Window {
@@ -47,4 +47,68 @@ fn two_people_talk_in_two_windows() {
         assert_eq!(texts(&home.ok(&["history", who])), expected);
         assert!(home.receive().is_empty(), "all was read on the screen");
     }
+}
+
+#[test]
+fn a_chat_that_was_displaced_comes_back_when_the_other_is_gone() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let mut window = chat(&alice, "bob");
+    window.until("connected");
+    let mut other = alice.start(&["receive", "--follow"]);
+    other.until("caught_up");
+    // It says so, and how to come back.
+    window.until("Ctrl-R");
+    bob.ok(&["send", "alice", "to-the-other"]);
+    assert_eq!(other.until("message")["text"], "to-the-other");
+    // Sending goes on meanwhile.
+    window.press("still-sending\r");
+    window.until("still-sending");
+    let mut received = Vec::new();
+    eventually("it is sent", || {
+        received.extend(bob.receive());
+        !received.is_empty()
+    });
+    assert_eq!(received, ["still-sending"]);
+    other.interrupt();
+    assert_eq!(other.wait().0, Some(0));
+    // What the other received stands on the screen, and what comes now comes here.
+    window.until("to-the-other");
+    bob.ok(&["send", "alice", "to-the-chat"]);
+    window.until("to-the-chat");
+
+    // The user can have it back at once; the other says that it was displaced.
+    let mut other = alice.start(&["receive", "--follow"]);
+    other.until("caught_up");
+    window.until("Ctrl-R");
+    window.press("\u{12}");
+    let (code, seen) = other.wait();
+    assert_eq!((code, &find(&seen, "error")["code"]), (Some(1), &"displaced".into()));
+    bob.ok(&["send", "alice", "here-again"]);
+    window.until("here-again");
+    window.leave();
+}
+
+#[test]
+fn of_two_chats_on_one_home_the_later_one_receives_until_it_ends() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let mut first = alice.start(&["chat", "bob"]);
+    bob.ok(&["send", "alice", "to the first"]);
+    assert_eq!(first.until("message")["text"], "to the first");
+    let mut second = alice.start(&["chat", "bob"]);
+    assert_eq!(first.until("notice")["code"], "displaced");
+    for number in 0..3 {
+        bob.ok(&["send", "alice", &format!("to the second {number}")]);
+        assert_eq!(second.until("message")["text"], format!("to the second {number}"));
+    }
+    second.close_stdin();
+    let (code, seen) = second.wait();
+    assert_eq!(code, Some(0));
+    assert!(all(&seen, "notice").is_empty(), "it was not displaced in turn: {seen:?}");
+    assert_eq!(first.until("notice")["code"], "receiving-again");
+    bob.ok(&["send", "alice", "to the first again"]);
+    assert_eq!(first.until("message")["text"], "to the first again");
+    first.close_stdin();
+    assert_eq!(first.wait().0, Some(0));
 }

@@ -82,7 +82,10 @@ pub enum Command {
     /// Of two that receive for one account at the same time the later one goes on; the first one ends and says so. What either
     /// of them shows, the other does not. Ctrl-C ends it in good order.
     Receive(Receive),
-    /// Talk with a contact: full screen, or line by line when stdin is not a terminal
+    /// Talk with a contact: full screen, or line by line when stdin is not a terminal or has no screen
+    ///
+    /// When another process of this home begins to receive, the chat says so and goes on sending. It receives again once that
+    /// process is gone, or at once with Ctrl-R. Ctrl-Z suspends it.
     Chat(Who),
     /// Show the messages with a contact
     History(History),

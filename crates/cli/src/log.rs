@@ -4,12 +4,13 @@
 //! Only this project's own statements are written, whatever the level: what libraries log may hold more. And no statement ever
 //! waits for the reader of stderr: it may be made while the home's outbox is locked. What does not fit is left out and counted.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use kuvert_relay::program::words::takes_colours;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -43,7 +44,7 @@ impl Log {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter(verbose))
             .with_writer(lines.clone())
-            .with_ansi(io::stderr().is_terminal() && !crate::output::no_color())
+            .with_ansi(takes_colours(&io::stderr()))
             .try_init();
         let left_out = Arc::clone(&lines.left_out);
         std::thread::spawn(move || {

@@ -32,11 +32,10 @@ mod signals;
 mod terminal;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use kuvert_relay::program::process;
+use kuvert_relay::program::{process, words};
 
 use crate::args::{Args, Command};
 use crate::options::Options;
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
     memory::keep_private();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     process::outlive_the_file_size_limit();
-    let parsed = process::without_empty_variables(Args::command()).try_get_matches_from(&arguments);
+    let parsed = words::fitted(process::without_empty_variables(Args::command())).try_get_matches_from(&arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return usage(&error, &arguments),
@@ -77,14 +76,14 @@ fn in_one_line(error: &str) -> String {
 /// A command line that clap does not understand, or that asks for help.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !error.use_stderr() {
-        // Help or version were asked for; a reader that left has seen enough.
-        let _ = error.print();
+        // Help or version were asked for.
+        words::print(error);
         return ExitCode::SUCCESS;
     }
     if arguments.iter().any(|argument| argument == "--json") {
         let message = in_one_line(&error.to_string());
         let _ = Output::new(true).print(&Record::Error { code: "usage", message: &message, line: None });
     }
-    let _ = write!(std::io::stderr(), "{}", error.render().ansi());
+    words::print(error);
     ExitCode::from(error::USAGE)
 }

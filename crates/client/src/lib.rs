@@ -82,6 +82,7 @@ pub use people::{
     Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
 };
 pub use receipts::Receipts;
+pub use receive::Turn;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageRef, MessageState, NotSent,
     ReceiveEnd, SafetyNumber, Whoami, written_at,

@@ -199,3 +199,38 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     say(&alice, "bob", "two").await;
     assert_eq!(texts(&fetch(&world.open("bob")).await), ["one", "two"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_waited_for_and_displaces_nothing_of_its_home() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    say(&alice, "bob", "one").await;
+    let first = Follower::start(bob);
+    assert_eq!(texts(&first.until(|event| *event == Event::CaughtUp)), ["one"]);
+    first.go_on();
+    let second = world.open("bob");
+    let waiting = {
+        let second = second.clone();
+        tokio::spawn(async move { second.wait_for_turn().await })
+    };
+    // The first goes on undisturbed.
+    say(&alice, "bob", "two").await;
+    assert_eq!(texts(&first.until(|event| matches!(event, Event::Message(_)))), ["two"]);
+    assert!(!waiting.is_finished());
+    drop((first.go_on, first.seen));
+    within(first.task).await.unwrap().unwrap_or(ReceiveEnd::Stopped);
+    let turn = within(waiting).await.unwrap().unwrap();
+    assert!(turn.waited(), "another process was receiving");
+    // The one whose turn it is receives, and no other does meanwhile.
+    assert_eq!(show_stored(&world.open("bob")).await, Vec::<String>::new());
+    say(&alice, "bob", "three").await;
+    let connection = second.connect().await.unwrap();
+    let mut events = Vec::new();
+    let received = second.receive_in_turn(&connection, turn, ReceiveOptions::default(), |event| {
+        events.push(event);
+        ControlFlow::Continue(())
+    });
+    within(received).await.unwrap();
+    assert_eq!(texts(&events).last(), Some(&"three"));
+    assert!(!within(second.wait_for_turn()).await.unwrap().waited(), "and lets go of it");
+}

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kuvert_lens::command::ScoreArgs;
+use kuvert_relay::program::words;
 use serde_json::json;
 
 use crate::{Options, PageError, Server};
@@ -66,8 +67,10 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-    let parsed =
-        command().bin_name(name).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    let parsed = words::fitted(command())
+        .bin_name(name)
+        .try_get_matches_from(args)
+        .and_then(|matches| Args::from_arg_matches(&matches));
     match parsed {
         Ok(Args { command: Some(Command::Score { args, json }), .. }) => kuvert_lens::command::run(&args, json),
         Ok(Args { data, listen, clients, json, .. }) => {
@@ -75,8 +78,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             page(Options { data: data.unwrap_or_default(), listen, clients }, json)
         }
         Err(error) => {
-            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
-            let _ = error.print();
+            // Help and version are no errors.
+            words::print(&error);
             if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS }
         }
     }

@@ -51,6 +51,9 @@ fn people_get_a_table_and_the_document_its_figures() {
     for plot in ["lens-identified.svg", "lens-edges.svg"] {
         assert!(fs::read_to_string(folder.join(plot)).unwrap().ends_with("</svg>\n"));
     }
+    // What each bar is.
+    let edges = fs::read_to_string(folder.join("lens-edges.svg")).unwrap();
+    assert!([">precision<", ">recall<", ">F1<"].iter().all(|bar| edges.contains(bar)), "{edges}");
 }
 
 #[test]

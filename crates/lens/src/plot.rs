@@ -14,6 +14,9 @@ const BOTTOM: f64 = 44.0;
 const SERIES: [(&str, &str); 5] =
     [("#1f2933", ""), ("#9aa5b1", "6 4"), ("#b44d12", ""), ("#2563a8", ""), ("#2563a8", "2 4")];
 
+/// The bars of a level, from the left.
+const BARS: [(&str, &str); 3] = [("#9aa5b1", "precision"), ("#2563a8", "recall"), ("#1f2933", "F1")];
+
 /// How soon a contact is identified: the share of targets whose first guess is right, by the number of texts.
 pub fn identified(scores: &[Score]) -> String {
     let mut out = frame("Share of targets whose first guess is a real contact", "texts to the target");
@@ -48,7 +51,7 @@ pub fn edges(scores: &[Score]) -> String {
         let left = LEFT + group * at as f64 + bar / 2.0;
         let edges = score.edges;
         let bars = [edges.precision, edges.recall, edges.f1];
-        for (place, (share, colour)) in bars.into_iter().zip(["#9aa5b1", "#2563a8", "#1f2933"]).enumerate() {
+        for (place, (share, (colour, _))) in bars.into_iter().zip(BARS).enumerate() {
             let (x, y) = (left + bar * place as f64, y_of(share));
             let height = TOP + HEIGHT - y;
             let _ = writeln!(
@@ -58,6 +61,16 @@ pub fn edges(scores: &[Score]) -> String {
             );
         }
         label(&mut out, left + 1.5 * bar, &policy_name(&score.more.policy));
+    }
+    for (at, (colour, text)) in BARS.into_iter().enumerate() {
+        let (x, y) = (LEFT + 90.0 * at as f64, TOP + HEIGHT + 26.0);
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\n\
+             <text x=\"{}\" y=\"{}\" fill=\"#1f2933\">{text}</text>",
+            x + 15.0,
+            y + 9.0
+        );
     }
     out + "</svg>\n"
 }

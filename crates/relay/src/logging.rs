@@ -2,7 +2,7 @@
 //!
 //! Only this crate's own statements are written, whatever the level: what libraries log may hold IP addresses.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Log, LogLevel};
+use crate::program::words::takes_colours;
 use crate::store::{StoreError, Unavailable};
 
 /// Starts to write logs to stderr. What cannot be written there is left out: to say so, the library would end the thread that
@@ -25,7 +26,7 @@ pub fn start(log: Log) {
             .with_writer(io::stderr)
             .boxed()
     } else {
-        fmt::layer().log_internal_errors(false).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
+        fmt::layer().log_internal_errors(false).with_writer(io::stderr).with_ansi(takes_colours(&io::stderr())).boxed()
     };
     // The only error is that a program which embeds the relay has set up its own logs: they win.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).try_init();

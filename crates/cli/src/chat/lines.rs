@@ -137,6 +137,10 @@ impl Lines<'_> {
             None => {
                 return Err(Failure::new("connection-lost", "the connection ended: what was not sent is queued"));
             }
+            Some(LinkEvent::Back) => {
+                let message = "the other process is gone: this one receives again";
+                output.tell(&Record::Notice { code: "receiving-again", message, count: None }).await?;
+            }
         }
         Ok(Way::Unknown)
     }

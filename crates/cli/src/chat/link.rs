@@ -3,9 +3,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, NotSent, ReceiveOptions};
+use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, NotSent, ReceiveOptions, Turn};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -22,6 +23,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Events that wait for the chat. Beyond that the link waits, and so does the mail behind it: a terminal that pauses makes
 /// nothing heap up.
 const EVENTS_AHEAD: usize = 256;
+/// After another process came, its end is not looked for before this: it takes over what this one lets go of.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// A chat that came back undisturbed for this long may come back again from what it did not see going.
+const UNDISTURBED: Duration = Duration::from_secs(600);
 
 /// What the link tells.
 #[derive(Debug)]
@@ -38,6 +44,8 @@ pub enum LinkEvent {
         /// What happened.
         error: Error,
     },
+    /// Receiving again after that. What the other process received is in the store.
+    Back,
     /// The end: nothing that trying again would mend.
     Failed {
         /// What happened.
@@ -61,6 +69,7 @@ pub enum LinkEvent {
 pub struct Link {
     events: mpsc::Receiver<LinkEvent>,
     due: Arc<Notify>,
+    take_over: Arc<Notify>,
     leave: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -69,16 +78,21 @@ impl Link {
     /// Starts the task, with a connection if there is one already.
     pub fn start(client: Client, connection: Option<Connection>) -> Self {
         let (tell, events) = mpsc::channel(EVENTS_AHEAD);
-        let (due, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let worker = Worker { client, tell, due: Arc::clone(&due) };
+        let [due, take_over, leave] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let worker = Worker { client, tell, due: Arc::clone(&due), take_over: Arc::clone(&take_over) };
         let leaving = Arc::clone(&leave);
         let task = tokio::spawn(async move { worker.run(connection, &leaving).await });
-        Self { events, due, leave, task }
+        Self { events, due, take_over, leave, task }
     }
 
     /// Something waits in the outbox.
     pub fn flush(&self) {
         self.due.notify_one();
+    }
+
+    /// Receives here again at once, and displaces what displaced this chat.
+    pub fn take_over(&self) {
+        self.take_over.notify_one();
     }
 
     /// The next event; none once the link has ended.
@@ -102,11 +116,39 @@ struct Worker {
     client: Client,
     tell: mpsc::Sender<LinkEvent>,
     due: Arc<Notify>,
+    take_over: Arc<Notify>,
+}
+
+/// Whose business receiving is, across reconnects: a chat that was displaced does not displace in turn.
+///
+/// It comes back when the other process was seen receiving, and is gone. What was not seen, because it was too quick or has a
+/// copy of this home, is followed once within [`UNDISTURBED`]: of two copies each comes back once, and not for ever.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Another process came, and this chat did not come back yet.
+    displaced: bool,
+    /// When this chat came back from what it did not see.
+    unseen: Option<Instant>,
+}
+
+impl Standing {
+    /// Whether to come back now that nothing receives in this home; `seen`: something did meanwhile.
+    fn may_come_back(&mut self, seen: bool, now: Instant) -> bool {
+        if seen {
+            return true;
+        }
+        let may = self.unseen.is_none_or(|before| now.duration_since(before) >= UNDISTURBED);
+        if may {
+            self.unseen = Some(now);
+        }
+        may
+    }
 }
 
 impl Worker {
     async fn run(&self, mut connection: Option<Connection>, leave: &Notify) {
         let mut pause = FIRST_PAUSE;
+        let mut standing = Standing::default();
         loop {
             let connected = match connection.take() {
                 Some(connection) => Ok(connection),
@@ -120,9 +162,10 @@ impl Worker {
                     pause = FIRST_PAUSE;
                     self.tell(LinkEvent::Connected).await;
                     tokio::select! {
-                        error = self.stay(&connection) => error,
+                        error = self.stay(&connection, &mut standing) => error,
                         () = leave.notified() => {
-                            self.flush(&connection).await;
+                            // What is left stays queued.
+                            let _ = self.flush(&connection).await;
                             connection.close().await;
                             return;
                         }
@@ -147,8 +190,9 @@ impl Worker {
     }
 
     /// Receives and sends until the connection is of no more use.
-    async fn stay(&self, connection: &Connection) -> Error {
+    async fn stay(&self, connection: &Connection, standing: &mut Standing) -> Error {
         self.due.notify_one();
+        let displaced = AtomicBool::new(standing.displaced);
         let sending = async {
             let mut again = None;
             loop {
@@ -156,17 +200,40 @@ impl Worker {
                     () = self.due.notified() => {}
                     () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 }
-                again = self.flush(connection).await.map(|pause| Instant::now() + pause);
+                match self.flush(connection).await {
+                    // While another process receives, there is no receiving loop here to notice.
+                    Err(error) if error.is_connection() && displaced.load(Ordering::SeqCst) => return error,
+                    ended => {
+                        again = ended.err().and_then(|error| again_after(&error)).map(|pause| Instant::now() + pause)
+                    }
+                }
             }
         };
         let receiving = async {
             let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
             loop {
-                match self.client.receive_into(connection, follow, self).await {
+                let turn = if standing.displaced {
+                    let turn = match self.turn(standing).await {
+                        Ok(turn) => turn,
+                        Err(error) => return error,
+                    };
+                    standing.displaced = false;
+                    displaced.store(false, Ordering::SeqCst);
+                    self.tell(LinkEvent::Back).await;
+                    turn
+                } else {
+                    None
+                };
+                let ended = match turn {
+                    Some(turn) => self.client.receive_in_turn(connection, turn, follow, self).await,
+                    None => self.client.receive_into(connection, follow, self).await,
+                };
+                match ended {
                     Err(error @ Error::Displaced) => {
-                        self.tell(LinkEvent::Displaced { error }).await;
                         // Receiving is another process's business now; sending is still ours.
-                        std::future::pending::<()>().await;
+                        standing.displaced = true;
+                        displaced.store(true, Ordering::SeqCst);
+                        self.tell(LinkEvent::Displaced { error }).await;
                     }
                     Err(error) => return error,
                     Ok(_) => {}
@@ -175,14 +242,32 @@ impl Worker {
         };
         tokio::select! {
             error = receiving => error,
-            () = sending => unreachable_error(),
+            error = sending => error,
         }
     }
 
-    /// A pass over the outbox. Some: when to make another one, though nothing new is queued.
-    async fn flush(&self, connection: &Connection) -> Option<Duration> {
+    /// Waits until receiving is this chat's again: the other process is gone, or the user says so, who displaces it.
+    async fn turn(&self, standing: &mut Standing) -> Result<Option<Turn>, Error> {
+        let when_it_is_gone = async {
+            tokio::time::sleep(SETTLE).await;
+            let turn = self.client.wait_for_turn().await?;
+            if standing.may_come_back(turn.waited(), Instant::now()) {
+                return Ok(Some(turn));
+            }
+            drop(turn);
+            // From here on only the user says when.
+            std::future::pending().await
+        };
+        tokio::select! {
+            turn = when_it_is_gone => turn,
+            () = self.take_over.notified() => Ok(None),
+        }
+    }
+
+    /// A pass over the outbox; what kept it from coming to its end.
+    async fn flush(&self, connection: &Connection) -> Result<(), Error> {
         // Told behind the pass: it holds the outbox, and must not wait for the chat.
-        let (error, again) = match self.client.flush(connection, |_| {}).await {
+        let passed = match self.client.flush(connection, |_| {}).await {
             Ok(report) => {
                 for accepted in report.accepted {
                     self.tell(LinkEvent::Accepted(accepted)).await;
@@ -190,24 +275,28 @@ impl Worker {
                 for not_sent in report.not_sent {
                     self.tell(LinkEvent::NotSent(not_sent)).await;
                 }
-                (None, None)
+                Ok(())
             }
-            // The relay asks for patience, or another process of this home sends for a long time.
-            Err(Error::Limited { seconds }) => {
-                let pause = Duration::from_secs(seconds).max(FIRST_PAUSE);
-                (Some(Error::Limited { seconds }), Some(pause))
-            }
-            Err(error @ Error::StoreLocked { .. }) => (Some(error), Some(FIRST_PAUSE)),
             // An error of the connection is the receiving loop's to mend; the outbox keeps everything.
-            Err(error) => (Some(error), None),
+            Err(error) => Err(error),
         };
-        self.tell(LinkEvent::Flushed { error }).await;
-        again
+        self.tell(LinkEvent::Flushed { error: passed.as_ref().err().cloned() }).await;
+        passed
     }
 
     async fn tell(&self, event: LinkEvent) {
         // Nobody listens any more while the chat is being left.
         let _ = self.tell.send(event).await;
+    }
+}
+
+/// When another pass is worth while, though nothing new is queued: the relay asks for patience, or another process of this home
+/// sends for a long time.
+fn again_after(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Limited { seconds } => Some(Duration::from_secs(*seconds).max(FIRST_PAUSE)),
+        Error::StoreLocked { .. } => Some(FIRST_PAUSE),
+        _ => None,
     }
 }
 
@@ -226,7 +315,17 @@ impl EventSink for &Worker {
     }
 }
 
-/// The sending loop has no end.
-fn unreachable_error() -> Error {
-    Error::Internal { what: "the sending loop ended" }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_copies_of_a_home_do_not_displace_each_other_for_ever() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        assert!(standing.may_come_back(false, now), "once");
+        assert!(!standing.may_come_back(false, now + SETTLE), "and not again at once");
+        assert!(standing.may_come_back(true, now + SETTLE), "what was seen, and is gone, may be followed");
+        assert!(!standing.may_come_back(false, now + SETTLE));
+        assert!(standing.may_come_back(false, now + UNDISTURBED));
+    }
 }

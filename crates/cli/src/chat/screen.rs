@@ -63,6 +63,7 @@ impl Chat {
                     Some(Ok(TerminalEvent::Key(key))) => match self.state.key(key) {
                         Some(Effect::Leave) => return Ok(()),
                         Some(Effect::Send(text)) => self.send(text),
+                        Some(Effect::TakeOver) => self.link.take_over(),
                         Some(Effect::Suspend) => {
                             self.screen.taken.suspend_job().await?;
                             self.screen.renew()?;
@@ -139,6 +140,9 @@ impl Chat {
 
     fn event(&mut self, event: LinkEvent) -> Result<(), Failure> {
         let flushed = matches!(event, LinkEvent::Flushed { .. });
+        if matches!(event, LinkEvent::Back) {
+            self.state.reload(&self.client.history(&self.state.contact.alias, None)?);
+        }
         self.state.apply(event);
         if flushed {
             // A reconnect or another process may have sent what the screen still shows as queued.

@@ -11,6 +11,9 @@ use crate::chat::link::LinkEvent;
 use crate::commands::notice;
 use crate::output::harmless;
 
+/// Short enough for the line above the input on a terminal of 80 columns.
+const DISPLACED: &str = "Another process receives now: until it ends, or until Ctrl-R here.";
+
 /// What a key asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -18,6 +21,8 @@ pub enum Effect {
     Send(String),
     /// End the chat.
     Leave,
+    /// Receive here again, and displace what displaced this chat.
+    TakeOver,
     /// Stop the program until the shell lets it go on.
     Suspend,
 }
@@ -104,7 +109,17 @@ impl State {
             entry.state = message.state.clone();
             return;
         }
-        self.places.insert(key, self.entries.len());
+        self.put_entry(message);
+        if outgoing {
+            self.scroll_to_bottom();
+        } else if self.scroll > 0 {
+            self.unseen += 1;
+        }
+    }
+
+    fn put_entry(&mut self, message: &MessageRecord) {
+        let outgoing = message.direction == Direction::Outgoing;
+        self.places.insert((message.message, outgoing), self.entries.len());
         self.entries.push(Entry {
             message: message.message,
             outgoing,
@@ -112,11 +127,16 @@ impl State {
             at: message.written_at(),
             state: message.state.clone(),
         });
-        if outgoing {
-            self.scroll_to_bottom();
-        } else if self.scroll > 0 {
-            self.unseen += 1;
-        }
+    }
+
+    /// Another process sent and received meanwhile: everything anew, in the store's order.
+    pub fn reload(&mut self, history: &[MessageRecord]) {
+        let (before, unseen) = (self.entries.len(), self.unseen);
+        self.entries.clear();
+        self.places.clear();
+        history.iter().for_each(|message| self.put_entry(message));
+        let came = self.entries.len().saturating_sub(before);
+        self.unseen = if self.scroll > 0 { unseen + came } else { 0 };
     }
 
     /// Messages of the contact that nobody has marked as read yet.
@@ -156,9 +176,13 @@ impl State {
                 self.status = Status::Offline;
                 self.remark(&error.to_string());
             }
-            LinkEvent::Displaced { error } => {
+            LinkEvent::Displaced { .. } => {
                 self.status = Status::Displaced;
-                self.remark(&error.to_string());
+                self.remark(DISPLACED);
+            }
+            LinkEvent::Back => {
+                self.status = Status::Connected;
+                self.notice = None;
             }
             LinkEvent::Failed { error } => {
                 self.status = Status::Offline;
@@ -248,6 +272,7 @@ impl State {
             KeyCode::Esc => return Some(Effect::Leave),
             KeyCode::Char('c') if control => return Some(Effect::Leave),
             KeyCode::Char('d') if control && self.input.is_blank() => return Some(Effect::Leave),
+            KeyCode::Char('r') if control && self.status == Status::Displaced => return Some(Effect::TakeOver),
             KeyCode::Char('z') if control => return Some(Effect::Suspend),
             KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.input.insert("\n"),
             KeyCode::Char('j') if control => self.input.insert("\n"),

@@ -39,7 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State, zone: &Zone, now: u64) {
     draw_history(frame, history, state, zone, now);
     draw_rule(frame, rule, state);
     draw_input(frame, input, state);
-    draw_help(frame, help);
+    draw_help(frame, help, state);
 }
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
@@ -194,8 +194,11 @@ fn draw_input(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.set_cursor_position(Position::new(area.x.saturating_add(column), area.y));
 }
 
-fn draw_help(frame: &mut Frame<'_>, area: Rect) {
-    let keys = "Enter send  PgUp/PgDn scroll  Esc leave";
+fn draw_help(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let keys = match state.status {
+        Status::Displaced => "Ctrl-R receive here  Enter send  Esc leave",
+        _ => "Enter send  PgUp/PgDn scroll  Esc leave",
+    };
     let ticks = "… queued  · at the relay  ✓ delivered  ✓✓ read ";
     let columns = usize::from(area.width);
     let gap = columns.saturating_sub(1 + width(keys) + width(ticks));

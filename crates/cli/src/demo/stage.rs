@@ -12,6 +12,7 @@ use crate::demo::scene::{Item, Row, Scene, Tone};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::harmless;
+use crate::output::layout;
 use crate::output::style::Painter;
 use crate::output::wrap::{width, wrap};
 use crate::terminal::{Kind, Taken, Wake};
@@ -21,9 +22,6 @@ const MIN_COLUMNS: usize = 80;
 
 /// Beyond this, lines are too long to read.
 const MAX_COLUMNS: usize = 160;
-
-/// Columns without a terminal.
-const PLAIN_COLUMNS: usize = 100;
 
 /// Columns of the names of facts.
 const FACT_COLUMNS: usize = 11;
@@ -55,11 +53,11 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The layout for a terminal; `columns` is none where there is no terminal.
-    pub fn fit(columns: Option<usize>) -> Self {
-        let Some(columns) = columns.filter(|columns| *columns >= MIN_COLUMNS) else {
-            return Self::Plain { text: columns.unwrap_or(PLAIN_COLUMNS).max(30) - 10 };
-        };
+    /// The layout for a width, on a terminal or elsewhere.
+    pub fn fit(columns: usize, terminal: bool) -> Self {
+        if !terminal || columns < MIN_COLUMNS {
+            return Self::Plain { text: columns.clamp(30, MAX_COLUMNS) - 10 };
+        }
         let inner = columns.min(MAX_COLUMNS) - width(MARGIN) - 2 * width(RULE);
         // The relay's column takes the widest dump that leaves the others room to read.
         let middle = match inner {
@@ -89,11 +87,11 @@ impl Stage {
     /// The stage of this process's terminal. Nothing is shown where a JSON document was asked for.
     pub fn new(output: &Output, step: bool) -> Self {
         let terminal = io::stdout().is_terminal();
-        let columns = terminal.then(crossterm::terminal::size).and_then(Result::ok).map(|(columns, _)| columns.into());
+        let columns = layout::Layout::of(&io::stdout()).columns();
         Self {
             silent: output.is_json(),
             step: step && io::stdin().is_terminal(),
-            layout: Layout::fit(columns),
+            layout: Layout::fit(columns, terminal),
             terminal,
             painter: output.painter(),
             shown: 0,
@@ -135,7 +133,7 @@ impl Stage {
     pub fn summary(&self, facts: &Facts) -> Result<(), Failure> {
         let columns = match self.layout {
             Layout::Columns { side, middle } => 2 * side + middle + 2 * width(RULE),
-            Layout::Plain { text } => text,
+            Layout::Plain { text } => text + 8,
         };
         self.print(&draw_summary(facts, columns, self.painter))
     }
@@ -390,7 +388,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for columns in 30..200 {
-            let layout = Layout::fit(Some(columns));
+            let layout = Layout::fit(columns, true);
             for line in draw(&scene(), 1, layout, Painter::new(false)) {
                 assert!(width(&line) <= columns.max(40), "{columns}: {} {line:?}", width(&line));
             }
@@ -400,7 +398,7 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         for columns in [80, 100, 120, 160, 220] {
-            let layout = Layout::fit(Some(columns));
+            let layout = Layout::fit(columns, true);
             let drawn = draw(&scene(), 1, layout, Painter::new(false));
             let rules: Vec<usize> = drawn
                 .iter()
@@ -415,7 +413,7 @@ mod tests {
     #[test]
     fn wide_terminals_show_sixteen_bytes_in_a_row() {
         let rows = |columns| {
-            let drawn = draw(&scene(), 1, Layout::fit(Some(columns)), Painter::new(false)).join("\n");
+            let drawn = draw(&scene(), 1, Layout::fit(columns, true), Painter::new(false)).join("\n");
             (drawn.contains("07 08"), drawn.contains("!\"#"))
         };
         assert_eq!(rows(80), (false, false), "eight bytes without their characters");
@@ -425,7 +423,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_the_same_facts_stand_one_after_another() {
-        let drawn = draw(&scene(), 1, Layout::fit(None), Painter::new(false)).join("\n");
+        let drawn = draw(&scene(), 1, Layout::fit(layout::DEFAULT_COLUMNS, false), Painter::new(false)).join("\n");
         for words in
             ["Alice kuvert send bob …", "Dear Bob", "relay for        bob", "0000  00 01", "Bob   (away)", "✓ read"]
         {

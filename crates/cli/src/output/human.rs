@@ -18,7 +18,7 @@ pub fn show(record: &Record<'_>, painter: &Painter, layout: &Layout) -> String {
         | Record::Invite { .. }
         | Record::Disclosure { .. }
         | Record::Permissions { .. }
-        | Record::DeletionExplained { .. } => describe(record, painter),
+        | Record::DeletionExplained { .. } => layout.copied(&describe(record, painter)),
         _ => layout.words(&describe(record, painter)).into_owned(),
     }
 }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 
 use crate::output::harmless;
-use crate::output::wrap::flow;
+use crate::output::wrap::{flow, widest};
 
 /// Columns of lines whose reader is unknown: what terminals have at least, unless someone made one smaller.
 pub const DEFAULT_COLUMNS: usize = 80;
@@ -58,6 +58,22 @@ impl Layout {
         Self { columns: columns.unwrap_or(DEFAULT_COLUMNS).max(MIN_COLUMNS), terminal }
     }
 
+    /// How wide lines are, in columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// What is told at length and not read by scripts: wrapped for every reader, each line below its own beginning and
+    /// `further` columns to the right of it. It may hold colours.
+    pub fn paragraphs(&self, text: &str, further: usize) -> String {
+        let lines = text.split('\n').map(|line| {
+            let blanks = line.len() - line.trim_start_matches(' ').len() + further;
+            let indent = if blanks * 2 > self.columns { NARROW_INDENT.to_owned() } else { " ".repeat(blanks) };
+            flow(line, self.columns, &indent)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Before every line of a message but its first.
     pub fn indent(&self) -> &'static str {
         if self.columns < WIDE_COLUMNS { NARROW_INDENT } else { INDENT }
@@ -93,6 +109,16 @@ impl Layout {
         Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
     }
 
+    /// Words of this program that may be copied: wrapped for a terminal, but for lines with a word that is wider than it. An
+    /// address in one piece can be selected.
+    pub fn copied(&self, text: &str) -> String {
+        let line = |line: &str| {
+            let whole = !self.terminal || line.split(' ').any(|word| widest(word) + NARROW_INDENT.len() > self.columns);
+            if whole { line.to_owned() } else { self.paragraphs(line, NARROW_INDENT.len()) }
+        };
+        text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    }
+
     fn blanks<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.terminal { Cow::Borrowed(text) } else { harmless::shorten_blanks(text) }
     }
@@ -124,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::output::wrap::{widest, width};
+    use crate::output::wrap::width;
 
     const HEAD: &str = "2026-11-29 01:05  mallory: ";
 
@@ -217,6 +243,10 @@ mod tests {
         assert_eq!(Layout::new(None, Some(80), false).words(&text), text);
         let shown = Layout::new(None, Some(80), true).words(&text).into_owned();
         assert!(shown.lines().count() > 1 && shown.lines().skip(1).all(|line| line.starts_with("      ")), "{shown}");
+        let address = format!("kuvert://{}", "x".repeat(80));
+        assert_eq!(Layout::new(None, Some(40), true).copied(&address), address);
+        assert_eq!(Layout::new(None, Some(20), true).copied("  one two three fourth"), "  one two three\n      fourth");
+        assert_eq!(Layout::new(None, Some(20), false).copied("  one two three four"), "  one two three four");
         assert_eq!(indented("a\nbob: hi"), "a\n    bob: hi");
     }
 }

@@ -7,7 +7,7 @@
 //! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
 //! | [`layout`] | lines that cannot pass for another person's |
-//! | [`style`] | colours, switched off by `NO_COLOR` or a pipe |
+//! | [`style`] | colours, switched off by `NO_COLOR`, `TERM=dumb` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
 //! | [`wrap`] | lines that fit a width |
 
@@ -21,7 +21,9 @@ pub mod style;
 pub mod time;
 pub mod wrap;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+
+use kuvert_relay::program::words::takes_colours;
 
 use crate::error::Failure;
 use crate::output::layout::{Layout, indented};
@@ -35,15 +37,10 @@ pub struct Output {
     painter: Painter,
 }
 
-/// Whether the user asked for no colours (<https://no-color.org>).
-pub fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-}
-
 impl Output {
     /// JSON lines, or words for people.
     pub fn new(json: bool) -> Self {
-        Self { json, painter: Painter::new(!no_color() && io::stdout().is_terminal()) }
+        Self { json, painter: Painter::new(takes_colours(&io::stdout())) }
     }
 
     /// Whether JSON lines were asked for.
@@ -154,7 +151,7 @@ impl Output {
 
 /// What went wrong, on stderr.
 fn complain(message: &str) {
-    let painter = Painter::new(!no_color() && io::stderr().is_terminal());
+    let painter = Painter::new(takes_colours(&io::stderr()));
     // Nobody is left to be told when stderr is gone.
     let _ = writeln!(io::stderr(), "{} {}", painter.warning("kuvert:"), aside(message));
 }

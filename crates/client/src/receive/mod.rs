@@ -70,6 +70,24 @@ const TIDY_PAGE: usize = 1_000;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// A lock that is waited for without end is asked for anew this often.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The right to receive, taken without displacing another process of the home; until dropped.
+#[derive(Debug)]
+pub struct Turn {
+    held: Held,
+    waited: bool,
+}
+
+impl Turn {
+    /// Whether another process of this home was receiving meanwhile. If none was, it ended quickly, or whatever displaced
+    /// this process has a home of its own: a copy.
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+}
+
 impl Client {
     /// Receives: first what was stored and never shown, then what waits at the relay, then (in follow mode) what comes.
     /// Messages are committed before they are reported and acknowledged. Receipts are sent, and the outbox is flushed
@@ -100,6 +118,47 @@ impl Client {
         options: ReceiveOptions,
         sink: impl EventSink,
     ) -> Result<ReceiveEnd, Error> {
+        self.receive_holding(connection, None, options, sink).await
+    }
+
+    /// Waits until no other process of this home receives, and keeps others of this home waiting from then on. A process that was
+    /// displaced comes back this way without displacing in turn. Can be dropped at any point.
+    ///
+    /// # Errors
+    /// `home-unusable`.
+    pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
+        // At first without patience: also the shortest wait is one.
+        let (mut patience, mut waited) = (Duration::ZERO, false);
+        loop {
+            match self.0.home.hold(Exclusive::Inbox, patience).await {
+                Ok(held) => return Ok(Turn { held, waited }),
+                Err(Error::StoreLocked { .. }) => (patience, waited) = (TURN_PATIENCE, true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// [`receive_into`](Self::receive_into), with the turn that was waited for.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub async fn receive_in_turn(
+        &self,
+        connection: &Connection,
+        turn: Turn,
+        options: ReceiveOptions,
+        sink: impl EventSink,
+    ) -> Result<ReceiveEnd, Error> {
+        self.receive_holding(connection, Some(turn.held), options, sink).await
+    }
+
+    async fn receive_holding(
+        &self,
+        connection: &Connection,
+        held: Option<Held>,
+        options: ReceiveOptions,
+        sink: impl EventSink,
+    ) -> Result<ReceiveEnd, Error> {
         let mut run = Receiver {
             client: self,
             connection,
@@ -110,7 +169,7 @@ impl Client {
             maintain_at: Instant::now(),
             probe_at: Instant::now() + PROBES[0],
             probes: 0,
-            inbox: None,
+            inbox: held.map(Arc::new),
             let_go_at: None,
             notices: Notices::default(),
             clock_told: false,

@@ -26,6 +26,7 @@ pub mod memory;
 pub mod process;
 pub mod serve;
 pub mod share;
+pub mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,15 +54,15 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
-    let parsed = process::without_empty_variables(command())
+    let parsed = words::fitted(process::without_empty_variables(command()))
         .bin_name(name)
         .try_get_matches_from(args)
         .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are no errors and go to stdout. If nobody reads it, nobody misses it.
-            let _ = error.print();
+            // Help and version are no errors.
+            words::print(&error);
             return if error.use_stderr() { USAGE.into() } else { DONE.into() };
         }
     };

@@ -11,9 +11,11 @@ use crate::registry;
 /// Rows of a table that are shown; the JSON file has all.
 const ROWS_SHOWN: usize = 200;
 
+/// Every colour of a text has a contrast of 4.5 to 1 at least with the paper, light and dark.
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8888; --soft: #7777; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2126; --soft: #5a636e; --line: #8888; }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e8e6e1; --soft: #a3abb5; } }
+body { color: var(--ink); background: var(--paper); font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); } h3 { margin-bottom: .3rem; }
 table { border-collapse: collapse; width: 100%; margin-bottom: 1rem; }
 td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); font-weight: normal; }
@@ -138,6 +140,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Relative luminance of `#rrggbb` (WCAG 2.2).
+    fn luminance(colour: &str) -> f64 {
+        let part = |at: usize| f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+        let linear = |part: f64| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) };
+        0.2126 * linear(part(1)) + 0.7152 * linear(part(3)) + 0.0722 * linear(part(5))
+    }
+
+    #[test]
+    fn every_text_can_be_read_on_its_paper() {
+        let schemes: Vec<&str> = STYLE.split(":root {").skip(1).map(|block| block.split('}').next().unwrap()).collect();
+        assert_eq!(schemes.len(), 2, "light and dark");
+        for scheme in schemes {
+            let value = |name: &str| scheme.split(name).nth(1).unwrap().split(';').next().unwrap().trim();
+            for text in ["--ink:", "--soft:"] {
+                let (one, other) = (luminance(value(text)), luminance(value("--paper:")));
+                let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+                assert!(contrast >= 4.5, "{text} has {contrast:.2} to 1 in {scheme}");
+            }
+        }
+        // No text has a colour that is not among them.
+        for colour in STYLE.split(" color: ").skip(1) {
+            assert!(colour.starts_with("var(--ink)") || colour.starts_with("var(--soft)"), "{colour}");
+        }
+    }
 
     #[test]
     fn nothing_in_the_report_can_be_markup() {

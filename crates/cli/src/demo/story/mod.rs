@@ -24,10 +24,17 @@ use self::live::Day;
 use self::town::{DAY, Line, Name, OFFICES, PEOPLE, Question};
 use crate::error::Failure;
 use crate::options::Options;
+use crate::output::layout::Layout;
 use crate::output::style::Painter;
 
 /// The levels at which the day is lived.
 const LEVELS: [Level; 2] = [Level::L0, Level::L3];
+
+/// Columns of a name, or of an account's beginning.
+const NAME_COLUMNS: usize = 16;
+
+/// Columns of a time of day and the blanks behind it.
+const BEHIND_THE_TIME: usize = 7;
 
 /// Lives and tells the story.
 ///
@@ -35,13 +42,17 @@ const LEVELS: [Level; 2] = [Level::L0, Level::L3];
 /// Whatever a relay or a client can say; nobody reads the output.
 pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
     let mut told = Vec::new();
-    options.output.words(&format!(
-        "\n  A day in a small town. Everybody in it is invented, and so is every word.\n  {} people write {} letters, twice: \
-         once telling the relay what mass-market messengers are told (L0),\n  once as little as Kuvert can (L3). You see \
-         what the relay sees. What happened?",
-        PEOPLE.len() + OFFICES.len(),
-        DAY.len()
-    ))?;
+    tell(
+        options,
+        &format!(
+            "\n  A day in a small town. Everybody in it is invented, and so is every word.\n  {} people write {} letters, \
+             twice: once telling the relay what mass-market messengers are told (L0), once as little as Kuvert can (L3). \
+             You see what the relay sees. What happened?",
+            PEOPLE.len() + OFFICES.len(),
+            DAY.len()
+        ),
+        0,
+    )?;
     for level in LEVELS {
         let folder = directory.join(level.to_string());
         crate::files::make_directories(&folder)
@@ -58,12 +69,21 @@ pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
     let right = |view: &View| Question::ALL.iter().filter(|question| view.is_right(**question)).count();
     let sums: Vec<String> =
         told.iter().map(|view| format!("{} of {} at {}", right(view), Question::ALL.len(), view.level)).collect();
-    options.output.words(&format!(
-        "\n  Without opening one letter the relay's records alone answer {}.\n  Nothing was decrypted. L3 hides \
-         who writes, not that somebody is written to, nor when;\n  and where so few people write, an answer soon after \
-         gives its writer away. docs/LENS.md measures it for larger towns.",
-        sums.join(", ")
-    ))
+    tell(
+        options,
+        &format!(
+            "\n  Without opening one letter the relay's records alone answer {}.\n  Nothing was decrypted. L3 hides \
+             who writes, not that somebody is written to, nor when; and where so few people write, an answer soon after \
+             gives its writer away. docs/LENS.md measures it for larger towns.",
+            sums.join(", ")
+        ),
+        0,
+    )
+}
+
+/// Words for people, in lines that fit; those after the first stand `further` columns to the right.
+fn tell(options: &Options, text: &str, further: usize) -> Result<(), Failure> {
+    options.output.words(&Layout::of(&io::stdout()).paragraphs(text, further))
 }
 
 /// One telling of the day.
@@ -137,10 +157,10 @@ impl View {
                 "Receipts are envelopes too. Addresses are not kept, but a relay has them in its memory while people are there."
             }
         };
-        output.words(&format!("\n  {}", painter.strong(&format!("{}: the relay sees {sees}.", self.level))))?;
-        output.words(&format!("  {}", painter.faint(note)))?;
+        tell(options, &format!("\n  {}", painter.strong(&format!("{}: the relay sees {sees}.", self.level))), 0)?;
+        tell(options, &format!("  {}", painter.faint(note)), 0)?;
         for envelope in &self.seen {
-            output.words(&self.row(envelope, painter))?;
+            tell(options, &self.row(envelope, painter), BEHIND_THE_TIME)?;
         }
         for question in Question::ALL {
             self.ask(question, options).await?;
@@ -153,7 +173,7 @@ impl View {
         let from = envelope.from.as_deref().map_or_else(|| "?".to_owned(), |from| self.called(from));
         let place = envelope.ip.as_deref().and_then(place::of_address);
         let line = format!(
-            "{:02}:{:02}  {from:<18} → {:<18} {:>6} B{}",
+            "{:02}:{:02}  {from:<NAME_COLUMNS$} → {:<NAME_COLUMNS$} {:>6} B{}",
             minute / 60 % 24,
             minute % 60,
             self.called(&envelope.to),
@@ -165,7 +185,7 @@ impl View {
 
     async fn ask(&self, question: Question, options: &Options) -> Result<(), Failure> {
         let painter = options.output.painter();
-        let words = |text: &str| options.output.words(text);
+        let words = |text: &str| tell(options, text, 0);
         words(&format!("\n  {}", painter.strong(question.words())))?;
         let yours = viewer(self).await?;
         let truth = self.truth(question);
@@ -191,7 +211,7 @@ impl View {
         words(&format!("    It is {}. The letters, which the relay could not read:", who.join(" and ")))?;
         for Line { at, from, to, text } in question.proof() {
             let letter = format!("{:02}:{:02}  {from} to {to}: “{text}”", at / 60, at % 60);
-            words(&format!("      {}", painter.person(&letter)))?;
+            tell(options, &format!("      {}", painter.person(&letter)), BEHIND_THE_TIME)?;
         }
         Ok(())
     }
@@ -238,8 +258,9 @@ async fn viewer(view: &View) -> Result<Option<String>, Failure> {
     let mut choices: Vec<&String> = PEOPLE.iter().filter_map(|(name, _)| view.accounts.get(name)).collect();
     choices.sort_unstable();
     let letters = choices.iter().zip('a'..).map(|(account, letter)| format!("{letter} {}", view.called(account)));
-    let prompt =
-        format!("    {}\n    Your guess (a letter, or Enter for none): ", letters.collect::<Vec<_>>().join("   "));
+    let letters = format!("    {}", letters.collect::<Vec<_>>().join("   "));
+    let letters = Layout::of(&io::stdout()).paragraphs(&letters, 0);
+    let prompt = format!("{letters}\n    Your guess (a letter, or Enter for none): ");
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(prompt.as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);

@@ -21,6 +21,7 @@ use self::time::{day, utc};
 use super::args::Inspect;
 use super::failure::Failure;
 use super::serve::{default_data, last_region, last_retention};
+use super::words::Lines;
 use crate::mailbox::expires_at;
 use crate::people::People;
 use crate::relay::OBSERVE_FILE;
@@ -45,8 +46,12 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
     let files = Files { inspector: &inspector, people: people.as_ref(), data: &data };
     let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed =
-        if json { print_json(files, retention_days, &mut out) } else { print_text(files, retention_days, &mut out) };
+    let printed = if json {
+        print_json(files, retention_days, &mut out)
+    } else {
+        let mut out = Lines::of_stdout(&mut out);
+        print_text(files, retention_days, &mut out).and_then(|()| Ok(out.flush()?))
+    };
     match printed {
         Err(Stop::Output(error)) => Err(Failure::output(&error)),
         Err(Stop::Store(failure)) => Err(failure),
