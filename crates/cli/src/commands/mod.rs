@@ -101,7 +101,7 @@ pub fn client_options(options: &Options, limit: Option<Duration>) -> kuvert_clie
 /// from being sent: if it is the connection, sending says so.
 ///
 /// # Errors
-/// Nobody reads the output.
+/// The output is gone.
 pub async fn look(client: &Client, connection: &Connection, options: &Options) -> Result<(), Failure> {
     let mut printed = Ok(());
     let looked = client.look_for_resets(connection, |event| {
