@@ -144,7 +144,7 @@ impl Flushing {
 /// from being sent: if it is the connection, sending says so.
 ///
 /// # Errors
-/// Nobody reads the output.
+/// The output is gone.
 pub async fn look(client: &Client, connection: &Connection, options: &Options) -> Result<(), Failure> {
     // Printed when the home's inbox is free again: a reader that pauses must not keep it.
     let mut events = Vec::new();

@@ -62,7 +62,7 @@ impl Client {
             held => Arc::new(held?),
         };
         let deadline = Instant::now() + LOOK;
-        // Whoever receives on this link later attaches anew: what was delivered here and not acknowledged comes again then.
+        // A receiver on this link attaches anew later: what was delivered here and not acknowledged comes again then.
         established.set_inbox(Inbox::InDoubt);
         match established.link.request(client_frame::Body::Attach(v1::Attach {})).await? {
             Ok(server_frame::Body::Attached(_)) => {}
