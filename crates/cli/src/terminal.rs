@@ -186,7 +186,8 @@ fn put_back() {
     }
 }
 
-fn is_gone() -> bool {
+/// Whether the terminal is gone: its window was closed, or the connection broke.
+pub fn is_gone() -> bool {
     let stdin = io::stdin();
     let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -34,7 +34,8 @@ pub async fn run(client: Client, contact: ContactInfo) -> Result<(), Failure> {
         zone: Zone::system(),
     };
     let talked = tokio::select! {
-        talked = chat.talk() => talked,
+        // A terminal that is gone takes no more writes, which is no failure of the chat.
+        talked = chat.talk() => if terminal::is_gone() { Ok(()) } else { talked },
         () = stop.requested() => Ok(()),
     };
     let Chat { link, screen, .. } = chat;

@@ -15,7 +15,7 @@ use crate::output::harmless;
 use crate::output::layout;
 use crate::output::style::Painter;
 use crate::output::wrap::{width, wrap};
-use crate::terminal::{Kind, Taken, Wake};
+use crate::terminal::{self, Kind, Taken, Wake};
 
 /// Below this, three columns are too narrow to read.
 const MIN_COLUMNS: usize = 80;
@@ -166,7 +166,7 @@ impl Stage {
         };
         let pressed = key(keys).await;
         keys.release();
-        pressed
+        if terminal::is_gone() { Err(Failure::Left) } else { pressed }
     }
 
     fn print(&self, lines: &[String]) -> Result<(), Failure> {
