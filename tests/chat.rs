@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use support::{Home, PATIENCE, Relay, alice_and_bob, texts};
+use support::{Home, PATIENCE, Relay, acquainted, alice_and_bob, eventually, texts};
 
 /// A terminal window with a program in it. What the program draws is looked at as it comes: only cells that change are drawn,
 /// so the words below have no blanks, and share no letter with the word that stood in their place before.
@@ -26,17 +26,7 @@ struct Window {
 
 impl Window {
     fn open(home: &Home, arguments: &[&str]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let no_control = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
-        let terminal = OpenOptions::new().read(true).write(true).custom_flags(no_control).open(name).unwrap();
-        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let side = || Stdio::from(terminal.try_clone().unwrap());
-        let mut command = home.typed(arguments);
-        let child = command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
-        let keys = File::from(controller);
+        let (child, keys) = start(home, arguments);
         let mut screen = keys.try_clone().unwrap();
         let (send, drawn) = channel();
         std::thread::spawn(move || {
@@ -79,6 +69,47 @@ impl Window {
         std::thread::spawn(move || terminal.iter().for_each(drop));
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// A program in a terminal, and the terminal's other side.
+fn start(home: &Home, arguments: &[&str]) -> (Child, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    let no_control = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+    let terminal = OpenOptions::new().read(true).write(true).custom_flags(no_control).open(name).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let side = || Stdio::from(terminal.try_clone().unwrap());
+    let mut command = home.typed(arguments);
+    let child = command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    let keys = File::from(controller);
+    (child, keys)
+}
+
+#[test]
+fn a_terminal_that_pauses_keeps_no_other_command_from_working() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted(&relay);
+    let (mut chatting, screen) = start(&bob, &["chat", "alice"]);
+    // More than a terminal holds that nothing reads.
+    let many: String = (0..400).map(|number| format!("{number} {}\n", "z".repeat(200))).collect();
+    alice.feed(&["send", "bob", "--lines"], many.as_bytes()).ok();
+    let mut before = 0;
+    eventually("the terminal is full", || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = rustix::io::ioctl_fionread(&screen).unwrap();
+        let full = now > 0 && now == before;
+        before = now;
+        full
+    });
+    bob.ok(&["send", "alice", "while-my-terminal-pauses"]);
+    assert_eq!(alice.receive(), ["while-my-terminal-pauses"]);
+    chatting.kill().unwrap();
+    chatting.wait().unwrap();
+    // What the chat did not come to show is still there.
+    bob.receive();
+    assert_eq!(texts(&bob.ok(&["history", "alice"])).len(), 403);
 }
 
 #[test]
