@@ -7,11 +7,36 @@ mod support;
 #[path = "support/window.rs"]
 mod window;
 
-use support::{Home, Relay, alice_and_bob, all, eventually, find, texts};
+use support::{Home, Relay, acquainted, alice_and_bob, all, eventually, find, texts};
 use window::Window;
 
 fn chat(home: &Home, who: &str) -> Window {
     Window::open(home.typed(&["chat", who]), 80)
+}
+
+#[test]
+fn a_terminal_that_pauses_keeps_no_other_command_from_working() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted(&relay);
+    let mut chatting = chat(&bob, "alice");
+    chatting.stop_reading();
+    // More than a terminal holds that nothing reads.
+    let many: String = (0..400).map(|number| format!("{number} {}\n", "z".repeat(200))).collect();
+    alice.feed(&["send", "bob", "--lines"], many.as_bytes()).ok();
+    let mut before = 0;
+    eventually("the terminal is full", || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = chatting.unread();
+        let full = now > 0 && now == before;
+        before = now;
+        full
+    });
+    bob.ok(&["send", "alice", "while-my-terminal-pauses"]);
+    assert_eq!(alice.receive(), ["while-my-terminal-pauses"]);
+    drop(chatting);
+    // What the chat did not come to show is still there.
+    bob.receive();
+    assert_eq!(texts(&bob.ok(&["history", "alice"])).len(), 403);
 }
 
 #[test]

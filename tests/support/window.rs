@@ -163,11 +163,23 @@ impl Window {
 
     /// The window is closed: the terminal is gone. Waits for the program's end.
     pub fn vanish(mut self) -> ExitStatus {
-        self.closed.store(true, Ordering::SeqCst);
-        self.reader.take().unwrap().join().unwrap();
+        self.stop_reading();
         // The last of the controller's two descriptors.
         self.keys = File::open("/dev/null").unwrap();
         self.ended()
+    }
+
+    /// From now on nothing takes what the program draws.
+    pub fn stop_reading(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+    }
+
+    /// Bytes that the program drew and nothing took.
+    pub fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.keys).unwrap()
     }
 
     /// Leaves with the escape key.
