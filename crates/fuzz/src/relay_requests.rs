@@ -26,11 +26,12 @@ use kuvert_relay::observe::{Blind, ConnectionNumber};
 use kuvert_relay::people::People;
 use kuvert_relay::people::codes::LogCodes;
 use kuvert_relay::people::incidents::Incidents;
+use kuvert_relay::relay_time::RelayClock;
 use kuvert_relay::report::Sources;
 use kuvert_relay::retention;
 use kuvert_relay::service::Service;
 use kuvert_relay::store::memory::MemoryStore;
-use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store};
+use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store, Times};
 use kuvert_relay::wakeup::LocalWakeUps;
 use kuvert_relay::young::{Disk, LowWater, Space, Young};
 use kuvert_types::authentication::statement;
@@ -163,7 +164,8 @@ impl World {
             saved_limits: Saved::nowhere(),
             young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
             low_water: Arc::new(LowWater::new(Arc::new(Empty), Arc::clone(&as_clock), 1)),
-            clock: as_clock,
+            // This clock stands before the program was made, and is right.
+            clock: Arc::new(RelayClock::start(as_clock, &Times::default(), true).expect("the clock is trusted")),
             incidents: Incidents::default(),
             // There are no files here: a report cannot be made.
             reports: Sources { data: PathBuf::from("no-such-directory"), retention_days: 30, demonstration: true },

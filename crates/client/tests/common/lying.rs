@@ -6,10 +6,10 @@ use kuvert_client::{AccountId, Address};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Totals, UpdateAccountError, Waiting,
+    TakeBundleError, Times, Totals, UpdateAccountError, Waiting,
 };
 use kuvert_types::{AccessKeyHash, DeviceId};
 
@@ -187,6 +187,26 @@ impl Store for LyingStore {
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
         self.inner.count_prekeys(device)
+    }
+
+    fn times(&self) -> Pending<Times, StoreError> {
+        self.inner.times()
+    }
+
+    fn note_time(&self, known: KnownTime) -> Pending<(), StoreError> {
+        self.inner.note_time(known)
+    }
+
+    fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
+        self.inner.restamp(now)
+    }
+
+    fn room(&self) -> Pending<(), StoreError> {
+        self.inner.room()
+    }
+
+    fn reusable(&self) -> u64 {
+        self.inner.reusable()
     }
 
     fn glance(&self) -> Pending<Glance, StoreError> {
