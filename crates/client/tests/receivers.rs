@@ -11,7 +11,7 @@ use crate::common::watched::{self, Moment};
 use crate::common::{World, fetch, fetch_on, numbers, say, texts, within};
 use kuvert_client::home::{Exclusive, Home};
 use kuvert_client::store::Table;
-use kuvert_client::{Client, Error, Event, Options, ReceiveEnd, ReceiveOptions};
+use kuvert_client::{Client, Error, Event, EventSink, Options, ReceiveEnd, ReceiveOptions};
 use tokio::task::JoinHandle;
 
 const FOLLOW: ReceiveOptions = ReceiveOptions { follow: true, timeout: None, max: None };
@@ -200,6 +200,15 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     assert_eq!(texts(&fetch(&world.open("bob")).await), ["one", "two"]);
 }
 
+struct Keeps(Vec<Event>);
+
+impl EventSink for &mut Keeps {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        self.0.push(event);
+        ControlFlow::Continue(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_waited_for_and_displaces_nothing_of_its_home() {
     let world = World::new().await;
@@ -225,12 +234,8 @@ async fn a_turn_is_waited_for_and_displaces_nothing_of_its_home() {
     assert_eq!(show_stored(&world.open("bob")).await, Vec::<String>::new());
     say(&alice, "bob", "three").await;
     let connection = second.connect().await.unwrap();
-    let mut events = Vec::new();
-    let received = second.receive_in_turn(&connection, turn, ReceiveOptions::default(), |event| {
-        events.push(event);
-        ControlFlow::Continue(())
-    });
-    within(received).await.unwrap();
-    assert_eq!(texts(&events).last(), Some(&"three"));
+    let mut kept = Keeps(Vec::new());
+    within(second.receive_in_turn(&connection, turn, ReceiveOptions::default(), &mut kept)).await.unwrap();
+    assert_eq!(texts(&kept.0).last(), Some(&"three"));
     assert!(!within(second.wait_for_turn()).await.unwrap().waited(), "and lets go of it");
 }
