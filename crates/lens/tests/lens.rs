@@ -73,7 +73,7 @@ fn a_level_is_told_as_one_object_with_these_keys() {
     assert_eq!(report::insert(&inserted, &table).as_ref(), Some(&inserted));
     assert_eq!(report::insert("no marks", &table), None);
     assert_eq!(plot::identified(&scores).matches("<polyline").count(), 5);
-    assert_eq!(plot::edges(&scores).matches("<rect").count(), 1 + 5 * 3);
+    assert_eq!(plot::edges(&scores).matches("<rect").count(), 1 + 5 * 3 + 3, "ground, bars, legend");
 }
 
 #[test]

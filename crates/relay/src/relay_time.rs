@@ -6,8 +6,8 @@
 //!
 //! | | the clock is ahead | the clock is behind, while running |
 //! |---|---|---|
-//! | what is due ([`RelayClock::now_ms`]): expiry, deadlines, what clients are told | the known time, going on | the clock's |
-//! | what mail is stamped with ([`RelayClock::stamp_ms`]) | the clock's | the known time, going on |
+//! | what is due ([`RelayClock::now_ms`]): expiry, deadlines | the known time, going on | the clock's |
+//! | what mail is stamped with and clients are told ([`RelayClock::stamp_ms`]) | the clock's | the known time, going on |
 //!
 //! Nothing is erased early and nothing that is accepted is old at once. The doubt ends when the clock is back within
 //! [`MAX_STEP`], when the relay has run with it for [`CONFIRMED_AFTER`], or when the operator says that it is right. Mail
@@ -135,7 +135,7 @@ impl RelayClock {
         self.inner.elapsed()
     }
 
-    /// What mail is stamped with that is accepted now, Unix milliseconds.
+    /// What mail is stamped with that is accepted now, and what clients are told, Unix milliseconds.
     pub fn stamp_ms(&self) -> u64 {
         self.look().stamp
     }

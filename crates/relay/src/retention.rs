@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
@@ -148,9 +148,10 @@ pub async fn forget_codes(service: &Service) -> Result<usize, StoreError> {
     service.people.run(move |tx| phone::purge(tx, now)).await
 }
 
-/// Expires from time to time, and forgets what limits need not remember, until the relay stops.
+/// Expires each minute, and forgets what limits need not remember, until the relay stops.
 pub async fn run(service: Arc<Service>, retention_days: u32) {
-    let mut ticks = interval(EVERY);
+    // The start has just looked.
+    let mut ticks = interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = service.stopped();
     tokio::pin!(stopped);

@@ -81,7 +81,9 @@ pub(super) async fn authenticated(service: &Service, device: Address) -> Result<
         waiting: waiting.count,
         waiting_bytes: waiting.bytes,
         expired: waiting.expired,
-        relay_time: service.clock.now_ms(),
+        // Also in doubt: a relay that was off for long is right, and a clock that is wrong shows by it. What is old to a
+        // client goes by the client's clock as well. [KV-022]
+        relay_time: service.clock.stamp_ms(),
         full: full.map(into_wire),
     }))
 }

@@ -75,23 +75,35 @@ impl<W: Write> Write for Lines<W> {
 
 /// A line in lines of at most so many columns, except for words that are wider.
 fn broken(line: &str, columns: usize) -> String {
-    if line.trim_end_matches('\n').chars().count() <= columns {
+    if visible(line.trim_end_matches('\n')) <= columns {
         return line.to_owned();
     }
     let indent = line.len() - line.trim_start_matches(' ').len() + FURTHER;
     let (mut out, mut used) = (String::with_capacity(line.len() + indent), 0);
     for word in line.split_inclusive(' ') {
-        let visible = word.trim_end_matches([' ', '\n']).chars().count();
-        if used > indent && used + visible > columns {
+        if used > indent && used + visible(word.trim_end_matches([' ', '\n'])) > columns {
             out.truncate(out.trim_end_matches(' ').len());
             out.push('\n');
             out.push_str(&" ".repeat(indent));
             used = indent;
         }
         out.push_str(word);
-        used += word.chars().count();
+        used += visible(word);
     }
     out
+}
+
+/// Characters that are seen: colours (`ESC [ … m`) are not.
+fn visible(text: &str) -> usize {
+    let mut count = 0;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => drop(characters.by_ref().find(|end| *end == 'm')),
+            _ => count += 1,
+        }
+    }
+    count
 }
 
 /// A command line whose help fits the width of stdout.
@@ -105,7 +117,10 @@ pub fn print(error: &clap::Error) {
     let text = |colours| if colours { words.ansi().to_string() } else { words.to_string() };
     // A reader that left has seen enough.
     let _ = if error.use_stderr() {
-        io::stderr().write_all(text(takes_colours(&io::stderr())).as_bytes())
+        let text = text(takes_colours(&io::stderr()));
+        let columns = if io::stderr().is_terminal() { columns(&io::stderr()) } else { usize::MAX };
+        let fitted: String = text.split_inclusive('\n').map(|line| broken(line, columns)).collect();
+        io::stderr().write_all(fitted.as_bytes())
     } else {
         io::stdout().write_all(text(takes_colours(&io::stdout())).as_bytes())
     };
@@ -120,6 +135,7 @@ mod tests {
         assert_eq!(broken("  a key    0123456789\n", 20), "  a key\n      0123456789\n");
         assert_eq!(broken("  a key    0123456789\n", 21), "  a key    0123456789\n");
         assert_eq!(broken("  one two three four\n", 12), "  one two\n      three\n      four\n");
+        assert_eq!(broken("\u{1b}[1mone\u{1b}[0m two\n", 7), "\u{1b}[1mone\u{1b}[0m two\n", "colours have no width");
         let mut lines = Lines { out: Vec::new(), columns: Some(12), line: Vec::new() };
         write!(lines, "  one two ").and_then(|()| writeln!(lines, "three")).and_then(|()| lines.flush()).unwrap();
         assert_eq!(lines.out, b"  one two\n      three\n");
