@@ -10,7 +10,7 @@ const DOT_ABOVE: char = '\u{0307}';
 /// `i`), composed and decomposed letters alike, without characters that leave no trace.
 ///
 /// Unicode's canonical caseless matching (The Unicode Standard, section 3.13, D145), with two additions: the dot above an `i`
-/// and what [`is_ignorable`] go.
+/// and characters that leave no trace go.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
