@@ -211,3 +211,37 @@ pub fn last_resort_prekey(message: &[u8]) -> Result<Option<u32>, DecodeError> {
         Message::Ratchet(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ratchet message of so many bytes in all: the shape, and nothing that would open.
+    fn shaped(len: usize) -> alloc::vec::Vec<u8> {
+        let mut bytes = alloc::vec![0; len];
+        bytes[..2].copy_from_slice(&[PROTOCOL_VERSION, 2]);
+        bytes
+    }
+
+    #[test]
+    fn a_message_beyond_the_relays_limit_is_refused_whatever_its_shape() {
+        let overhead = RATCHET_MESSAGE_OVERHEAD;
+        let lens = (1..).map(padding::padded_len).map(|padded| padded + overhead);
+        let mut lens: alloc::vec::Vec<usize> = lens.take_while(|len| *len < 2 * limits::MAX_CIPHERTEXT_BYTES).collect();
+        lens.dedup();
+        let (allowed, beyond): (alloc::vec::Vec<usize>, alloc::vec::Vec<usize>) =
+            lens.into_iter().partition(|len| *len <= limits::MAX_CIPHERTEXT_BYTES);
+        assert!(!allowed.is_empty() && !beyond.is_empty());
+        for len in allowed {
+            assert!(Message::decode(&shaped(len)).is_ok(), "{len}");
+        }
+        for len in beyond {
+            assert!(matches!(Message::decode(&shaped(len)), Err(DecodeError::Length)), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_messages_add_to_their_content() {
+        assert_eq!((RATCHET_MESSAGE_OVERHEAD, PREKEY_MESSAGE_OVERHEAD), (250, 250 + HANDSHAKE_LEN));
+    }
+}

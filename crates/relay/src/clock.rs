@@ -85,8 +85,9 @@ mod tests {
     #[test]
     fn an_offset_moves_the_day_and_not_the_rates() {
         let (now, later) = (SystemClock::new(), SystemClock::with_offset(31 * 86_400));
-        let days = (later.now_ms() - now.now_ms()) / 86_400_000;
-        assert_eq!(days, 31);
+        // In this order: time passes between the two readings.
+        let now = now.now_ms();
+        assert_eq!((later.now_ms() - now) / 86_400_000, 31);
         assert!(later.elapsed() < Duration::from_secs(60));
         assert_eq!(SystemClock::with_offset(i64::MIN).now_ms(), 0);
     }
