@@ -140,7 +140,7 @@ impl Window {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// The end of the program, and all that it drew which nobody waited for.
+    /// The end of the program, and all that it drew and that was not waited for.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.ended();
         // Nothing comes any more: what is there is read within one look.
