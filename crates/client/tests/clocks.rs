@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_client::{Client, Clock, Event, Level, Options, SystemClock};
-use kuvert_relay::store::NewEnvelope;
 
-use crate::common::lying::LyingStore;
+use crate::common::lying::say_in_vain;
 use crate::common::stranger::Stranger;
 use crate::common::{ShiftedClock, World, address, fetch, refusals, say, texts, world_with_a_lying_store as world};
 
@@ -59,20 +58,6 @@ fn is_told(events: &[Event], wrong: Wrong) -> bool {
         })
         .collect();
     told == [ahead]
-}
-
-fn damage(mut envelope: NewEnvelope) -> NewEnvelope {
-    let mut bytes = envelope.ciphertext.to_vec();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    envelope.ciphertext = bytes.into();
-    envelope
-}
-
-async fn say_in_vain(store: &LyingStore, from: &Client, to: &str, text: &str) {
-    LyingStore::lie(&store.envelope, damage);
-    say(from, to, text).await;
-    LyingStore::stop(&store.envelope);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,28 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::lying::LyingStore;
+use crate::common::lying::{LyingStore, damage, say_in_vain};
 use crate::common::{World, address, copy, fetch, numbers, say, texts, within, world_with_a_lying_store as world};
 use kuvert_client::home::{Exclusive, Home};
 use kuvert_client::{Client, Event, MessageState, ReceiveOptions};
-use kuvert_relay::store::{NewEnvelope, Store};
+use kuvert_relay::store::Store;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-fn damage(mut envelope: NewEnvelope) -> NewEnvelope {
-    let mut bytes = envelope.ciphertext.to_vec();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    envelope.ciphertext = bytes.into();
-    envelope
-}
-
-/// Says something that arrives damaged.
-async fn say_in_vain(store: &LyingStore, from: &Client, to: &str, text: &str) {
-    LyingStore::lie(&store.envelope, damage);
-    say(from, to, text).await;
-    LyingStore::stop(&store.envelope);
-}
 
 fn reset_heard(events: &[Event]) -> bool {
     events.iter().any(|event| matches!(event, Event::SessionReset { .. }))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What time it is.
@@ -75,6 +76,44 @@ impl Clock for ManualClock {
 
     fn elapsed(&self) -> Duration {
         Duration::from_millis(self.now_ms())
+    }
+}
+
+/// A machine whose clock is set while it runs on: the time of day and the time since the start, each on its own.
+#[derive(Debug)]
+pub struct SteppedClock(Mutex<(u64, Duration)>);
+
+impl SteppedClock {
+    /// Starts at `now_ms` (Unix milliseconds).
+    pub const fn new(now_ms: u64) -> Self {
+        Self(Mutex::new((now_ms, Duration::ZERO)))
+    }
+
+    /// The time of day is set to `now_ms` (Unix milliseconds): no time passes.
+    pub fn set(&self, now_ms: u64) {
+        self.lock().0 = now_ms;
+    }
+
+    /// Both go on by so many milliseconds.
+    pub fn run(&self, ms: u64) {
+        let mut both = self.lock();
+        both.0 = both.0.saturating_add(ms);
+        both.1 = both.1.saturating_add(Duration::from_millis(ms));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, Duration)> {
+        // Both values are whole after every statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for SteppedClock {
+    fn now_ms(&self) -> u64 {
+        self.lock().0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.lock().1
     }
 }
 

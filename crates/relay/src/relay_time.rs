@@ -238,38 +238,13 @@ fn step(to: u64, from: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SteppedClock;
 
     const NOON: u64 = 1_800_000_000_000;
     const DAY: u64 = 86_400_000;
 
-    /// A clock and the time since the start, each set on its own.
-    #[derive(Debug)]
-    struct Two(Mutex<(u64, Duration)>);
-
-    impl Two {
-        fn at(now: u64) -> Arc<Self> {
-            Arc::new(Self(Mutex::new((now, Duration::from_secs(5)))))
-        }
-
-        fn set(&self, now: u64) {
-            self.0.lock().unwrap().0 = now;
-        }
-
-        fn run(&self, ms: u64) {
-            let mut both = self.0.lock().unwrap();
-            both.0 += ms;
-            both.1 += Duration::from_millis(ms);
-        }
-    }
-
-    impl Clock for Two {
-        fn now_ms(&self) -> u64 {
-            self.0.lock().unwrap().0
-        }
-
-        fn elapsed(&self) -> Duration {
-            self.0.lock().unwrap().1
-        }
+    fn at(now: u64) -> Arc<SteppedClock> {
+        Arc::new(SteppedClock::new(now))
     }
 
     fn known(at: u64) -> Times {
@@ -285,7 +260,7 @@ mod tests {
         for (times, now) in
             [(Times::default(), NOON), (known(NOON), NOON + DAY), (known(NOON), NOON - DAY), (known(NOON), NOON)]
         {
-            let machine = Two::at(now);
+            let machine = at(now);
             let clock = RelayClock::start(machine.clone(), &times, false).unwrap();
             assert_eq!((both(&clock), clock.doubt()), ((now, now), None));
             assert_eq!(clock.must_restamp(), times.newest.is_some_and(|newest| newest > now));
@@ -297,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_start_with_a_clock_ahead_makes_nothing_due_and_stamps_nothing_old() {
-        let machine = Two::at(NOON + 31 * DAY);
+        let machine = at(NOON + 31 * DAY);
         let clock = RelayClock::start(machine.clone(), &known(NOON), false).unwrap();
         assert_eq!(both(&clock), (NOON, NOON + 31 * DAY));
         machine.run(1_000);
@@ -305,7 +280,7 @@ mod tests {
         assert_eq!(clock.doubt(), Some(31 * DAY as i64));
         // The next start has the right clock, and mail from the future.
         let times = Times { known: Some(clock.known()), newest: Some(clock.stamp_ms()) };
-        let clock = RelayClock::start(Two::at(NOON + 5_000), &times, false).unwrap();
+        let clock = RelayClock::start(at(NOON + 5_000), &times, false).unwrap();
         assert_eq!((both(&clock), clock.doubt(), clock.must_restamp()), ((NOON + 5_000, NOON + 5_000), None, true));
         clock.restamped();
         assert!(!clock.must_restamp());
@@ -313,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_relay_that_was_off_is_confirmed_by_running_also_over_restarts() {
-        let machine = Two::at(NOON + 31 * DAY);
+        let machine = at(NOON + 31 * DAY);
         let mut times = known(NOON);
         for hour in 0..24 {
             let clock = RelayClock::start(machine.clone(), &times, false).unwrap();
@@ -324,13 +299,13 @@ mod tests {
         let clock = RelayClock::start(machine.clone(), &times, false).unwrap();
         assert_eq!((both(&clock), clock.doubt()), ((NOON + 32 * DAY, NOON + 32 * DAY), None));
         // Or at once, if the operator says so.
-        let clock = RelayClock::start(Two::at(NOON + 31 * DAY), &known(NOON), true).unwrap();
+        let clock = RelayClock::start(at(NOON + 31 * DAY), &known(NOON), true).unwrap();
         assert_eq!((both(&clock), clock.doubt()), ((NOON + 31 * DAY, NOON + 31 * DAY), None));
     }
 
     #[test]
     fn another_wrong_clock_is_confirmed_from_the_beginning() {
-        let machine = Two::at(NOON + 31 * DAY);
+        let machine = at(NOON + 31 * DAY);
         let clock = RelayClock::start(machine.clone(), &known(NOON), false).unwrap();
         machine.run(DAY - 1_000);
         machine.set(NOON + 500 * DAY);
@@ -344,14 +319,14 @@ mod tests {
     #[test]
     fn a_clock_far_behind_does_not_start_and_is_doubted_while_running() {
         for (now, times) in [(0, Times::default()), (NOON - DAY - 1, known(NOON)), (1_000, known(NOON))] {
-            let error = RelayClock::start(Two::at(now), &times, false).unwrap_err();
+            let error = RelayClock::start(at(now), &times, false).unwrap_err();
             assert_eq!((error.clock, error.known), (now, times.newest.unwrap_or(EARLIEST_MS)));
             assert!(error.to_string().contains("--trust-clock"), "{error}");
-            let clock = RelayClock::start(Two::at(now), &times, true).unwrap();
+            let clock = RelayClock::start(at(now), &times, true).unwrap();
             assert_eq!(both(&clock), (now, now));
             assert_eq!(clock.must_restamp(), times.newest.is_some());
         }
-        let machine = Two::at(NOON);
+        let machine = at(NOON);
         let clock = RelayClock::start(machine.clone(), &known(NOON), false).unwrap();
         machine.set(0);
         machine.run(1_000);

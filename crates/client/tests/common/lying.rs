@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use kuvert_client::{AccountId, Address};
+use kuvert_client::{AccountId, Address, Client};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
@@ -234,4 +234,20 @@ fn futures_now<T, E: From<StoreError>>(mut pending: Pending<T, E>) -> Result<T, 
         std::task::Poll::Ready(answer) => answer,
         std::task::Poll::Pending => panic!("the memory store answers at once"),
     }
+}
+
+/// An envelope whose ciphertext has one bit another way.
+pub fn damage(mut envelope: NewEnvelope) -> NewEnvelope {
+    let mut bytes = envelope.ciphertext.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    envelope.ciphertext = bytes.into();
+    envelope
+}
+
+/// Says something that arrives damaged.
+pub async fn say_in_vain(store: &LyingStore, from: &Client, to: &str, text: &str) {
+    LyingStore::lie(&store.envelope, damage);
+    super::say(from, to, text).await;
+    LyingStore::stop(&store.envelope);
 }

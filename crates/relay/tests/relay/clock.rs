@@ -1,49 +1,18 @@
 //! A clock that is wrong for a while: nothing that waits is lost, and nothing stays for too long.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use kuvert_relay::{Clock, Config, RunningRelay, StartError};
+use kuvert_relay::clock::SteppedClock as Machine;
+use kuvert_relay::{Config, RunningRelay, StartError};
 
 use crate::common::*;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// A machine that runs on, and whose clock is set.
-#[derive(Debug)]
-struct Machine(Mutex<(u64, Duration)>);
-
-impl Machine {
-    fn at(now: u64) -> Arc<Self> {
-        Arc::new(Self(Mutex::new((now, Duration::ZERO))))
-    }
-
-    /// The clock is set: no time passes.
-    fn set(&self, now: u64) {
-        self.0.lock().unwrap().0 = now;
-    }
-
-    fn run(&self, ms: u64) {
-        let mut both = self.0.lock().unwrap();
-        both.0 += ms;
-        both.1 += Duration::from_millis(ms);
-    }
-}
-
-impl Clock for Machine {
-    fn now_ms(&self) -> u64 {
-        self.0.lock().unwrap().0
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.lock().unwrap().1
-    }
-}
-
 /// Another start of the same relay.
 async fn start_at(data: &Path, now: u64) -> (RunningRelay, Arc<Machine>) {
-    let machine = Machine::at(now);
+    let machine = Arc::new(Machine::new(now));
     (start_with(config(data), machine.clone()).await, machine)
 }
 
@@ -112,7 +81,7 @@ async fn a_relay_that_was_off_for_31_days_expires_a_day_later() {
 async fn a_clock_in_1970_starts_no_relay() {
     let data = tempfile::tempdir().unwrap();
     for known in [false, true] {
-        let refused = kuvert_relay::start(config(data.path()), Machine::at(5_000)).await;
+        let refused = kuvert_relay::start(config(data.path()), Arc::new(Machine::new(5_000))).await;
         assert!(matches!(refused, Err(StartError::Clock(_))), "{refused:?}");
         if !known {
             let _ = letter_waits(data.path()).await;
@@ -120,7 +89,7 @@ async fn a_clock_in_1970_starts_no_relay() {
     }
     // The operator insists, as after a year in which the clock was ahead: no letter stays from the future.
     let trusting = Config { trust_clock: true, ..config(data.path()) };
-    let machine = Machine::at(NOON - 365 * DAY_MS);
+    let machine = Arc::new(Machine::new(NOON - 365 * DAY_MS));
     let relay = start_with(trusting, machine.clone()).await;
     machine.run(30 * DAY_MS);
     assert_eq!(relay.expire().await.unwrap(), 1);
