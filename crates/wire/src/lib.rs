@@ -10,9 +10,8 @@ pub mod frame;
 
 /// The types generated from `proto/kuvert/v1`. Fields are documented there.
 #[allow(missing_docs, clippy::all)]
-pub mod v1 {
-    include!(concat!(env!("OUT_DIR"), "/kuvert.v1.rs"));
-}
+#[path = "generated/mod.rs"]
+pub mod v1;
 
 /// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).
 pub const VERSION: u32 = 1;
