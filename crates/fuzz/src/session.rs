@@ -54,7 +54,7 @@ enum Operation {
         rest: Nth,
         at: u16,
     },
-    /// To the one who sent it.
+    /// To its sender.
     Return {
         nth: Nth,
     },
@@ -92,7 +92,7 @@ struct World {
     backups: [Option<Backup>; 2],
     served: [Option<PrekeyBundle>; 2],
     sent: Vec<Sent>,
-    /// Whose each message is, and what it says.
+    /// The sender of each message, and what it says.
     sealed: HashMap<Vec<u8>, (usize, usize, Vec<u8>)>,
     delivered: usize,
 }
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// A message sent before, and whom it is for.
+    /// A message sent before, and its recipient.
     fn message(&self, nth: Nth) -> Option<(usize, Vec<u8>)> {
         let back = usize::from(nth).checked_rem(self.sent.len())?;
         let Sent { by, bytes } = &self.sent[self.sent.len() - 1 - back];

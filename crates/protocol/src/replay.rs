@@ -68,7 +68,7 @@ impl PartialEq for ReplayRecord {
 
 impl Eq for ReplayRecord {}
 
-/// Whose budget an entry counts against.
+/// The budget that an entry counts against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Payer {
     /// No account's: the entry is from a record that named no accounts.

@@ -1,4 +1,4 @@
-//! Sealed sender: who sent a message travels inside of it, readable by its recipient alone, and proven to it alone
+//! Sealed sender: the name of the sender travels inside of the message, readable by its recipient alone, proven to it alone
 //! (PROTOCOL.md, Sealed sender).
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! These are the steps of Noise's one-way pattern X: e, es, s, ss. The second key takes a secret that only the holders of
 //! IK_A's secret and of IK_B's secret can compute. So what opens was sealed by the device whose certificate lies under the
 //! seal, or by a holder of the recipient's own identity secret, which could have made it all alone. The last makes it
-//! deniable: the recipient cannot prove to a third party who wrote.
+//! deniable: the recipient cannot prove the sender to a third party.
 
 use alloc::vec::Vec;
 
@@ -51,6 +51,7 @@ const _: () = assert!(
 
 /// Why a message cannot be sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SealError {
     /// The recipient's identity key is not a valid X25519 key.
     #[error("the recipient's identity key is invalid")]
@@ -65,6 +66,7 @@ pub enum SealError {
 
 /// Why a sealed message is refused. Nothing in it is to be believed then, the sender's name least of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Not the layout of this version, or an ephemeral key that is none.
     #[error("malformed: {0}")]
@@ -78,7 +80,7 @@ pub enum OpenError {
     /// The certificate under the seal names this device, or this device's identity key.
     #[error("the sender claims to be the recipient")]
     OwnDevice,
-    /// The certificate is a valid one, and the holder of its identity secret did not seal this message.
+    /// The certificate is a valid one, and the holder of its identity secret did not seal this message [KV-081].
     #[error("not sealed by the device whose certificate lies under the seal")]
     NotTheSender,
 }
@@ -252,7 +254,8 @@ impl Outer {
         Layer { key, nonce, associated_data: &self.context.0 }
     }
 
-    /// The message's layer: `encrypted` is the certificate's encrypted form, its tag included.
+    /// The message's layer [KV-081]: its key takes the sender's identity secret. `encrypted` is the certificate's encrypted
+    /// form, its tag included.
     fn next(&self, shared: &SharedSecret, encrypted: &[u8]) -> Inner {
         let mut associated_data = [0; Context::LEN + 32];
         associated_data[..Context::LEN].copy_from_slice(&self.context.0);

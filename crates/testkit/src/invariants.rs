@@ -33,7 +33,7 @@ pub const MAX_BYTES_PER_REQUEST: usize = crate::world::MAX_RECORD_BYTES + MAX_TE
 /// Bytes of an entry in a replay record: payer, account, tag.
 const REPLAY_ENTRY_BYTES: usize = 49;
 
-/// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
+/// Where the encrypted header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
 const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
 const HEADER_LEN: usize = 232;
 
@@ -53,7 +53,7 @@ pub enum Rule {
     ShownTwice,
     /// A genuine message, opened for the first time, was refused, and nothing that happened explains it.
     RefusedWithoutReason,
-    /// Two contents under one sealed header, hence under one key and nonce.
+    /// Two contents under one encrypted header, hence under one key and nonce.
     KeyReuse,
     /// The link is well, nothing took the text away, and it did not arrive.
     NotDelivered,
@@ -80,7 +80,7 @@ pub enum Rule {
 /// A broken rule, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which.
+    /// Which rule was broken.
     pub rule: Rule,
     /// What happened.
     pub detail: String,
@@ -95,7 +95,7 @@ impl fmt::Display for Violation {
 /// What came to pass in a world, or in many.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// Worlds.
+    /// How many worlds were run.
     pub worlds: u64,
     /// Things counted by name: messages sealed, opened, …
     pub counts: BTreeMap<&'static str, u64>,
@@ -644,7 +644,7 @@ impl Judge {
         }
     }
 
-    /// The relay served a one-time KEM prekey of a device twice, or beside a false curve key: who uses it is refused.
+    /// The relay served a one-time KEM prekey of a device twice, or beside a false curve key: a first message with it is refused.
     pub fn taint(&mut self, device: Address, kem_prekey: [u8; 5], attack: AttackId) {
         self.tainted.entry((device, kem_prekey)).or_insert(attack);
     }

@@ -103,7 +103,7 @@ impl UnverifiedDeviceCertificate {
         &self.body
     }
 
-    /// Checks both signatures. The caller still has to compare [`DeviceCertificate::account_key`] with the key it
+    /// Checks both signatures [KV-012]. The caller still has to compare [`DeviceCertificate::account_key`] with the key it
     /// trusts for that account.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl UnverifiedDeviceCertificate {
     }
 
     /// For bytes that this program stored itself after [`verify`](Self::verify) had succeeded, so that reading its own
-    /// store does not cost two signature checks each time. Never for bytes that came from somebody else.
+    /// store does not cost two signature checks each time. Never for bytes that came from another party.
     pub const fn trust_own_storage(self) -> DeviceCertificate {
         DeviceCertificate(self)
     }
@@ -171,7 +171,7 @@ impl DeviceCertificate {
         bytes
     }
 
-    /// SHA-256 of the body: what a device list names a device by. Signatures are left out, so that re-signing the same
+    /// SHA-256 of the body: what a device list names a device by [KV-013]. Signatures are left out, so that re-signing the same
     /// keys is the same device.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.0.body.to_bytes()).into()

@@ -33,7 +33,7 @@ pub struct DeviceEntry {
 /// What a list says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeviceListBody {
-    /// Whose devices.
+    /// The account that the devices belong to.
     pub account: AccountId,
     /// Counts up by at least one with every change.
     pub number: u64,
@@ -61,6 +61,7 @@ impl DeviceListBody {
         [DEVICE_LIST.as_slice(), &self.to_bytes()].concat()
     }
 
+    /// [KV-014] 1 to [`MAX_DEVICES`] devices, strictly ascending.
     fn is_well_formed(&self) -> bool {
         (1..=MAX_DEVICES).contains(&self.devices.len()) && self.devices.is_sorted_by(|a, b| a.device < b.device)
     }
@@ -127,10 +128,10 @@ pub enum DeviceListConflict {
     /// Another account's list.
     #[error("the device list belongs to another account")]
     OtherAccount,
-    /// A lower number than the one known: somebody is turning back the clock.
+    /// A lower number than the one known: the list was replaced by an older one.
     #[error("the device list is older than the one already known")]
     Older,
-    /// The number known, with other content: somebody shows different lists to different people.
+    /// The number known, with other content: different lists are shown to different people.
     #[error("two different device lists carry the same number")]
     Forked,
 }
@@ -166,7 +167,7 @@ impl DeviceList {
         DeviceListState { number: self.0.body.number, hash: self.hash() }
     }
 
-    /// Whether the list names this device with these keys.
+    /// Whether the list names this device with these keys [KV-016].
     pub fn names(&self, certificate: &DeviceCertificate) -> bool {
         certificate.address().account == self.0.body.account
             && self.0.body.devices.iter().any(|entry| {
@@ -174,7 +175,7 @@ impl DeviceList {
             })
     }
 
-    /// Whether this list may take the place of `known`. Equal lists may.
+    /// Whether this list may take the place of `known` [KV-015]. Equal lists may.
     ///
     /// # Errors
     /// See [`DeviceListConflict`].

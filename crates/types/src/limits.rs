@@ -1,6 +1,6 @@
-//! Every bound on what one side may send the other, with unit and reason.
+//! Every bound on what one side may send the other, with unit and reason [KV-076].
 
-/// Days that a relay keeps an envelope that nobody fetches, at most. An operator may choose less, never more.
+/// Days that a relay keeps an envelope that is not fetched, at most. An operator may choose less, never more.
 pub const MAX_RETENTION_DAYS: u32 = 30;
 
 /// Bytes of a text message (UTF-8). Longer texts belong into an attachment.
@@ -33,7 +33,7 @@ pub const MAX_MAILBOX_BYTES: u64 = 64 * 1024 * 1024;
 pub const STRANGERS_PART: u64 = 4;
 
 /// One stranger gets one part in so many of what other strangers left of [`STRANGERS_PART`]: 625 envelopes and 2 MiB of an
-/// empty mailbox, so that a contact who has not answered yet can be written to for days. Each one leaves room for the next: it
+/// empty mailbox, so that a contact that has not answered yet can be written to for days. Each one leaves room for the next: it
 /// takes some 60 accounts to fill the strangers' part.
 pub const STRANGER_PART: u64 = 8;
 
@@ -45,7 +45,7 @@ pub const STRANGER_FLOOR_BYTES: u64 = 8 * 1024;
 pub const SEALED_PART: u64 = 2;
 
 /// One contact under its name gets one part in so many: 2,500 envelopes and 8 MiB. With all of the sealed mail's part and all
-/// of the strangers' an eighth is still left, so no one account fills a mailbox, whatever it was told.
+/// of the strangers' an eighth is still left, so a single account never fills a mailbox, whatever it was told.
 pub const CONTACT_PART: u64 = 8;
 
 /// Senders that a device hears of when mail for it was refused for want of room: those with the most bytes.
@@ -110,7 +110,7 @@ pub fn is_valid_phone(number: &str) -> bool {
     })
 }
 
-/// Whether `text` can stand on one line of somebody's screen: 1 to `max` bytes, no control characters.
+/// Whether `text` can stand on one line of a screen: 1 to `max` bytes, no control characters.
 pub fn is_valid_line(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
 }

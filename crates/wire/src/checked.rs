@@ -63,7 +63,7 @@ pub fn to_wire(address: &Address) -> v1::Address {
     v1::Address { account: Bytes::copy_from_slice(address.account.as_bytes()), device: address.device.get() }
 }
 
-/// A checked envelope.
+/// A checked envelope [KV-066].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Envelope {
     /// Drawn by the sender.
@@ -80,6 +80,7 @@ impl TryFrom<v1::Envelope> for Envelope {
     type Error = FieldError;
 
     fn try_from(value: v1::Envelope) -> Result<Self, FieldError> {
+        // [KV-066] Ids and addresses are checked below by their types.
         if !(1..=MAX_CIPHERTEXT_BYTES).contains(&value.ciphertext.len()) {
             return Err(FieldError { field: "ciphertext", reason: DecodeError::Length });
         }

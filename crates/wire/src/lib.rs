@@ -5,6 +5,8 @@
 //!
 //! With the feature `content`, also the types of what only the two ends read. A relay does without.
 
+#![deny(missing_docs)]
+
 pub mod checked;
 pub mod frame;
 
@@ -18,3 +20,8 @@ pub const VERSION: u32 = 1;
 
 /// The TLS application protocol (ALPN) of that version.
 pub const ALPN: &[u8] = b"kuvert/1";
+
+/// The examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! The account's Ed25519 key. It signs who belongs to the account and never a message.
+//! The account's Ed25519 key. It signs which devices belong to the account, and never a message.
 
 use kuvert_types::device_list::DeviceListBody;
 use kuvert_types::{AccountKey, DeviceList, Signature, SignatureError};

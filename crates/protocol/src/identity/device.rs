@@ -114,12 +114,12 @@ impl LocalDevice {
         if matches { Ok(Self { secrets, certificate }) } else { Err(LocalDeviceError) }
     }
 
-    /// The keys.
+    /// The device's secret keys.
     pub fn secrets(&self) -> &DeviceSecrets {
         &self.secrets
     }
 
-    /// The certificate.
+    /// The device's certificate.
     pub fn certificate(&self) -> &DeviceCertificate {
         &self.certificate
     }

@@ -22,7 +22,7 @@ use crate::primitives::kem1024::{KemSeed, PUBLIC_LEN, SEED_LEN};
 /// How often a KEM prekey may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KemPrekeyKind {
-    /// Once.
+    /// Used once.
     OneTime,
     /// Until it is replaced; only when no one-time key is left.
     LastResort,

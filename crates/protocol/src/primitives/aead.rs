@@ -1,5 +1,5 @@
 //! ChaCha20-Poly1305 (RFC 8439) for bodies and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) for headers, with the 16-byte
-//! tag apart. Tags are compared in constant time by the [backend](super::backend) and never truncated.
+//! tag apart. Tags are compared in constant time by the [backend](super::backend) and never truncated [KV-010].
 
 use super::backend::chosen;
 
