@@ -189,7 +189,7 @@ fn fixed<'a, const N: usize>(reader: &mut Reader<'a>) -> Result<&'a [u8; N], Dec
 /// the account is known, and under which key.
 ///
 /// # Errors
-/// The bytes are no session message.
+/// [`DecodeError`]: the bytes are no session message.
 pub fn initiator_certificate(message: &[u8]) -> Result<Option<UnverifiedDeviceCertificate>, DecodeError> {
     match Message::decode(message)? {
         Message::Prekey(message) => Ok(Some(message.handshake.certificate)),
@@ -202,7 +202,7 @@ pub fn initiator_certificate(message: &[u8]) -> Result<Option<UnverifiedDeviceCe
 /// message that names a one-time KEM prekey: neither needs a record.
 ///
 /// # Errors
-/// The bytes are no session message.
+/// [`DecodeError`]: the bytes are no session message.
 pub fn last_resort_prekey(message: &[u8]) -> Result<Option<u32>, DecodeError> {
     Ok(match Message::decode(message)? {
         Message::Prekey(message) => {

@@ -133,6 +133,6 @@ pub trait Scka: Sized {
     /// Reads what [`Scka::encode`] wrote.
     ///
     /// # Errors
-    /// The bytes are not such a state.
+    /// [`DecodeError`]: the bytes are not such a state.
     fn decode(reader: &mut kuvert_types::Reader<'_>) -> Result<Self, DecodeError>;
 }

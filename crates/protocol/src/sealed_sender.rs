@@ -14,6 +14,31 @@
 //! IK_A's secret and of IK_B's secret can compute. So what opens was sealed by the device whose certificate lies under the
 //! seal, or by a holder of the recipient's own identity secret, which could have made it all alone. The last makes it
 //! deniable: the recipient cannot prove the sender to a third party.
+//!
+//! # Example
+//! ```
+//! use kuvert_protocol::prelude::*;
+//! use kuvert_protocol::sealed_sender;
+//! # use getrandom::{SysRng, rand_core::UnwrapErr};
+//! # use kuvert_types::{AccountId, Address, DeviceId};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let rng = &mut UnwrapErr(SysRng);
+//! # let mut device = |account: u8| {
+//! #     let (secret, keys) = (AccountSecret::generate(rng), DeviceSecrets::generate(rng));
+//! #     let address = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY };
+//! #     let certificate = keys.certify(&secret, address);
+//! #     LocalDevice::new(keys, certificate)
+//! # };
+//! # let (alice, bob) = (device(1)?, device(2)?);
+//! # let session_message = b"what SessionRecord::encrypt gave";
+//! let sealed = sealed_sender::seal(&alice, bob.certificate(), session_message, rng)?;
+//!
+//! let unsealed = sealed_sender::open(&bob, &sealed)?;
+//! assert_eq!(unsealed.sender.address(), alice.address());
+//! assert_eq!(unsealed.message(), session_message);
+//! # Ok(())
+//! # }
+//! ```
 
 use alloc::vec::Vec;
 

@@ -88,7 +88,7 @@ impl DeviceId {
     /// A device number.
     ///
     /// # Errors
-    /// Zero is none.
+    /// [`DecodeError::Value`]: the number is zero.
     pub fn new(number: u32) -> Result<Self, DecodeError> {
         NonZeroU32::new(number).map(Self).ok_or(DecodeError::Value)
     }

@@ -79,7 +79,7 @@ impl UnverifiedDeviceCertificate {
     /// Reads exactly [`DeviceCertificate::LEN`] bytes.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, device number 0.
+    /// [`DecodeError::Length`], [`DecodeError::Version`]; [`DecodeError::Value`] for device number 0.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != VERSION {
@@ -107,7 +107,7 @@ impl UnverifiedDeviceCertificate {
     /// trusts for that account.
     ///
     /// # Errors
-    /// One of the two signatures does not verify.
+    /// [`SignatureError`]: one of the two signatures does not verify.
     pub fn verify(self) -> Result<DeviceCertificate, SignatureError> {
         let body = self.body;
         self.account_signature.verify(body.account_key.as_bytes(), &body.account_statement())?;
@@ -133,7 +133,7 @@ impl DeviceCertificate {
     /// Puts a certificate together and checks it as a stranger would.
     ///
     /// # Errors
-    /// One of the two signatures does not verify.
+    /// [`SignatureError`]: one of the two signatures does not verify.
     pub fn assemble(
         body: CertificateBody,
         account_signature: Signature,

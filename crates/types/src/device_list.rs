@@ -78,7 +78,8 @@ impl UnverifiedDeviceList {
     /// Reads a whole list.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, no or too many devices, devices out of order.
+    /// [`DecodeError::Length`], [`DecodeError::Version`]; [`DecodeError::Value`] for no or too many devices, or devices out of
+    /// order.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != VERSION {
@@ -105,7 +106,7 @@ impl UnverifiedDeviceList {
     /// Checks the signature with the key that the caller trusts for the account.
     ///
     /// # Errors
-    /// The signature does not verify.
+    /// [`SignatureError`]: the signature does not verify.
     pub fn verify(self, account_key: &AccountKey) -> Result<DeviceList, SignatureError> {
         self.signature.verify(account_key.as_bytes(), &self.body.statement())?;
         Ok(DeviceList(self))
@@ -144,7 +145,7 @@ impl DeviceList {
     /// Puts a list together and checks it as a stranger would.
     ///
     /// # Errors
-    /// The signature does not verify, or the body breaks the rules in the module's head.
+    /// [`SignatureError`]: the signature does not verify, or the body breaks the rules in the module's head.
     pub fn assemble(body: DeviceListBody, signature: Signature, key: &AccountKey) -> Result<Self, SignatureError> {
         if !body.is_well_formed() {
             return Err(SignatureError);

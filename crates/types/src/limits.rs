@@ -95,6 +95,13 @@ pub const PHONE_CODE_DIGITS: usize = 6;
 
 /// Whether `name` may be a user name: 1 to [`MAX_NAME_BYTES`] of `a-z`, `0-9`, `-`, `_`, `.`, starting with a letter.
 /// Lower case only, so that no two names look alike.
+///
+/// ```
+/// use kuvert_types::limits::is_valid_name;
+///
+/// assert!(is_valid_name("alice.b"));
+/// assert!(!is_valid_name("Alice") && !is_valid_name("4lice"));
+/// ```
 pub fn is_valid_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_lowercase())

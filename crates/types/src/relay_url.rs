@@ -43,7 +43,7 @@ impl RelayUrl {
     /// Reads the 43 characters.
     ///
     /// # Errors
-    /// Other characters or another length.
+    /// [`DecodeError::Value`]: other characters. [`DecodeError::Length`]: not 32 bytes.
     pub fn parse_fingerprint(text: &str) -> Result<[u8; 32], DecodeError> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| DecodeError::Value)?;
         bytes.try_into().map_err(|_| DecodeError::Length)

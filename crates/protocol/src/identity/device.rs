@@ -107,7 +107,7 @@ impl LocalDevice {
     /// Puts keys and certificate together.
     ///
     /// # Errors
-    /// The certificate names other keys.
+    /// [`LocalDeviceError`]: the certificate names other keys.
     pub fn new(secrets: DeviceSecrets, certificate: DeviceCertificate) -> Result<Self, LocalDeviceError> {
         let matches =
             certificate.signing_key() == secrets.signing_key() && certificate.identity_key() == secrets.identity_key();

@@ -55,6 +55,17 @@ impl fmt::Debug for SafetyNumber {
 }
 
 /// The number for two accounts [KV-017]. Which is ours and which theirs makes no difference.
+///
+/// ```
+/// use kuvert_protocol::safety_number;
+/// use kuvert_types::{AccountId, AccountKey};
+///
+/// let alice = (&AccountId::from_bytes([1; 16]), &AccountKey::from_bytes([3; 32]));
+/// let bob = (&AccountId::from_bytes([2; 16]), &AccountKey::from_bytes([4; 32]));
+/// let shown_to_alice = safety_number(alice, bob);
+/// assert_eq!(shown_to_alice, safety_number(bob, alice));
+/// assert_eq!(shown_to_alice.digits().len(), 60);
+/// ```
 pub fn safety_number(ours: (&AccountId, &AccountKey), theirs: (&AccountId, &AccountKey)) -> SafetyNumber {
     let (ours, theirs) = (half(ours), half(theirs));
     let (first, second) = if ours <= theirs { (ours, theirs) } else { (theirs, ours) };

@@ -59,7 +59,7 @@ impl PrekeyBundle {
     /// caller trusts, the prekeys' signatures, and that every key is a good key of its kind.
     ///
     /// # Errors
-    /// The first of these that fails.
+    /// See [`BundleError`]: the first check that fails.
     pub fn verify(self, address: Address, account_key: &AccountKey) -> Result<VerifiedBundle, BundleError> {
         let claimed = self.certificate.claimed();
         if claimed.address != address {

@@ -33,18 +33,18 @@ pub trait PrekeyStore {
     /// The signed prekey with this number: the current one or a recent predecessor, which late first messages use.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Self::Error`]: the store could not look.
     fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Self::Error>;
 
     /// The one-time curve prekey with this number, unless it was used.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Self::Error`]: the store could not look.
     fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Self::Error>;
 
     /// The KEM prekey with this number and its kind: a one-time one unless it was used, or a last-resort one.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Self::Error`]: the store could not look.
     fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Self::Error>;
 }

@@ -27,7 +27,7 @@ pub fn seal(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], associated: &[u8], dat
 /// Decrypts `ciphertext` into `plaintext`, which is as long, with ChaCha20-Poly1305.
 ///
 /// # Errors
-/// The tag does not fit. `plaintext` then holds nothing that was decrypted.
+/// [`OpenError`]: the tag does not fit. `plaintext` then holds nothing that was decrypted.
 pub fn open(
     key: &[u8; KEY_LEN],
     nonce: &[u8; NONCE_LEN],

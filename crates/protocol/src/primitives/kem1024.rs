@@ -92,7 +92,7 @@ impl KemPublic {
     /// Checks bytes that another party sent [KV-009].
     ///
     /// # Errors
-    /// A coefficient is not below the modulus.
+    /// [`InvalidKemKey`]: a coefficient is not below the modulus.
     pub fn decode(bytes: &[u8; PUBLIC_LEN]) -> Result<Self, InvalidKemKey> {
         if mlkem1024::validate_public_key(&MlKem1024PublicKey::from(bytes)) {
             Ok(Self(*bytes))

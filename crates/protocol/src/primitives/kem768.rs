@@ -166,7 +166,7 @@ impl EncapsulationSeed {
     /// with a coefficient of 3329 or more (FIPS 203 section 7.2, modulus check) [KV-045].
     ///
     /// # Errors
-    /// See above.
+    /// [`InvalidKey`] for such a vector.
     pub fn encapsulate2(
         self,
         header: &[u8; HEADER_LEN],

@@ -31,7 +31,8 @@ impl X25519Public {
     /// Checks 32 bytes that another party sent [KV-006].
     ///
     /// # Errors
-    /// Bit 255 is set, the value is at least p, or the point has low order (on the curve or on its twist).
+    /// [`InvalidX25519Key`]: bit 255 is set, the value is at least p, or the point has low order (on the curve or on its
+    /// twist).
     pub fn decode(bytes: [u8; LEN]) -> Result<Self, InvalidX25519Key> {
         if is_canonical(&bytes) && !LOW_ORDER.contains(&bytes) { Ok(Self(bytes)) } else { Err(InvalidX25519Key) }
     }

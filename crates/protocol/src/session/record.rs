@@ -60,6 +60,7 @@ pub struct SessionRecord {
 /// A decrypted message. The caller stores record, replay record and content in one transaction, and deletes the
 /// one-time prekeys in `used` in the same.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Decrypted {
     /// The content, padding removed.
     pub plaintext: Plaintext,
@@ -156,7 +157,8 @@ impl SessionRecord {
     /// agreement and 32 for the first ratchet key.
     ///
     /// # Errors
-    /// The bundle is for another device or account key than the sessions there are. The record is unchanged.
+    /// See [`InitiateError`]: the bundle is for another device or account key than the sessions there are. The record is
+    /// unchanged.
     pub fn initiate(
         &mut self,
         local: &LocalDevice,
@@ -414,7 +416,7 @@ impl SessionRecord {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, or a value outside its range: the store is damaged.
+    /// [`DecodeError`]: the store is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != SNAPSHOT_VERSION {
