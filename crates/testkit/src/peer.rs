@@ -196,7 +196,7 @@ pub struct Kept {
 /// Where the numbers of resets begin, far above those of texts.
 const RESET_IDS: TextId = 1 << 63;
 
-/// Not sealed yet.
+/// Not encrypted yet.
 #[derive(Clone)]
 struct Draft {
     to: Address,
@@ -222,7 +222,7 @@ struct Disk {
     rotated_at: u64,
     texts: BTreeSet<(AccountId, TextId)>,
     drafts: VecDeque<Draft>,
-    sealed: Vec<Envelope>,
+    encrypted: Vec<Envelope>,
     unconfirmed: BTreeMap<(Address, TextId), Vec<u8>>,
     receipts_due: BTreeMap<Address, Vec<TextId>>,
     /// When a fresh session was last queued, and for which devices one is due.
@@ -301,7 +301,7 @@ impl Peer {
             rotated_at: 0,
             texts: BTreeSet::new(),
             drafts: VecDeque::new(),
-            sealed: Vec::new(),
+            encrypted: Vec::new(),
             unconfirmed: BTreeMap::new(),
             receipts_due: BTreeMap::new(),
             reset_at: BTreeMap::new(),
@@ -476,8 +476,8 @@ impl Peer {
 
     /// Whether it has nothing to send and nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
-        let Disk { drafts, sealed, receipts_due, resets_due, unheard, resend_due, .. } = &self.disk;
-        let waiting = [drafts.is_empty(), sealed.is_empty(), receipts_due.is_empty(), unheard.is_empty()];
+        let Disk { drafts, encrypted, receipts_due, resets_due, unheard, resend_due, .. } = &self.disk;
+        let waiting = [drafts.is_empty(), encrypted.is_empty(), receipts_due.is_empty(), unheard.is_empty()];
         waiting.iter().all(|empty| *empty) && resets_due.is_empty() && resend_due.is_empty() && self.look_up.is_empty()
     }
 
@@ -616,16 +616,16 @@ impl Peer {
         Ok(())
     }
 
-    /// Seals what can be sealed, and gives all that the relay has not accepted yet.
+    /// Encrypts what can be encrypted, and gives all that the relay has not accepted yet.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
         let mut requests = Vec::new();
         if !self.disk.drafts.is_empty() {
             let mut disk = self.disk.clone();
-            let wanted = self.seal(&mut disk, cx);
+            let wanted = self.encrypt(&mut disk, cx);
             if self.fault == Some(Fault::SendsBeforeStoring) {
-                self.sent_early.extend(disk.sealed.iter().cloned().map(Request::Submit));
+                self.sent_early.extend(disk.encrypted.iter().cloned().map(Request::Submit));
             }
-            if disk.sealed.len() > self.disk.sealed.len() {
+            if disk.encrypted.len() > self.disk.encrypted.len() {
                 self.commit(disk, cx)?;
                 cx.steps.point()?;
             }
@@ -635,12 +635,12 @@ impl Peer {
                 requests.push(Request::Bundle(device, self.asked));
             }
         }
-        requests.extend(self.disk.sealed.iter().cloned().map(Request::Submit));
+        requests.extend(self.disk.encrypted.iter().cloned().map(Request::Submit));
         Ok(requests)
     }
 
-    /// Moves drafts to the sealed ones, in order for each device. Gives the devices that need a session first.
-    fn seal(&mut self, disk: &mut Disk, cx: &mut Context<'_>) -> BTreeSet<Address> {
+    /// Moves drafts to the encrypted ones, in order for each device. Gives the devices that need a session first.
+    fn encrypt(&mut self, disk: &mut Disk, cx: &mut Context<'_>) -> BTreeSet<Address> {
         let us = self.address();
         let mut wanted = BTreeSet::new();
         for draft in std::mem::take(&mut disk.drafts) {
@@ -669,9 +669,9 @@ impl Peer {
             let text = if let Body::Text(id, _) = draft.body { Some(id) } else { None };
             disk.put_record(us, to, &record, cx.judge);
             let session = active_session(&disk.records[&to]);
-            cx.judge.sealed(us, to, text, &plaintext, &ciphertext, session);
+            cx.judge.encrypted(us, to, text, &plaintext, &ciphertext, session);
             let id = EnvelopeId::from_bytes(self.ids.id());
-            disk.sealed.push(Envelope { id, source: us, recipient: to, ciphertext });
+            disk.encrypted.push(Envelope { id, source: us, recipient: to, ciphertext });
         }
         wanted
     }
@@ -682,14 +682,14 @@ impl Peer {
     pub(crate) fn handle(&mut self, response: Response, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
         match response {
             Response::Accepted(id) => {
-                if self.disk.sealed.iter().any(|envelope| envelope.id == id) {
+                if self.disk.encrypted.iter().any(|envelope| envelope.id == id) {
                     let mut disk = self.disk.clone();
-                    disk.sealed.retain(|envelope| envelope.id != id);
+                    disk.encrypted.retain(|envelope| envelope.id != id);
                     self.commit(disk, cx)?;
                 }
                 Ok(Vec::new())
             }
-            // It stays among the sealed ones.
+            // It stays among the encrypted ones.
             Response::Full => Ok(Vec::new()),
             Response::Bundle(device, number, bundle, attack) => {
                 // A bundle that comes twice is used once: its one-time prekeys are for one session.
@@ -1109,10 +1109,7 @@ impl Peer {
 /// have been restored from a backup, and count its messages anew.
 fn calls_for_a_reset(error: DecryptError) -> bool {
     use DecryptError::{AccountMismatch, IdentityChanged, InvalidHandshake, Malformed, Replayed};
-    match error {
-        Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
-        _ => true,
-    }
+    !matches!(error, Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. })
 }
 
 /// The error's name without what it carries.

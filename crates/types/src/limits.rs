@@ -6,14 +6,14 @@ pub const MAX_RETENTION_DAYS: u32 = 30;
 /// Bytes of a text message (UTF-8). Longer texts belong into an attachment.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// Bytes of the sealed part of an envelope: a text of [`MAX_TEXT_BYTES`] with padding, the first message's handshake and
+/// Bytes of the ciphertext of an envelope: a text of [`MAX_TEXT_BYTES`] with padding, the first message's handshake and
 /// some room.
 pub const MAX_CIPHERTEXT_BYTES: usize = 96 * 1024;
 
 /// Bytes of one frame between client and relay: the largest envelope, or 50 KEM prekeys.
 pub const MAX_FRAME_BYTES: usize = 128 * 1024;
 
-/// Devices of one account. Every message is sealed once per device, so this bounds the cost of a message.
+/// Devices of one account. Every message is encrypted once for each device, so this bounds the cost of a message.
 pub const MAX_DEVICES: usize = 16;
 
 /// One-time prekeys of a kind (curve, KEM) that a relay keeps for a device. A client refills to this many.

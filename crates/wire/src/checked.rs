@@ -72,7 +72,7 @@ pub struct Envelope {
     pub recipient: Address,
     /// Where it comes from, when the sender tells.
     pub source: Option<Address>,
-    /// 1 to [`MAX_CIPHERTEXT_BYTES`] sealed bytes.
+    /// 1 to [`MAX_CIPHERTEXT_BYTES`] bytes, opaque to the relay.
     pub ciphertext: Bytes,
 }
 
@@ -113,7 +113,7 @@ mod tests {
             id: EnvelopeId::from_bytes([1; 16]),
             recipient: Address { account: AccountId::from_bytes([2; 16]), device: DeviceId::PRIMARY },
             source: None,
-            ciphertext: Bytes::from_static(b"sealed"),
+            ciphertext: Bytes::from_static(b"opaque"),
         }
         .into()
     }
