@@ -12,8 +12,9 @@ pub mod frame;
 
 /// The types generated from `proto/kuvert/v1`. Fields are documented there.
 #[allow(missing_docs, clippy::all)]
-#[path = "generated/mod.rs"]
-pub mod v1;
+pub mod v1 {
+    include!("generated/mod.rs");
+}
 
 /// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).
 pub const VERSION: u32 = 1;
