@@ -10,8 +10,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use kuvert_protocol::hazmat::primitives::aead;
 use kuvert_protocol::message::RATCHET_MESSAGE_OVERHEAD;
-use kuvert_protocol::primitives::aead;
 use rand_core::Rng as _;
 use serde::Serialize;
 use subtle::ConstantTimeEq;

@@ -21,7 +21,7 @@ use serde_json::Value;
 /// A Wednesday.
 const NOON: u64 = 1_800_000_000_000;
 const PHONE: &str = "+4915112345678";
-/// Of somebody who has no account and was never asked.
+/// Of a person who has no account and was never asked.
 const SHADOW: &str = "+4915198765432";
 const BOBS_PHONE: &str = "+4915155555555";
 const ALICE_IP: &str = "203.0.113.77";
@@ -81,7 +81,7 @@ fn device() -> Details {
     Details { model: Some("X200".to_owned()), simulated: lines.map(line).into(), ..Details::default() }
 }
 
-/// Alice accepted both versions of the terms and asked for a report; an export was made, and somebody was deleted.
+/// Alice accepted both versions of the terms and asked for a report; an export was made, and an account was deleted.
 fn rights() -> Rights {
     let accepted = |version: &str| Consent {
         version: version.to_owned(),

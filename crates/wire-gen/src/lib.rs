@@ -6,6 +6,9 @@
 //! ```text
 //! KUVERT_WRITE_PROTO=1 cargo test -p kuvert-wire-gen
 //! ```
+//!
+//! The types of a new file of the package `kuvert.v1` are then there. A file of another package gets a module of its own in
+//! `crates/wire/src/lib.rs`.
 
 use std::collections::BTreeMap;
 use std::io;

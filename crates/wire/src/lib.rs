@@ -5,16 +5,24 @@
 //!
 //! With the feature `content`, also the types of what only the two ends read. A relay does without.
 
+#![deny(missing_docs)]
+
 pub mod checked;
 pub mod frame;
 
 /// The types generated from `proto/kuvert/v1`. Fields are documented there.
 #[allow(missing_docs, clippy::all)]
-#[path = "generated/mod.rs"]
-pub mod v1;
+pub mod v1 {
+    include!("generated/mod.rs");
+}
 
 /// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).
 pub const VERSION: u32 = 1;
 
 /// The TLS application protocol (ALPN) of that version.
 pub const ALPN: &[u8] = b"kuvert/1";
+
+/// The examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
