@@ -11,7 +11,7 @@ use std::time::Duration;
 use kuvert_types::limits::{MAX_RETENTION_DAYS, is_valid_line};
 use serde::Deserialize;
 
-use crate::people::reports::MAX_DELAY_DAYS;
+use kuvert_privacy::retention::MAX_DELAY_DAYS;
 
 /// The file that `kuvert-relay config` prints: every key with its default, explained.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");

@@ -1,7 +1,7 @@
 //! Deleting an account: its rows in every database at once, its connections, and nothing of what it sent.
 //!
 //! Three things are left (M-32), and each can be seen: how many accounts were deleted on a day; the limits that were run
-//! into, without whom, for [`TRACE_DAYS`](crate::retention::TRACE_DAYS); and, under a legal hold, the account's report.
+//! into, without whom, for [`TRACE_DAYS`](kuvert_privacy::retention::TRACE_DAYS); and, under a legal hold, the account's report.
 //!
 //! The account itself goes last. Whatever fails before leaves an account that can ask again.
 

@@ -12,6 +12,7 @@
 //! | [`endpoint`] | the QUIC endpoint: who gets a connection |
 //! | [`endpoint_key`] | telling clients of a relay that was killed that it is gone |
 //! | [`connection`] | one client: greeting, reading, writing, delivery |
+//! | [`connection_number`] | the number by which logs tell connections apart |
 //! | [`command`] | what a client can ask for, a file per command |
 //! | [`invitation`] | codes with which people register where not everybody may |
 //! | [`limits`] | how much of it |
@@ -25,7 +26,6 @@
 //! | [`observe`] | what the relay learns, for those who want to see it |
 //! | [`policy`] | the demonstration's terms, and what accepting them means |
 //! | [`report`] | all that the relay holds about one account |
-//! | [`registry`] | every field that can be stored: what it is, what for, how long |
 //! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
 //! | [`monitoring`] | metrics and health over HTTP |
 //! | [`logins`] | which accounts are connected |
@@ -42,6 +42,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod connection;
+pub mod connection_number;
 pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
@@ -57,7 +58,6 @@ pub mod observe;
 pub mod people;
 pub mod policy;
 pub mod program;
-pub mod registry;
 pub mod relay;
 pub mod relay_time;
 pub mod report;
@@ -71,4 +71,5 @@ pub mod young;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
+pub use kuvert_privacy::registry;
 pub use relay::{RunningRelay, StartError, start, start_on, start_with};

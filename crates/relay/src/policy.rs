@@ -5,6 +5,8 @@
 //! can be refused when consenting or within thirty days, and the choice is binding from then on. Under the second, sharing
 //! cannot be prevented and settings reduce it. Under both, the phone number and the frequency of use are shared.
 
+pub use kuvert_privacy::demonstration::{PURPOSES, SHARED_REGARDLESS};
+
 use crate::mailbox::MS_PER_DAY;
 
 /// Stands at the head of everything that the demonstration shows or exports.
@@ -22,13 +24,6 @@ pub struct Policy {
     /// What it says, in our words.
     pub paragraphs: &'static [&'static str],
 }
-
-/// What both versions share, whatever anybody refuses.
-pub const SHARED_REGARDLESS: &[&str] = &["the phone number", "the frequency of use"];
-
-/// What it is shared for.
-pub const PURPOSES: &[&str] =
-    &["advertising", "suggestions of friends", "infrastructure and security", "interoperability", "against spam"];
 
 /// Every version, oldest first.
 pub const ALL: &[Policy] = &[

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kuvert_privacy::retention::TRACE_DAYS;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
@@ -15,9 +16,6 @@ use crate::store::{Store, StoreError, Unavailable};
 
 /// How often expired mail is looked for: a minute is nothing against days.
 const EVERY: Duration = Duration::from_secs(60);
-
-/// Days that traces of what happened are kept: incidents, and what `--observe` writes. The hard bound of a deletion.
-pub const TRACE_DAYS: u32 = 90;
 
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
 const TIDY_EVERY: u32 = 60;

@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kuvert_privacy::registry::field::{Basis, Deletion, Field, Retention};
+use kuvert_privacy::registry::items::{self, Shown};
+use kuvert_privacy::registry::{self, Mismatch, Place, documents, not_held};
 use kuvert_relay::config::{Config, DEFAULT_FILE};
 use kuvert_relay::mailbox::{MS_PER_DAY, expires_at};
 use kuvert_relay::observe::database::{Database, ObserveError};
-use kuvert_relay::registry::field::{Basis, Deletion, Field, Retention};
-use kuvert_relay::registry::items::{self, Shown};
-use kuvert_relay::registry::{self, Mismatch, Place, documents, not_held};
+use kuvert_relay::store::sqlite::registered;
 use kuvert_relay::store::sqlite::{DATABASE_FILE, OpenError, SqliteStore};
 use rusqlite::Connection;
 
@@ -36,7 +37,7 @@ fn a_new_database_is_what_the_registry_says() {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(folder.path()).unwrap());
     let connection = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
-    registry::check(Place::Database, &connection).unwrap();
+    registered::check(Place::Database, &connection).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::refusal::Code;
 use super::{Answer, Caller, Refusal};
 use crate::people::consents;
 use crate::policy::{self, Consent, Refused};
-use crate::program::inspect::time::utc;
+use kuvert_privacy::time::utc;
 
 /// The versions, and what the caller accepted.
 ///

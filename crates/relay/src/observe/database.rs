@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use kuvert_privacy::registry::{Mismatch, Place};
 use kuvert_types::Address;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{ConnectionNumber, Event, Forgotten, Observer, past};
-use crate::registry::{self, CheckError, Mismatch, Place};
+use crate::store::sqlite::registered::{self, CheckError};
 use crate::store::sqlite::store_error;
 use crate::store::{StoreError, Unavailable};
 
@@ -98,7 +99,7 @@ impl Database {
             // Written by a version that knew no address books.
             connection.execute_batch("ALTER TABLE event ADD COLUMN matched INTEGER")?;
         }
-        registry::check(Place::Observations, &connection)?;
+        registered::check(Place::Observations, &connection)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let lost = std::sync::Arc::new(AtomicU64::new(0));
         let writer = {

@@ -22,7 +22,8 @@ use kuvert_types::AccountId;
 
 use crate::store::StoreError;
 
-pub use event::{ConnectionNumber, Event};
+pub use crate::connection_number::ConnectionNumber;
+pub use event::Event;
 pub use past::Past;
 pub use record::{Observed, Record};
 

@@ -1,4 +1,4 @@
-//! Forgetting: what `--observe` wrote does not outlive an account, nor [`TRACE_DAYS`](crate::retention::TRACE_DAYS).
+//! Forgetting: what `--observe` wrote does not outlive an account, nor [`TRACE_DAYS`](kuvert_privacy::retention::TRACE_DAYS).
 
 use std::path::PathBuf;
 use std::time::Duration;

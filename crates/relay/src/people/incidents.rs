@@ -1,5 +1,5 @@
 //! Limits that accounts ran into: counted in memory, written down once a minute, and gone after
-//! [`TRACE_DAYS`](crate::retention::TRACE_DAYS). Deleting an account takes it off the rows at once.
+//! [`TRACE_DAYS`](kuvert_privacy::retention::TRACE_DAYS). Deleting an account takes it off the rows at once.
 
 use std::collections::BTreeMap;
 use std::fmt;

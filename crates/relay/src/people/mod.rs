@@ -2,7 +2,7 @@
 //! ladder. None of it is needed for the service, and whoever stays above L0 leaves no row here.
 //!
 //! It lies in a database of its own, `DATA/people.db`, apart from the mail: a few small rows, written seldom, one
-//! transaction each. Every column has its entry in the registry ([`crate::registry`]).
+//! transaction each. Every column has its entry in the registry ([`kuvert_privacy::registry`]).
 //!
 //! | module | holds |
 //! |---|---|
@@ -44,10 +44,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::registry::Mismatch;
 use crate::store::sqlite::store_error;
 use crate::store::{StoreError, Unavailable};
 use crate::whole_file;
+use kuvert_privacy::registry::Mismatch;
 
 /// Name of the database within the data directory.
 pub const PEOPLE_FILE: &str = "people.db";

@@ -1,18 +1,10 @@
 //! Reports that accounts asked for: when they are ready, and the bytes while they are fetched.
 
+use kuvert_privacy::retention::REPORT_KEPT_DAYS;
 use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::mailbox::MS_PER_DAY;
-
-/// Days that a report can be fetched once it is ready.
-pub const KEPT_DAYS: u32 = 7;
-
-/// Days that an operator may take for a report: Art. 12(3) GDPR allows a month.
-pub const MAX_DELAY_DAYS: u32 = 30;
-
-/// So long at the latest is a request remembered.
-pub const MAX_REPORT_DAYS: u32 = MAX_DELAY_DAYS + KEPT_DAYS;
 
 /// A report that was asked for. All times are Unix milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +42,12 @@ pub fn ask(tx: &Transaction<'_>, account: &AccountId, now: u64, delay_ms: u64) -
         return Ok(request);
     }
     let ready_at = now + delay_ms;
-    let request =
-        Request { requested_at: now, ready_at, kept_until: ready_at + u64::from(KEPT_DAYS) * MS_PER_DAY, made: false };
+    let request = Request {
+        requested_at: now,
+        ready_at,
+        kept_until: ready_at + u64::from(REPORT_KEPT_DAYS) * MS_PER_DAY,
+        made: false,
+    };
     tx.execute(
         "INSERT OR REPLACE INTO report_request(account, requested_at, ready_at, kept_until) VALUES(?1, ?2, ?3, ?4)",
         (account.as_bytes(), signed(request.requested_at), signed(request.ready_at), signed(request.kept_until)),

@@ -50,8 +50,8 @@ mod tests {
 
     use super::*;
     use crate::people::People;
-    use crate::registry::field::{Deletion, Retention};
-    use crate::registry::{self, Field, Place};
+    use kuvert_privacy::registry::field::{Deletion, Retention};
+    use kuvert_privacy::registry::{self, Field, Place};
 
     #[test]
     fn every_table_that_goes_with_an_account_is_known() {

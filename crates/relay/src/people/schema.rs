@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kuvert_privacy::registry::Place;
 use rusqlite::{Connection, OpenFlags};
 
 use super::PeopleError;
-use crate::registry::{self, CheckError, Place};
+use crate::store::sqlite::registered::{self, CheckError};
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
 const MIGRATIONS: &[&str] = &[V1, V2, V3];
@@ -143,7 +144,7 @@ pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
     }
     if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
         prepare(&mut connection, found).map_err(refuse)?;
-        registry::check(Place::People, &connection).map_err(|error| match error {
+        registered::check(Place::People, &connection).map_err(|error| match error {
             CheckError::Mismatch(mismatch) => PeopleError::Unregistered { path: path.to_owned(), mismatch },
             CheckError::Database(error) => refuse(error),
         })?;

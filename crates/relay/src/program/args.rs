@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use kuvert_types::AccountId;
 
-use crate::registry::documents::Document;
+use kuvert_privacy::registry::documents;
 
 /// A Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most.
 #[derive(Parser, Debug)]
@@ -279,6 +279,36 @@ pub struct Registry {
     /// How it is written; --json means JSON, too.
     #[arg(long, value_enum, default_value_t = Format::Markdown)]
     pub format: Format,
+}
+
+/// A document of the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Document {
+    /// The record of processing activities, Art. 30 GDPR
+    Record,
+    /// The privacy notice for users
+    Notice,
+    /// Every field with its meaning: the legend of the lens
+    Legend,
+    /// What is deleted when, and by what
+    Deletion,
+    /// The schema of the report that an account can ask for
+    Report,
+    /// The catalogue M-01 … M-47, and where each item is shown
+    Catalogue,
+}
+
+impl From<Document> for documents::Document {
+    fn from(document: Document) -> Self {
+        match document {
+            Document::Record => Self::Record,
+            Document::Notice => Self::Notice,
+            Document::Legend => Self::Legend,
+            Document::Deletion => Self::Deletion,
+            Document::Report => Self::Report,
+            Document::Catalogue => Self::Catalogue,
+        }
+    }
 }
 
 /// How a document is written.

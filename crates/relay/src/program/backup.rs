@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::args::{Backup, Restore};
 use super::failure::Failure;
-use super::inspect::time::utc;
 use super::say;
 use super::serve::default_data;
 use crate::backup::{self, BackupError};
 use crate::clock::{Clock, SystemClock};
+use kuvert_privacy::time::utc;
 
 /// An older backup than this may hand out signed prekeys whose secrets a device that is away for long deletes before it
 /// sees their first message: secrets are kept for 37 days, mail for 30.

@@ -14,12 +14,12 @@ use serde_json::json;
 
 use super::args::Hold;
 use super::failure::Failure;
-use super::inspect::time::utc;
 use super::serve::default_data;
 use crate::clock::{Clock, SystemClock};
 use crate::people::{People, holds};
 use crate::store::sqlite::{Inspector, store_error};
 use crate::whole_file;
+use kuvert_privacy::time::utc;
 
 /// Runs `hold`.
 ///

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::args::Invite;
 use super::failure::Failure;
-use super::inspect::time::utc;
 use super::serve::default_data;
 use crate::clock::{Clock, SystemClock};
 use crate::invitation;
 use crate::store::sqlite::invitations::Invitations;
 use crate::store::{InvitationHash, NewInvitation};
+use kuvert_privacy::time::utc;
 
 /// Bytes of an invitation's hash that name it in lists.
 const NAME_BYTES: usize = 4;

@@ -34,6 +34,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use kuvert_privacy::registry::documents;
 
 use self::args::{Args, Command, Format};
 use self::failure::Failure;
@@ -77,9 +78,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Share { command } => share::run(&command, json),
         Command::Config { command } => configuration::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
-            print(&format!("{:#}\n", registry.document.json()))
+            print(&format!("{:#}\n", documents::Document::from(registry.document).json()))
         }
-        Command::Registry(registry) => print(&registry.document.markdown()),
+        Command::Registry(registry) => print(&documents::Document::from(registry.document).markdown()),
     };
     match result {
         Ok(()) => DONE.into(),

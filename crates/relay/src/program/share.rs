@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use super::args::Share;
 use super::failure::Failure;
-use super::inspect::time::utc;
 use super::serve::{default_data, last_demonstration, last_retention};
 use crate::clock::{Clock, SystemClock};
 use crate::people::{People, consents, holds, sharing};
@@ -27,6 +26,7 @@ use crate::report::{self, Sources};
 use crate::store::StoreError;
 use crate::store::sqlite::inspect::KnownAccount;
 use crate::store::sqlite::{Inspector, store_error};
+use kuvert_privacy::time::utc;
 
 const PARENT: &str = "the parent company";
 const ADVERTISER: &str = "an advertiser, through the parent company";

@@ -1,47 +1,24 @@
-//! The report that an account can ask for: all that the relay holds about it, from its files, as the registry tells it.
-//!
-//! | file | holds |
-//! |---|---|
-//! | `manifest.json` | when, and the SHA-256 of every other file |
-//! | `account_information.json`, `connections.json`, `settings.json`, `queue.json` | the fields of that section of the registry |
-//! | `consents.json` | what was accepted, and what it means |
-//! | `recipients.json` | who may see which field, and whom data were given to |
-//! | `not_held.json` | what the relay does not have, and why |
-//! | `index.html` | the same, to read |
-//!
-//! | module | holds |
-//! |---|---|
-//! | [`rows`] | from the registry's entries to the values of one account |
-//! | `page` | the file to read |
+//! Where a report's values are read from: the relay's files, for `kuvert_privacy::report`.
 
-mod page;
 pub mod rows;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kuvert_privacy::registry::Place;
+use kuvert_privacy::report;
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use self::rows::{Mail, Rows};
+use self::rows::{Mail, Reader};
 use crate::people::{People, consents};
 use crate::policy::{self, Consent};
-use crate::registry::field::Section;
-use crate::registry::{self, Place, not_held};
 use crate::relay::OBSERVE_FILE;
 use crate::service::Service;
 use crate::store::sqlite::{Inspector, OpenError, store_error};
 use crate::store::{AccountBy, Cursor, StoreError, Unavailable};
-
-/// Of the files' layout. A change of it is a new number.
-pub const SCHEMA_VERSION: u32 = 1;
-
-/// Sections of the registry, each a file of its own.
-pub const SECTIONS: [Section; 5] =
-    [Section::AccountInformation, Section::Connections, Section::Settings, Section::Queue, Section::Recipients];
 
 /// How long the relay's own writing may keep us waiting.
 const BUSY: Duration = Duration::from_secs(5);
@@ -96,20 +73,22 @@ pub fn gather(
     mail: &Mail,
     now: u64,
 ) -> Result<v1::Report, StoreError> {
-    let mut rows = Rows::new(account, mail, sources.retention_days);
+    let mut reader = Reader::new(account, mail, sources.retention_days);
     let inspector = Inspector::open(&sources.data).map_err(|error| match error {
         OpenError::Store(error) => error,
         other => Unavailable::Io(other.to_string()).into(),
     })?;
-    rows.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
+    reader.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
     let ledger = people.transact(|tx| {
-        rows.read(Place::People, tx)?;
+        reader.read(Place::People, tx)?;
         consents::ledger(tx, account)
     })?;
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
-        rows.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
+        reader.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
     }
-    Ok(assemble(rows, &ledger, sources.demonstration, account, now))
+    let files = report::assemble(reader.rows, consents_document(&ledger, sources.demonstration), account, now);
+    let files = files.into_iter().map(|file| v1::ReportFile { name: file.name, content: file.content.into() });
+    Ok(v1::Report { files: files.collect() })
 }
 
 fn observations(data: &Path) -> rusqlite::Result<Option<Connection>> {
@@ -121,45 +100,6 @@ fn observations(data: &Path) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     Ok(Some(connection))
-}
-
-fn assemble(rows: Rows<'_>, ledger: &[Consent], demonstration: bool, account: &AccountId, now: u64) -> v1::Report {
-    let shortened = rows.shortened.clone();
-    let mut documents: Vec<(String, Value)> =
-        SECTIONS.iter().map(|section| (format!("{section}.json"), Value::Object(rows.section(*section)))).collect();
-    if let Some((_, Value::Object(recipients))) = documents.last_mut() {
-        recipients.insert("fields".into(), fields_with_recipients());
-    }
-    documents.push(("consents.json".into(), consents_document(ledger, demonstration)));
-    documents.push(("not_held.json".into(), json!({ "not_held": not_held::ALL })));
-    let page = page::html(&documents, account, now);
-    let mut files: Vec<v1::ReportFile> = documents
-        .into_iter()
-        .map(|(name, document)| v1::ReportFile { name, content: format!("{document:#}\n").into_bytes().into() })
-        .collect();
-    files.push(v1::ReportFile { name: "index.html".into(), content: page.into_bytes().into() });
-    let told: Vec<Value> = files
-        .iter()
-        .map(|file| {
-            let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&file.content));
-            json!({ "name": file.name, "sha256": digest, "bytes": file.content.len() })
-        })
-        .collect();
-    let manifest = json!({
-        "schema_version": SCHEMA_VERSION, "account": account.to_string(), "made_at": now, "files": told,
-        "shortened": shortened,
-    });
-    let content = format!("{manifest:#}\n").into_bytes().into();
-    files.insert(0, v1::ReportFile { name: "manifest.json".into(), content });
-    v1::Report { files }
-}
-
-/// Who may see which personal field, beside the operator.
-fn fields_with_recipients() -> Value {
-    let fields = registry::all().filter(|field| field.is_personal() && !field.recipients.is_empty());
-    fields
-        .map(|field| json!({ "field": field.name(), "stored_in": field.place, "recipients": field.recipients }))
-        .collect()
 }
 
 fn consents_document(ledger: &[Consent], demonstration: bool) -> Value {

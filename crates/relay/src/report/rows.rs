@@ -4,17 +4,15 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use kuvert_privacy::registry::field::{Form, Section};
+use kuvert_privacy::registry::{self, Field, Place};
+use kuvert_privacy::report::{EXPIRES_AT, MAX_ROWS, Rows};
 use kuvert_types::{AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
 
 use crate::mailbox::expires_at;
-use crate::registry::field::{Form, Section};
-use crate::registry::{self, Field, Place};
-
-/// Rows of one table that a report has at most; the manifest names the tables that have more.
-pub const MAX_ROWS: usize = 20_000;
 
 /// In the mailboxes of the account's devices.
 const ITS_MAILBOXES: &str = "mailbox IN (SELECT mailbox FROM device WHERE account = :account)";
@@ -58,31 +56,20 @@ pub enum Mail {
     Search,
 }
 
-/// The values of one account.
+/// Reads the values of one account.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct Reader<'a> {
     account: &'a AccountId,
     mail: &'a Mail,
     retention_days: u32,
-    sections: BTreeMap<Section, Map<String, Value>>,
-    /// Tables of which only [`MAX_ROWS`] rows are there.
-    pub shortened: Vec<String>,
+    /// What was read.
+    pub rows: Rows,
 }
 
-impl<'a> Rows<'a> {
-    /// Every table of every section, without rows.
+impl<'a> Reader<'a> {
+    /// Nothing is read yet.
     pub fn new(account: &'a AccountId, mail: &'a Mail, retention_days: u32) -> Self {
-        let mut sections: BTreeMap<Section, Map<String, Value>> = BTreeMap::new();
-        for field in registry::all().filter(|field| field.report != Section::None) {
-            let tables = sections.entry(field.report).or_default();
-            tables.entry(field.table).or_insert_with(|| Value::Array(Vec::new()));
-        }
-        Self { account, mail, retention_days, sections, shortened: Vec::new() }
-    }
-
-    /// The tables of a section with their rows.
-    pub fn section(&self, section: Section) -> Map<String, Value> {
-        self.sections.get(&section).cloned().unwrap_or_default()
+        Self { account, mail, retention_days, rows: Rows::default() }
     }
 
     /// Reads what stands in one database.
@@ -100,14 +87,8 @@ impl<'a> Rows<'a> {
                 sections.entry(field.report).or_default().push(field);
             }
             for (section, fields) in sections {
-                let mut rows = self.select(connection, place, table, condition, &fields)?;
-                if rows.len() > MAX_ROWS {
-                    rows.truncate(MAX_ROWS);
-                    self.shortened.push(format!("{place} {table}"));
-                }
-                if let Some(tables) = self.sections.get_mut(&section) {
-                    tables.insert((*table).to_owned(), Value::Array(rows));
-                }
+                let rows = self.select(connection, place, table, condition, &fields)?;
+                self.rows.put(section, table, rows, || format!("{place} {table}"));
             }
         }
         Ok(())
@@ -156,9 +137,6 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 }
-
-/// What stands beside an envelope's columns: until when it waits.
-pub const EXPIRES_AT: &str = "expires_at";
 
 /// A column's value, as `docs/privacy/report.schema.json` says.
 fn value(field: &Field, stored: ValueRef<'_>) -> Value {

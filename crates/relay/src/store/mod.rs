@@ -270,7 +270,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// How far a relay's time has come ([`crate::relay_time`]).
+/// How far a relay's time has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KnownTime {
     /// Unix milliseconds.

@@ -4,11 +4,9 @@
 //! |---|---|
 //! | `people` | what people told at L0 |
 //! | `rights` | what is left of deleted accounts, holds, the demonstration |
-//! | `time` | times as people read them |
 
 mod people;
 mod rights;
-pub(crate) mod time;
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -17,7 +15,6 @@ use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde_json::json;
 
 use self::rights::Rights;
-use self::time::{day, utc};
 use super::args::Inspect;
 use super::failure::Failure;
 use super::serve::{default_data, last_region, last_retention};
@@ -28,6 +25,7 @@ use crate::relay::OBSERVE_FILE;
 use crate::store::Cursor;
 use crate::store::sqlite::Inspector;
 use crate::store::sqlite::inspect::{KnownAccount, KnownDevice, WaitingEnvelope};
+use kuvert_privacy::time::{day, utc};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
 const PAGE: usize = 1_000;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::serve::last_demonstration;
-use super::time::utc;
 use crate::people::{People, look};
 use crate::policy::DEMONSTRATION;
+use kuvert_privacy::time::utc;
 
 /// What stands in `people.db` beside what people tell.
 pub struct Rights {

@@ -18,6 +18,7 @@
 //! | `times` | how far the relay's time has come |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
+//! | [`registered`] | the comparison of the tables with the registry |
 //! | `residue` | wiping what deletions leave within pages |
 //! | `schema` | tables, versions, connection settings |
 //! | `files` | the directory, its permissions, the lock, the reserve for a full disk |
@@ -50,6 +51,7 @@ pub mod invitations;
 mod prekeys;
 mod reader;
 mod recent;
+pub mod registered;
 mod residue;
 mod schema;
 mod space;
@@ -72,9 +74,9 @@ use super::{
     RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
     TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
 };
-use crate::registry::Mismatch;
 use command::{Command, Slot};
 use index::SharedIndex;
+use kuvert_privacy::registry::Mismatch;
 
 pub use inspect::Inspector;
 pub(crate) use schema::store_error;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kuvert_privacy::registry::Place;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::registered::{self, CheckError};
 use super::{OpenError, Options};
-use crate::registry::{self, CheckError, Place};
 use crate::store::{StoreError, Unavailable};
 
 /// "Kuvr": tells our databases from other people's.
@@ -128,7 +129,7 @@ pub fn open_writer(path: &Path, options: &Options) -> Result<Connection, OpenErr
     let found = version(path, &connection)?;
     let prepared = prepare_writer(&mut connection, found, options);
     prepared.map_err(|error| refuse(path, error))?;
-    registry::check(Place::Database, &connection).map_err(|error| match error {
+    registered::check(Place::Database, &connection).map_err(|error| match error {
         CheckError::Mismatch(mismatch) => OpenError::Unregistered { path: path.to_owned(), mismatch },
         CheckError::Database(error) => refuse(path, error),
     })?;

@@ -20,12 +20,22 @@ pub mod fields;
 pub mod items;
 pub mod not_held;
 
-pub use check::{CheckError, Mismatch, check};
+pub use check::{Mismatch, check};
 pub use field::{Field, Level, Place};
 
 /// Every entry, in the order of places and tables.
 pub fn all() -> impl Iterator<Item = &'static Field> {
     fields::ALL.iter().copied().flatten()
+}
+
+/// The entries of what every relay stores.
+pub fn mail() -> impl Iterator<Item = &'static Field> {
+    fields::MAIL.iter().copied().flatten()
+}
+
+/// The entries of what only a relay with the demonstration stores.
+pub fn demonstration() -> impl Iterator<Item = &'static Field> {
+    fields::DEMONSTRATION.iter().copied().flatten()
 }
 
 /// The entries of one place.
@@ -36,4 +46,20 @@ pub fn of(place: Place) -> impl Iterator<Item = &'static Field> {
 /// The entry of a column.
 pub fn find(place: Place, table: &str, column: &str) -> Option<&'static Field> {
     of(place).find(|field| field.table == table && field.column == column)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn mail_and_demonstration_are_all_of_it_and_nothing_stands_in_both() {
+        let names = |fields: Vec<&Field>| fields.iter().map(|f| format!("{} {}", f.place, f.name())).collect();
+        let [all, mail, shown]: [BTreeSet<String>; 3] =
+            [all().collect(), mail().collect(), demonstration().collect()].map(names);
+        assert!(mail.is_disjoint(&shown));
+        assert_eq!(mail.union(&shown).cloned().collect::<BTreeSet<String>>(), all);
+    }
 }

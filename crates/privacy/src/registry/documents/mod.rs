@@ -11,7 +11,7 @@ mod report_schema;
 use serde_json::Value;
 
 /// A document.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Document {
     /// The record of processing activities, Art. 30 GDPR
     Record,
@@ -37,6 +37,10 @@ pub struct File {
 }
 
 impl Document {
+    /// All of them.
+    pub const ALL: &'static [Self] =
+        &[Self::Record, Self::Notice, Self::Legend, Self::Deletion, Self::Report, Self::Catalogue];
+
     /// As JSON.
     pub fn json(self) -> Value {
         match self {

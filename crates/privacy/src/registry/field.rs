@@ -251,16 +251,6 @@ choice! {
     }
 }
 
-impl clap::ValueEnum for Level {
-    fn value_variants<'a>() -> &'a [Self] {
-        Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.words()))
-    }
-}
-
 /// How long a field is kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Retention {

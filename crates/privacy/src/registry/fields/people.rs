@@ -1,10 +1,9 @@
 //! What stands in `people.db`: what people tell beyond what delivering mail needs, at L0 only.
 
-use crate::people::reports::MAX_REPORT_DAYS;
 use crate::registry::field::{
     Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Recipient, Retention, Section, Subject,
 };
-use crate::retention::TRACE_DAYS;
+use crate::retention::{MAX_REPORT_DAYS, TRACE_DAYS};
 
 /// What an account's holder says about himself.
 const PROFILE: Field = Field {
@@ -158,7 +157,8 @@ const COUNT: Field = Field {
     ..PROFILE
 };
 
-pub const FIELDS: &[Field] = &[
+/// What people tell beyond what delivering mail needs, and the terms that they accepted: the demonstration's.
+pub const DISCLOSED: &[Field] = &[
     Field { column: "account", meaning: "whose number it is", form: Form::Identifier, ..PHONE },
     Field { column: "number", meaning: "a phone number that was verified by a code", ..PHONE },
     Field { column: "verified_at", meaning: "when the code came back", form: Form::Time, ..PHONE },
@@ -215,6 +215,10 @@ pub const FIELDS: &[Field] = &[
         ..CONSENT
     },
     Field { column: "objected_at", meaning: "when use for advertising was refused later", form: Form::Time, ..CONSENT },
+];
+
+/// What accounts may ask of every relay, and what is kept for that.
+pub const RIGHTS: &[Field] = &[
     Field { column: "account", meaning: "who asked for a report", form: Form::Identifier, ..REPORT },
     Field { column: "requested_at", meaning: "when it was asked for", ..REPORT },
     Field { column: "ready_at", meaning: "when it can be fetched", ..REPORT },
@@ -243,6 +247,10 @@ pub const FIELDS: &[Field] = &[
     Field { column: "taken_at", meaning: "when it was deleted", form: Form::Time, ..HELD },
     Field { column: "reason", meaning: "why its data are held back", ..HELD },
     Field { column: "report", meaning: "its report, as it was in the moment of its deletion", ..HELD },
+];
+
+/// What the demonstration exported.
+pub const EXPORTS: &[Field] = &[
     Field { column: "id", meaning: "the export's number", form: Form::Number, ..SHARED },
     Field { column: "at", meaning: "when data were exported", form: Form::Time, ..SHARED },
     Field { column: "what", meaning: "which data", ..SHARED },
@@ -250,6 +258,10 @@ pub const FIELDS: &[Field] = &[
     Field { column: "accounts", meaning: "how many accounts it told about", form: Form::Number, ..SHARED },
     Field { column: "account", meaning: "an account that an export told about", ..SHARED_ACCOUNT },
     Field { column: "shared", meaning: "which export", form: Form::Number, ..SHARED_ACCOUNT },
+];
+
+/// What is left of accounts that were deleted.
+pub const DELETIONS: &[Field] = &[
     Field { column: "day", meaning: "a day, counted from 1970 on", ..COUNT },
     Field { column: "accounts", meaning: "how many accounts were deleted on it", ..COUNT },
 ];

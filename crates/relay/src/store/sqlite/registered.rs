@@ -1,41 +1,9 @@
-//! The comparison at start: what the databases can store is what the registry says.
+//! The comparison of a database with the registry, column by column.
 
 use std::collections::BTreeSet;
 
+use kuvert_privacy::registry::{self, Mismatch, Place};
 use rusqlite::Connection;
-
-use super::field::Place;
-
-/// A database and the registry differ.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Mismatch {
-    /// A column that nobody accounts for.
-    #[error(
-        "{place} has a column {table}.{column} that no entry of the registry accounts for: nothing is stored that is not \
-         told. Remove the column, or use the program that made it"
-    )]
-    Unregistered {
-        /// Where.
-        place: Place,
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-    },
-    /// An entry without its column.
-    #[error(
-        "{place} lacks the column {table}.{column} that the registry tells of: the database was changed by hand. Restore it \
-         from a backup"
-    )]
-    Missing {
-        /// Where.
-        place: Place,
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-    },
-}
 
 /// Why a comparison did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +21,7 @@ pub enum CheckError {
 /// # Errors
 /// The first column, in alphabetical order, that one of the two does not know; or the database cannot be read.
 pub fn check(place: Place, connection: &Connection) -> Result<(), CheckError> {
-    let stored = columns(connection)?;
-    let told: BTreeSet<(String, String)> =
-        super::of(place).map(|field| (field.table.to_owned(), field.column.to_owned())).collect();
-    if let Some((table, column)) = stored.difference(&told).next().cloned() {
-        return Err(Mismatch::Unregistered { place, table, column }.into());
-    }
-    if let Some((table, column)) = told.difference(&stored).next().cloned() {
-        return Err(Mismatch::Missing { place, table, column }.into());
-    }
-    Ok(())
+    Ok(registry::check(place, &columns(connection)?)?)
 }
 
 /// Every column of every table, SQLite's own tables with content included.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use kuvert_types::AccountId;
 use serde_json::{Map, Value};
 
-use crate::program::inspect::time::utc;
 use crate::registry;
+use crate::time::utc;
 
 /// Rows of a table that are shown; the JSON file has all.
 const ROWS_SHOWN: usize = 200;

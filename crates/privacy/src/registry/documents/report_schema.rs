@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::GENERATED;
 use crate::registry::field::{Field, Form, Place, Section};
-use crate::report::rows::EXPIRES_AT;
-use crate::report::{SCHEMA_VERSION, SECTIONS};
+use crate::report::{EXPIRES_AT, SCHEMA_VERSION, SECTIONS};
 
 fn fields(section: Section) -> impl Iterator<Item = &'static Field> {
     crate::registry::all().filter(move |field| field.report == section)
