@@ -48,7 +48,7 @@ pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), St
     if service.store.delete_account(account).await? {
         service.people.run(move |tx| rights::count_deletion(tx, now)).await?;
     }
-    service.logins.end(&account);
+    service.presence.end(&account);
     service.incidents.forget(&account);
     service.young.forget(&account);
     service.limiter.forget(&account);

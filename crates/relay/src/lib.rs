@@ -20,7 +20,7 @@
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
 //! | [`deletion`] | deleting an account, everywhere |
 //! | [`people`] | what people tell beyond what delivering mail needs |
-//! | [`wakeup`] | who is told that mail has come |
+//! | [`presence`] | which devices are connected and attached |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
@@ -28,7 +28,6 @@
 //! | [`report`] | all that the relay holds about one account |
 //! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
 //! | [`monitoring`] | metrics and health over HTTP |
-//! | [`logins`] | which accounts are connected |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`clock`] | the machine's clock |
 //! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
@@ -50,13 +49,13 @@ pub mod exposition;
 pub mod invitation;
 pub mod limits;
 pub mod logging;
-pub mod logins;
 pub mod mailbox;
 pub mod metrics;
 pub mod monitoring;
 pub mod observe;
 pub mod people;
 pub mod policy;
+pub mod presence;
 pub mod program;
 pub mod relay;
 pub mod relay_time;
@@ -65,7 +64,6 @@ pub mod retention;
 pub mod service;
 pub mod store;
 pub mod tls;
-pub mod wakeup;
 pub mod whole_file;
 pub mod young;
 

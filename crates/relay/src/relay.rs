@@ -26,6 +26,7 @@ use crate::people::codes::{CodeSender, LogCodes};
 use crate::people::incidents::Incidents;
 use crate::people::{People, PeopleError};
 use crate::policy::DEMONSTRATION;
+use crate::presence::LocalPresence;
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::report::Sources;
 use crate::retention;
@@ -33,7 +34,6 @@ use crate::service::Service;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
-use crate::wakeup::LocalWakeUps;
 use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
 
 /// Name of the observation database within the data directory.
@@ -159,8 +159,7 @@ pub async fn start_measuring(
         store: Arc::clone(&store),
         people: People::open(&config.data)?,
         codes,
-        wakeups: Arc::new(LocalWakeUps::default()),
-        logins: Arc::default(),
+        presence: Arc::new(LocalPresence::default()),
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),

@@ -35,6 +35,7 @@ pub async fn expire(service: &Service, retention_days: u32) -> Result<u64, Store
     let older_than = accepted_before(service.clock.now_ms(), retention_days);
     let total = expire_in_slices(&*service.store, older_than).await?;
     if total > 0 {
+        service.metrics.expired(total);
         service.observe(Event::Expired { count: total });
         tracing::info!(count = total, "envelopes expired");
         service.store.checkpoint().await?;

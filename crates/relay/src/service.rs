@@ -8,16 +8,15 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Registration;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
-use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::people::People;
 use crate::people::codes::CodeSender;
 use crate::people::incidents::Incidents;
+use crate::presence::Presence;
 use crate::relay_time::RelayClock;
 use crate::report::Sources;
 use crate::store::Store;
-use crate::wakeup::WakeUps;
 use crate::young::{LowWater, Young};
 
 /// The relay's parts, as connections and retention use them.
@@ -28,10 +27,8 @@ pub struct Service {
     pub people: People,
     /// Who brings codes to phones.
     pub codes: Arc<dyn CodeSender>,
-    /// Who listens.
-    pub wakeups: Arc<dyn WakeUps>,
-    /// Which accounts are connected.
-    pub logins: Arc<Logins>,
+    /// Which devices are connected and attached.
+    pub presence: Arc<dyn Presence>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// What is counted.
@@ -67,9 +64,8 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// Counts, and tells the observer.
+    /// Tells the observer.
     pub fn observe(&self, event: Event) {
-        self.metrics.count(&event);
         self.observer.see(self.clock.now_ms(), event);
     }
 

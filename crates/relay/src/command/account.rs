@@ -74,7 +74,7 @@ pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> R
         })?;
         service.observe(Event::DeviceListPublished { connection, device, number });
         for dropped in dropped {
-            service.logins.end_device(&Address { account: device.account, device: dropped });
+            service.presence.end_device(&Address { account: device.account, device: dropped });
         }
         Ok(Response::Done(v1::Done {}))
     }))

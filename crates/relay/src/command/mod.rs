@@ -1,8 +1,8 @@
 //! What a client can ask for, a file per command.
 //!
-//! A command is judged when it is read, and asks the store for its work at once: so the submits of one connection are
-//! stored in the order in which they were sent, however many are under way. Its answer is a future that the connection's
-//! writer waits for.
+//! A command is judged when it is read, and asks the store for its work at once. The submits of one connection go through
+//! its [`Session`], which keeps their order however many are under way. A command's answer is a future that the
+//! connection's writer waits for.
 //!
 //! | module | commands | who may |
 //! |---|---|---|
@@ -45,6 +45,7 @@ pub mod report;
 pub mod sealed;
 pub mod submit;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use crate::observe::ConnectionNumber;
 use crate::service::Service;
+use crate::store::Session;
 
 pub use refusal::Refusal;
 
@@ -73,16 +75,30 @@ pub struct Caller {
     pub connection: ConnectionNumber,
 }
 
-/// Does what an authenticated device asks for. `attach` and acknowledgements concern the connection's own delivery.
-pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -> Answer {
+/// What belongs to one connection, and what its commands change.
+pub struct Lane {
+    /// The mailbox that it is attached to.
+    pub delivery: attach::Delivery,
+    /// The order of its submits.
+    pub session: Box<dyn Session>,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+/// Does what an authenticated device asks for on the connection that has this lane.
+pub fn run(caller: &Caller, lane: &mut Lane, request: Request) -> Answer {
     let name = name(&request);
     let answer = match request {
         request if stores(&request) && is_kept_out(&caller.service, &caller.device.account) => {
             Err(Refusal::low_water())
         }
-        Request::Submit(request) => submit::run(caller, request),
-        Request::Attach(v) => attach::run(caller, delivery, v),
-        Request::Acknowledge(request) => acknowledge::run(caller, delivery, request),
+        Request::Submit(request) => submit::run(caller, &mut *lane.session, request),
+        Request::Attach(v) => attach::run(caller, &mut lane.delivery, v),
+        Request::Acknowledge(request) => acknowledge::run(caller, &mut lane.delivery, request),
         Request::AcknowledgeExpired(request) => acknowledge::run_expired(caller, request),
         Request::PublishPrekeys(request) => prekeys::publish(caller, request),
         Request::CountPrekeys(v) => prekeys::count(caller, v),

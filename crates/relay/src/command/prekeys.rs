@@ -154,6 +154,7 @@ async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyB
         Ok(bundle) => {
             let one_time = !bundle.kem_is_last_resort || bundle.one_time.is_some();
             let Caller { service, device: by, connection } = caller;
+            service.metrics.bundle_taken(one_time);
             service.observe(Event::BundleTaken { connection: *connection, by: *by, device, one_time });
             Ok(Some(to_wire(bundle)))
         }

@@ -71,8 +71,8 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use super::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
+    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError,
+    Submitted, TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
 };
 use command::{Command, Slot};
 use index::SharedIndex;
@@ -236,9 +236,7 @@ impl Default for Options {
 
 /// The embedded store. Dropping it finishes what was asked and checkpoints, like [`Store::close`].
 pub struct SqliteStore {
-    /// `None` once closed.
-    queues: RwLock<Option<Queues>>,
-    queued_bytes: Arc<AtomicU64>,
+    intake: Intake,
     reusable: Arc<AtomicU64>,
     index: SharedIndex,
     /// When the youngest envelope was accepted that waited at the opening.
@@ -247,9 +245,34 @@ pub struct SqliteStore {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Where work is handed in. Shared by the store and its sessions.
+#[derive(Clone)]
+struct Intake {
+    /// `None` once closed.
+    queues: Arc<RwLock<Option<Queues>>>,
+    queued_bytes: Arc<AtomicU64>,
+}
+
 struct Queues {
     writer: mpsc::Sender<Command>,
     readers: mpsc::Sender<reader::Job>,
+}
+
+impl Intake {
+    /// Hands a command to the writer.
+    fn write<T, E: From<StoreError>>(&self, command: impl FnOnce(Slot<T, E>) -> Command) -> Pending<T, E> {
+        let (reply, pending) = Pending::channel();
+        let command = command(Slot::new(reply));
+        match &*self.queues.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(queues) => {
+                if let Err(mpsc::SendError(command)) = queues.writer.send(command) {
+                    command.fail(&Unavailable::Stopped.into());
+                }
+            }
+            None => command.fail(&Unavailable::Stopped.into()),
+        }
+        pending
+    }
 }
 
 impl SqliteStore {
@@ -290,8 +313,7 @@ impl SqliteStore {
             reader_threads,
         })?;
         Ok(Self {
-            queues: RwLock::new(Some(Queues { writer, readers })),
-            queued_bytes,
+            intake: Intake { queues: Arc::new(RwLock::new(Some(Queues { writer, readers }))), queued_bytes },
             reusable,
             index,
             newest,
@@ -300,24 +322,9 @@ impl SqliteStore {
         })
     }
 
-    /// Hands a command to the writer.
-    fn write<T, E: From<StoreError>>(&self, command: impl FnOnce(Slot<T, E>) -> Command) -> Pending<T, E> {
-        let (reply, pending) = Pending::channel();
-        let command = command(Slot::new(reply));
-        match &*self.queues.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(queues) => {
-                if let Err(mpsc::SendError(command)) = queues.writer.send(command) {
-                    command.fail(&Unavailable::Stopped.into());
-                }
-            }
-            None => command.fail(&Unavailable::Stopped.into()),
-        }
-        pending
-    }
-
     /// Known from memory: no need to queue up behind others.
     fn known<T>(&self, answer: T) -> Pending<T, StoreError> {
-        let open = self.queues.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        let open = self.intake.queues.read().unwrap_or_else(PoisonError::into_inner).is_some();
         Pending::ready(if open { Ok(answer) } else { Err(Unavailable::Stopped.into()) })
     }
 
@@ -331,7 +338,7 @@ impl SqliteStore {
             // Nobody waits for the answer any more: nothing to do.
             let _ = reply.send(question(reader));
         });
-        let sent = match &*self.queues.read().unwrap_or_else(PoisonError::into_inner) {
+        let sent = match &*self.intake.queues.read().unwrap_or_else(PoisonError::into_inner) {
             Some(queues) => queues.readers.send(job).is_ok(),
             None => false,
         };
@@ -339,9 +346,10 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn submit_with(
-        &self,
+/// Every session hands its envelopes in at the same queue, which keeps the order of its calls.
+impl Session for Intake {
+    fn submit(
+        &mut self,
         mailbox: Address,
         envelope: NewEnvelope,
         key: Option<AccessKeyHash>,
@@ -356,6 +364,12 @@ impl Store for SqliteStore {
             return Pending::ready(Err(StoreError::from(Unavailable::Overloaded).into()));
         }
         self.write(|slot| Command::Submit { mailbox, envelope, key, accepted_at, slot })
+    }
+}
+
+impl Store for SqliteStore {
+    fn session(&self) -> Box<dyn Session> {
+        Box::new(self.intake.clone())
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
@@ -373,7 +387,7 @@ impl Store for SqliteStore {
     }
 
     fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
-        self.write(|slot| Command::Acknowledge { mailbox, up_to, slot })
+        self.intake.write(|slot| Command::Acknowledge { mailbox, up_to, slot })
     }
 
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
@@ -387,19 +401,19 @@ impl Store for SqliteStore {
     }
 
     fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
-        self.write(|slot| Command::Expire { older_than, budget, slot })
+        self.intake.write(|slot| Command::Expire { older_than, budget, slot })
     }
 
     fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError> {
-        self.write(|slot| Command::AcknowledgeExpired { mailbox, count, slot })
+        self.intake.write(|slot| Command::AcknowledgeExpired { mailbox, count, slot })
     }
 
     fn register(&self, account: NewAccount) -> Pending<(), RegisterError> {
-        self.write(|slot| Command::Register { account: Box::new(account), slot })
+        self.intake.write(|slot| Command::Register { account: Box::new(account), slot })
     }
 
     fn add_invitation(&self, invitation: NewInvitation) -> Pending<(), StoreError> {
-        self.write(|slot| Command::AddInvitation { invitation, slot })
+        self.intake.write(|slot| Command::AddInvitation { invitation, slot })
     }
 
     fn account(&self, by: AccountBy) -> Pending<Option<AccountRecord>, StoreError> {
@@ -415,11 +429,11 @@ impl Store for SqliteStore {
     }
 
     fn update_account(&self, account: AccountId, change: AccountChange) -> Pending<(), UpdateAccountError> {
-        self.write(|slot| Command::UpdateAccount { account, change, slot })
+        self.intake.write(|slot| Command::UpdateAccount { account, change, slot })
     }
 
     fn delete_account(&self, account: AccountId) -> Pending<bool, StoreError> {
-        self.write(|slot| Command::DeleteAccount { account, slot })
+        self.intake.write(|slot| Command::DeleteAccount { account, slot })
     }
 
     fn replace_device_list(
@@ -429,11 +443,11 @@ impl Store for SqliteStore {
         list: NumberedDeviceList,
         listed: Vec<DeviceId>,
     ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
-        self.write(|slot| Command::ReplaceDeviceList { account, expected, list, listed, slot })
+        self.intake.write(|slot| Command::ReplaceDeviceList { account, expected, list, listed, slot })
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {
-        self.write(|slot| Command::SetAccessKey { account, key, slot })
+        self.intake.write(|slot| Command::SetAccessKey { account, key, slot })
     }
 
     fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
@@ -442,19 +456,19 @@ impl Store for SqliteStore {
     }
 
     fn set_blocked(&self, account: AccountId, other: AccountId, blocked: bool) -> Pending<(), SetBlockedError> {
-        self.write(|slot| Command::SetBlocked { account, other, blocked, slot })
+        self.intake.write(|slot| Command::SetBlocked { account, other, blocked, slot })
     }
 
     fn note_seen(&self, device: Address, day: u32) -> Pending<(), StoreError> {
-        self.write(|slot| Command::NoteSeen { device, day, slot })
+        self.intake.write(|slot| Command::NoteSeen { device, day, slot })
     }
 
     fn publish_prekeys(&self, device: Address, prekeys: NewPrekeys) -> Pending<(), PublishPrekeysError> {
-        self.write(|slot| Command::PublishPrekeys { device, prekeys: Box::new(prekeys), slot })
+        self.intake.write(|slot| Command::PublishPrekeys { device, prekeys: Box::new(prekeys), slot })
     }
 
     fn take_bundle_sparing(&self, device: Address, reserve: u64) -> Pending<Bundle, TakeBundleError> {
-        self.write(|slot| Command::TakeBundle { device, reserve, slot })
+        self.intake.write(|slot| Command::TakeBundle { device, reserve, slot })
     }
 
     fn count_prekeys(&self, device: Address) -> Pending<PrekeyCounts, StoreError> {
@@ -470,7 +484,7 @@ impl Store for SqliteStore {
     }
 
     fn room(&self) -> Pending<(), StoreError> {
-        self.write(|slot| Command::Room { slot })
+        self.intake.write(|slot| Command::Room { slot })
     }
 
     fn was_unclean(&self) -> bool {
@@ -490,21 +504,21 @@ impl Store for SqliteStore {
     }
 
     fn note_time(&self, known: KnownTime) -> Pending<(), StoreError> {
-        self.write(|slot| Command::NoteTime { known, slot })
+        self.intake.write(|slot| Command::NoteTime { known, slot })
     }
 
     fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
-        self.write(|slot| Command::Restamp { now, slot })
+        self.intake.write(|slot| Command::Restamp { now, slot })
     }
 
     fn checkpoint(&self) -> Pending<(), StoreError> {
-        self.write(|slot| Command::Checkpoint { slot })
+        self.intake.write(|slot| Command::Checkpoint { slot })
     }
 
     fn close(&self) -> Pending<(), StoreError> {
-        let pending = self.write(|slot| Command::Close { slot });
+        let pending = self.intake.write(|slot| Command::Close { slot });
         // Dropping the queues lets the reader threads finish.
-        drop(self.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.intake.queues.write().unwrap_or_else(PoisonError::into_inner).take());
         pending
     }
 }

@@ -1,15 +1,18 @@
-//! Random sequences of operations, each on the SQLite store and on the model: every answer must be the same. Cursors may
-//! differ, so they are compared by which envelope they stand for.
+//! Random sequences of operations, each on a backend and on the model: every answer must be the same. Cursors may differ, so
+//! they are compared by which envelope they stand for.
 
 use std::collections::HashMap;
 
-use kuvert_relay::store::{AccountBy, AccountChange, Cursor, NewPrekeys, NumberedDeviceList, Store, StoredAccessKey};
-use proptest::prelude::*;
-
-use crate::world::*;
-use crate::{Backend, Sqlite};
-use kuvert_relay::store::memory::MemoryStore;
 use kuvert_types::DeviceId;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::Backend;
+use super::world::*;
+use crate::store::memory::MemoryStore;
+use crate::store::{
+    AccountBy, AccountChange, Cursor, NewPrekeys, NumberedDeviceList, Store, StoredAccessKey, Submitted,
+};
 
 const ACCOUNTS: u8 = 4;
 
@@ -170,12 +173,12 @@ impl Side<'_> {
                 let key = key.map(|right| if right { KEY.hash } else { [1; 32] });
                 let result = store.submit_with(address(mailbox), new, key, accepted_at).wait();
                 let nth = result.as_ref().ok().map(|submitted| {
-                    if matches!(submitted, kuvert_relay::store::Submitted::Stored { .. }) {
+                    if matches!(submitted, Submitted::Stored { .. }) {
                         self.cursors.push(submitted.cursor());
                     }
                     self.nth(submitted.cursor())
                 });
-                let stored = result.map(|submitted| matches!(submitted, kuvert_relay::store::Submitted::Stored { .. }));
+                let stored = result.map(|submitted| matches!(submitted, Submitted::Stored { .. }));
                 format!("{stored:?} {nth:?}")
             }
             Op::Acknowledge { mailbox, nth } => {
@@ -223,32 +226,42 @@ impl Side<'_> {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 300, ..ProptestConfig::default() })]
+/// Runs the sequences.
+pub fn the_model_agrees<B: Backend>() {
+    let config =
+        ProptestConfig { cases: 40, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() };
+    let sequences = proptest::collection::vec(op(), 1..80);
+    TestRunner::new(config).run(&sequences, |ops| agree::<B>(&ops)).unwrap();
+}
 
-    #[test]
-    fn the_model_and_sqlite_agree(ops in proptest::collection::vec(op(), 1..80)) {
-        let backend = Sqlite::new();
-        let model = MemoryStore::new();
-        let mut store = backend.open();
-        let mut cursors: HashMap<&str, Vec<Cursor>> = HashMap::from([("sqlite", Vec::new()), ("model", Vec::new())]);
-        for op in &ops {
-            if matches!(op, Op::Reopen) {
-                drop(store);
-                store = backend.open();
-            }
-            let [ours, theirs] = cursors.get_disjoint_mut(["sqlite", "model"]).map(Option::unwrap);
-            let mut ours = Side { store: &*store, cursors: ours };
-            let mut theirs = Side { store: &model, cursors: theirs };
-            prop_assert_eq!(ours.run(op), theirs.run(op), "{:?}", op);
-            if matches!(op, Op::Reopen | Op::Expire { .. } | Op::Acknowledge { .. } | Op::DeleteAccount { .. } | Op::ReplaceDeviceList { .. }) {
-                prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);
-            }
+fn agree<B: Backend>(ops: &[Op]) -> Result<(), TestCaseError> {
+    let backend = B::new();
+    let model = MemoryStore::new();
+    let mut store = backend.open();
+    let mut cursors: HashMap<&str, Vec<Cursor>> = HashMap::from([("backend", Vec::new()), ("model", Vec::new())]);
+    for op in ops {
+        if matches!(op, Op::Reopen) {
+            drop(store);
+            store = backend.open();
         }
-        let [ours, theirs] = cursors.get_disjoint_mut(["sqlite", "model"]).map(Option::unwrap);
-        prop_assert_eq!(
-            Side { store: &*store, cursors: ours }.look(),
-            Side { store: &model, cursors: theirs }.look()
+        let [ours, theirs] = cursors.get_disjoint_mut(["backend", "model"]).map(Option::unwrap);
+        let mut ours = Side { store: &*store, cursors: ours };
+        let mut theirs = Side { store: &model, cursors: theirs };
+        prop_assert_eq!(ours.run(op), theirs.run(op), "{:?}", op);
+        let telling = matches!(
+            op,
+            Op::Reopen
+                | Op::Expire { .. }
+                | Op::Acknowledge { .. }
+                | Op::DeleteAccount { .. }
+                | Op::ReplaceDeviceList { .. }
         );
+        if telling {
+            prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);
+        }
     }
+    let [ours, theirs] = cursors.get_disjoint_mut(["backend", "model"]).map(Option::unwrap);
+    let (ours, theirs) = (Side { store: &*store, cursors: ours }, Side { store: &model, cursors: theirs });
+    prop_assert_eq!(ours.look(), theirs.look());
+    Ok(())
 }

@@ -1,12 +1,16 @@
-//! The checks.
+//! The checks. Their names are what they check.
+
+#![allow(missing_docs)]
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kuvert_relay::mailbox::Amount;
-use kuvert_relay::store::error::MailboxFull;
-use kuvert_relay::store::{
+use super::Backend;
+use super::world::*;
+use crate::mailbox::Amount;
+use crate::store::error::MailboxFull;
+use crate::store::{
     AccountBy, AccountChange, Cursor, Doubt, Glance, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
     NumberedDeviceList, Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
     ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
@@ -16,9 +20,6 @@ use kuvert_types::limits::{
     MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
 };
 use kuvert_types::{AccessKeyHash, Address, DeviceId};
-
-use crate::Backend;
-use crate::world::*;
 
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
 
@@ -859,13 +860,31 @@ pub fn concurrent_takers_never_share_a_key<B: Backend>(backend: &B) {
 
 // ---- many at once
 
-pub fn a_caller_s_submits_keep_their_order<B: Backend>(backend: &B) {
+pub fn a_session_s_submits_keep_their_order<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
-    let pending: Vec<_> = (0..3_000).map(|n| store.submit(address(1), sealed(n, 10), NOW)).collect();
+    let mut session = store.session();
+    let pending: Vec<_> = (0..3_000).map(|n| session.submit(address(1), sealed(n, 10), None, NOW)).collect();
     let cursors: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap().cursor()).collect();
     assert!(cursors.is_sorted_by(|a, b| a < b));
     assert_eq!(waiting(&*store, 1), (0..3_000).collect::<Vec<_>>());
+}
+
+pub fn sessions_share_one_store_and_outlive_it<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let (mut one, mut other) = (store.session(), store.session());
+    let first = one.submit(address(1), sealed(1, 10), None, NOW).wait().unwrap();
+    let second = other.submit(address(1), sealed(2, 10), None, NOW).wait().unwrap();
+    assert!(first.cursor() < second.cursor());
+    let again = other.submit(address(1), sealed(1, 10), None, NOW).wait();
+    assert_eq!(again, Ok(Submitted::AlreadyStored { cursor: first.cursor() }));
+    drop(one);
+    assert_eq!(waiting(&*store, 1), [1, 2], "what a session stored stays");
+    assert_eq!(store.close().wait(), Ok(()));
+    drop(store);
+    let stopped = SubmitError::from(StoreError::from(Unavailable::Stopped));
+    assert_eq!(other.submit(address(1), sealed(3, 10), None, NOW).wait(), Err(stopped));
 }
 
 pub fn concurrent_submitters_and_a_reader_see_no_holes<B: Backend>(backend: &B) {
