@@ -18,12 +18,13 @@
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
 //! | [`deletion`] | deleting an account, everywhere |
-//! | [`people`] | what people tell beyond what delivering mail needs |
+//! | [`people`] | the database of rights, limits that were run into, and an extension's rows |
+//! | [`extension`] | what a relay can offer beyond mail |
+//! | [`lens`] | such an extension: level L0, and the demonstration's terms |
 //! | [`wakeup`] | who is told that mail has come |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
-//! | [`policy`] | the demonstration's terms, and what accepting them means |
 //! | [`report`] | all that the relay holds about one account |
 //! | [`registry`] | every field that can be stored: what it is, what for, how long |
 //! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
@@ -46,7 +47,9 @@ pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
 pub mod exposition;
+pub mod extension;
 pub mod invitation;
+pub mod lens;
 pub mod limits;
 pub mod logging;
 pub mod logins;
@@ -55,7 +58,6 @@ pub mod metrics;
 pub mod monitoring;
 pub mod observe;
 pub mod people;
-pub mod policy;
 pub mod program;
 pub mod registry;
 pub mod relay;
@@ -71,4 +73,5 @@ pub mod young;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
-pub use relay::{RunningRelay, StartError, start, start_on, start_with};
+pub use extension::Extension;
+pub use relay::{Parts, RunningRelay, StartError, start};

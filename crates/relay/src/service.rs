@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Registration;
+use crate::extension::Extension;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::people::People;
-use crate::people::codes::CodeSender;
 use crate::people::incidents::Incidents;
 use crate::relay_time::RelayClock;
 use crate::report::Sources;
@@ -24,10 +24,10 @@ use crate::young::{LowWater, Young};
 pub struct Service {
     /// What is kept.
     pub store: Arc<dyn Store>,
-    /// What people tell beyond what delivering mail needs.
+    /// Rights, limits that were run into, and the extension's rows.
     pub people: People,
-    /// Who brings codes to phones.
-    pub codes: Arc<dyn CodeSender>,
+    /// What the relay offers beyond mail.
+    pub extension: Option<Arc<dyn Extension>>,
     /// Who listens.
     pub wakeups: Arc<dyn WakeUps>,
     /// Which accounts are connected.

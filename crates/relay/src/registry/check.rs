@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::field::Place;
+use super::field::{Field, Place};
 
 /// A database and the registry differ.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -53,9 +53,21 @@ pub enum CheckError {
 /// # Errors
 /// The first column, in alphabetical order, that one of the two does not know; or the database cannot be read.
 pub fn check(place: Place, connection: &Connection) -> Result<(), CheckError> {
+    check_against(super::of(place), place, connection)
+}
+
+/// The same, where a database has these entries of `place` only: its other tables are an extension's.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_against(
+    entries: impl Iterator<Item = &'static Field>,
+    place: Place,
+    connection: &Connection,
+) -> Result<(), CheckError> {
     let stored = columns(connection)?;
     let told: BTreeSet<(String, String)> =
-        super::of(place).map(|field| (field.table.to_owned(), field.column.to_owned())).collect();
+        entries.map(|field| (field.table.to_owned(), field.column.to_owned())).collect();
     if let Some((table, column)) = stored.difference(&told).next().cloned() {
         return Err(Mismatch::Unregistered { place, table, column }.into());
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | when, and the SHA-256 of every other file |
 //! | `account_information.json`, `connections.json`, `settings.json`, `queue.json` | the fields of that section of the registry |
-//! | `consents.json` | what was accepted, and what it means |
+//! | `consents.json` | what was accepted, and what it means; of a relay with the extension `demonstration` |
 //! | `recipients.json` | who may see which field, and whom data were given to |
 //! | `not_held.json` | what the relay does not have, and why |
 //! | `index.html` | the same, to read |
@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use self::rows::{Mail, Rows};
-use crate::people::{People, consents};
-use crate::policy::{self, Consent};
+use crate::extension::Extension;
+use crate::people::People;
 use crate::registry::field::Section;
 use crate::registry::{self, Place, not_held};
 use crate::relay::OBSERVE_FILE;
@@ -56,8 +56,6 @@ pub struct Sources {
     pub data: PathBuf,
     /// Days that undelivered envelopes are kept.
     pub retention_days: u32,
-    /// Whether the relay runs the demonstration.
-    pub demonstration: bool,
 }
 
 /// Makes the report of an account, for a relay that serves.
@@ -79,7 +77,8 @@ pub async fn make(service: &Service, account: AccountId) -> Result<v1::Report, S
         }
     }
     let (sources, people, now) = (service.reports.clone(), service.people.clone(), service.clock.now_ms());
-    let work = move || gather(&sources, &people, &account, &Mail::At(cursors), now);
+    let extension = service.extension.clone();
+    let work = move || gather(&sources, &people, extension.as_deref(), &account, &Mail::At(cursors), now);
     let done = tokio::task::spawn_blocking(work).await;
     // The other error is that the work panicked, which has been printed.
     done.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
@@ -92,6 +91,7 @@ pub async fn make(service: &Service, account: AccountId) -> Result<v1::Report, S
 pub fn gather(
     sources: &Sources,
     people: &People,
+    extension: Option<&dyn Extension>,
     account: &AccountId,
     mail: &Mail,
     now: u64,
@@ -102,14 +102,12 @@ pub fn gather(
         other => Unavailable::Io(other.to_string()).into(),
     })?;
     rows.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
-    let ledger = people.transact(|tx| {
-        rows.read(Place::People, tx)?;
-        consents::ledger(tx, account)
-    })?;
+    people.transact(|tx| rows.read(Place::People, tx))?;
+    let others = extension.map(|extension| extension.documents(people, account)).transpose()?.unwrap_or_default();
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
         rows.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
     }
-    Ok(assemble(rows, &ledger, sources.demonstration, account, now))
+    Ok(assemble(rows, others, account, now))
 }
 
 fn observations(data: &Path) -> rusqlite::Result<Option<Connection>> {
@@ -123,14 +121,14 @@ fn observations(data: &Path) -> rusqlite::Result<Option<Connection>> {
     Ok(Some(connection))
 }
 
-fn assemble(rows: Rows<'_>, ledger: &[Consent], demonstration: bool, account: &AccountId, now: u64) -> v1::Report {
+fn assemble(rows: Rows<'_>, others: Vec<(String, Value)>, account: &AccountId, now: u64) -> v1::Report {
     let shortened = rows.shortened.clone();
     let mut documents: Vec<(String, Value)> =
         SECTIONS.iter().map(|section| (format!("{section}.json"), Value::Object(rows.section(*section)))).collect();
     if let Some((_, Value::Object(recipients))) = documents.last_mut() {
         recipients.insert("fields".into(), fields_with_recipients());
     }
-    documents.push(("consents.json".into(), consents_document(ledger, demonstration)));
+    documents.extend(others);
     documents.push(("not_held.json".into(), json!({ "not_held": not_held::ALL })));
     let page = page::html(&documents, account, now);
     let mut files: Vec<v1::ReportFile> = documents
@@ -160,27 +158,4 @@ fn fields_with_recipients() -> Value {
     fields
         .map(|field| json!({ "field": field.name(), "stored_in": field.place, "recipients": field.recipients }))
         .collect()
-}
-
-fn consents_document(ledger: &[Consent], demonstration: bool) -> Value {
-    let policies: Vec<Value> = policy::ALL
-        .iter()
-        .filter(|_| demonstration)
-        .map(|policy| {
-            json!({ "version": policy.version, "objection_days": policy.objection_days, "says": policy.paragraphs })
-        })
-        .collect();
-    let ledger_rows: Vec<Value> = ledger
-        .iter()
-        .map(|consent| {
-            json!({
-                "version": consent.version, "accepted_at": consent.accepted_at, "advertising": consent.advertising,
-                "objected_at": consent.objected_at, "objection_until": policy::objection_until(consent),
-            })
-        })
-        .collect();
-    json!({
-        "demonstration": demonstration, "policies": policies, "ledger": ledger_rows,
-        "advertising": policy::advertising(ledger).words(),
-    })
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::super::failure::Failure;
 use super::super::serve::last_demonstration;
 use super::time::utc;
-use crate::people::{People, look};
-use crate::policy::DEMONSTRATION;
+use crate::lens::look;
+use crate::lens::policy::DEMONSTRATION;
+use crate::people::People;
 
 /// What stands in `people.db` beside what people tell.
 pub struct Rights {

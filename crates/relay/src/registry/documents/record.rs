@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{GENERATED, distinct, list};
-use crate::policy::{PURPOSES, SHARED_REGARDLESS};
+use crate::registry::shared::{PURPOSES, SHARED_REGARDLESS};
 use crate::registry::field::{Category, Field, Purpose};
 
 /// What only the operator can say.

@@ -6,14 +6,17 @@ mod limits;
 mod log;
 mod memory;
 mod observations;
-mod people;
+pub mod people;
 
 use super::field::Field;
 
 /// Every entry.
 pub const ALL: &[&[Field]] = &[
     database::FIELDS,
-    people::FIELDS,
+    people::TOLD,
+    people::ASKED,
+    people::SHARING,
+    people::COUNTED,
     observations::FIELDS,
     limits::FIELDS,
     memory::FIELDS,

@@ -1,4 +1,5 @@
-//! What stands in `people.db`: what people tell beyond what delivering mail needs, at L0 only.
+//! What stands in `people.db`: what accounts have a right to, and, in a relay with the extension `demonstration`, what people
+//! tell beyond what delivering mail needs, at L0 only.
 
 use crate::people::reports::MAX_REPORT_DAYS;
 use crate::registry::field::{
@@ -158,7 +159,14 @@ const COUNT: Field = Field {
     ..PROFILE
 };
 
-pub const FIELDS: &[Field] = &[
+/// The entries of the extension `demonstration`.
+pub const DISCLOSURES: &[&[Field]] = &[TOLD, SHARING];
+
+/// The relay's own.
+pub const RIGHTS: &[&[Field]] = &[ASKED, COUNTED];
+
+/// What people told, and what they accepted.
+pub const TOLD: &[Field] = &[
     Field { column: "account", meaning: "whose number it is", form: Form::Identifier, ..PHONE },
     Field { column: "number", meaning: "a phone number that was verified by a code", ..PHONE },
     Field { column: "verified_at", meaning: "when the code came back", form: Form::Time, ..PHONE },
@@ -215,6 +223,10 @@ pub const FIELDS: &[Field] = &[
         ..CONSENT
     },
     Field { column: "objected_at", meaning: "when use for advertising was refused later", form: Form::Time, ..CONSENT },
+];
+
+/// What accounts asked for, limits and holds.
+pub const ASKED: &[Field] = &[
     Field { column: "account", meaning: "who asked for a report", form: Form::Identifier, ..REPORT },
     Field { column: "requested_at", meaning: "when it was asked for", ..REPORT },
     Field { column: "ready_at", meaning: "when it can be fetched", ..REPORT },
@@ -243,6 +255,10 @@ pub const FIELDS: &[Field] = &[
     Field { column: "taken_at", meaning: "when it was deleted", form: Form::Time, ..HELD },
     Field { column: "reason", meaning: "why its data are held back", ..HELD },
     Field { column: "report", meaning: "its report, as it was in the moment of its deletion", ..HELD },
+];
+
+/// What was exported.
+pub const SHARING: &[Field] = &[
     Field { column: "id", meaning: "the export's number", form: Form::Number, ..SHARED },
     Field { column: "at", meaning: "when data were exported", form: Form::Time, ..SHARED },
     Field { column: "what", meaning: "which data", ..SHARED },
@@ -250,6 +266,10 @@ pub const FIELDS: &[Field] = &[
     Field { column: "accounts", meaning: "how many accounts it told about", form: Form::Number, ..SHARED },
     Field { column: "account", meaning: "an account that an export told about", ..SHARED_ACCOUNT },
     Field { column: "shared", meaning: "which export", form: Form::Number, ..SHARED_ACCOUNT },
+];
+
+/// How many accounts were deleted.
+pub const COUNTED: &[Field] = &[
     Field { column: "day", meaning: "a day, counted from 1970 on", ..COUNT },
     Field { column: "accounts", meaning: "how many accounts were deleted on it", ..COUNT },
 ];

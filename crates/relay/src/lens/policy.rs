@@ -6,6 +6,7 @@
 //! cannot be prevented and settings reduce it. Under both, the phone number and the frequency of use are shared.
 
 use crate::mailbox::MS_PER_DAY;
+pub use crate::registry::shared::{PURPOSES, SHARED_REGARDLESS};
 
 /// Stands at the head of everything that the demonstration shows or exports.
 pub const DEMONSTRATION: &str = "A demonstration with synthetic terms: it shows what descriptions of a mass-market \
@@ -22,13 +23,6 @@ pub struct Policy {
     /// What it says, in our words.
     pub paragraphs: &'static [&'static str],
 }
-
-/// What both versions share, whatever anybody refuses.
-pub const SHARED_REGARDLESS: &[&str] = &["the phone number", "the frequency of use"];
-
-/// What it is shared for.
-pub const PURPOSES: &[&str] =
-    &["advertising", "suggestions of friends", "infrastructure and security", "interoperability", "against spam"];
 
 /// Every version, oldest first.
 pub const ALL: &[Policy] = &[
