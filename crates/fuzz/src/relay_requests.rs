@@ -23,8 +23,8 @@ use kuvert_relay::limits::saved::Saved;
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
+use kuvert_relay::lens::Lens;
 use kuvert_relay::people::People;
-use kuvert_relay::people::codes::LogCodes;
 use kuvert_relay::people::incidents::Incidents;
 use kuvert_relay::relay_time::RelayClock;
 use kuvert_relay::report::Sources;
@@ -154,8 +154,8 @@ impl World {
         let as_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let service = Arc::new(Service {
             store: Arc::clone(&store),
-            people: People::in_memory().expect("SQLite works in memory"),
-            codes: Arc::new(LogCodes),
+            people: People::in_memory(Some(&kuvert_relay::lens::tables::TABLES)).expect("SQLite works in memory"),
+            extension: Some(Arc::new(Lens::new(true))),
             wakeups: Arc::new(LocalWakeUps::default()),
             logins: Arc::default(),
             observer: Arc::new(Blind),
@@ -168,7 +168,7 @@ impl World {
             clock: Arc::new(RelayClock::start(as_clock, &Times::default(), true).expect("the clock is trusted")),
             incidents: Incidents::default(),
             // There are no files here: a report cannot be made.
-            reports: Sources { data: PathBuf::from("no-such-directory"), retention_days: 30, demonstration: true },
+            reports: Sources { data: PathBuf::from("no-such-directory"), retention_days: 30 },
             report_delay_ms: 0,
             registration: Registration::Open,
             stopping,

@@ -8,7 +8,7 @@ use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::observe::record::RecordError;
 use kuvert_relay::observe::{Observed, Record};
 use kuvert_relay::people::PEOPLE_FILE;
-use kuvert_relay::people::look::Rights;
+use kuvert_relay::lens::look::Rights;
 use kuvert_relay::program::serve::{last_demonstration, last_region, last_retention};
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;

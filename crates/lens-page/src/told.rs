@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kuvert_relay::people::look::{self, Known, Rights, Told};
+use kuvert_relay::lens::look::{self, Known, Rights, Told};
 use kuvert_relay::people::{People, PeopleError};
 use kuvert_relay::store::StoreError;
 use kuvert_relay::store::sqlite::inspect::KnownAccount;

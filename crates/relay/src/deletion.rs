@@ -43,6 +43,10 @@ pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), St
             rights::delete(tx, &account)
         })
         .await?;
+    // The report is kept by now: what it tells of the extension's rows is in it.
+    if let Some(extension) = &service.extension {
+        extension.erase(service, account).await?;
+    }
     // Before the account goes, so that it is tried again if it fails.
     forget(service, &forgotten).await?;
     if service.store.delete_account(account).await? {

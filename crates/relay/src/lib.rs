@@ -19,12 +19,13 @@
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
 //! | [`store`] | what is kept, behind a trait; SQLite behind it |
 //! | [`deletion`] | deleting an account, everywhere |
-//! | [`people`] | what people tell beyond what delivering mail needs |
+//! | [`people`] | the database of rights, limits that were run into, and an extension's rows |
+//! | [`extension`] | what a relay can offer beyond mail |
+//! | [`lens`] | such an extension: level L0, and the demonstration's terms |
 //! | [`presence`] | which devices are connected and attached |
 //! | [`retention`] | deleting what nobody fetched in time |
 //! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
-//! | [`policy`] | the demonstration's terms, and what accepting them means |
 //! | [`report`] | all that the relay holds about one account |
 //! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
 //! | [`monitoring`] | metrics and health over HTTP |
@@ -46,7 +47,9 @@ pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
 pub mod exposition;
+pub mod extension;
 pub mod invitation;
+pub mod lens;
 pub mod limits;
 pub mod logging;
 pub mod mailbox;
@@ -54,7 +57,6 @@ pub mod metrics;
 pub mod monitoring;
 pub mod observe;
 pub mod people;
-pub mod policy;
 pub mod presence;
 pub mod program;
 pub mod relay;
@@ -69,5 +71,6 @@ pub mod young;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
+pub use extension::Extension;
 pub use kuvert_privacy::registry;
-pub use relay::{RunningRelay, StartError, start, start_on, start_with};
+pub use relay::{Parts, RunningRelay, StartError, start};

@@ -16,16 +16,15 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
+use crate::extension::Extension;
 use crate::limits::saved::Saved;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::database::{Database, ObserveError};
 use crate::observe::{Blind, Observer, Past};
-use crate::people::codes::{CodeSender, LogCodes};
 use crate::people::incidents::Incidents;
 use crate::people::{People, PeopleError};
-use crate::policy::DEMONSTRATION;
 use crate::presence::LocalPresence;
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::report::Sources;
@@ -74,7 +73,7 @@ pub enum StartError {
     /// No observation database.
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    /// What people tell beyond mail cannot be opened.
+    /// The database of rights, and of an extension, cannot be opened.
     #[error(transparent)]
     People(#[from] PeopleError),
     /// The clock is not set.
@@ -85,19 +84,70 @@ pub enum StartError {
     PublicHost(String),
 }
 
-/// Starts a relay on the embedded store in `config.data`. It serves when this returns.
+/// Starts a relay on the embedded store in `config.data`, which offers mail and nothing beyond. It serves when this returns.
 ///
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
-    config.check()?;
-    // The store first: it makes the directory, checks who may read it, and keeps a second relay out.
-    let store = open_store(&config).await?;
-    match start_on(config, clock, Arc::clone(&store)).await {
-        Ok(relay) => Ok(relay),
-        Err(error) => {
-            close_store(store).await;
-            Err(error)
+    Parts::new(clock).start(config).await
+}
+
+/// What a relay is made of.
+#[derive(Clone)]
+pub struct Parts {
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn Store>>,
+    extension: Option<Arc<dyn Extension>>,
+    disk: Option<Arc<dyn Disk>>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("extension", &self.extension).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// The embedded store, the system's word on the disk, and no extension.
+    pub const fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, store: None, extension: None, disk: None }
+    }
+
+    /// Another store than the embedded one.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn Store>) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// Something beyond mail.
+    #[must_use]
+    pub fn with_extension(self, extension: Arc<dyn Extension>) -> Self {
+        Self { extension: Some(extension), ..self }
+    }
+
+    /// Another way to measure the room on the disk than asking the system.
+    #[must_use]
+    pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk: Some(disk), ..self }
+    }
+
+    /// Starts a relay of these parts. It serves when this returns.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(mut self, config: Config) -> Result<RunningRelay, StartError> {
+        config.check()?;
+        if let Some(store) = self.store.take() {
+            return serve(config, self, store).await;
+        }
+        // The store first: it makes the directory, checks who may read it, and keeps a second relay out.
+        let store = open_store(&config).await?;
+        match serve(config, self, Arc::clone(&store)).await {
+            Ok(relay) => Ok(relay),
+            Err(error) => {
+                close_store(store).await;
+                Err(error)
+            }
         }
     }
 }
@@ -110,44 +160,9 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     Ok(Arc::new(store))
 }
 
-/// Starts a relay on another store.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_on(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-) -> Result<RunningRelay, StartError> {
-    start_with(config, clock, store, Arc::new(LogCodes)).await
-}
-
-/// Starts a relay on another store, with another way for codes to reach phones than the log.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_with(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    codes: Arc<dyn CodeSender>,
-) -> Result<RunningRelay, StartError> {
-    let disk = Arc::new(FileSystem::of(&config.data));
-    start_measuring(config, clock, store, codes, disk).await
-}
-
-/// Starts a relay that has the room on its disk measured in another way than by asking the system.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_measuring(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    codes: Arc<dyn CodeSender>,
-    disk: Arc<dyn Disk>,
-) -> Result<RunningRelay, StartError> {
-    config.check()?;
+async fn serve(config: Config, parts: Parts, store: Arc<dyn Store>) -> Result<RunningRelay, StartError> {
+    let Parts { clock, store: _, extension, disk } = parts;
+    let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
     let identity = Identity::of(&config)?;
@@ -157,8 +172,8 @@ pub async fn start_measuring(
     let metrics = Arc::new(Metrics::new());
     let service = Arc::new(Service {
         store: Arc::clone(&store),
-        people: People::open(&config.data)?,
-        codes,
+        people: People::open(&config.data, extension.as_deref().map(Extension::tables))?,
+        extension,
         presence: Arc::new(LocalPresence::default()),
         observer: Arc::clone(&observer),
         metrics,
@@ -171,11 +186,7 @@ pub async fn start_measuring(
             u64::from(config.limits.low_water_mib) << 20,
         )),
         incidents: Incidents::default(),
-        reports: Sources {
-            data: config.data.clone(),
-            retention_days: config.retention_days,
-            demonstration: config.demonstration,
-        },
+        reports: Sources { data: config.data.clone(), retention_days: config.retention_days },
         report_delay_ms: u64::from(config.report_delay_hours) * 3_600_000,
         clock,
         registration: config.registration,
@@ -192,8 +203,8 @@ pub async fn start_measuring(
         service.young.registered(account, at);
     }
     service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
-    if config.demonstration {
-        tracing::warn!("{DEMONSTRATION}");
+    if let Some(warning) = service.extension.as_deref().and_then(Extension::warning) {
+        tracing::warn!("{warning}");
     }
 
     let key = EndpointKey::load_or_make(&config.data).map_err(ListenError::Key)?;
@@ -393,12 +404,12 @@ impl RunningRelay {
         retention::expire(&self.service, self.config.retention_days).await
     }
 
-    /// Deletes codes for phone numbers that nobody gave in time, instead of within a minute. Says how many.
+    /// Deletes what has had its time at the extension, instead of within a minute. Says how many rows.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn forget_codes(&self) -> Result<usize, StoreError> {
-        retention::forget_codes(&self.service).await
+    pub async fn tidy_extension(&self) -> Result<usize, StoreError> {
+        retention::tidy_extension(&self.service).await
     }
 
     /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
-use crate::people::{incidents, phone, reports};
+use crate::people::{incidents, reports};
 use crate::service::Service;
 use crate::store::{Store, StoreError, Unavailable};
 
@@ -138,13 +138,15 @@ pub async fn tidy(service: &Service) -> Result<(), StoreError> {
     purged.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
 }
 
-/// Deletes the codes for phone numbers that nobody gave in time.
+/// Deletes what has had its time at the extension, and says how many rows.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn forget_codes(service: &Service) -> Result<usize, StoreError> {
-    let now = service.clock.now_ms();
-    service.people.run(move |tx| phone::purge(tx, now)).await
+pub async fn tidy_extension(service: &Service) -> Result<usize, StoreError> {
+    match &service.extension {
+        Some(extension) => extension.tidy(service).await,
+        None => Ok(0),
+    }
 }
 
 /// Expires each minute, and forgets what limits need not remember, until the relay stops.
@@ -163,9 +165,9 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         service.limiter.tidy();
         service.young.tidy(service.clock.now_ms());
         save_limits(&service).await;
-        if let Err(error) = forget_codes(&service).await {
+        if let Err(error) = tidy_extension(&service).await {
             let error = crate::logging::kind(&error);
-            tracing::warn!(error, "codes that nobody gave could not be deleted; trying again in a minute");
+            tracing::warn!(error, "old rows of the extension could not be deleted; trying again in a minute");
         }
         if let Err(error) = write_incidents(&service).await {
             tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Registration;
+use crate::extension::Extension;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
 use crate::people::People;
-use crate::people::codes::CodeSender;
 use crate::people::incidents::Incidents;
 use crate::presence::Presence;
 use crate::relay_time::RelayClock;
@@ -23,10 +23,10 @@ use crate::young::{LowWater, Young};
 pub struct Service {
     /// What is kept.
     pub store: Arc<dyn Store>,
-    /// What people tell beyond what delivering mail needs.
+    /// Rights, limits that were run into, and the extension's rows.
     pub people: People,
-    /// Who brings codes to phones.
-    pub codes: Arc<dyn CodeSender>,
+    /// What the relay offers beyond mail.
+    pub extension: Option<Arc<dyn Extension>>,
     /// Which devices are connected and attached.
     pub presence: Arc<dyn Presence>,
     /// Who watches.

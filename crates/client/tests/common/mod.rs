@@ -19,8 +19,9 @@ use kuvert_client::{
     Address, Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
     SystemClock,
 };
-use kuvert_relay::people::codes::{Code, CodeSender, Sending};
-use kuvert_relay::{Config, ManualClock, RunningRelay};
+use kuvert_relay::lens::Lens;
+use kuvert_relay::lens::codes::{Code, CodeSender, Sending};
+use kuvert_relay::{Config, ManualClock, Parts, RunningRelay};
 use tempfile::TempDir;
 
 use self::lying::LyingStore;
@@ -179,11 +180,13 @@ async fn start_relay(
 ) -> RunningRelay {
     let config = Config { listen, observe, ..Config::new(dir.path().join("relay")) };
     let clock = Arc::clone(clock) as _;
+    let lens = Lens::new(config.demonstration).with_codes(phones.clone());
+    let parts = Parts::new(clock).with_extension(Arc::new(lens));
     match store {
-        None => kuvert_relay::start(config, clock).await.unwrap(),
+        None => parts.start(config).await.unwrap(),
         Some(store) => {
             std::fs::create_dir_all(&config.data).unwrap();
-            kuvert_relay::start_with(config, clock, store, phones.clone()).await.unwrap()
+            parts.with_store(store).start(config).await.unwrap()
         }
     }
 }

@@ -21,7 +21,7 @@ mod sight;
 
 use std::collections::BTreeMap;
 
-use kuvert_relay::policy;
+use kuvert_relay::lens::policy;
 use kuvert_relay::registry::{self, Level, Place};
 use serde::Serialize;
 

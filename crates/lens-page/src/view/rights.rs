@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kuvert_relay::people::look::Export;
-use kuvert_relay::policy::{self, Advertising, Consent};
+use kuvert_relay::lens::look::Export;
+use kuvert_relay::lens::policy::{self, Advertising, Consent};
 use kuvert_relay::registry::field::{Retention, Section};
 use kuvert_relay::registry::{self, Field, Level, Place};
 

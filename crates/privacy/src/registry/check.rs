@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::field::Place;
+use super::field::{Field, Place};
 
 /// A database and the registry differ.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,8 +40,20 @@ pub enum Mismatch {
 /// # Errors
 /// The first column, in alphabetical order, that one of the two does not know.
 pub fn check(place: Place, stored: &BTreeSet<(String, String)>) -> Result<(), Mismatch> {
+    check_against(super::of(place), place, stored)
+}
+
+/// The same, where a database has these entries of `place` only: its other tables are an extension's.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_against(
+    entries: impl Iterator<Item = &'static Field>,
+    place: Place,
+    stored: &BTreeSet<(String, String)>,
+) -> Result<(), Mismatch> {
     let told: BTreeSet<(String, String)> =
-        super::of(place).map(|field| (field.table.to_owned(), field.column.to_owned())).collect();
+        entries.map(|field| (field.table.to_owned(), field.column.to_owned())).collect();
     if let Some((table, column)) = stored.difference(&told).next().cloned() {
         return Err(Mismatch::Unregistered { place, table, column });
     }

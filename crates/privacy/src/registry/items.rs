@@ -111,7 +111,7 @@ const NO_BUSINESS: &str = "there are no business accounts yet";
 const VIEW_TEST: &str = "crates/lens-page/tests/view.rs";
 
 const DELETION: &str = "crates/relay/src/deletion.rs";
-const POLICY: &str = "crates/relay/src/policy.rs";
+const POLICY: &str = "crates/relay/src/lens/policy.rs";
 const SHARE: &str = "crates/relay/src/program/share.rs";
 const RIGHTS_TEST: &str = "tests/rights.rs";
 const RELAY_RIGHTS_TEST: &str = "crates/relay/tests/relay/rights.rs";
@@ -229,7 +229,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "The provider can show only what the user made public: picture and status",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/command/profile.rs", "public"),
+            code: ("crates/relay/src/lens/command/profile.rs", "public"),
             test: (PEOPLE_TEST, "others_see_of_a_profile_what_was_made_public"),
             place: "`kuvert account profile --public`, `kuvert account show`; the lens page, \"Known\"",
         }),
@@ -317,7 +317,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "A phone number, verified by a code; name, e-mail, about text and picture, each with its date",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/people/phone.rs", "verify"),
+            code: ("crates/relay/src/lens/phone.rs", "verify"),
             test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
             place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`; the lens page, \"Known\". The code's \
                         delivery is simulated: it stands in the relay's log",
@@ -329,7 +329,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "The whole address book is uploaded (numbers, names, e-mail, birthday, address), also of people without an account",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/people/address_book.rs", "shadows"),
+            code: ("crates/relay/src/lens/address_book.rs", "shadows"),
             test: (PEOPLE_TEST, "an_address_book_tells_who_is_here_and_keeps_who_is_not"),
             place: "`kuvert account upload`, `kuvert-relay inspect`; the lens page, \"Who with whom\" and \"Known\"",
         }),
@@ -363,7 +363,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Purposes given: advertising, suggestions of friends, infrastructure and security, interoperability, against spam",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/policy.rs", "PURPOSES"),
+            code: ("crates/relay/src/registry/shared.rs", "PURPOSES"),
             test: (RIGHTS_TEST, SHARING),
             place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"; this relay's own purposes: \
                     docs/privacy/record-of-processing.md",
@@ -428,7 +428,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Which terms were accepted, and when",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/people/consents.rs", "ledger"),
+            code: ("crates/relay/src/lens/consents.rs", "ledger"),
             test: (RELAY_RIGHTS_TEST, "terms_are_accepted_once_and_objected_to_in_time"),
             place: "`kuvert account consent`; consents.json of the report; the lens page, \"Agreed to, shared, asked for\"",
         }),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | when, and the SHA-256 of every other file |
 //! | `account_information.json`, `connections.json`, `settings.json`, `queue.json` | the fields of that section of the registry |
-//! | `consents.json` | what was accepted, and what it means |
+//! | `consents.json` | what was accepted, and what it means; of a relay with the extension `demonstration` |
 //! | `recipients.json` | which field is seen by which others, and who was given data |
 //! | `not_held.json` | what the relay does not have, and why |
 //! | `index.html` | the same, to read |
@@ -75,13 +75,9 @@ impl Rows {
     }
 }
 
-/// What `consents.json` says where no terms are in force and none were accepted.
-pub fn no_consents() -> Value {
-    json!({ "demonstration": false, "policies": [], "ledger": [], "advertising": "no terms accepted" })
-}
-
-/// The report: `manifest.json` first. `consents` is the content of `consents.json`; `now` are Unix milliseconds.
-pub fn assemble(rows: Rows, consents: Value, account: &AccountId, now: u64) -> Vec<File> {
+/// The report: `manifest.json` first. `others` are the documents of an extension, with their names; `now` are Unix
+/// milliseconds.
+pub fn assemble(rows: Rows, others: Vec<(String, Value)>, account: &AccountId, now: u64) -> Vec<File> {
     let Rows { mut sections, shortened } = rows;
     let mut documents: Vec<(String, Value)> = SECTIONS
         .iter()
@@ -93,7 +89,7 @@ pub fn assemble(rows: Rows, consents: Value, account: &AccountId, now: u64) -> V
     if let Some((_, Value::Object(recipients))) = documents.last_mut() {
         recipients.insert("fields".into(), fields_with_recipients());
     }
-    documents.push(("consents.json".into(), consents));
+    documents.extend(others);
     documents.push(("not_held.json".into(), json!({ "not_held": not_held::ALL })));
     let page = page::html(&documents, account, now);
     let mut files: Vec<File> = documents

@@ -189,7 +189,7 @@ impl Client<'_> {
         let greeted = timeout(AUTHENTICATION_DEADLINE, async {
             let hello = self.frame().await?;
             let request = hello.request;
-            let (mut challenged, challenge) = Connected.handle(hello, self.connection)?;
+            let (mut challenged, challenge) = Connected.handle(hello, self.service, self.connection)?;
             self.reader.expect_sealed();
             self.answer(request, Ok(challenge)).await?;
             loop {

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_hold_keeps_the_report_until_it_is_released() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(None).unwrap();
         let [alice, bob] = [1, 2].map(|n| AccountId::from_bytes([n; 16]));
         let list = || people.transact(list).unwrap();
         people.transact(|tx| add(tx, &alice, "case 1", 5)).unwrap();

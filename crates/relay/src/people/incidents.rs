@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn incidents_are_counted_written_and_lose_the_name_of_who_is_deleted() {
-        let (people, incidents) = (People::in_memory().unwrap(), Incidents::default());
+        let (people, incidents) = (People::in_memory(None).unwrap(), Incidents::default());
         for account in [ALICE, ALICE, BOB] {
             incidents.note(account, Kind::Lookups);
         }

@@ -1,40 +1,24 @@
-//! What people tell a relay about themselves and others beyond what delivering mail needs: level L0 of the disclosure
-//! ladder. None of it is needed for the service, and whoever stays above L0 leaves no row here.
-//!
-//! It lies in a database of its own, `DATA/people.db`, apart from the mail: a few small rows, written seldom, one
-//! transaction each. Every column has its entry in the registry ([`kuvert_privacy::registry`]).
+//! What accounts have a right to, and what is kept about limits that were run into: `DATA/people.db`, apart from the mail. It
+//! holds a few small rows, written seldom, one transaction each. An extension of the relay may have tables there, too
+//! ([`schema::Tables`]). Every column has its entry in the registry ([`kuvert_privacy::registry`]).
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`phone`], [`codes`] | numbers, verified by a code |
-//! | [`profile`] | what people say about themselves |
-//! | [`address_book`] | what they say about others |
-//! | [`devices`] | what their machines are |
-//! | [`withdraw`] | taking all of it back |
-//! | [`look`] | what there is, for `inspect` |
-//! | [`consents`] | which terms were accepted |
 //! | [`holds`] | what the law holds back |
 //! | [`incidents`] | limits that accounts ran into |
 //! | [`reports`] | reports that were asked for |
 //! | [`rights`] | deleting what belongs to an account, and counting that |
-//! | [`sharing`] | what the demonstration exported |
-//! | `schema` | tables and versions |
+//! | [`look`] | what there is, for `inspect` |
+//! | [`schema`] | tables and versions |
+//! | [`column`] | columns to and from the types of the relay |
 
-pub mod address_book;
-pub mod codes;
-mod column;
-pub mod consents;
-pub mod devices;
+pub mod column;
 pub mod holds;
 pub mod incidents;
 pub mod look;
-pub mod phone;
-pub mod profile;
 pub mod reports;
 pub mod rights;
-mod schema;
-pub mod sharing;
-pub mod withdraw;
+pub mod schema;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -44,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use self::schema::{Opening, Tables};
 use crate::store::sqlite::store_error;
 use crate::store::{StoreError, Unavailable};
 use crate::whole_file;
@@ -91,6 +76,16 @@ pub enum PeopleError {
         /// Its version.
         found: i64,
     },
+    /// An extension that this relay does not have left rows in it.
+    #[error(
+        "{} holds what accounts told at level L0, and this relay does not offer that level: serve the directory with \
+         `kuvert-relay-lens serve`, or delete all of it with `kuvert-relay-lens withdraw`",
+        path.display()
+    )]
+    Disclosures {
+        /// The database.
+        path: PathBuf,
+    },
     /// Its columns are not those that the registry tells of.
     #[error("{}: {mismatch}", path.display())]
     Unregistered {
@@ -106,25 +101,40 @@ pub enum PeopleError {
 pub struct People(Arc<Mutex<Connection>>);
 
 impl People {
-    /// Opens or creates `DATA/people.db`.
+    /// Opens or creates `DATA/people.db`, to serve it with an extension's tables or without. Without, tables of an extension
+    /// that are empty are dropped.
     ///
     /// # Errors
     /// See [`PeopleError`].
-    pub fn open(data: &Path) -> Result<Self, PeopleError> {
+    pub fn open(data: &Path, extension: Option<&'static Tables>) -> Result<Self, PeopleError> {
+        Self::open_for(data, Opening::Serve(extension))
+    }
+
+    /// Opens `DATA/people.db` beside a relay that may be running, to change rows of the relay's own.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub fn beside(data: &Path) -> Result<Self, PeopleError> {
+        Self::open_for(data, Opening::Beside)
+    }
+
+    fn open_for(data: &Path, opening: Opening) -> Result<Self, PeopleError> {
         let path = data.join(PEOPLE_FILE);
         // SQLite gives its other files the mode of this one.
         let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         made.map_err(|error| PeopleError::Io { path: path.clone(), error })?;
-        schema::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map(|connection| Self(Arc::new(Mutex::new(connection))))
+        let connection = schema::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, opening)?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
     /// One that is kept in memory only, for tests and simulations.
     ///
     /// # Errors
     /// See [`PeopleError`].
-    pub fn in_memory() -> Result<Self, PeopleError> {
+    pub fn in_memory(extension: Option<&'static Tables>) -> Result<Self, PeopleError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        schema::open(Path::new(":memory:"), flags).map(|connection| Self(Arc::new(Mutex::new(connection))))
+        let connection = schema::open(Path::new(":memory:"), flags, Opening::Serve(extension))?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
     /// Opens the database of a relay that may be running, to look at. `None`: there is none.
@@ -150,7 +160,7 @@ impl People {
         if !path.exists() {
             return Ok(None);
         }
-        schema::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        schema::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, Opening::Beside)
             .map(|connection| Some(Self(Arc::new(Mutex::new(connection)))))
     }
 
@@ -244,15 +254,15 @@ mod tests {
     #[test]
     fn what_fails_leaves_nothing_and_what_is_deleted_leaves_no_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let people = People::open(folder.path()).unwrap();
-        let insert = "INSERT INTO phone VALUES(x'00', '+4915550000001', 1)";
+        let people = People::open(folder.path(), None).unwrap();
+        let insert = "INSERT INTO hold VALUES(x'00', '+4915550000001', 1)";
         let failed = people.transact(|tx| {
             tx.execute(insert, [])?;
             tx.execute("SELECT nonsense", [])
         });
         assert!(failed.is_err());
         let count =
-            |people: &People| people.transact(|tx| tx.query_row("SELECT count(*) FROM phone", [], |row| row.get(0)));
+            |people: &People| people.transact(|tx| tx.query_row("SELECT count(*) FROM hold", [], |row| row.get(0)));
         assert_eq!(count(&people), Ok(0_i64));
         people.transact(|tx| tx.execute(insert, [])).unwrap();
         let bytes = || std::fs::read(folder.path().join(PEOPLE_FILE)).unwrap();
@@ -260,8 +270,8 @@ mod tests {
         assert!(holds(&bytes()));
         let look = People::look(folder.path()).unwrap().unwrap();
         assert_eq!(count(&look), Ok(1));
-        assert!(look.transact(|tx| tx.execute("DELETE FROM phone", [])).is_err());
-        people.transact(|tx| tx.execute("DELETE FROM phone", [])).unwrap();
+        assert!(look.transact(|tx| tx.execute("DELETE FROM hold", [])).is_err());
+        people.transact(|tx| tx.execute("DELETE FROM hold", [])).unwrap();
         assert!(!holds(&bytes()));
     }
 
@@ -270,15 +280,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(People::look(folder.path()).unwrap().is_none());
         let path = folder.path().join(PEOPLE_FILE);
-        drop(People::open(folder.path()).unwrap());
-        Connection::open(&path).unwrap().execute_batch("ALTER TABLE profile ADD COLUMN shoe_size INTEGER").unwrap();
-        assert!(matches!(People::open(folder.path()), Err(PeopleError::Unregistered { .. })));
+        drop(People::open(folder.path(), None).unwrap());
+        Connection::open(&path).unwrap().execute_batch("ALTER TABLE hold ADD COLUMN shoe_size INTEGER").unwrap();
+        assert!(matches!(People::open(folder.path(), None), Err(PeopleError::Unregistered { .. })));
         Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert!(matches!(People::open(folder.path()), Err(PeopleError::Newer { found: 99, .. })));
+        assert!(matches!(People::open(folder.path(), None), Err(PeopleError::Newer { found: 99, .. })));
         Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
         assert!(matches!(People::look(folder.path()), Err(PeopleError::Older { found: 1, .. })));
         assert!(People::as_it_is(folder.path()).unwrap().is_some(), "a backup is made before a new version starts");
         std::fs::write(&path, b"not a database, only text that somebody put there by mistake").unwrap();
-        assert!(matches!(People::open(folder.path()), Err(PeopleError::Database { .. })));
+        assert!(matches!(People::open(folder.path(), None), Err(PeopleError::Database { .. })));
     }
 }

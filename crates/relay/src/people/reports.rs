@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn asking_again_changes_nothing_until_the_report_is_made() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(None).unwrap();
         let ask = |now| people.transact(|tx| ask(tx, &ALICE, now, DELAY)).unwrap();
         let find = |now| people.transact(|tx| find(tx, &ALICE, now)).unwrap();
         let first = ask(10);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn pieces_make_the_whole() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(None).unwrap();
         let report: Vec<u8> = (0..=255).collect();
         people.transact(|tx| ask(tx, &ALICE, 0, 0)).unwrap();
         let piece = |offset| people.transact(|tx| piece(tx, &ALICE, offset, 100)).unwrap();

@@ -1,77 +1,49 @@
-//! Tables and versions of `people.db`.
+//! Tables and versions of `people.db`. The relay has tables of its own there, and an extension may have others: each makes
+//! its own, and they count versions together.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use kuvert_privacy::registry::Place;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::PeopleError;
 use crate::store::sqlite::registered::{self, CheckError};
-
-/// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+use kuvert_privacy::registry::fields::people::{DISCLOSURES, RIGHTS};
+use kuvert_privacy::registry::{Field, Place};
 
 /// The version that this program writes.
-pub const VERSION: i64 = MIGRATIONS.len() as i64;
+pub const VERSION: i64 = STEPS as i64;
+
+/// Steps from an empty database to the newest.
+const STEPS: usize = 3;
+
+/// The relay's own. Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
+const MIGRATIONS: [&str; STEPS] = ["", V2, ""];
 
 /// How long another process may hold the database before a transaction fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All times: Unix milliseconds. Accounts are the 16 bytes of `relay.db`'s `account.id`.
-const V1: &str = "
-CREATE TABLE phone(                            -- numbers whose code came back: one for an account, one account for a number
-    account BLOB NOT NULL PRIMARY KEY,
-    number TEXT NOT NULL UNIQUE,               -- E.164
-    verified_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+/// What an extension stores in `people.db`.
+#[derive(Debug)]
+pub struct Tables {
+    /// SQL that makes them: step `n` leads from version `n` to `n + 1`.
+    pub steps: [&'static str; STEPS],
+    /// Their columns, as the registry tells of them.
+    pub fields: &'static [&'static [Field]],
+}
 
-CREATE TABLE phone_code(                       -- numbers whose code is on its way
-    account BLOB NOT NULL PRIMARY KEY,
-    number TEXT NOT NULL,
-    code_hash BLOB NOT NULL,                   -- SHA-256 of account and code: whoever reads this still has to guess
-    expires_at INTEGER NOT NULL,
-    attempts_left INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug)]
+pub enum Opening {
+    /// To serve it, with the tables of the relay and of this extension, and no others.
+    Serve(Option<&'static Tables>),
+    /// For a command beside the relay: with the tables that are there.
+    Beside,
+}
 
-CREATE TABLE profile(                          -- each part with the time of its last change
-    account BLOB NOT NULL PRIMARY KEY,
-    display_name TEXT, display_name_at INTEGER,
-    email TEXT, email_at INTEGER,
-    about TEXT, about_at INTEGER,
-    picture BLOB, picture_at INTEGER,
-    public INTEGER NOT NULL DEFAULT 0          -- 1: whoever looks the account up sees display name, about text and picture
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE address_book(                     -- also of people who have no account and were never asked
-    owner BLOB NOT NULL,
-    phone TEXT NOT NULL,                       -- E.164
-    name TEXT, email TEXT, birthday TEXT, address TEXT,
-    uploaded_at INTEGER NOT NULL,
-    PRIMARY KEY(owner, phone)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX address_book_phone ON address_book(phone);
-
-CREATE TABLE device_details(                   -- what a client says about the machine it runs on
-    account BLOB NOT NULL,
-    device INTEGER NOT NULL,
-    model TEXT, system TEXT, system_version TEXT, app_version TEXT, language TEXT, network TEXT,
-    reported_at INTEGER NOT NULL,
-    PRIMARY KEY(account, device)
-) STRICT, WITHOUT ROWID;
-";
-
-/// Rights, consents, and what was shared.
+/// Rights. All times: Unix milliseconds. Accounts are the 16 bytes of `relay.db`'s `account.id`.
 const V2: &str = "
-CREATE TABLE consent(                          -- which terms an account accepted
-    account BLOB NOT NULL,
-    version TEXT NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    advertising INTEGER NOT NULL,              -- 1: accepted with use for advertising
-    objected_at INTEGER,                       -- when that was taken back
-    PRIMARY KEY(account, version)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE report_request(                   -- one for an account
     account BLOB NOT NULL PRIMARY KEY,
     requested_at INTEGER NOT NULL,
@@ -102,39 +74,14 @@ CREATE TABLE held(                             -- the reports of those that were
     report BLOB NOT NULL                       -- a Report of proto/kuvert/v1/relay.proto
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE shared(                           -- exports of the demonstration
-    id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    what TEXT NOT NULL,
-    recipient TEXT NOT NULL,
-    accounts INTEGER NOT NULL                  -- how many it told about
-) STRICT;
-
-CREATE TABLE shared_account(                   -- and which of those that still exist
-    account BLOB NOT NULL,
-    shared INTEGER NOT NULL,
-    PRIMARY KEY(account, shared)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE deletion(                         -- accounts that were deleted, and nothing about which
     day INTEGER NOT NULL PRIMARY KEY,          -- since 1970-01-01
     accounts INTEGER NOT NULL
 ) STRICT;
 ";
 
-/// A simulated phone.
-const V3: &str = "
-CREATE TABLE simulated_detail(                 -- what a client that simulates a phone made up: nothing of it is measured
-    account BLOB NOT NULL,
-    device INTEGER NOT NULL,
-    what TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY(account, device, what)
-) STRICT, WITHOUT ROWID;
-";
-
 /// Opens a database with the newest schema; one that may only be read, with the one that it has.
-pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
+pub fn open(path: &Path, flags: OpenFlags, opening: Opening) -> Result<Connection, PeopleError> {
     let refuse = |error| PeopleError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(refuse)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(refuse)?;
@@ -142,13 +89,36 @@ pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, PeopleError> {
     if found > VERSION {
         return Err(PeopleError::Newer { path: path.to_owned(), found });
     }
-    if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-        prepare(&mut connection, found).map_err(refuse)?;
-        registered::check(Place::People, &connection).map_err(|error| match error {
-            CheckError::Mismatch(mismatch) => PeopleError::Unregistered { path: path.to_owned(), mismatch },
-            CheckError::Database(error) => refuse(error),
-        })?;
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        return Ok(connection);
     }
+    let strange = extension_tables(&connection).map_err(refuse)?;
+    let extension = match opening {
+        Opening::Serve(extension) => extension,
+        Opening::Beside if found == 0 || found == VERSION => None,
+        Opening::Beside => return Err(PeopleError::Older { path: path.to_owned(), found }),
+    };
+    let drops = matches!(opening, Opening::Serve(None));
+    if drops && holds_rows(&connection, &strange).map_err(refuse)? {
+        return Err(PeopleError::Disclosures { path: path.to_owned() });
+    }
+    prepare(&mut connection, found, extension, !strange.is_empty()).map_err(refuse)?;
+    let kept = match opening {
+        Opening::Beside => strange,
+        Opening::Serve(extension) => {
+            if drops {
+                drop_tables(&mut connection, &strange).map_err(refuse)?;
+            }
+            extension.iter().flat_map(|tables| names(tables.fields)).collect()
+        }
+    };
+    let fields = RIGHTS.iter().chain(DISCLOSURES).copied().flatten();
+    let own: BTreeSet<&str> = names(RIGHTS).collect();
+    let told = fields.filter(|field| own.contains(field.table) || kept.contains(field.table));
+    registered::check_against(told, Place::People, &connection).map_err(|error| match error {
+        CheckError::Mismatch(mismatch) => PeopleError::Unregistered { path: path.to_owned(), mismatch },
+        CheckError::Database(error) => refuse(error),
+    })?;
     Ok(connection)
 }
 
@@ -157,7 +127,43 @@ pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+/// The tables that these columns are in.
+fn names(fields: &'static [&'static [Field]]) -> impl Iterator<Item = &'static str> {
+    fields.iter().copied().flatten().map(|field| field.table)
+}
+
+/// The tables of an extension that are there.
+fn extension_tables(connection: &Connection) -> rusqlite::Result<BTreeSet<&'static str>> {
+    let mut here = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
+    let mut found = BTreeSet::new();
+    for name in names(DISCLOSURES) {
+        if here.exists([name])? {
+            found.insert(name);
+        }
+    }
+    Ok(found)
+}
+
+fn holds_rows(connection: &Connection, tables: &BTreeSet<&str>) -> rusqlite::Result<bool> {
+    for table in tables {
+        if connection.prepare(&format!("SELECT 1 FROM {table}"))?.exists([])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// All of them or none.
+fn drop_tables(connection: &mut Connection, tables: &BTreeSet<&str>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for table in tables {
+        transaction.execute_batch(&format!("DROP TABLE {table}"))?;
+    }
+    transaction.commit()
+}
+
+/// `before`: the extension's tables were there already.
+fn prepare(connection: &mut Connection, found: i64, extension: Option<&Tables>, before: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten; the rollback journal is deleted with each transaction.
     connection.pragma_update(None, "secure_delete", "ON")?;
@@ -166,8 +172,22 @@ fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     for (step, sql) in (0..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
+        if let (Some(tables), true) = (extension, before) {
+            extend(&transaction, tables, step)?;
+        }
         transaction.pragma_update(None, "user_version", step + 1)?;
         transaction.commit()?;
     }
+    // The first time with the extension, from the first step on.
+    if let (Some(tables), false) = (extension, before) {
+        let transaction = connection.transaction()?;
+        tables.steps.iter().try_for_each(|sql| transaction.execute_batch(sql))?;
+        transaction.commit()?;
+    }
     Ok(())
+}
+
+fn extend(transaction: &Transaction<'_>, tables: &Tables, step: i64) -> rusqlite::Result<()> {
+    let sql = usize::try_from(step).ok().and_then(|step| tables.steps.get(step));
+    sql.map_or(Ok(()), |sql| transaction.execute_batch(sql))
 }

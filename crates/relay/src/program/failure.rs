@@ -146,6 +146,7 @@ impl From<PeopleError> for Failure {
             PeopleError::Newer { .. } => "data-newer",
             PeopleError::Older { .. } => "data-older",
             PeopleError::Unregistered { .. } => "data-unregistered",
+            PeopleError::Disclosures { .. } => "data-disclosures",
             PeopleError::Database { .. } | PeopleError::Io { .. } => "people",
         };
         Self::new(code, error.to_string())

@@ -50,7 +50,7 @@ fn add(data: &Path, account: &AccountId, reason: &str, json: bool) -> Result<(),
         ));
     }
     let now = SystemClock::new().now_ms();
-    People::open(data)?.transact(|tx| holds::add(tx, account, reason, now))?;
+    People::beside(data)?.transact(|tx| holds::add(tx, account, reason, now))?;
     tell(json, &json!({"type": "hold", "account": account.to_string(), "reason": reason, "since": now}), || {
         format!("{account} is under a hold. When it is deleted, its report is kept until `hold release`.")
     })
@@ -76,7 +76,7 @@ fn list(data: &Path, json: bool) -> Result<(), Failure> {
 
 fn release(data: &Path, account: &AccountId, to: Option<&Path>, json: bool) -> Result<(), Failure> {
     drop(Inspector::open(data)?);
-    let people = People::open(data)?;
+    let people = People::beside(data)?;
     if let Some(to) = to {
         let report = people.transact(|tx| holds::report(tx, account))?.ok_or_else(unknown)?;
         let report = v1::Report::decode(&report[..])

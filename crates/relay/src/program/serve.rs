@@ -18,8 +18,9 @@ use super::failure::Failure;
 use super::{print, say};
 use crate::clock::SystemClock;
 use crate::config::{Config, LogLevel, source};
+use crate::lens;
 use crate::logging;
-use crate::relay::{self, RunningRelay, SERVING_FILE, StartError};
+use crate::relay::{RunningRelay, SERVING_FILE, StartError};
 use crate::tls::TlsError;
 use crate::whole_file;
 
@@ -40,7 +41,7 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        let relay = relay::start(config.clone(), clock).await?;
+        let relay = lens::start(config.clone(), clock).await?;
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
             relay.shutdown().await;

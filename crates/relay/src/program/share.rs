@@ -18,8 +18,10 @@ use super::args::Share;
 use super::failure::Failure;
 use super::serve::{default_data, last_demonstration, last_retention};
 use crate::clock::{Clock, SystemClock};
-use crate::people::{People, consents, holds, sharing};
-use crate::policy::{self, Advertising, DEMONSTRATION, PURPOSES, SHARED_REGARDLESS};
+use crate::lens::policy::{self, Advertising, DEMONSTRATION, PURPOSES, SHARED_REGARDLESS};
+use crate::lens::tables::TABLES;
+use crate::lens::{Lens, consents, sharing};
+use crate::people::{People, holds};
 use crate::relay::OBSERVE_FILE;
 use crate::report::rows::Mail;
 use crate::report::{self, Sources};
@@ -119,7 +121,7 @@ impl Relay {
                 "this relay does not run the demonstration, so nothing is exported: serve it with --demonstration first",
             ));
         }
-        Ok(Self { people: People::open(&data)?, data, accounts, now: SystemClock::new().now_ms() })
+        Ok(Self { people: People::open(&data, Some(&TABLES))?, data, accounts, now: SystemClock::new().now_ms() })
     }
 
     /// Every account's number: the verified one, else the one that was given at registration.
@@ -300,8 +302,9 @@ impl Relay {
     fn report(&self, account: &AccountId) -> Result<(v1::Report, bool), Failure> {
         if self.accounts.iter().any(|known| known.account == *account) {
             let retention_days = last_retention(&self.data).unwrap_or(kuvert_types::limits::MAX_RETENTION_DAYS);
-            let sources = Sources { data: self.data.clone(), retention_days, demonstration: true };
-            return Ok((report::gather(&sources, &self.people, account, &Mail::Search, self.now)?, false));
+            let sources = Sources { data: self.data.clone(), retention_days };
+            let lens = Lens::new(true);
+            return Ok((report::gather(&sources, &self.people, Some(&lens), account, &Mail::Search, self.now)?, false));
         }
         let held = self.people.transact(|tx| holds::report(tx, account))?.ok_or_else(|| {
             Failure::new("account-unknown", "nothing is held about such an account: it was deleted, or never was here")

@@ -10,11 +10,10 @@ use kuvert_privacy::report;
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use rusqlite::{Connection, OpenFlags};
-use serde_json::{Value, json};
 
 use self::rows::{Mail, Reader};
-use crate::people::{People, consents};
-use crate::policy::{self, Consent};
+use crate::extension::Extension;
+use crate::people::People;
 use crate::relay::OBSERVE_FILE;
 use crate::service::Service;
 use crate::store::sqlite::{Inspector, OpenError, store_error};
@@ -33,8 +32,6 @@ pub struct Sources {
     pub data: PathBuf,
     /// Days that undelivered envelopes are kept.
     pub retention_days: u32,
-    /// Whether the relay runs the demonstration.
-    pub demonstration: bool,
 }
 
 /// Makes the report of an account, for a relay that serves.
@@ -56,7 +53,8 @@ pub async fn make(service: &Service, account: AccountId) -> Result<v1::Report, S
         }
     }
     let (sources, people, now) = (service.reports.clone(), service.people.clone(), service.clock.now_ms());
-    let work = move || gather(&sources, &people, &account, &Mail::At(cursors), now);
+    let extension = service.extension.clone();
+    let work = move || gather(&sources, &people, extension.as_deref(), &account, &Mail::At(cursors), now);
     let done = tokio::task::spawn_blocking(work).await;
     // The other error is that the work panicked, which has been printed.
     done.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
@@ -69,6 +67,7 @@ pub async fn make(service: &Service, account: AccountId) -> Result<v1::Report, S
 pub fn gather(
     sources: &Sources,
     people: &People,
+    extension: Option<&dyn Extension>,
     account: &AccountId,
     mail: &Mail,
     now: u64,
@@ -79,14 +78,12 @@ pub fn gather(
         other => Unavailable::Io(other.to_string()).into(),
     })?;
     reader.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
-    let ledger = people.transact(|tx| {
-        reader.read(Place::People, tx)?;
-        consents::ledger(tx, account)
-    })?;
+    people.transact(|tx| reader.read(Place::People, tx))?;
+    let others = extension.map(|extension| extension.documents(people, account)).transpose()?.unwrap_or_default();
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
         reader.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
     }
-    let files = report::assemble(reader.rows, consents_document(&ledger, sources.demonstration), account, now);
+    let files = report::assemble(reader.rows, others, account, now);
     let files = files.into_iter().map(|file| v1::ReportFile { name: file.name, content: file.content.into() });
     Ok(v1::Report { files: files.collect() })
 }
@@ -100,27 +97,4 @@ fn observations(data: &Path) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     Ok(Some(connection))
-}
-
-fn consents_document(ledger: &[Consent], demonstration: bool) -> Value {
-    let policies: Vec<Value> = policy::ALL
-        .iter()
-        .filter(|_| demonstration)
-        .map(|policy| {
-            json!({ "version": policy.version, "objection_days": policy.objection_days, "says": policy.paragraphs })
-        })
-        .collect();
-    let ledger_rows: Vec<Value> = ledger
-        .iter()
-        .map(|consent| {
-            json!({
-                "version": consent.version, "accepted_at": consent.accepted_at, "advertising": consent.advertising,
-                "objected_at": consent.objected_at, "objection_until": policy::objection_until(consent),
-            })
-        })
-        .collect();
-    json!({
-        "demonstration": demonstration, "policies": policies, "ledger": ledger_rows,
-        "advertising": policy::advertising(ledger).words(),
-    })
 }

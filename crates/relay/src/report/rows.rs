@@ -77,7 +77,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// What SQLite says.
     pub fn read(&mut self, place: Place, connection: &Connection) -> rusqlite::Result<()> {
+        let mut here = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
         for (_, table, condition) in TABLES.iter().filter(|(of, ..)| *of == place) {
+            // An extension's, and this relay has none.
+            if !here.exists([table])? {
+                continue;
+            }
             let condition = match self.mail {
                 Mail::Search if *table == "envelope" => ITS_MAILBOXES,
                 _ => condition,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::{self};
+use kuvert_wire::v1::{self, demonstration};
 
 use crate::common::*;
 
@@ -36,16 +36,16 @@ async fn without_authentication_no_command_does_anything() {
             Request::DeleteAccount(v1::DeleteAccount {}),
             Request::RequestReport(v1::RequestReport {}),
             Request::FetchReport(v1::FetchReport { offset: 0 }),
-            Request::GetPolicies(v1::GetPolicies {}),
-            Request::AcceptPolicy(v1::AcceptPolicy { version: "2016-08-25".into(), advertising: true }),
-            Request::ObjectAdvertising(v1::ObjectAdvertising {}),
-            Request::RequestPhoneCode(v1::RequestPhoneCode { phone: "+4915550000001".into() }),
-            Request::VerifyPhone(v1::VerifyPhone { code: "123456".into() }),
-            Request::SetProfile(v1::SetProfile { about: Some("forged".into()), ..v1::SetProfile::default() }),
-            Request::GetProfile(v1::GetProfile { account: account_of(&bob) }),
-            Request::UploadAddressBook(v1::UploadAddressBook::default()),
-            Request::ReportDevice(v1::ReportDevice::default()),
-            Request::WithdrawDisclosure(v1::WithdrawDisclosure {}),
+            tell(demonstration::GetPolicies {}),
+            tell(demonstration::AcceptPolicy { version: "2016-08-25".into(), advertising: true }),
+            tell(demonstration::ObjectAdvertising {}),
+            tell(demonstration::RequestPhoneCode { phone: "+4915550000001".into() }),
+            tell(demonstration::VerifyPhone { code: "123456".into() }),
+            tell(demonstration::SetProfile { about: Some("forged".into()), ..demonstration::SetProfile::default() }),
+            tell(demonstration::GetProfile { account: account_of(&bob) }),
+            tell(demonstration::UploadAddressBook::default()),
+            tell(demonstration::ReportDevice::default()),
+            tell(demonstration::WithdrawDisclosure {}),
         ]
     };
     for (number, command) in commands().into_iter().enumerate() {

@@ -7,6 +7,7 @@ mod clock;
 mod common;
 mod dependencies;
 mod exposition;
+mod extension;
 mod hostile;
 mod identity;
 mod kills;

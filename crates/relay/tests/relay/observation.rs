@@ -2,7 +2,7 @@
 
 use kuvert_relay::{Config, SystemClock};
 use kuvert_wire::v1::client_frame::Body as Request;
-use kuvert_wire::v1::{self};
+use kuvert_wire::v1::{self, demonstration};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -32,14 +32,14 @@ async fn every_thing_that_the_relay_learns_is_an_event() {
     bob_there.ask(set_blocked(&alice, false)).await;
     // What is told at L0 only.
     let number = "+491709999999";
-    bob_there.ask(Request::RequestPhoneCode(v1::RequestPhoneCode { phone: number.into() })).await;
-    bob_there.ask(Request::SetProfile(v1::SetProfile { public: Some(true), ..v1::SetProfile::default() })).await;
-    let people = vec![v1::Person { phone: number.into(), ..v1::Person::default() }];
-    alice_there.ask(Request::UploadAddressBook(v1::UploadAddressBook { people, replace: true })).await;
+    bob_there.ask(tell(demonstration::RequestPhoneCode { phone: number.into() })).await;
+    bob_there.ask(tell(demonstration::SetProfile { public: Some(true), ..demonstration::SetProfile::default() })).await;
+    let people = vec![demonstration::Person { phone: number.into(), ..demonstration::Person::default() }];
+    alice_there.ask(tell(demonstration::UploadAddressBook { people, replace: true })).await;
     let account = bytes::Bytes::copy_from_slice(bob.address.account.as_bytes());
-    alice_there.ask(Request::GetProfile(v1::GetProfile { account })).await;
-    alice_there.ask(Request::ReportDevice(v1::ReportDevice::default())).await;
-    alice_there.ask(Request::WithdrawDisclosure(v1::WithdrawDisclosure {})).await;
+    alice_there.ask(tell(demonstration::GetProfile { account })).await;
+    alice_there.ask(tell(demonstration::ReportDevice::default())).await;
+    alice_there.ask(tell(demonstration::WithdrawDisclosure {})).await;
     let alice_port = i64::from(alice_there._endpoint.local_addr().unwrap().port());
     relay.shutdown().await;
 

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_relay::backup::{self, BackupError};
+use kuvert_relay::lens::Lens;
+use kuvert_relay::lens::codes::{Code as PhoneCode, CodeSender, NotSent, Sending};
+use kuvert_relay::lens::phone::{CODE_ATTEMPTS, CODE_LIFE};
 use kuvert_relay::people::PEOPLE_FILE;
-use kuvert_relay::people::codes::{Code as PhoneCode, CodeSender, NotSent, Sending};
-use kuvert_relay::people::phone::{CODE_ATTEMPTS, CODE_LIFE};
 use kuvert_relay::store::memory::MemoryStore;
-use kuvert_relay::{Config, ManualClock, RunningRelay};
+use kuvert_relay::{Config, ManualClock, Parts, RunningRelay};
 use kuvert_types::limits::{
     MAX_ABOUT_BYTES, MAX_ADDRESS_BOOK, MAX_DEVICE_DETAIL_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
     MAX_PICTURE_BYTES, MAX_SIMULATED_DETAILS,
 };
-use kuvert_wire::v1;
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration::{self, answer::Body as Told};
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
 
@@ -87,7 +88,7 @@ impl World {
         (device, client)
     }
 
-    async fn verify(&self, client: &mut Client, number: &str) -> v1::PhoneVerified {
+    async fn verify(&self, client: &mut Client, number: &str) -> demonstration::PhoneVerified {
         assert_done(client.ask(request_code(number)).await);
         match client.ask(verify(&self.phones.last(number))).await {
             Response::PhoneVerified(verified) => verified,
@@ -101,7 +102,9 @@ impl World {
 }
 
 async fn start_on_memory(config: Config, clock: &Arc<ManualClock>, codes: Arc<dyn CodeSender>) -> RunningRelay {
-    kuvert_relay::start_with(config, Arc::clone(clock) as _, Arc::new(MemoryStore::new()), codes).await.unwrap()
+    let lens = Lens::new(config.demonstration).with_codes(codes);
+    let parts = Parts::new(Arc::clone(clock) as _).with_store(Arc::new(MemoryStore::new()));
+    parts.with_extension(Arc::new(lens)).start(config).await.unwrap()
 }
 
 /// Whether any file in a directory holds these bytes.
@@ -116,11 +119,11 @@ fn holds(directory: &Path, needle: &[u8]) -> bool {
 }
 
 fn request_code(number: &str) -> Request {
-    Request::RequestPhoneCode(v1::RequestPhoneCode { phone: number.into() })
+    tell(demonstration::RequestPhoneCode { phone: number.into() })
 }
 
 fn verify(code: &str) -> Request {
-    Request::VerifyPhone(v1::VerifyPhone { code: code.into() })
+    tell(demonstration::VerifyPhone { code: code.into() })
 }
 
 /// Another code than this one.
@@ -130,39 +133,40 @@ fn wrong(code: &str) -> String {
 }
 
 fn profile_of(device: &Device) -> Request {
-    Request::GetProfile(v1::GetProfile { account: account(device) })
+    tell(demonstration::GetProfile { account: account(device) })
 }
 
 fn account(device: &Device) -> Bytes {
     Bytes::copy_from_slice(device.address.account.as_bytes())
 }
 
-fn person(phone: &str, name: &str) -> v1::Person {
-    v1::Person { phone: phone.into(), name: Some(name.into()), ..v1::Person::default() }
+fn person(phone: &str, name: &str) -> demonstration::Person {
+    demonstration::Person { phone: phone.into(), name: Some(name.into()), ..demonstration::Person::default() }
 }
 
-fn upload(people: Vec<v1::Person>, replace: bool) -> Request {
-    Request::UploadAddressBook(v1::UploadAddressBook { people, replace })
+fn upload(people: Vec<demonstration::Person>, replace: bool) -> Request {
+    tell(demonstration::UploadAddressBook { people, replace })
 }
 
-fn numbers(range: std::ops::Range<usize>) -> Vec<v1::Person> {
+fn numbers(range: std::ops::Range<usize>) -> Vec<demonstration::Person> {
     range.map(|n| person(&format!("+49155501{n:05}"), "x")).collect()
 }
 
 fn assert_done(answer: Response) {
-    assert!(matches!(answer, Response::Done(_)), "{answer:?}");
+    let answer = told(answer);
+    assert!(matches!(answer, Told::Done(_)), "{answer:?}");
 }
 
-async fn stored(client: &mut Client, request: Request) -> v1::AddressBookStored {
-    match client.ask(request).await {
-        Response::AddressBookStored(stored) => stored,
+async fn stored(client: &mut Client, request: Request) -> demonstration::AddressBookStored {
+    match told(client.ask(request).await) {
+        Told::AddressBookStored(stored) => stored,
         other => panic!("{other:?}"),
     }
 }
 
-async fn profile(client: &mut Client, of: &Device) -> v1::Profile {
-    match client.ask(profile_of(of)).await {
-        Response::Profile(profile) => profile,
+async fn profile(client: &mut Client, of: &Device) -> demonstration::Profile {
+    match told(client.ask(profile_of(of)).await) {
+        Told::Profile(profile) => profile,
         other => panic!("{other:?}"),
     }
 }
@@ -181,8 +185,8 @@ async fn a_number_is_whose_code_came_back() {
     let (_, mut mallory_there) = world.client().await;
     assert_eq!(mallory_there.refused(verify(&code)).await, Code::PhoneCodeWrong);
     assert_eq!(profile(&mut alice_there, &alice).await.phone, None);
-    let verified = alice_there.ask(verify(&code)).await;
-    assert_eq!(verified, Response::PhoneVerified(v1::PhoneVerified { phone: NUMBER.into(), moved: false }));
+    let verified = told(alice_there.ask(verify(&code)).await);
+    assert_eq!(verified, Told::PhoneVerified(demonstration::PhoneVerified { phone: NUMBER.into(), moved: false }));
     let own = profile(&mut alice_there, &alice).await;
     assert_eq!((own.phone.as_deref(), own.phone_at), (Some(NUMBER), Some(NOON)));
     assert_eq!(alice_there.refused(verify(&code)).await, Code::PhoneCodeWrong, "good once");
@@ -212,7 +216,7 @@ async fn a_code_can_be_neither_guessed_nor_kept() {
     client.ask(request_code(NUMBER)).await;
     assert!(world.file_holds(NUMBER) && !world.file_holds(&world.phones.last(NUMBER)));
     world.clock.advance(Duration::from_secs(3600));
-    assert_eq!(world.relay.forget_codes().await.unwrap(), 1);
+    assert_eq!(world.relay.tidy_extension().await.unwrap(), 1);
     assert!(!world.file_holds(NUMBER));
     world.relay.shutdown().await;
 }
@@ -254,14 +258,14 @@ async fn others_see_of_a_profile_what_was_made_public() {
     let world = World::new().await;
     let (alice, mut alice_there) = world.verified(NUMBER).await;
     let (bob, mut bob_there) = world.client().await;
-    let change = v1::SetProfile {
+    let change = demonstration::SetProfile {
         display_name: Some("Alice".into()),
         email: Some("alice@example.org".into()),
         about: Some("busy".into()),
         picture: Some(vec![7; MAX_PICTURE_BYTES].into()),
         public: None,
     };
-    assert_done(alice_there.ask(Request::SetProfile(change)).await);
+    assert_done(alice_there.ask(tell(change)).await);
     let nobody = Device::new();
     let unknown = profile(&mut bob_there, &nobody).await;
     assert_eq!(profile(&mut bob_there, &alice).await, unknown, "not public looks like not there");
@@ -270,13 +274,17 @@ async fn others_see_of_a_profile_what_was_made_public() {
     assert_eq!((own.email.as_deref(), own.email_at), (Some("alice@example.org"), Some(NOON)));
 
     world.clock.advance(DAY);
-    let publish = v1::SetProfile { about: Some(String::new()), public: Some(true), ..v1::SetProfile::default() };
-    assert_done(alice_there.ask(Request::SetProfile(publish)).await);
-    let seen = v1::Profile {
+    let publish = demonstration::SetProfile {
+        about: Some(String::new()),
+        public: Some(true),
+        ..demonstration::SetProfile::default()
+    };
+    assert_done(alice_there.ask(tell(publish)).await);
+    let seen = demonstration::Profile {
         display_name: Some("Alice".into()),
         picture: Some(vec![7; MAX_PICTURE_BYTES].into()),
         public: true,
-        ..v1::Profile::default()
+        ..demonstration::Profile::default()
     };
     assert_eq!(profile(&mut bob_there, &alice).await, seen, "neither e-mail, number nor dates");
     let own = profile(&mut alice_there, &alice).await;
@@ -286,10 +294,10 @@ async fn others_see_of_a_profile_what_was_made_public() {
 
 /// A device that makes so many things up.
 fn simulating(count: usize, value: &str) -> Request {
-    let detail = |n| v1::SimulatedDetail { what: format!("thing-{n}"), value: value.to_owned() };
-    Request::ReportDevice(v1::ReportDevice {
+    let detail = |n| demonstration::SimulatedDetail { what: format!("thing-{n}"), value: value.to_owned() };
+    tell(demonstration::ReportDevice {
         simulated: (0..count).map(detail).collect(),
-        ..v1::ReportDevice::default()
+        ..demonstration::ReportDevice::default()
     })
 }
 
@@ -297,12 +305,12 @@ fn simulating(count: usize, value: &str) -> Request {
 async fn what_no_profile_book_or_device_can_hold_is_refused() {
     let world = World::new().await;
     let (alice, mut client) = world.client().await;
-    let profile_with = |change: fn(&mut v1::SetProfile)| {
-        let mut request = v1::SetProfile::default();
+    let profile_with = |change: fn(&mut demonstration::SetProfile)| {
+        let mut request = demonstration::SetProfile::default();
         change(&mut request);
-        Request::SetProfile(request)
+        tell(request)
     };
-    let person_with = |change: fn(&mut v1::Person)| {
+    let person_with = |change: fn(&mut demonstration::Person)| {
         let mut person = person(NUMBER, "x");
         change(&mut person);
         upload(vec![person], false)
@@ -316,9 +324,9 @@ async fn what_no_profile_book_or_device_can_hold_is_refused() {
         person_with(|p| p.name = Some(String::new())),
         person_with(|p| p.email = Some("x".repeat(MAX_EMAIL_BYTES + 1))),
         upload(numbers(0..MAX_PEOPLE_PER_UPLOAD + 1), true),
-        Request::ReportDevice(v1::ReportDevice {
+        tell(demonstration::ReportDevice {
             model: Some("x".repeat(MAX_DEVICE_DETAIL_BYTES + 1)),
-            ..v1::ReportDevice::default()
+            ..demonstration::ReportDevice::default()
         }),
         simulating(1, "two\nlines"),
         simulating(MAX_SIMULATED_DETAILS + 1, "x"),
@@ -326,8 +334,8 @@ async fn what_no_profile_book_or_device_can_hold_is_refused() {
         let shown = format!("{bad:.120?}");
         assert_eq!(client.refused(bad).await, Code::Invalid, "{shown}");
     }
-    assert_eq!(profile(&mut client, &alice).await, v1::Profile::default());
-    let short = Request::GetProfile(v1::GetProfile { account: Bytes::from_static(b"short") });
+    assert_eq!(profile(&mut client, &alice).await, demonstration::Profile::default());
+    let short = tell(demonstration::GetProfile { account: Bytes::from_static(b"short") });
     assert_eq!(client.refused(short).await, Code::Malformed);
     world.relay.shutdown().await;
 }
@@ -341,11 +349,11 @@ async fn an_address_book_tells_who_is_here_and_keeps_who_is_not() {
         vec![person("+4915550000002", "Bob"), person("+4915550000003", "Carla-never-asked"), person(NUMBER, "myself")]
     };
     let answer = stored(&mut alice_there, upload(book(), true)).await;
-    let matched = v1::Match { phone: "+4915550000002".into(), account: account(&bob) };
-    assert_eq!(answer, v1::AddressBookStored { matches: vec![matched], stored: 3, without_account: 1 });
+    let matched = demonstration::Match { phone: "+4915550000002".into(), account: account(&bob) };
+    assert_eq!(answer, demonstration::AddressBookStored { matches: vec![matched], stored: 3, without_account: 1 });
     assert!(world.file_holds("Carla-never-asked"));
     // Bob's book is another one: he neither sees nor deletes hers.
-    assert_eq!(stored(&mut bob_there, upload(vec![], true)).await, v1::AddressBookStored::default());
+    assert_eq!(stored(&mut bob_there, upload(vec![], true)).await, demonstration::AddressBookStored::default());
     assert!(world.file_holds("Carla-never-asked"));
     assert_eq!(stored(&mut alice_there, upload(vec![], true)).await.stored, 0);
     assert!(!world.file_holds("Carla-never-asked"), "not a byte is left");
@@ -386,29 +394,29 @@ async fn what_was_told_can_be_taken_back_and_leaves_no_byte() {
     let world = World::new().await;
     let (alice, mut client) = world.verified(NUMBER).await;
     let (bob, mut bob_there) = world.verified("+4915550000002").await;
-    let change = v1::SetProfile {
+    let change = demonstration::SetProfile {
         display_name: Some("Alice-in-the-profile".into()),
         email: Some("alice@example.org".into()),
         picture: Some(b"picture-of-alice".repeat(4_000).into()),
         public: Some(true),
-        ..v1::SetProfile::default()
+        ..demonstration::SetProfile::default()
     };
-    client.ask(Request::SetProfile(change)).await;
+    client.ask(tell(change)).await;
     assert_done(client.ask(simulating(MAX_SIMULATED_DETAILS, "battery-of-alice")).await);
     assert!(world.file_holds("battery-of-alice"));
     // Another report takes its place.
-    let made_up = v1::SimulatedDetail { what: "provider".into(), value: "provider-of-alice".into() };
-    let details = v1::ReportDevice {
+    let made_up = demonstration::SimulatedDetail { what: "provider".into(), value: "provider-of-alice".into() };
+    let details = demonstration::ReportDevice {
         model: Some("model-of-alice".into()),
         simulated: vec![made_up],
-        ..v1::ReportDevice::default()
+        ..demonstration::ReportDevice::default()
     };
-    assert_done(client.ask(Request::ReportDevice(details)).await);
+    assert_done(client.ask(tell(details)).await);
     // Enough people that their rows move between pages.
     for first in (0..5_000).step_by(500) {
         let people = numbers(first..first + 500)
             .into_iter()
-            .map(|person| v1::Person { name: Some(format!("friend-of-alice {}", person.phone)), ..person });
+            .map(|person| demonstration::Person { name: Some(format!("friend-of-alice {}", person.phone)), ..person });
         stored(&mut client, upload(people.rev().collect(), false)).await;
     }
     client.ask(request_code("+4915550000009")).await;
@@ -428,12 +436,12 @@ async fn what_was_told_can_be_taken_back_and_leaves_no_byte() {
     // In somebody else's book she stays: that is his.
     stored(&mut bob_there, upload(vec![person(NUMBER, "known-to-bob")], true)).await;
     for _ in 0..2 {
-        assert_done(client.ask(Request::WithdrawDisclosure(v1::WithdrawDisclosure {})).await);
+        assert_done(client.ask(tell(demonstration::WithdrawDisclosure {})).await);
     }
     for what in told[1..].iter().chain(&["battery-of-alice"]) {
         assert!(!world.file_holds(what), "{what} is left");
     }
-    assert_eq!(profile(&mut client, &alice).await, v1::Profile::default());
+    assert_eq!(profile(&mut client, &alice).await, demonstration::Profile::default());
     assert_eq!(profile(&mut bob_there, &bob).await.phone.as_deref(), Some("+4915550000002"), "his own is untouched");
     assert!(world.file_holds("known-to-bob"));
     let now = stored(&mut bob_there, upload(vec![person(NUMBER, "known-to-bob")], true)).await;
@@ -447,8 +455,9 @@ async fn what_people_tell_outlives_a_restart() {
     let relay = start(data.path()).await;
     let alice = Device::new();
     let mut client = Client::register(relay.address(), &alice).await;
-    let change = v1::SetProfile { display_name: Some("Alice".into()), ..v1::SetProfile::default() };
-    assert_done(client.ask(Request::SetProfile(change)).await);
+    let change =
+        demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
+    assert_done(client.ask(tell(change)).await);
     relay.shutdown().await;
     let relay = start(data.path()).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;
@@ -463,8 +472,9 @@ async fn backups_carry_what_people_tell_and_those_without_it_are_restored() {
     let relay = start(&path("data")).await;
     let alice = Device::new();
     let mut client = Client::register(relay.address(), &alice).await;
-    let change = v1::SetProfile { display_name: Some("Alice".into()), ..v1::SetProfile::default() };
-    assert_done(client.ask(Request::SetProfile(change)).await);
+    let change =
+        demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
+    assert_done(client.ask(tell(change)).await);
     backup::create(&path("data"), &path("backup"), NOON).unwrap();
     relay.shutdown().await;
     backup::restore(&path("backup"), &path("restored")).unwrap();
@@ -484,6 +494,6 @@ async fn backups_carry_what_people_tell_and_those_without_it_are_restored() {
     backup::restore(&path("old"), &path("again")).unwrap();
     let relay = start(&path("again")).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;
-    assert_eq!(profile(&mut client, &alice).await, v1::Profile::default());
+    assert_eq!(profile(&mut client, &alice).await, demonstration::Profile::default());
     relay.shutdown().await;
 }

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use kuvert_types::RelayUrl;
 use kuvert_wire::v1::client_frame::Body as Request;
-use kuvert_wire::v1::{self};
+use kuvert_wire::v1::{self, demonstration};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -645,10 +645,14 @@ async fn logs_hold_no_name_number_address_or_key() {
         alice_there.refused(submit(envelope_from(&bob, &alice, "forbidden"))).await;
         // What is told at L0. The exception that the registry names: a code, and how its number ends.
         let told = "+4917012345619";
-        bob_there.ask(Request::RequestPhoneCode(v1::RequestPhoneCode { phone: told.into() })).await;
-        bob_there.refused(Request::VerifyPhone(v1::VerifyPhone { code: "no".into() })).await;
-        let people = vec![v1::Person { name: Some("thirdcanary".into()), phone: told.into(), ..v1::Person::default() }];
-        bob_there.ask(Request::UploadAddressBook(v1::UploadAddressBook { people, replace: true })).await;
+        bob_there.ask(tell(demonstration::RequestPhoneCode { phone: told.into() })).await;
+        bob_there.refused(tell(demonstration::VerifyPhone { code: "no".into() })).await;
+        let people = vec![demonstration::Person {
+            name: Some("thirdcanary".into()),
+            phone: told.into(),
+            ..demonstration::Person::default()
+        }];
+        bob_there.ask(tell(demonstration::UploadAddressBook { people, replace: true })).await;
         bob_there.attach().await;
         let cursor = bob_there.delivery().await.cursor;
         bob_there.acknowledge(cursor).await;

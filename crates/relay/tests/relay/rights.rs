@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kuvert_relay::people::{People, consents, holds};
-use kuvert_relay::policy::Consent;
+use kuvert_relay::lens::consents;
+use kuvert_relay::lens::policy::Consent;
+use kuvert_relay::people::{People, holds};
 use kuvert_relay::registry::documents::Document;
 use kuvert_relay::{Config, ManualClock};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{DeviceId, DeviceList};
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration::answer::Body as Told;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::{self};
+use kuvert_wire::v1::{self, demonstration as wire};
 
 use prost::Message as _;
 use rusqlite::Connection;
@@ -53,8 +55,8 @@ async fn a_device_that_its_accounts_list_leaves_out_is_gone_with_its_mail_and_it
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
     done(&mut alice_there, Request::PublishPrekeys(prekeys(1, 5, true))).await;
-    let details = v1::ReportDevice { model: Some("a model".into()), ..v1::ReportDevice::default() };
-    done(&mut alice_there, Request::ReportDevice(details)).await;
+    let details = wire::ReportDevice { model: Some("a model".into()), ..wire::ReportDevice::default() };
+    assert!(matches!(told(alice_there.ask(tell(details)).await), Told::Done(_)));
     bob_there.submit(envelope_from(&bob, &alice, "for alice")).await;
     let (mut second, _) = Client::authenticate(relay.address(), &alice).await;
     second.attach().await;
@@ -283,7 +285,7 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
     alice_there.submit(envelope_from(&alice, &bob, "for bob")).await;
     alice_there.ask(set_blocked(&bob, true)).await;
     bob_there.ask(set_blocked(&alice, true)).await;
-    let accept = Request::AcceptPolicy(v1::AcceptPolicy { version: OLD.into(), advertising: true });
+    let accept = tell(wire::AcceptPolicy { version: OLD.into(), advertising: true });
     alice_there.ask(accept).await;
     // What comes from outside of this crate's commands.
     let connection = Connection::open(data.path().join("people.db")).unwrap();
@@ -403,35 +405,34 @@ async fn terms_are_accepted_once_and_objected_to_in_time() {
     let clock = Arc::new(ManualClock::new(NOON));
     let relay = start_with(demonstration(data.path()), clock.clone()).await;
     let mut client = Client::register(relay.address(), &Device::named("alice")).await;
-    let accept =
-        |version: &str, advertising| Request::AcceptPolicy(v1::AcceptPolicy { version: version.into(), advertising });
-    let object = || Request::ObjectAdvertising(v1::ObjectAdvertising {});
-    let Response::Policies(terms) = client.ask(Request::GetPolicies(v1::GetPolicies {})).await else { panic!() };
+    let accept = |version: &str, advertising| tell(wire::AcceptPolicy { version: version.into(), advertising });
+    let object = || tell(wire::ObjectAdvertising {});
+    let Told::Policies(terms) = told(client.ask(tell(wire::GetPolicies {})).await) else { panic!() };
     assert_eq!(terms.policies.iter().map(|policy| policy.version.as_str()).collect::<Vec<_>>(), [OLD, NEW]);
     assert_eq!(terms.policies.iter().map(|policy| policy.objection_days).collect::<Vec<_>>(), [30, 0]);
     assert!(terms.ledger.is_empty());
     assert_eq!(client.refused(object()).await, Code::Invalid);
     assert_eq!(client.refused(accept("1999-09-09", true)).await, Code::Invalid);
-    let Response::Policies(terms) = client.ask(accept(OLD, true)).await else { panic!() };
+    let Told::Policies(terms) = told(client.ask(accept(OLD, true)).await) else { panic!() };
     assert_eq!((terms.ledger[0].accepted_at, terms.ledger[0].objected_at), (NOON, 0));
     assert_eq!(terms.ledger[0].objection_until, NOON + 30 * 86_400_000);
     // A repetition after a lost answer is fine; another choice is not.
-    assert!(matches!(client.ask(accept(OLD, true)).await, Response::Policies(_)));
+    assert!(matches!(told(client.ask(accept(OLD, true)).await), Told::Policies(_)));
     assert_eq!(client.refused(accept(OLD, false)).await, Code::Invalid);
     clock.advance(30 * DAY);
     let Response::Error(error) = client.ask(object()).await else { panic!() };
     assert_eq!(error.code(), Code::TooLate);
     assert!(error.message.contains("until 2027-02-"), "{}", error.message);
-    let Response::Policies(terms) = client.ask(accept(NEW, true)).await else { panic!() };
+    let Told::Policies(terms) = told(client.ask(accept(NEW, true)).await) else { panic!() };
     assert_eq!(terms.ledger.len(), 2);
-    let Response::Policies(terms) = client.ask(object()).await else { panic!() };
+    let Told::Policies(terms) = told(client.ask(object()).await) else { panic!() };
     assert_eq!(terms.ledger[1].objected_at, NOON + 30 * 86_400_000);
     relay.shutdown().await;
 
     // Without the demonstration there are no terms.
     let relay = start_with(config(data.path()), clock).await;
     let mut client = Client::register(relay.address(), &Device::named("bob")).await;
-    for request in [Request::GetPolicies(v1::GetPolicies {}), accept(NEW, true), object()] {
+    for request in [tell(wire::GetPolicies {}), accept(NEW, true), object()] {
         assert_eq!(client.refused(request).await, Code::NoDemonstration);
     }
     relay.shutdown().await;
@@ -448,7 +449,7 @@ async fn three_things_are_left_of_a_deleted_account_and_each_ends() {
     let mut alice_there = Client::register(relay.address(), &alice).await;
     let mut bob_there = Client::register(relay.address(), &bob).await;
     let account = alice.address.account;
-    let people = People::open(data.path()).unwrap();
+    let people = People::beside(data.path()).unwrap();
     let consent = Consent { version: OLD.into(), accepted_at: NOON, advertising: true, objected_at: None };
     people.transact(|tx| consents::put(tx, &account, &consent)).unwrap();
     people.transact(|tx| holds::add(tx, &account, "case 7", NOON)).unwrap();

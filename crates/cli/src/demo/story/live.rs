@@ -60,7 +60,7 @@ pub async fn live(directory: &Path, level: Level) -> Result<Day, Failure> {
     let clock = Arc::new(ManualClock::new(EVENING_BEFORE));
     let data = directory.join("relay");
     let config = Config { observe: true, listen: ([127, 0, 0, 1], 0).into(), ..Config::new(&data) };
-    let relay = kuvert_relay::start(config, Arc::<ManualClock>::clone(&clock) as _)
+    let relay = kuvert_relay::lens::start(config, Arc::<ManualClock>::clone(&clock) as _)
         .await
         .map_err(|error| Failure::new("story-relay", error.to_string()))?;
     let mut town = Town { clock, homes: BTreeMap::new() };

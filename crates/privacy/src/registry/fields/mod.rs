@@ -6,17 +6,17 @@ mod limits;
 mod log;
 mod memory;
 mod observations;
-mod people;
+pub mod people;
 
 use super::field::Field;
 
 /// Every entry.
 pub const ALL: &[&[Field]] = &[
     database::FIELDS,
-    people::DISCLOSED,
-    people::RIGHTS,
-    people::EXPORTS,
-    people::DELETIONS,
+    people::TOLD,
+    people::ASKED,
+    people::SHARING,
+    people::COUNTED,
     observations::FIELDS,
     limits::FIELDS,
     memory::FIELDS,
@@ -25,13 +25,13 @@ pub const ALL: &[&[Field]] = &[
 ];
 
 /// Those of them that only a relay with the demonstration fills.
-pub const DEMONSTRATION: &[&[Field]] = &[people::DISCLOSED, people::EXPORTS, observations::FIELDS];
+pub const DEMONSTRATION: &[&[Field]] = &[people::TOLD, people::SHARING, observations::FIELDS];
 
 /// The rest: what every relay stores.
 pub const MAIL: &[&[Field]] = &[
     database::FIELDS,
-    people::RIGHTS,
-    people::DELETIONS,
+    people::ASKED,
+    people::COUNTED,
     limits::FIELDS,
     memory::FIELDS,
     configuration::FIELDS,

@@ -1,4 +1,5 @@
-//! What stands in `people.db`: what people tell beyond what delivering mail needs, at L0 only.
+//! What stands in `people.db`: what accounts have a right to, and, in a relay with the extension `demonstration`, what people
+//! tell beyond what delivering mail needs, at L0 only.
 
 use crate::registry::field::{
     Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Recipient, Retention, Section, Subject,
@@ -157,8 +158,14 @@ const COUNT: Field = Field {
     ..PROFILE
 };
 
-/// What people tell beyond what delivering mail needs, and the terms that they accepted: the demonstration's.
-pub const DISCLOSED: &[Field] = &[
+/// The entries of the extension `demonstration`.
+pub const DISCLOSURES: &[&[Field]] = &[TOLD, SHARING];
+
+/// The relay's own.
+pub const RIGHTS: &[&[Field]] = &[ASKED, COUNTED];
+
+/// What people told, and what they accepted.
+pub const TOLD: &[Field] = &[
     Field { column: "account", meaning: "whose number it is", form: Form::Identifier, ..PHONE },
     Field { column: "number", meaning: "a phone number that was verified by a code", ..PHONE },
     Field { column: "verified_at", meaning: "when the code came back", form: Form::Time, ..PHONE },
@@ -217,8 +224,8 @@ pub const DISCLOSED: &[Field] = &[
     Field { column: "objected_at", meaning: "when use for advertising was refused later", form: Form::Time, ..CONSENT },
 ];
 
-/// What accounts may ask of every relay, and what is kept for that.
-pub const RIGHTS: &[Field] = &[
+/// What accounts asked for, limits and holds.
+pub const ASKED: &[Field] = &[
     Field { column: "account", meaning: "who asked for a report", form: Form::Identifier, ..REPORT },
     Field { column: "requested_at", meaning: "when it was asked for", ..REPORT },
     Field { column: "ready_at", meaning: "when it can be fetched", ..REPORT },
@@ -249,8 +256,8 @@ pub const RIGHTS: &[Field] = &[
     Field { column: "report", meaning: "its report, as it was in the moment of its deletion", ..HELD },
 ];
 
-/// What the demonstration exported.
-pub const EXPORTS: &[Field] = &[
+/// What was exported.
+pub const SHARING: &[Field] = &[
     Field { column: "id", meaning: "the export's number", form: Form::Number, ..SHARED },
     Field { column: "at", meaning: "when data were exported", form: Form::Time, ..SHARED },
     Field { column: "what", meaning: "which data", ..SHARED },
@@ -260,8 +267,8 @@ pub const EXPORTS: &[Field] = &[
     Field { column: "shared", meaning: "which export", form: Form::Number, ..SHARED_ACCOUNT },
 ];
 
-/// What is left of accounts that were deleted.
-pub const DELETIONS: &[Field] = &[
+/// How many accounts were deleted.
+pub const COUNTED: &[Field] = &[
     Field { column: "day", meaning: "a day, counted from 1970 on", ..COUNT },
     Field { column: "accounts", meaning: "how many accounts were deleted on it", ..COUNT },
 ];

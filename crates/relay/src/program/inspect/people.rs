@@ -6,13 +6,14 @@ use std::io::Write;
 use kuvert_types::AccountId;
 use serde_json::{Value, json};
 
-use super::{Stop, store};
-use crate::people::People;
-use crate::people::address_book::Person;
-use crate::people::devices::Details;
-use crate::people::look::{Known, Told, Totals, address_book, told, totals};
-use crate::people::profile::{Part, Profile};
 use kuvert_privacy::time::utc;
+
+use super::{Stop, store};
+use crate::lens::address_book::Person;
+use crate::lens::devices::Details;
+use crate::lens::look::{Known, Told, Totals, address_book, told, totals};
+use crate::lens::profile::{Part, Profile};
+use crate::people::People;
 
 /// How much there is; nothing where there is no such database yet.
 pub fn sum(people: Option<&People>) -> Result<Totals, Stop> {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::serve::last_demonstration;
-use crate::people::{People, look};
-use crate::policy::DEMONSTRATION;
+use crate::lens::look;
+use crate::lens::policy::DEMONSTRATION;
+use crate::people::People;
 use kuvert_privacy::time::utc;
 
 /// What stands in `people.db` beside what people tell.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kuvert_privacy::registry::{self, Mismatch, Place};
+use kuvert_privacy::registry::{self, Field, Mismatch, Place};
 use rusqlite::Connection;
 
 /// Why a comparison did not end well.
@@ -21,7 +21,19 @@ pub enum CheckError {
 /// # Errors
 /// The first column, in alphabetical order, that one of the two does not know; or the database cannot be read.
 pub fn check(place: Place, connection: &Connection) -> Result<(), CheckError> {
-    Ok(registry::check(place, &columns(connection)?)?)
+    check_against(registry::of(place), place, connection)
+}
+
+/// The same, where a database has these entries of `place` only: its other tables are an extension's.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_against(
+    entries: impl Iterator<Item = &'static Field>,
+    place: Place,
+    connection: &Connection,
+) -> Result<(), CheckError> {
+    Ok(registry::check_against(entries, place, &columns(connection)?)?)
 }
 
 /// Every column of every table, SQLite's own tables with content included.

@@ -24,10 +24,13 @@ use kuvert_types::{
 };
 use kuvert_wire::checked::to_wire;
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration::answer::Body as Told;
+use kuvert_wire::v1::demonstration::request::Body as Tell;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::{self, ClientFrame, ServerFrame};
+use kuvert_wire::v1::{self, ClientFrame, ServerFrame, demonstration};
 use kuvert_wire::{ALPN, VERSION, frame};
+use prost::Message as _;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -60,8 +63,44 @@ pub async fn start(data: &Path) -> RunningRelay {
     start_with(config(data), Arc::new(SystemClock::new())).await
 }
 
+/// With the demonstration's extension, as `kuvert-relay` serves.
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> RunningRelay {
-    kuvert_relay::start(config, clock).await.unwrap()
+    kuvert_relay::lens::start(config, clock).await.unwrap()
+}
+
+/// What the extension `demonstration` is asked.
+pub trait IntoTell {
+    fn tell(self) -> Tell;
+}
+
+macro_rules! into_tell {
+    ($($name:ident)*) => {
+        $(impl IntoTell for demonstration::$name {
+            fn tell(self) -> Tell {
+                Tell::$name(self)
+            }
+        })*
+    };
+}
+
+into_tell!(RequestPhoneCode VerifyPhone SetProfile GetProfile UploadAddressBook ReportDevice WithdrawDisclosure);
+into_tell!(GetPolicies AcceptPolicy ObjectAdvertising);
+
+/// As a request to the extension `demonstration`.
+pub fn tell(request: impl IntoTell) -> Request {
+    let body = demonstration::Request { body: Some(request.tell()) }.encode_to_vec();
+    extension(demonstration::NAME, body)
+}
+
+pub fn extension(name: &str, body: Vec<u8>) -> Request {
+    Request::Extension(v1::Extension { name: name.into(), body: body.into() })
+}
+
+/// The extension's answer.
+pub fn told(answer: Response) -> Told {
+    let Response::Extension(v1::Extension { name, body }) = answer else { panic!("{answer:?}") };
+    assert_eq!(name, demonstration::NAME);
+    demonstration::Answer::decode(body).unwrap().body.unwrap()
 }
 
 pub async fn start_at_noon(data: &Path) -> (RunningRelay, Arc<ManualClock>) {

@@ -12,7 +12,7 @@ use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::codes::{self, Code};
-use super::column::{account_at, signed};
+use crate::people::column::{account_at, signed};
 
 /// How long a code is good.
 pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
@@ -139,7 +139,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            Self(People::in_memory().unwrap())
+            Self(People::in_memory(Some(&crate::lens::tables::TABLES)).unwrap())
         }
 
         fn ask(&self, account: AccountId, number: &str) -> Code {

@@ -3,7 +3,7 @@
 use kuvert_types::AccountId;
 use rusqlite::{Row, Transaction};
 
-use crate::policy::Consent;
+use super::policy::Consent;
 
 /// The consents of an account, in the order of acceptance.
 ///

@@ -3,7 +3,7 @@
 use kuvert_types::Address;
 use rusqlite::{Transaction, params};
 
-use super::column::signed;
+use crate::people::column::signed;
 
 /// What it may say; all of it is optional.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

@@ -7,7 +7,7 @@ use kuvert_types::AccountId;
 use kuvert_types::limits::MAX_ADDRESS_BOOK;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::column::{account_at, signed};
+use crate::people::column::{account_at, signed};
 
 /// Somebody in an address book.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn who_has_an_account_is_matched_and_who_has_none_is_kept_all_the_same() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(Some(&crate::lens::tables::TABLES)).unwrap();
         let book = numbers(0..3);
         verified(&people, ALICE, &book[0].phone);
         verified(&people, BOB, &book[1].phone);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_book_that_is_full_takes_no_more_people_and_changes_those_it_has() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(Some(&crate::lens::tables::TABLES)).unwrap();
         let all = numbers(0..MAX_ADDRESS_BOOK);
         let upload = |book: &[Person]| people.transact(|tx| upload(tx, &ALICE, book, false, 5)).unwrap();
         assert_eq!(upload(&all).unwrap().stored, MAX_ADDRESS_BOOK as u64);

@@ -1,26 +1,30 @@
 //! RequestPhoneCode, VerifyPhone: whoever has the code has the number.
 
-use kuvert_types::limits::is_valid_phone;
-use kuvert_wire::v1;
-use kuvert_wire::v1::server_frame::Body as Response;
+use std::sync::Arc;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use kuvert_types::limits::is_valid_phone;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::answer::Body as Response;
+
+use super::Answer;
+use crate::command::refusal::Code;
+use crate::command::{Caller, Refusal};
+use crate::lens::phone::{Verified, await_code, verify};
+use crate::lens::{Lens, codes};
 use crate::observe::Event;
-use crate::people::codes;
 use crate::people::incidents::Kind;
-use crate::people::phone::{Verified, await_code, verify};
 
 /// Sends a code to the number.
 ///
 /// # Errors
 /// `INVALID`, `LIMITED`; the answer can also be `UNAVAILABLE`.
-pub fn request_code(caller: &Caller, request: v1::RequestPhoneCode) -> Result<Answer, Refusal> {
+pub fn request_code(lens: &Lens, caller: &Caller, request: wire::RequestPhoneCode) -> Result<Answer, Refusal> {
     let number = request.phone;
     if !is_valid_phone(&number) {
         return Err(bad_number());
     }
     let Caller { service, device, connection } = caller.clone();
+    let sender = Arc::clone(&lens.codes);
     service.limiter.phone_code(&device.account, &number).map_err(|wait| {
         service.incidents.note(device.account, Kind::PhoneCodes);
         Refusal::limited("codes for phone numbers", wait)
@@ -31,12 +35,12 @@ pub fn request_code(caller: &Caller, request: v1::RequestPhoneCode) -> Result<An
         let (account, now) = (device.account, service.clock.now_ms());
         let (awaited, awaited_code) = (number.clone(), code.clone());
         service.people.run(move |tx| await_code(tx, &account, &awaited, &awaited_code, now)).await?;
-        service.codes.send(&number, &code).await.map_err(|error| {
+        sender.send(&number, &code).await.map_err(|error| {
             tracing::warn!(reason = error.0, "a code could not be sent");
             Refusal::new(Code::Unavailable, "the relay cannot send codes now; try again later")
         })?;
         service.observe(Event::PhoneCodeRequested { connection, device, number });
-        Ok(Response::Done(v1::Done {}))
+        Ok(Response::Done(wire::Done {}))
     }))
 }
 
@@ -45,7 +49,7 @@ pub fn request_code(caller: &Caller, request: v1::RequestPhoneCode) -> Result<An
 ///
 /// # Errors
 /// The answer can be `PHONE_CODE_WRONG`, also if no code is waited for, or `PHONE_CODE_EXPIRED`.
-pub fn verify_code(caller: &Caller, request: v1::VerifyPhone) -> Result<Answer, Refusal> {
+pub fn verify_code(caller: &Caller, request: wire::VerifyPhone) -> Result<Answer, Refusal> {
     let Caller { service, device, connection } = caller.clone();
     Ok(Box::pin(async move {
         let (account, now) = (device.account, service.clock.now_ms());
@@ -64,7 +68,7 @@ pub fn verify_code(caller: &Caller, request: v1::VerifyPhone) -> Result<Answer, 
         };
         let moved = taken_from.is_some();
         service.observe(Event::PhoneVerified { connection, device, number: number.clone(), taken_from });
-        Ok(Response::PhoneVerified(v1::PhoneVerified { phone: number, moved }))
+        Ok(Response::PhoneVerified(wire::PhoneVerified { phone: number, moved }))
     }))
 }
 

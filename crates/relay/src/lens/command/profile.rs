@@ -5,33 +5,34 @@ use kuvert_types::limits::{
     MAX_ABOUT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_EMAIL_BYTES, MAX_PICTURE_BYTES, is_valid_email, is_valid_line,
 };
 use kuvert_wire::checked::InField;
-use kuvert_wire::v1;
-use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::answer::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use super::Answer;
+use crate::command::refusal::Code;
+use crate::command::{Caller, Refusal};
+use crate::lens::phone;
+use crate::lens::profile::{self, Change, Profile};
 use crate::observe::Event;
 use crate::people::incidents::Kind;
-use crate::people::phone;
-use crate::people::profile::{self, Change, Profile};
 
 /// Changes the caller's profile.
 ///
 /// # Errors
 /// `INVALID`.
-pub fn set(caller: &Caller, request: v1::SetProfile) -> Result<Answer, Refusal> {
+pub fn set(caller: &Caller, request: wire::SetProfile) -> Result<Answer, Refusal> {
     let change = check(request)?;
     let Caller { service, device, connection } = caller.clone();
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
         service.people.run(move |tx| profile::set(tx, &device.account, &change, now)).await?;
         service.observe(Event::ProfileChanged { connection, device });
-        Ok(Response::Done(v1::Done {}))
+        Ok(Response::Done(wire::Done {}))
     }))
 }
 
-fn check(request: v1::SetProfile) -> Result<Change, Refusal> {
-    let v1::SetProfile { display_name, email, about, picture, public } = request;
+fn check(request: wire::SetProfile) -> Result<Change, Refusal> {
+    let wire::SetProfile { display_name, email, about, picture, public } = request;
     let invalid = |what: &str, most: usize| {
         Refusal::new(Code::Invalid, format!("{what} has at most {most} bytes, and no control characters"))
     };
@@ -57,7 +58,7 @@ fn check(request: v1::SetProfile) -> Result<Change, Refusal> {
 ///
 /// # Errors
 /// `MALFORMED`, `LIMITED`.
-pub fn get(caller: &Caller, request: v1::GetProfile) -> Result<Answer, Refusal> {
+pub fn get(caller: &Caller, request: wire::GetProfile) -> Result<Answer, Refusal> {
     let account = AccountId::try_from(request.account.as_ref()).in_field("account")?;
     let Caller { service, device, connection } = caller.clone();
     service.limiter.lookup(&device).map_err(|wait| {
@@ -72,14 +73,14 @@ pub fn get(caller: &Caller, request: v1::GetProfile) -> Result<Answer, Refusal> 
     }))
 }
 
-fn own(profile: Profile, phone: Option<(String, u64)>) -> v1::Profile {
+fn own(profile: Profile, phone: Option<(String, u64)>) -> wire::Profile {
     let Profile { display_name, email, about, picture, public } = profile;
     let (display_name, display_name_at) = display_name.unzip();
     let (email, email_at) = email.unzip();
     let (about, about_at) = about.unzip();
     let (picture, picture_at) = picture.unzip();
     let (phone, phone_at) = phone.unzip();
-    v1::Profile {
+    wire::Profile {
         display_name,
         email,
         about,
@@ -95,16 +96,16 @@ fn own(profile: Profile, phone: Option<(String, u64)>) -> v1::Profile {
 }
 
 /// An account without a profile and one that is not public look alike.
-fn public(profile: Profile) -> v1::Profile {
+fn public(profile: Profile) -> wire::Profile {
     let Profile { display_name, email: _, about, picture, public } = profile;
     if !public {
-        return v1::Profile::default();
+        return wire::Profile::default();
     }
-    v1::Profile {
+    wire::Profile {
         display_name: display_name.map(|(name, _)| name),
         about: about.map(|(about, _)| about),
         picture: picture.map(|(picture, _)| picture.into()),
         public,
-        ..v1::Profile::default()
+        ..wire::Profile::default()
     }
 }

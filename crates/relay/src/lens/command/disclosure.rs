@@ -1,34 +1,35 @@
 //! ReportDevice, WithdrawDisclosure: a client tells what it runs on, and takes back all that it told.
 
 use kuvert_types::limits::{MAX_DEVICE_DETAIL_BYTES, MAX_SIMULATED_DETAILS, is_valid_line};
-use kuvert_wire::v1;
-use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::answer::Body as Response;
 
-use super::account::unknown;
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use super::Answer;
+use crate::command::account::unknown;
+use crate::command::refusal::Code;
+use crate::command::{Caller, Refusal};
+use crate::lens::devices::{self, Details};
+use crate::lens::withdraw;
 use crate::observe::Event;
-use crate::people::devices::{self, Details};
-use crate::people::withdraw;
 use crate::store::{AccountChange, UpdateAccountError};
 
 /// Notes what the caller's client says about its machine.
 ///
 /// # Errors
 /// `INVALID`.
-pub fn report_device(caller: &Caller, request: v1::ReportDevice) -> Result<Answer, Refusal> {
+pub fn report_device(caller: &Caller, request: wire::ReportDevice) -> Result<Answer, Refusal> {
     let details = check(request)?;
     let Caller { service, device, connection } = caller.clone();
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
         service.people.run(move |tx| devices::report(tx, &device, &details, now)).await?;
         service.observe(Event::DeviceReported { connection, device });
-        Ok(Response::Done(v1::Done {}))
+        Ok(Response::Done(wire::Done {}))
     }))
 }
 
-fn check(request: v1::ReportDevice) -> Result<Details, Refusal> {
-    let v1::ReportDevice { model, system, system_version, app_version, language, network, simulated } = request;
+fn check(request: wire::ReportDevice) -> Result<Details, Refusal> {
+    let wire::ReportDevice { model, system, system_version, app_version, language, network, simulated } = request;
     let parts = [&model, &system, &system_version, &app_version, &language, &network];
     let made_up = simulated.iter().flat_map(|detail| [&detail.what, &detail.value]);
     if parts.into_iter().flatten().chain(made_up).any(|part| !is_valid_line(part, MAX_DEVICE_DETAIL_BYTES)) {
@@ -49,7 +50,7 @@ fn check(request: v1::ReportDevice) -> Result<Details, Refusal> {
 ///
 /// # Errors
 /// None beyond the stores'.
-pub fn withdraw(caller: &Caller, _: v1::WithdrawDisclosure) -> Result<Answer, Refusal> {
+pub fn withdraw(caller: &Caller, _: wire::WithdrawDisclosure) -> Result<Answer, Refusal> {
     let Caller { service, device, connection } = caller.clone();
     Ok(Box::pin(async move {
         service.people.run_erasing(move |tx| withdraw::all(tx, &device.account)).await?;
@@ -59,6 +60,6 @@ pub fn withdraw(caller: &Caller, _: v1::WithdrawDisclosure) -> Result<Answer, Re
             UpdateAccountError::Store(error) => error.into(),
         })?;
         service.observe(Event::DisclosureWithdrawn { connection, device });
-        Ok(Response::Done(v1::Done {}))
+        Ok(Response::Done(wire::Done {}))
     }))
 }

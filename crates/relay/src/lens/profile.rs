@@ -3,7 +3,7 @@
 use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 
-use super::column::{signed, unsigned_at};
+use crate::people::column::{signed, unsigned_at};
 
 /// A change. An absent part stays as it is, an empty one is cleared.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_part_keeps_the_date_of_its_own_last_change() {
-        let people = People::in_memory().unwrap();
+        let people = People::in_memory(Some(&crate::lens::tables::TABLES)).unwrap();
         let set = |change: Change, at: u64| people.transact(|tx| set(tx, &ALICE, &change, at)).unwrap();
         let get = || people.transact(|tx| of(tx, &ALICE)).unwrap();
         assert_eq!(get(), Profile::default());

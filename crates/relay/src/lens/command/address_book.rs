@@ -5,22 +5,23 @@ use kuvert_types::limits::{
     MAX_ADDRESS_BOOK, MAX_BIRTHDAY_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
     MAX_POSTAL_ADDRESS_BYTES, is_valid_line, is_valid_phone,
 };
-use kuvert_wire::v1;
-use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::answer::Body as Response;
 
+use super::Answer;
 use super::phone::bad_number;
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use crate::command::refusal::Code;
+use crate::command::{Caller, Refusal};
+use crate::lens::address_book::{self, Person, Uploaded};
 use crate::observe::Event;
-use crate::people::address_book::{self, Person, Uploaded};
 use crate::people::incidents::Kind;
 
 /// Stores people in the caller's address book.
 ///
 /// # Errors
 /// `INVALID`, `LIMITED`; the answer can also be `ADDRESS_BOOK_FULL`.
-pub fn upload(caller: &Caller, request: v1::UploadAddressBook) -> Result<Answer, Refusal> {
-    let v1::UploadAddressBook { people, replace } = request;
+pub fn upload(caller: &Caller, request: wire::UploadAddressBook) -> Result<Answer, Refusal> {
+    let wire::UploadAddressBook { people, replace } = request;
     if people.len() > MAX_PEOPLE_PER_UPLOAD {
         return Err(Refusal::new(
             Code::Invalid,
@@ -55,8 +56,8 @@ pub fn upload(caller: &Caller, request: v1::UploadAddressBook) -> Result<Answer,
     }))
 }
 
-fn check(person: v1::Person) -> Result<Person, Refusal> {
-    let v1::Person { phone, name, email, birthday, address } = person;
+fn check(person: wire::Person) -> Result<Person, Refusal> {
+    let wire::Person { phone, name, email, birthday, address } = person;
     if !is_valid_phone(&phone) {
         return Err(bad_number());
     }
@@ -76,13 +77,17 @@ fn check(person: v1::Person) -> Result<Person, Refusal> {
     Ok(Person { phone, name, email, birthday, address })
 }
 
-fn to_wire(uploaded: Uploaded) -> v1::AddressBookStored {
+fn to_wire(uploaded: Uploaded) -> wire::AddressBookStored {
     let Uploaded { matches, stored, without_account } = uploaded;
     let matches = matches.into_iter().map(|(phone, account)| {
         let account = Bytes::copy_from_slice(account.as_bytes());
-        v1::Match { phone, account }
+        wire::Match { phone, account }
     });
     // Bounded by MAX_ADDRESS_BOOK.
     let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    v1::AddressBookStored { matches: matches.collect(), stored: small(stored), without_account: small(without_account) }
+    wire::AddressBookStored {
+        matches: matches.collect(),
+        stored: small(stored),
+        without_account: small(without_account),
+    }
 }

@@ -1,30 +1,31 @@
 //! The demonstration's terms: GetPolicies, AcceptPolicy, ObjectAdvertising. A relay that does not run the demonstration has
 //! no terms, and refuses all three.
 
-use kuvert_wire::v1;
-use kuvert_wire::v1::server_frame::Body as Response;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::answer::Body as Response;
 use rusqlite::Transaction;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
-use crate::people::consents;
-use crate::policy::{self, Consent, Refused};
+use super::Answer;
+use crate::command::refusal::Code;
+use crate::command::{Caller, Refusal};
+use crate::lens::policy::{self, Consent, Refused};
+use crate::lens::{Lens, consents};
 use kuvert_privacy::time::utc;
 
 /// The versions, and what the caller accepted.
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`.
-pub fn get(caller: &Caller, _: v1::GetPolicies) -> Result<Answer, Refusal> {
-    change(caller, |_, _| Ok(None))
+pub fn get(lens: &Lens, caller: &Caller, _: wire::GetPolicies) -> Result<Answer, Refusal> {
+    change(lens, caller, |_, _| Ok(None))
 }
 
 /// Accepts a version.
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`; the answer can also be `INVALID`.
-pub fn accept(caller: &Caller, request: v1::AcceptPolicy) -> Result<Answer, Refusal> {
-    change(caller, move |ledger, now| {
+pub fn accept(lens: &Lens, caller: &Caller, request: wire::AcceptPolicy) -> Result<Answer, Refusal> {
+    change(lens, caller, move |ledger, now| {
         let same = |consent: &&Consent| consent.version == request.version;
         match ledger.iter().find(same) {
             // A repetition after a lost answer.
@@ -38,17 +39,18 @@ pub fn accept(caller: &Caller, request: v1::AcceptPolicy) -> Result<Answer, Refu
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`; the answer can also be `TOO_LATE` or `INVALID`.
-pub fn object(caller: &Caller, _: v1::ObjectAdvertising) -> Result<Answer, Refusal> {
-    change(caller, |ledger, now| policy::object(ledger, now).map(Some))
+pub fn object(lens: &Lens, caller: &Caller, _: wire::ObjectAdvertising) -> Result<Answer, Refusal> {
+    change(lens, caller, |ledger, now| policy::object(ledger, now).map(Some))
 }
 
 /// Reads the ledger, asks `decide` for an entry to write, and answers with the ledger as it is then: one transaction.
 fn change(
+    lens: &Lens,
     caller: &Caller,
     decide: impl FnOnce(&[Consent], u64) -> Result<Option<Consent>, Refused> + Send + 'static,
 ) -> Result<Answer, Refusal> {
     let Caller { service, device, .. } = caller.clone();
-    if !service.reports.demonstration {
+    if !lens.demonstration {
         return Err(Refusal::new(Code::NoDemonstration, "this relay has no terms: it does not run the demonstration"));
     }
     Ok(Box::pin(async move {
@@ -87,10 +89,10 @@ fn refuse(refused: Refused) -> Refusal {
     }
 }
 
-fn to_wire(ledger: &[Consent]) -> v1::Policies {
+fn to_wire(ledger: &[Consent]) -> wire::Policies {
     let policies = policy::ALL
         .iter()
-        .map(|policy| v1::Policy {
+        .map(|policy| wire::Policy {
             version: policy.version.to_owned(),
             paragraphs: policy.paragraphs.iter().map(|paragraph| (*paragraph).to_owned()).collect(),
             objection_days: policy.objection_days.unwrap_or_default(),
@@ -98,7 +100,7 @@ fn to_wire(ledger: &[Consent]) -> v1::Policies {
         .collect();
     let ledger = ledger
         .iter()
-        .map(|consent| v1::Consent {
+        .map(|consent| wire::Consent {
             version: consent.version.clone(),
             accepted_at: consent.accepted_at,
             advertising: consent.advertising,
@@ -106,5 +108,5 @@ fn to_wire(ledger: &[Consent]) -> v1::Policies {
             objection_until: policy::objection_until(consent).unwrap_or_default(),
         })
         .collect();
-    v1::Policies { policies, ledger }
+    wire::Policies { policies, ledger }
 }
