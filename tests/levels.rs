@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use kuvert_relay::observe::{Observed, Record};
 use support::{Home, Relay, alice_and_bob, find, texts};
 

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use kuvert_program::words::takes_colours;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -11,7 +12,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Log, LogLevel};
-use crate::program::words::takes_colours;
 use crate::store::{StoreError, Unavailable};
 
 /// Starts to write logs to stderr. What cannot be written there is left out: to say so, the library would end the thread that

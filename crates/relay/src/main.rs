@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kuvert_relay::program::memory::no_core_dumps();
-    kuvert_relay::program::process::outlive_the_file_size_limit();
+    kuvert_program::memory::keep_private();
+    kuvert_program::process::outlive_the_file_size_limit();
     kuvert_relay::program::run(std::env::args_os())
 }

@@ -10,8 +10,6 @@
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
 //! | [`share`] | `share` |
-//! | [`memory`] | keeps this process's memory out of files |
-//! | [`process`] | what is settled with the system at the start |
 //! | [`configuration`] | `config` |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -22,11 +20,8 @@ pub mod failure;
 pub mod hold;
 pub mod inspect;
 pub mod invite;
-pub mod memory;
-pub mod process;
 pub mod serve;
 pub mod share;
-pub mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -35,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use kuvert_privacy::registry::documents;
+use kuvert_program::{manual, process, words};
 
 use self::args::{Args, Command, Format};
 use self::failure::Failure;
@@ -54,6 +50,9 @@ pub fn command() -> clap::Command {
 /// Runs the program. The first argument is its name: a path, or words such as `kuvert relay`.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
+    if let Some(written) = manual::asked_for(command, &args) {
+        return written;
+    }
     let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
     let parsed = words::fitted(process::without_empty_variables(command()))
         .bin_name(name)

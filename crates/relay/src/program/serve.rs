@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use etcetera::BaseStrategy;
+use kuvert_program::directories;
 use kuvert_types::RelayUrl;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -103,8 +103,7 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
 
 /// `kuvert-relay` in the user's data directory (XDG).
 pub(super) fn default_data() -> Result<PathBuf, Failure> {
-    let base = etcetera::choose_base_strategy().map_err(|_| Failure::no_data_directory())?;
-    Ok(base.data_dir().join("kuvert-relay"))
+    Ok(directories::data().ok_or_else(Failure::no_data_directory)?.join("kuvert-relay"))
 }
 
 /// What is known of the last time that the directory was served, beside the database.

@@ -11,6 +11,7 @@ mod rights;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use kuvert_program::words::Lines;
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 use serde_json::json;
 
@@ -18,7 +19,6 @@ use self::rights::Rights;
 use super::args::Inspect;
 use super::failure::Failure;
 use super::serve::{default_data, last_region, last_retention};
-use super::words::Lines;
 use crate::mailbox::expires_at;
 use crate::people::People;
 use crate::relay::OBSERVE_FILE;

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use crate::demo::process::{Client, log_path};
-use crate::error::Failure;
+use kuvert_cli::error::Failure;
+
+use crate::process::{Client, log_path};
 
 /// Numbers that are set aside for stories, by Ofcom and by the North American plan.
 const ALICE: &str = "+447700900101";
@@ -33,7 +34,7 @@ pub async fn tell(data: &Path, directory: &Path, alice: &Client, bob: &Client) -
         run(&["account", "verify", &code(data)?]).await?;
         run(&["account", "profile", "--display-name", client.name, "--about", about, "--public"]).await?;
         let path = directory.join(format!("{}.csv", client.name.to_lowercase()));
-        crate::files::replace(&path, book).map_err(|error| Failure::io("write an address book", &error))?;
+        kuvert_cli::files::replace(&path, book).map_err(|error| Failure::io("write an address book", &error))?;
         run(&["account", "upload", "--address-book", &path.to_string_lossy()]).await?;
         run(&["account", "consent", "--accept", version]).await?;
     }
@@ -49,4 +50,13 @@ fn code(data: &Path) -> Result<String, Failure> {
     let log = std::fs::read_to_string(log_path(data)).map_err(|error| Failure::io("read the relay's log", &error))?;
     let last = log.rsplit("phone_code=").next().unwrap_or_default();
     Ok(last.chars().filter(|c| *c != '"').take_while(char::is_ascii_digit).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_messenger_and_the_page_know_the_same_sheet_of_permissions() {
+        let told = kuvert_client::PERMISSIONS.map(|permission| (permission.name, permission.row));
+        assert_eq!(told, kuvert_lens_page::told::SHEET.map(|(name, row, _)| (name, row)));
+    }
 }

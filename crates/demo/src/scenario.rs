@@ -3,20 +3,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kuvert_cli::error::Failure;
+use kuvert_cli::output::time::Zone;
 use kuvert_lens_page::view::place;
 use kuvert_relay::observe::Observed;
 use serde_json::Value;
 
-use crate::demo::described;
-use crate::demo::facts::{self, Facts, grouped};
-use crate::demo::lens::Lens;
-use crate::demo::process::{self, Client, Relay};
-use crate::demo::relay_files::{RelayFiles, WaitingEnvelope};
-use crate::demo::scene::{Item, Row, Scene};
-use crate::demo::search::Snapshot;
-use crate::demo::stage::Stage;
-use crate::error::Failure;
-use crate::output::time::Zone;
+use crate::described;
+use crate::facts::{self, Facts, grouped};
+use crate::lens::Lens;
+use crate::process::{self, Client, Relay};
+use crate::relay_files::{RelayFiles, WaitingEnvelope};
+use crate::scene::{Item, Row, Scene};
+use crate::search::Snapshot;
+use crate::stage::Stage;
 
 /// What Alice calls Bob: known to her client alone.
 const ALIAS_OF_BOB: &str = "Bob from the choir";

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kuvert_cli::error::Failure;
+use kuvert_cli::output::time::Zone;
 use kuvert_lens_page::view::place;
 use kuvert_relay::observe::Observed;
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::error::Failure;
-use crate::output::time::Zone;
 
 /// Something that the relay learned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,8 +1,9 @@
-//! The keys in this process's memory stay there: no core dump takes them to the disk, and no other process of the user reads them.
+//! What is in a process's memory stays there: keys, addresses, texts, who is connected.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Has the system write no core dump of this process. A system that refuses goes on without: the command is what the user wants.
+/// Has the system write no core dump of this process, and lets no other process of the user look into it. A system that refuses
+/// goes on without: what the program is for matters more.
 pub fn keep_private() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     // Dumps that go to a program through a pipe do not ask for the limit.

@@ -11,7 +11,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::error::Failure;
+use kuvert_cli::error::Failure;
+
+use crate::parts;
 
 /// A command that takes longer than this is stuck, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,12 +34,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts `kuvert relay serve`; port 0 picks a free one. With `described` it runs the demonstration of sharing and says
+    /// Starts a relay; port 0 picks a free one. With `described` it runs the demonstration of sharing and says
     /// that it stands where the relays of a mass-market messenger are described to stand.
     pub async fn start(data: &Path, port: u16, described: bool) -> Result<Self, Failure> {
         let listen = format!("127.0.0.1:{port}");
-        let arguments = ["relay", "serve", "--listen", &listen, "--observe", "--data"].map(OsString::from);
-        let mut command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
+        let arguments = ["serve", "--listen", &listen, "--observe", "--data"].map(OsString::from);
+        let mut command = command(parts::RELAY, arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
         command.stderr(log_file(data)?);
         if described {
             command.env("KUVERT_RELAY_DEMONSTRATION", "true").env("KUVERT_RELAY_REGION", "USA (simulated)");
@@ -93,10 +95,10 @@ impl Drop for Ends {
     }
 }
 
-/// What `kuvert relay inspect` says.
+/// What the relay's program says of its data: the objects of `inspect`.
 pub async fn inspect(data: &Path) -> Result<Vec<Value>, Failure> {
-    let arguments = ["relay", "inspect", "--json", "--data"].map(OsString::from);
-    let command = command(arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
+    let arguments = ["inspect", "--json", "--data"].map(OsString::from);
+    let command = command(parts::RELAY, arguments.into_iter().chain([data.as_os_str().to_owned()]))?;
     let (_, stdout, _) = feed_and_wait(command, b"").await.map_err(|error| Failure::io("inspect the relay", &error))?;
     Ok(stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -123,14 +125,14 @@ impl Client {
         Self { name, home: directory.join(name.to_lowercase()), from: loopback(from) }
     }
 
-    /// Runs a command of this program to its end and returns the objects that it printed.
+    /// Runs a command of the messenger to its end and returns the objects that it printed.
     pub async fn run(&self, arguments: &[&str], stdin: &str) -> Result<Vec<Value>, Failure> {
         let mut globals = ["--json", "--home"].map(OsString::from).to_vec();
         globals.push(self.home.clone().into());
         if let Some(from) = self.from {
             globals.extend(["--local-address".into(), from.to_string().into()]);
         }
-        let mut command = command(globals.into_iter().chain(arguments.iter().map(OsString::from)))?;
+        let mut command = command(parts::MESSENGER, globals.into_iter().chain(arguments.iter().map(OsString::from)))?;
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let what = format!("{}'s `kuvert {}`", self.name, arguments.join(" "));
         let ended = tokio::time::timeout(PATIENCE, feed_and_wait(command, stdin.as_bytes())).await;
@@ -170,11 +172,11 @@ async fn feed_and_wait(mut command: Command, input: &[u8]) -> std::io::Result<(b
     Ok((status.success(), text(out), text(err)))
 }
 
-/// This program with other arguments, and without settings meant for the user's own home.
-fn command(arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure> {
+/// This program in a part that it plays, without settings meant for the user's own home.
+fn command(part: &str, arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::io("find this program", &error))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(parts::arguments(part)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KUVERT_") || name == "RUST_LOG" {
             command.env_remove(name);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kuvert_cli::error::Failure;
 use kuvert_relay::observe::{Observed, Record};
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_types::EnvelopeId;
 use rusqlite::{Connection, OpenFlags};
-
-use crate::error::Failure;
 
 /// How long the relay's own writing may keep us waiting.
 const BUSY: Duration = Duration::from_secs(60);

@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
+use kuvert_cli::error::Failure;
+use kuvert_cli::output::Output;
+use kuvert_cli::output::layout::Layout;
+use kuvert_cli::output::style::Painter;
 use kuvert_client::Level;
 use kuvert_lens_page::view::place;
 use serde_json::{Value, json};
@@ -22,10 +26,6 @@ use serde_json::{Value, json};
 use self::guess::{Guess, Seen};
 use self::live::Day;
 use self::town::{DAY, Line, Name, OFFICES, PEOPLE, Question};
-use crate::error::Failure;
-use crate::options::Options;
-use crate::output::layout::Layout;
-use crate::output::style::Painter;
 
 /// The levels at which the day is lived.
 const LEVELS: [Level; 2] = [Level::L0, Level::L3];
@@ -40,10 +40,10 @@ const BEHIND_THE_TIME: usize = 7;
 ///
 /// # Errors
 /// Whatever a relay or a client can say; nobody reads the output.
-pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
+pub async fn play(directory: &Path, output: &Output) -> Result<(), Failure> {
     let mut told = Vec::new();
     tell(
-        options,
+        output,
         &format!(
             "\n  A day in a small town. Everybody in it is invented, and so is every word.\n  {} people write {} letters, \
              twice: once telling the relay what mass-market messengers are told (L0), once as little as Kuvert can (L3). \
@@ -55,22 +55,22 @@ pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
     )?;
     for level in LEVELS {
         let folder = directory.join(level.to_string());
-        crate::files::make_directories(&folder)
+        kuvert_cli::files::make_directories(&folder)
             .map_err(|error| Failure::io("make a directory for the story", &error))?;
-        options.output.note(&format!("Living the day at {level} …"));
+        output.note(&format!("Living the day at {level} …"));
         let view = View::new(level, live::live(&folder, level).await?);
-        view.show(options).await?;
+        view.show(output).await?;
         told.push(view);
     }
-    if options.output.is_json() {
+    if output.is_json() {
         let levels: Vec<Value> = told.iter().map(View::document).collect();
-        return options.output.document(&json!({ "type": "story", "story": "doctor", "levels": levels }));
+        return output.document(&json!({ "type": "story", "story": "doctor", "levels": levels }));
     }
     let right = |view: &View| Question::ALL.iter().filter(|question| view.is_right(**question)).count();
     let sums: Vec<String> =
         told.iter().map(|view| format!("{} of {} at {}", right(view), Question::ALL.len(), view.level)).collect();
     tell(
-        options,
+        output,
         &format!(
             "\n  Without opening one letter the relay's records alone answer {}.\n  Nothing was decrypted. L3 hides \
              who writes, not that somebody is written to, nor when; and where so few people write, an answer soon after \
@@ -82,8 +82,8 @@ pub async fn play(directory: &Path, options: &Options) -> Result<(), Failure> {
 }
 
 /// Words for people, in lines that fit; those after the first stand `further` columns to the right.
-fn tell(options: &Options, text: &str, further: usize) -> Result<(), Failure> {
-    options.output.words(&Layout::of(&io::stdout()).paragraphs(text, further))
+fn tell(output: &Output, text: &str, further: usize) -> Result<(), Failure> {
+    output.words(&Layout::of(&io::stdout()).paragraphs(text, further))
 }
 
 /// One telling of the day.
@@ -139,9 +139,8 @@ impl View {
         accounts.into_iter().map(|account| self.called(account)).collect::<Vec<_>>().join(" and ")
     }
 
-    async fn show(&self, options: &Options) -> Result<(), Failure> {
-        let painter = options.output.painter();
-        let output = &options.output;
+    async fn show(&self, output: &Output) -> Result<(), Failure> {
+        let painter = output.painter();
         if output.is_json() {
             return Ok(());
         }
@@ -157,13 +156,13 @@ impl View {
                 "Receipts are envelopes too. Addresses are not kept, but a relay has them in its memory while people are there."
             }
         };
-        tell(options, &format!("\n  {}", painter.strong(&format!("{}: the relay sees {sees}.", self.level))), 0)?;
-        tell(options, &format!("  {}", painter.faint(note)), 0)?;
+        tell(output, &format!("\n  {}", painter.strong(&format!("{}: the relay sees {sees}.", self.level))), 0)?;
+        tell(output, &format!("  {}", painter.faint(note)), 0)?;
         for envelope in &self.seen {
-            tell(options, &self.row(envelope, painter), BEHIND_THE_TIME)?;
+            tell(output, &self.row(envelope, painter), BEHIND_THE_TIME)?;
         }
         for question in Question::ALL {
-            self.ask(question, options).await?;
+            self.ask(question, output).await?;
         }
         Ok(())
     }
@@ -183,9 +182,9 @@ impl View {
         format!("  {}", painter.warning(&line))
     }
 
-    async fn ask(&self, question: Question, options: &Options) -> Result<(), Failure> {
-        let painter = options.output.painter();
-        let words = |text: &str| tell(options, text, 0);
+    async fn ask(&self, question: Question, output: &Output) -> Result<(), Failure> {
+        let painter = output.painter();
+        let words = |text: &str| tell(output, text, 0);
         words(&format!("\n  {}", painter.strong(question.words())))?;
         let yours = viewer(self).await?;
         let truth = self.truth(question);
@@ -211,7 +210,7 @@ impl View {
         words(&format!("    It is {}. The letters, which the relay could not read:", who.join(" and ")))?;
         for Line { at, from, to, text } in question.proof() {
             let letter = format!("{:02}:{:02}  {from} to {to}: “{text}”", at / 60, at % 60);
-            tell(options, &format!("      {}", painter.person(&letter)), BEHIND_THE_TIME)?;
+            tell(output, &format!("      {}", painter.person(&letter)), BEHIND_THE_TIME)?;
         }
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use kuvert_cli::error::Failure;
+use kuvert_cli::files;
 use kuvert_lens_page::{Options, PageError, Server};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::demo::process::Client;
-use crate::error::Failure;
-use crate::files;
+use crate::process::Client;
 
 /// The page, served until this is dropped.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! What a program writes for people: with colours or without, and how wide. The same for `kuvert`, `kuvert-relay` and
-//! `kuvert-lens`.
+//! What a program writes for people: with colours or without, and how wide. The same for all programs.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Columns where no terminal and no `COLUMNS` tells of another width.
 pub const DEFAULT_COLUMNS: usize = 80;
@@ -104,6 +104,12 @@ fn visible(text: &str) -> usize {
         }
     }
     count
+}
+
+/// The name that usage lines show: that of the program's file, or words such as `kuvert demo` by which another program called it.
+pub fn called(arguments: &[OsString], otherwise: &str) -> String {
+    let Some(first) = arguments.first() else { return otherwise.to_owned() };
+    Path::new(first).file_name().unwrap_or(first).to_string_lossy().into_owned()
 }
 
 /// A command line whose help fits the width of stdout.

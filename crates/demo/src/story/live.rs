@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kuvert_cli::error::Failure;
 use kuvert_client::{Client, Clock, Event, Level, Options, Profile, ReceiveOptions};
 use kuvert_relay::observe::{Observed, Record};
 use kuvert_relay::relay::OBSERVE_FILE;
 use kuvert_relay::{Config, ManualClock};
 
 use super::town::{self, DAY, Name, OFFICES, PEOPLE};
-use crate::demo::process::loopback;
-use crate::error::Failure;
+use crate::process::loopback;
 
 /// 4 November 2026, 00:00 UTC.
 pub const MIDNIGHT: u64 = 1_793_750_400_000;

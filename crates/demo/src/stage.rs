@@ -3,19 +3,18 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
-use futures_util::StreamExt;
+use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
+use kuvert_cli::error::Failure;
+use kuvert_cli::output::Output;
+use kuvert_cli::output::harmless;
+use kuvert_cli::output::layout;
+use kuvert_cli::output::style::Painter;
+use kuvert_cli::output::wrap::{width, wrap};
+use kuvert_cli::terminal::{self, Keys, Kind, Taken, Wake};
 
-use crate::demo::facts::{Facts, grouped};
-use crate::demo::hex_dump::hex_dump;
-use crate::demo::scene::{Item, Row, Scene, Tone};
-use crate::error::Failure;
-use crate::output::Output;
-use crate::output::harmless;
-use crate::output::layout;
-use crate::output::style::Painter;
-use crate::output::wrap::{width, wrap};
-use crate::terminal::{self, Kind, Taken, Wake};
+use crate::facts::{Facts, grouped};
+use crate::hex_dump::hex_dump;
+use crate::scene::{Item, Row, Scene, Tone};
 
 /// Below this, three columns are too narrow to read.
 const MIN_COLUMNS: usize = 80;
@@ -182,7 +181,7 @@ impl Stage {
 
 /// Waits for a key. Ctrl-C and Ctrl-Z, which raw mode makes keys of, do what the signals do.
 async fn key(keys: &mut Taken) -> Result<(), Failure> {
-    let mut events = EventStream::new();
+    let mut events = Keys::new();
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -294,12 +293,12 @@ fn cells(items: &[Item], columns: usize, painter: Painter) -> Vec<(String, usize
             }
             Item::Bytes(bytes, rows) => {
                 let dump = hex_dump(bytes, columns, *rows);
-                let (per_row, _) = crate::demo::hex_dump::layout(columns);
+                let (per_row, _) = crate::hex_dump::layout(columns);
                 out.extend(dump.iter().map(|line| (painter.sealed(line), width(line))));
                 let rest = bytes.len().saturating_sub(rows * per_row);
                 if rest > 0 {
                     let more = format!("…     and {} more bytes", grouped(rest));
-                    let more = crate::output::wrap::shorten(&more, columns);
+                    let more = kuvert_cli::output::wrap::shorten(&more, columns);
                     out.push((painter.faint(&more), width(&more)));
                 }
             }

@@ -1,69 +1,66 @@
-//! `kuvert bench`
+//! `kuvert-bench crypto`, `client`, `timing` and `scaling`.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use kuvert_bench::client::{ClientReport, client};
-use kuvert_bench::scaling::{Measured, Model};
-use kuvert_bench::timing::{TimingReport, timing};
-use kuvert_bench::{Report, plot};
 use serde::Serialize;
 
-use crate::args::{Bench, MESSAGES};
-use crate::error::Failure;
-use crate::options::Options;
+use super::args::{Command, MESSAGES};
+use super::output::{Failure, Output, replace};
+use crate::client::{ClientReport, client};
+use crate::scaling::{Measured, Model};
+use crate::timing::{TimingReport, timing};
+use crate::{Report, plot};
 
 /// Measures, and prints or writes the figures.
-pub fn run(args: &Bench, options: &Options) -> Result<(), Failure> {
+pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     // Scaling measures nothing.
-    if cfg!(debug_assertions) && !matches!(args, Bench::Scaling { .. }) {
-        options
-            .output
-            .note("This is not a release build: its figures say nothing. Try `cargo run --release -- bench crypto`.");
+    if cfg!(debug_assertions) && !matches!(command, Command::Scaling { .. }) {
+        output.note(&super::not_a_release("crypto"));
     }
-    let measuring = |row: &str| options.output.note(&format!("measuring {row}"));
-    match args {
-        Bench::Crypto { seconds, document } => {
+    let measuring = |row: &str| output.note(&format!("measuring {row}"));
+    match command {
+        Command::Crypto { seconds, document } => {
             let time = Duration::from_secs(*seconds);
             // First, because it measures memory: what the others have let go of would be taken again without a trace.
             let client = match document {
                 Some(_) => Some(client(MESSAGES as usize, measuring).map_err(|error| failed(&*error))?),
                 None => None,
             };
-            let report = kuvert_bench::crypto(time, measuring).map_err(|error| failed(&*error))?;
+            let report = crate::crypto(time, measuring).map_err(|error| failed(&*error))?;
             if let (Some(document), Some(client)) = (document, client) {
                 let timing = timing(time / 3, measuring).map_err(|error| failed(&*error))?;
                 write(&report, &timing, &client, document)?;
             }
-            print(&report, report.text(), options)
+            print(&report, report.text(), output)
         }
-        Bench::Client { messages } => {
+        Command::Client { messages } => {
             let report = client(*messages as usize, measuring).map_err(|error| failed(&*error))?;
-            print(&report, report.text(), options)
+            print(&report, report.text(), output)
         }
-        Bench::Timing { seconds } => {
+        Command::Timing { seconds } => {
             let report = timing(Duration::from_secs(*seconds), measuring).map_err(|error| failed(&*error))?;
-            print(&report, report.text(), options)
+            print(&report, report.text(), output)
         }
-        Bench::Scaling { from, document } => scaling(from, document.as_deref(), options),
-        // The module `bench_relay`'s.
-        Bench::Relay(_) | Bench::RelayWorker => Ok(()),
+        Command::Scaling { from, document } => scaling(from, document.as_deref(), output),
+        // The module `load`'s.
+        Command::Relay(_) | Command::RelayWorker => Ok(()),
     }
 }
 
-fn print(report: &impl Serialize, text: String, options: &Options) -> Result<(), Failure> {
-    if options.output.is_json() {
-        options.output.document(&serde_json::to_value(report).map_err(|error| failed(&error))?)
+fn print(report: &impl Serialize, text: String, output: &Output) -> Result<(), Failure> {
+    if output.is_json() {
+        output.document(&serde_json::to_value(report).map_err(|error| failed(&error))?)
     } else {
-        options.output.words(text.trim_end())
+        output.words(text.trim_end())
     }
 }
 
-fn scaling(from: &Path, document: Option<&Path>, options: &Options) -> Result<(), Failure> {
+fn scaling(from: &Path, document: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let json = fs::read_to_string(from).map_err(|error| Failure::io(&format!("read {}", from.display()), &error))?;
     let measured = Measured::read(&json).map_err(|error| {
-        Failure::new("benchmark", format!("{} is not what `kuvert bench relay --json` prints: {error}", from.display()))
+        Failure::new("benchmark", format!("{} is not what `kuvert-bench relay --json` prints: {error}", from.display()))
     })?;
     let model = Model::new(measured);
     if let Some(document) = document {
@@ -75,12 +72,12 @@ fn scaling(from: &Path, document: Option<&Path>, options: &Options) -> Result<()
                 format!("{} has no marks to put tables between; take docs/SCALING.md", document.display()),
             )
         })?;
-        crate::files::replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
+        replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
     }
-    if options.output.is_json() {
-        options.output.document(&model.json().map_err(|error| failed(&*error))?)
+    if output.is_json() {
+        output.document(&model.json().map_err(|error| failed(&*error))?)
     } else {
-        options.output.words(model.text().trim_end())
+        output.words(model.text().trim_end())
     }
 }
 
@@ -97,7 +94,7 @@ fn write(report: &Report, timing: &TimingReport, client: &ClientReport, document
             format!("{} has no marks to put figures between; take docs/BENCHMARKS.md", document.display()),
         )
     })?;
-    crate::files::replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
+    replace(document, new).map_err(|error| Failure::io(&doing, &error))?;
     let plots = [
         ("crypto.svg", plot::svg(&report.rows)),
         ("client.svg", plot::client(&client.rows)),
@@ -105,7 +102,7 @@ fn write(report: &Report, timing: &TimingReport, client: &ClientReport, document
     ];
     for (name, svg) in plots {
         let plot = document.with_file_name(name);
-        crate::files::replace(&plot, svg).map_err(|error| Failure::io(&format!("write {}", plot.display()), &error))?;
+        replace(&plot, svg).map_err(|error| Failure::io(&format!("write {}", plot.display()), &error))?;
     }
     Ok(())
 }

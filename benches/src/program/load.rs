@@ -1,21 +1,20 @@
-//! `kuvert bench relay`
+//! `kuvert-bench relay`
 
 use std::io::Write as _;
 
-use kuvert_bench::machine::{self, Machine};
 use kuvert_relay_bench::Plan;
 
-use crate::args::BenchRelay;
-use crate::error::Failure;
-use crate::options::Options;
+use super::args::Relay;
+use super::output::{Failure, Output, replace};
+use crate::machine::{self, Machine};
 
 /// Measures a relay under load, or among hostile clients.
-pub fn run(args: &BenchRelay, options: &Options) -> Result<(), Failure> {
-    let BenchRelay { seed, quick, svg, hostile, directory } = args;
+pub fn run(args: &Relay, output: &Output) -> Result<(), Failure> {
+    let Relay { seed, quick, svg, hostile, directory } = args;
     // On stderr also beside JSON: a full run takes minutes.
     let mut progress = |step: &str| drop(writeln!(std::io::stderr(), "{step}"));
     if cfg!(debug_assertions) {
-        progress("This is not a release build: its figures say nothing. Try `cargo run --release -- bench relay`.");
+        progress(&super::not_a_release("relay"));
     }
     let plan = if *quick { Plan::quick(*seed) } else { Plan::full(*seed) };
     let directory = directory.clone().unwrap_or_else(std::env::temp_dir);
@@ -41,14 +40,14 @@ pub fn run(args: &BenchRelay, options: &Options) -> Result<(), Failure> {
         (report.json(&plan, machine()?), report.text(), report.points)
     };
     if let Some(svg) = svg {
-        crate::files::replace(svg, kuvert_relay_bench::plot::svg(&points))
+        replace(svg, kuvert_relay_bench::plot::svg(&points))
             .map_err(|error| Failure::io(&format!("write {}", svg.display()), &error))?;
     }
     let json = json.map_err(|error| failed(&*error))?;
-    if options.output.is_json() {
-        options.output.document(&json)
+    if output.is_json() {
+        output.document(&json)
     } else {
-        options.output.words(&format!("{}seed {seed}; {}", text, json["machine"]))
+        output.words(&format!("{}seed {seed}; {}", text, json["machine"]))
     }
 }
 
