@@ -8,10 +8,8 @@
 use std::sync::Arc;
 
 use kuvert_types::AccountId;
-use prost::Message as _;
 
 use crate::observe::Forgotten;
-use crate::people::{holds, rights};
 use crate::report;
 use crate::retention;
 use crate::service::Service;
@@ -29,28 +27,16 @@ pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), St
         phone: record.and_then(|record| record.phone),
     };
     let now = service.clock.now_ms();
-    let report = if service.people.run(move |tx| holds::is_held(tx, &account)).await? {
-        Some(report::make(service, account).await?.encode_to_vec())
-    } else {
-        None
-    };
-    service
-        .people
-        .run_erasing(move |tx| {
-            if let Some(report) = &report {
-                holds::keep(tx, &account, report, now)?;
-            }
-            rights::delete(tx, &account)
-        })
-        .await?;
+    let held = if service.rights.is_held(account).await? { Some(report::make(service, account).await?) } else { None };
+    service.rights.erase(account, held, now).await?;
     // The report is kept by now: what it tells of the extension's rows is in it.
     if let Some(extension) = &service.extension {
-        extension.erase(service, account).await?;
+        extension.erase(account).await?;
     }
     // Before the account goes, so that it is tried again if it fails.
     forget(service, &forgotten).await?;
     if service.store.delete_account(account).await? {
-        service.people.run(move |tx| rights::count_deletion(tx, now)).await?;
+        service.rights.count_deletion(now).await?;
     }
     service.presence.end(&account);
     service.incidents.forget(&account);

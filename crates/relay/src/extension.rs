@@ -7,21 +7,15 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use kuvert_privacy::registry::Field;
 use kuvert_types::{AccountId, Address};
-use serde_json::Value;
 
 use crate::command::{Caller, Refusal};
-use crate::people::People;
-use crate::people::schema::Tables;
-use crate::service::Service;
-use crate::store::StoreError;
+use crate::store::{Pending, StoreError};
 
 /// An answer to come: the body of the answering frame. It owns all that it needs, and finishes its work also when the
 /// connection is gone.
 pub type Reply = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
-
-/// Work at the stores under way.
-pub type Work<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// What became of a request.
 pub struct Handled {
@@ -47,25 +41,19 @@ pub trait Extension: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Its tables in `people.db`.
-    fn tables(&self) -> &'static Tables;
+    /// What it can store, as the registry tells of it.
+    fn fields(&self) -> &'static [&'static [Field]];
 
     /// Does what an authenticated device asks for. It is called in the order of the requests, and asks
     /// [`Caller::may_store`] before it stores anything.
     fn handle(&self, caller: &Caller, body: Bytes) -> Handled;
 
     /// Deletes what devices that left their account's device list have stored.
-    fn forget_devices<'a>(&'a self, service: &'a Service, devices: Vec<Address>) -> Work<'a>;
+    fn forget_devices(&self, devices: Vec<Address>) -> Pending<(), StoreError>;
 
     /// Deletes all that belongs to an account, which is about to be deleted itself. Doing it again changes nothing.
-    fn erase<'a>(&'a self, service: &'a Service, account: AccountId) -> Work<'a>;
+    fn erase(&self, account: AccountId) -> Pending<(), StoreError>;
 
-    /// Deletes what has had its time, once a minute. Says how many rows.
-    fn tidy<'a>(&'a self, service: &'a Service) -> Work<'a, usize>;
-
-    /// Files of an account's report beside the rows of [`tables`](Self::tables): name and content.
-    ///
-    /// # Errors
-    /// Those of the store.
-    fn documents(&self, people: &People, account: &AccountId) -> Result<Vec<(String, Value)>, StoreError>;
+    /// Deletes what has had its time at `now`, Unix milliseconds: asked once a minute. Says how many rows.
+    fn tidy(&self, now: u64) -> Pending<usize, StoreError>;
 }

@@ -5,9 +5,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`program`] | the program `kuvert-relay`: `serve`, `inspect`, `invite`, `backup`, `restore`, `config` |
 //! | [`config`] | what an operator may set |
-//! | [`relay`] | [`start`] to [`RunningRelay::shutdown`] |
+//! | [`relay`] | [`Parts::start`] to [`RunningRelay::shutdown`] |
 //! | [`tls`] | certificate, fingerprint, post-quantum key exchange |
 //! | [`endpoint`] | the QUIC endpoint: who gets a connection |
 //! | [`endpoint_key`] | telling clients of a relay that was killed that it is gone |
@@ -17,19 +16,18 @@
 //! | [`invitation`] | codes with which people register where not everybody may |
 //! | [`limits`] | how much of it |
 //! | [`mailbox`] | the rules of a mailbox: order, quota, expiry |
-//! | [`store`] | what is kept, behind a trait; SQLite behind it |
+//! | [`store`] | what is kept, behind a trait |
 //! | [`deletion`] | deleting an account, everywhere |
-//! | [`people`] | the database of rights, limits that were run into, and an extension's rows |
 //! | [`extension`] | what a relay can offer beyond mail |
-//! | [`lens`] | such an extension: level L0, and the demonstration's terms |
 //! | [`presence`] | which devices are connected and attached |
 //! | [`retention`] | deleting what nobody fetched in time |
-//! | [`backup`] | all of it as a directory, and back |
 //! | [`observe`] | what the relay learns, for those who want to see it |
+//! | [`data_rights`] | what accounts have a right to, behind a trait |
 //! | [`report`] | all that the relay holds about one account |
+//! | [`incidents`] | limits that accounts ran into |
+//! | [`admin`] | what an operator's program does, behind a trait |
 //! | [`metrics`], [`exposition`] | what the relay counts about itself, and how it is written |
 //! | [`monitoring`] | metrics and health over HTTP |
-//! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`clock`] | the machine's clock |
 //! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
 //! | [`service`] | what every connection shares |
@@ -37,28 +35,26 @@
 // `println!` and `eprintln!` panic where nothing can be written.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod backup;
+pub mod admin;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod connection;
 pub mod connection_number;
+pub mod data_rights;
 pub mod deletion;
 pub mod endpoint;
 pub mod endpoint_key;
 pub mod exposition;
 pub mod extension;
+pub mod incidents;
 pub mod invitation;
-pub mod lens;
 pub mod limits;
-pub mod logging;
 pub mod mailbox;
 pub mod metrics;
 pub mod monitoring;
 pub mod observe;
-pub mod people;
 pub mod presence;
-pub mod program;
 pub mod relay;
 pub mod relay_time;
 pub mod report;
@@ -73,4 +69,4 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use extension::Extension;
 pub use kuvert_privacy::registry;
-pub use relay::{Parts, RunningRelay, StartError, start};
+pub use relay::{Parts, RunningRelay, StartError};

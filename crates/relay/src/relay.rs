@@ -14,32 +14,23 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::data_rights::DataRights;
 use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
 use crate::extension::Extension;
+use crate::incidents::Incidents;
 use crate::limits::saved::Saved;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
-use crate::observe::database::{Database, ObserveError};
-use crate::observe::{Blind, Observer, Past};
-use crate::people::incidents::Incidents;
-use crate::people::{People, PeopleError};
-use crate::presence::LocalPresence;
+use crate::observe::{Blind, Observer};
+use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
-use crate::report::Sources;
 use crate::retention;
 use crate::service::Service;
-use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
-
-/// Name of the observation database within the data directory.
-pub const OBSERVE_FILE: &str = "observe.db";
-
-/// Name of the file within the data directory that tells how it was served last.
-pub const SERVING_FILE: &str = "serving.toml";
 
 /// How long a stopping relay waits for its last tasks.
 const LAST_TASKS: Duration = Duration::from_secs(5);
@@ -50,9 +41,6 @@ pub enum StartError {
     /// The configuration breaks a rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,12 +58,6 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
-    /// No observation database.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// The database of rights, and of an extension, cannot be opened.
-    #[error(transparent)]
-    People(#[from] PeopleError),
     /// The clock is not set.
     #[error(transparent)]
     Clock(#[from] ClockBehind),
@@ -84,19 +66,14 @@ pub enum StartError {
     PublicHost(String),
 }
 
-/// Starts a relay on the embedded store in `config.data`, which offers mail and nothing beyond. It serves when this returns.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
-    Parts::new(clock).start(config).await
-}
-
 /// What a relay is made of.
 #[derive(Clone)]
 pub struct Parts {
     clock: Arc<dyn Clock>,
-    store: Option<Arc<dyn Store>>,
+    store: Arc<dyn Store>,
+    rights: Arc<dyn DataRights>,
+    presence: Arc<dyn Presence>,
+    observer: Arc<dyn Observer>,
     extension: Option<Arc<dyn Extension>>,
     disk: Option<Arc<dyn Disk>>,
 }
@@ -108,15 +85,22 @@ impl fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// The embedded store, the system's word on the disk, and no extension.
-    pub const fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, store: None, extension: None, disk: None }
+    /// Presence within this process, no observer, no extension, and the system's word on the disk.
+    pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
+        let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
+        Self { clock, store, rights, presence, observer, extension: None, disk: None }
     }
 
-    /// Another store than the embedded one.
+    /// Presence beyond this process.
     #[must_use]
-    pub fn with_store(self, store: Arc<dyn Store>) -> Self {
-        Self { store: Some(store), ..self }
+    pub fn with_presence(self, presence: Arc<dyn Presence>) -> Self {
+        Self { presence, ..self }
+    }
+
+    /// Something that sees what the relay learns.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Something beyond mail.
@@ -134,47 +118,27 @@ impl Parts {
     /// Starts a relay of these parts. It serves when this returns.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn start(mut self, config: Config) -> Result<RunningRelay, StartError> {
+    /// See [`StartError`]. The store is not closed.
+    pub async fn start(self, config: Config) -> Result<RunningRelay, StartError> {
         config.check()?;
-        if let Some(store) = self.store.take() {
-            return serve(config, self, store).await;
-        }
-        // The store first: it makes the directory, checks who may read it, and keeps a second relay out.
-        let store = open_store(&config).await?;
-        match serve(config, self, Arc::clone(&store)).await {
-            Ok(relay) => Ok(relay),
-            Err(error) => {
-                close_store(store).await;
-                Err(error)
-            }
-        }
+        serve(config, self).await
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let directory = config.data.clone();
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&directory)).await;
-    // The other error is that opening panicked.
-    let store = opened.map_err(|error| StoreError::Corrupt(error.to_string()))??;
-    Ok(Arc::new(store))
-}
-
-async fn serve(config: Config, parts: Parts, store: Arc<dyn Store>) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store: _, extension, disk } = parts;
+async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
+    let Parts { clock, store, rights, presence, observer, extension, disk } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
     let identity = Identity::of(&config)?;
-    let observer = observer(&config)?;
     let (stop, stopping) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
     let metrics = Arc::new(Metrics::new());
     let service = Arc::new(Service {
         store: Arc::clone(&store),
-        people: People::open(&config.data, extension.as_deref().map(Extension::tables))?,
+        rights,
         extension,
-        presence: Arc::new(LocalPresence::default()),
+        presence,
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
@@ -186,7 +150,6 @@ async fn serve(config: Config, parts: Parts, store: Arc<dyn Store>) -> Result<Ru
             u64::from(config.limits.low_water_mib) << 20,
         )),
         incidents: Incidents::default(),
-        reports: Sources { data: config.data.clone(), retention_days: config.retention_days },
         report_delay_ms: u64::from(config.report_delay_hours) * 3_600_000,
         clock,
         registration: config.registration,
@@ -247,16 +210,6 @@ async fn serve(config: Config, parts: Parts, store: Arc<dyn Store>) -> Result<Ru
         stop,
         ended,
         tasks,
-    })
-}
-
-/// Writes observations, or forgets those that were written when the relay still did.
-fn observer(config: &Config) -> Result<Arc<dyn Observer>, StartError> {
-    let path = config.data.join(OBSERVE_FILE);
-    Ok(match (config.observe, path.exists()) {
-        (true, _) => Arc::new(Database::open(&path)?),
-        (false, true) => Arc::new(Past::new(path)),
-        (false, false) => Arc::new(Blind),
     })
 }
 
@@ -426,7 +379,7 @@ impl RunningRelay {
             monitoring.stop().await;
         }
         if let Err(error) = retention::write_incidents(&service).await {
-            tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
+            tracing::warn!(error = error.kind(), "incidents could not be written");
         }
         retention::save_limits(&service).await;
         retention::note_time(&service).await;
@@ -440,10 +393,10 @@ impl RunningRelay {
     }
 }
 
-/// Closes the store, and if nobody else has it, waits until its files are released.
-async fn close_store(store: Arc<dyn Store>) {
+/// Closes a store, and waits until its files are released unless something else has it still.
+pub async fn close_store(store: Arc<dyn Store>) {
     if let Err(error) = store.close().await {
-        tracing::error!(error = crate::logging::kind(&error), "the store could not be closed cleanly");
+        tracing::error!(error = error.kind(), "the store could not be closed cleanly");
     }
     // Joins the store's threads, which blocks. An error there is a panic that has been printed.
     let _ = tokio::task::spawn_blocking(move || drop(store)).await;

@@ -10,7 +10,6 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
-use crate::people::{incidents, reports};
 use crate::service::Service;
 use crate::store::{Store, StoreError, Unavailable};
 
@@ -79,7 +78,7 @@ pub async fn write_incidents(service: &Service) -> Result<(), StoreError> {
     if incidents.is_empty() {
         return Ok(());
     }
-    service.people.run(move |tx| incidents::write(tx, now, &incidents)).await
+    service.rights.note_incidents(now, incidents).await
 }
 
 /// Writes down the limits that outlast a restart. What cannot be written is said in the log: no service depends on it.
@@ -97,7 +96,7 @@ pub async fn save_limits(service: &Arc<Service>) {
 /// Tells the store how far the relay's time has come. What cannot be told is told next time.
 pub async fn note_time(service: &Service) {
     if let Err(error) = service.store.note_time(service.clock.known()).await {
-        tracing::debug!(error = crate::logging::kind(&error), "the time could not be noted");
+        tracing::debug!(error = error.kind(), "the time could not be noted");
     }
 }
 
@@ -125,13 +124,7 @@ pub async fn restamp(service: &Service) -> Result<u64, StoreError> {
 pub async fn tidy(service: &Service) -> Result<(), StoreError> {
     let now = service.clock.now_ms();
     let before = now.saturating_sub(u64::from(TRACE_DAYS) * MS_PER_DAY);
-    service
-        .people
-        .run(move |tx| {
-            incidents::purge(tx, before)?;
-            reports::purge(tx, now)
-        })
-        .await?;
+    service.rights.purge(before, now).await?;
     let observer = Arc::clone(&service.observer);
     let purged = tokio::task::spawn_blocking(move || observer.purge(before)).await;
     // The other error is that it panicked, which has been printed.
@@ -144,7 +137,7 @@ pub async fn tidy(service: &Service) -> Result<(), StoreError> {
 /// Those of the store.
 pub async fn tidy_extension(service: &Service) -> Result<usize, StoreError> {
     match &service.extension {
-        Some(extension) => extension.tidy(service).await,
+        Some(extension) => extension.tidy(service.clock.now_ms()).await,
         None => Ok(0),
     }
 }
@@ -166,34 +159,25 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         service.young.tidy(service.clock.now_ms());
         save_limits(&service).await;
         if let Err(error) = tidy_extension(&service).await {
-            let error = crate::logging::kind(&error);
+            let error = error.kind();
             tracing::warn!(error, "old rows of the extension could not be deleted; trying again in a minute");
         }
         if let Err(error) = write_incidents(&service).await {
-            tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
+            tracing::warn!(error = error.kind(), "incidents could not be written");
         }
         if let Err(error) = restamp(&service).await {
-            tracing::warn!(
-                error = crate::logging::kind(&error),
-                "mail keeps the wrong time for now; trying again in a minute"
-            );
+            tracing::warn!(error = error.kind(), "mail keeps the wrong time for now; trying again in a minute");
         }
         since_tidy += 1;
         if since_tidy >= TIDY_EVERY {
             since_tidy = 0;
             note_time(&service).await;
             if let Err(error) = tidy(&service).await {
-                tracing::warn!(
-                    error = crate::logging::kind(&error),
-                    "old traces could not be deleted; trying again in an hour"
-                );
+                tracing::warn!(error = error.kind(), "old traces could not be deleted; trying again in an hour");
             }
         }
         if let Err(error) = expire(&service, retention_days).await {
-            tracing::warn!(
-                error = crate::logging::kind(&error),
-                "expired envelopes could not be deleted; trying again in a minute"
-            );
+            tracing::warn!(error = error.kind(), "expired envelopes could not be deleted; trying again in a minute");
         }
     }
 }

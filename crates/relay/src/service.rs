@@ -6,16 +6,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Registration;
+use crate::data_rights::DataRights;
 use crate::extension::Extension;
+use crate::incidents::Incidents;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
-use crate::people::People;
-use crate::people::incidents::Incidents;
 use crate::presence::Presence;
 use crate::relay_time::RelayClock;
-use crate::report::Sources;
 use crate::store::Store;
 use crate::young::{LowWater, Young};
 
@@ -23,8 +22,8 @@ use crate::young::{LowWater, Young};
 pub struct Service {
     /// What is kept.
     pub store: Arc<dyn Store>,
-    /// Rights, limits that were run into, and the extension's rows.
-    pub people: People,
+    /// What accounts have a right to.
+    pub rights: Arc<dyn DataRights>,
     /// What the relay offers beyond mail.
     pub extension: Option<Arc<dyn Extension>>,
     /// Which devices are connected and attached.
@@ -45,8 +44,6 @@ pub struct Service {
     pub low_water: Arc<LowWater>,
     /// Who asked for too much, until it is written down.
     pub incidents: Incidents,
-    /// Where reports are made from.
-    pub reports: Sources,
     /// Milliseconds from asking for a report to having it.
     pub report_delay_ms: u64,
     /// Who may register.

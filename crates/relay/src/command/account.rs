@@ -11,8 +11,8 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::{Code, invalid};
 use super::{Answer, Caller, Refusal};
+use crate::incidents::Kind;
 use crate::observe::Event;
-use crate::people::incidents::Kind;
 use crate::service::Service;
 use crate::store::{AccountBy, AccountRecord, DeviceRecord, NumberedDeviceList, ReplaceDeviceListError, StoreError};
 
@@ -105,7 +105,7 @@ async fn forget_details(service: &Service, record: &AccountRecord, listed: &[Dev
     let all = record.devices.iter().map(|device| device.address);
     let gone: Vec<_> = all.filter(|address| !listed.contains(&address.device)).collect();
     match &service.extension {
-        Some(extension) if !gone.is_empty() => extension.forget_devices(service, gone).await,
+        Some(extension) if !gone.is_empty() => extension.forget_devices(gone).await,
         _ => Ok(()),
     }
 }

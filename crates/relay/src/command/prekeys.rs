@@ -14,9 +14,9 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal, account};
+use crate::incidents::Kind;
 use crate::limits::{ONE_TIME_RESERVE, OneTime};
 use crate::observe::Event;
-use crate::people::incidents::Kind;
 use crate::store::{
     AccountBy, AccountRecord, Bundle, NewPrekeys, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
 };

@@ -163,7 +163,7 @@ impl Deliver {
             let page = match self.caller.service.store.read(self.caller.device, after, room, PAGE_BYTES).await {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::warn!(connection = %self.caller.connection, error = crate::logging::kind(&error), "a mailbox could not be read");
+                    tracing::warn!(connection = %self.caller.connection, error = error.kind(), "a mailbox could not be read");
                     match self.wait(STORE_PAUSE).await {
                         Next::Read => continue,
                         Next::Displaced => return self.displaced().await,

@@ -7,14 +7,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`event`] | the events |
-//! | [`database`] | an observer that writes `DATA/observe.db`; on with `--observe` |
-//! | [`past`] | forgetting what was written, also when nothing is written any more |
-//! | [`record`] | reading it back |
 
-pub mod database;
 pub mod event;
-pub mod past;
-pub mod record;
 
 use std::fmt;
 
@@ -24,8 +18,6 @@ use crate::store::StoreError;
 
 pub use crate::connection_number::ConnectionNumber;
 pub use event::Event;
-pub use past::Past;
-pub use record::{Observed, Record};
 
 /// Sees what the relay learns.
 pub trait Observer: Send + Sync + fmt::Debug {

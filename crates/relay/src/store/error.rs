@@ -20,6 +20,20 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// Its kind, as logs may hold it: its words can hold paths.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(Unavailable::DiskFull) => "disk full",
+            Self::Unavailable(Unavailable::Io(_)) => "input/output",
+            Self::Unavailable(Unavailable::Overloaded) => "overloaded",
+            Self::Unavailable(Unavailable::Stopped) => "closed",
+            Self::Unknown(_) => "unknown whether written",
+            Self::Corrupt(_) => "damaged files",
+        }
+    }
+}
+
 /// Why nothing happened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unavailable {

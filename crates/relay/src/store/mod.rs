@@ -6,7 +6,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`sqlite`] | the embedded backend: one directory, one process |
 //! | [`memory`] | a model that keeps everything in memory; tests compare other backends with it |
 //! | [`Session`] | the submits of one connection, in their order |
 //! | `conformance` | what every backend has to do, as checks (feature `conformance`) |
@@ -27,7 +26,6 @@ pub mod conformance;
 pub mod error;
 pub mod memory;
 pub mod pending;
-pub mod sqlite;
 
 use std::fmt;
 
@@ -215,6 +213,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Bytes within the backend's files that new mail takes before the files grow. Known at once.
     fn reusable(&self) -> u64;
+
+    /// What is known of the backend's files. Known at once.
+    fn files(&self) -> StoreFiles {
+        StoreFiles::default()
+    }
 
     /// Whether what served the store before did not come to its end.
     fn was_unclean(&self) -> bool {
@@ -608,6 +611,17 @@ pub struct Glance {
     pub waiting: u64,
     /// Their bytes of ciphertext.
     pub waiting_bytes: u64,
+}
+
+/// The files of a backend, as far as it has any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreFiles {
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// When the last backup was made, Unix milliseconds; `None`: none is known.
+    pub last_backup_ms: Option<u64>,
 }
 
 /// What a relay holds in sum.
