@@ -187,10 +187,7 @@ async fn serve(config: Config, parts: Parts, store: Arc<dyn Store>) -> Result<Ru
             u64::from(config.limits.low_water_mib) << 20,
         )),
         incidents: Incidents::default(),
-        reports: Sources {
-            data: config.data.clone(),
-            retention_days: config.retention_days,
-        },
+        reports: Sources { data: config.data.clone(), retention_days: config.retention_days },
         report_delay_ms: u64::from(config.report_delay_hours) * 3_600_000,
         clock,
         registration: config.registration,

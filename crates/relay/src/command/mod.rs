@@ -116,12 +116,7 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
 
 /// Whether a request leaves as much on the disk as its sender likes.
 const fn stores(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Submit(_)
-            | Request::PublishPrekeys(_)
-            | Request::RequestReport(_)
-    )
+    matches!(request, Request::Submit(_) | Request::PublishPrekeys(_) | Request::RequestReport(_))
 }
 
 /// Whether there is little room, and none for this account [KV-093].

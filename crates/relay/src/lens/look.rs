@@ -4,14 +4,14 @@ use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::address_book::{self, Person};
-use crate::people::column::account_at;
 use super::devices::Details;
+use super::policy::Consent;
 use super::profile::{self, Profile};
 use super::{consents, phone, tables};
+use crate::people::column::account_at;
 use crate::people::holds::Hold;
 use crate::people::look;
 use crate::people::reports::Request;
-use super::policy::Consent;
 
 /// How much there is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

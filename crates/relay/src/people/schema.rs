@@ -162,12 +162,7 @@ fn drop_tables(connection: &mut Connection, tables: &BTreeSet<&str>) -> rusqlite
 }
 
 /// `before`: the extension's tables were there already.
-fn prepare(
-    connection: &mut Connection,
-    found: i64,
-    extension: Option<&Tables>,
-    before: bool,
-) -> rusqlite::Result<()> {
+fn prepare(connection: &mut Connection, found: i64, extension: Option<&Tables>, before: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten; the rollback journal is deleted with each transaction.
     connection.pragma_update(None, "secure_delete", "ON")?;

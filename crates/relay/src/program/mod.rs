@@ -10,6 +10,7 @@
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
 //! | [`share`] | `share` |
+//! | [`withdraw`] | `withdraw` |
 //! | [`memory`] | keeps this process's memory out of files |
 //! | [`process`] | what is settled with the system at the start |
 //! | [`configuration`] | `config` |
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod process;
 pub mod serve;
 pub mod share;
+pub mod withdraw;
 pub mod words;
 
 use std::ffi::OsString;
@@ -75,6 +77,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
         Command::Share { command } => share::run(&command, json),
+        Command::Withdraw(args) => withdraw::run(args, json),
         Command::Config { command } => configuration::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", registry.document.json()))

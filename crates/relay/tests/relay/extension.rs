@@ -157,16 +157,26 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     assert!(holds(data.path(), MARKER), "nothing was deleted");
 
     // Once it is taken back, the empty tables go.
-    let relay = start(data.path()).await;
-    let (mut client, _) = Client::authenticate(relay.address(), &alice).await;
-    client.ask(tell(wire::WithdrawDisclosure {})).await;
-    relay.shutdown().await;
+    let withdraw = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+        command.args(["--json", "withdraw", "--data"]).arg(data.path()).args(more).output().unwrap()
+    };
+    assert_eq!(withdraw(&[]).status.code(), Some(2), "it has to be meant");
+    assert!(holds(data.path(), MARKER));
+    let withdrawn = withdraw(&["--yes"]);
+    assert_eq!(String::from_utf8_lossy(&withdrawn.stdout), "{\"rows\":1,\"type\":\"withdrawn\"}\n", "{withdrawn:?}");
+    assert!(!holds(data.path(), MARKER));
     start_plain(data.path()).await.unwrap().shutdown().await;
-    assert!(People::look(data.path()).unwrap().unwrap().transact(kuvert_relay::lens::tables::stand).is_ok_and(|is| !is));
+    assert!(
+        People::look(data.path()).unwrap().unwrap().transact(kuvert_relay::lens::tables::stand).is_ok_and(|is| !is)
+    );
     // And come again with the extension.
     let relay = start(data.path()).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;
-    assert!(matches!(told(client.ask(tell(wire::GetProfile { account: vec![1; 16].into() })).await), wire::answer::Body::Profile(_)));
+    assert!(matches!(
+        told(client.ask(tell(wire::GetProfile { account: vec![1; 16].into() })).await),
+        wire::answer::Body::Profile(_)
+    ));
     relay.shutdown().await;
 }
 
@@ -180,7 +190,8 @@ fn every_version_of_the_database_is_served_with_the_extension_and_without() {
             let own = People::in_memory(Some(&TABLES)).unwrap();
             let schema: Vec<(String, String)> = own
                 .transact(|tx| {
-                    let mut select = tx.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")?;
+                    let mut select =
+                        tx.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")?;
                     select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
                 })
                 .unwrap();
@@ -197,9 +208,7 @@ fn every_version_of_the_database_is_served_with_the_extension_and_without() {
             drop(old);
             let names = |people: &People| -> Vec<String> {
                 let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
-                people
-                    .transact(|tx| tx.prepare(sql)?.query_map([], |row| row.get(0))?.collect())
-                    .unwrap()
+                people.transact(|tx| tx.prepare(sql)?.query_map([], |row| row.get(0))?.collect()).unwrap()
             };
             let mut expected = names(&People::in_memory(extension).unwrap());
             let people = People::open(data.path(), extension).unwrap();

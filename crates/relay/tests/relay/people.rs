@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_relay::backup::{self, BackupError};
-use kuvert_relay::people::PEOPLE_FILE;
 use kuvert_relay::lens::Lens;
 use kuvert_relay::lens::codes::{Code as PhoneCode, CodeSender, NotSent, Sending};
 use kuvert_relay::lens::phone::{CODE_ATTEMPTS, CODE_LIFE};
+use kuvert_relay::people::PEOPLE_FILE;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::{Config, ManualClock, Parts, RunningRelay};
 use kuvert_types::limits::{
     MAX_ABOUT_BYTES, MAX_ADDRESS_BOOK, MAX_DEVICE_DETAIL_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
     MAX_PICTURE_BYTES, MAX_SIMULATED_DETAILS,
 };
-use kuvert_wire::v1::demonstration::{self, answer::Body as Told};
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration::{self, answer::Body as Told};
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
 
@@ -90,8 +90,8 @@ impl World {
 
     async fn verify(&self, client: &mut Client, number: &str) -> demonstration::PhoneVerified {
         assert_done(client.ask(request_code(number)).await);
-        match client.ask(verify(&self.phones.last(number))).await {
-            Response::PhoneVerified(verified) => verified,
+        match told(client.ask(verify(&self.phones.last(number))).await) {
+            Told::PhoneVerified(verified) => verified,
             other => panic!("{other:?}"),
         }
     }
@@ -274,7 +274,11 @@ async fn others_see_of_a_profile_what_was_made_public() {
     assert_eq!((own.email.as_deref(), own.email_at), (Some("alice@example.org"), Some(NOON)));
 
     world.clock.advance(DAY);
-    let publish = demonstration::SetProfile { about: Some(String::new()), public: Some(true), ..demonstration::SetProfile::default() };
+    let publish = demonstration::SetProfile {
+        about: Some(String::new()),
+        public: Some(true),
+        ..demonstration::SetProfile::default()
+    };
     assert_done(alice_there.ask(tell(publish)).await);
     let seen = demonstration::Profile {
         display_name: Some("Alice".into()),
@@ -451,7 +455,8 @@ async fn what_people_tell_outlives_a_restart() {
     let relay = start(data.path()).await;
     let alice = Device::new();
     let mut client = Client::register(relay.address(), &alice).await;
-    let change = demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
+    let change =
+        demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
     assert_done(client.ask(tell(change)).await);
     relay.shutdown().await;
     let relay = start(data.path()).await;
@@ -467,7 +472,8 @@ async fn backups_carry_what_people_tell_and_those_without_it_are_restored() {
     let relay = start(&path("data")).await;
     let alice = Device::new();
     let mut client = Client::register(relay.address(), &alice).await;
-    let change = demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
+    let change =
+        demonstration::SetProfile { display_name: Some("Alice".into()), ..demonstration::SetProfile::default() };
     assert_done(client.ask(tell(change)).await);
     backup::create(&path("data"), &path("backup"), NOON).unwrap();
     relay.shutdown().await;

@@ -647,7 +647,11 @@ async fn logs_hold_no_name_number_address_or_key() {
         let told = "+4917012345619";
         bob_there.ask(tell(demonstration::RequestPhoneCode { phone: told.into() })).await;
         bob_there.refused(tell(demonstration::VerifyPhone { code: "no".into() })).await;
-        let people = vec![demonstration::Person { name: Some("thirdcanary".into()), phone: told.into(), ..demonstration::Person::default() }];
+        let people = vec![demonstration::Person {
+            name: Some("thirdcanary".into()),
+            phone: told.into(),
+            ..demonstration::Person::default()
+        }];
         bob_there.ask(tell(demonstration::UploadAddressBook { people, replace: true })).await;
         bob_there.attach().await;
         let cursor = bob_there.delivery().await.cursor;

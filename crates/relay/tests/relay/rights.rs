@@ -13,9 +13,9 @@ use kuvert_relay::{Config, ManualClock};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{DeviceId, DeviceList};
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration::answer::Body as Told;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
-use kuvert_wire::v1::demonstration::answer::Body as Told;
 use kuvert_wire::v1::{self, demonstration as wire};
 
 use prost::Message as _;
@@ -405,8 +405,7 @@ async fn terms_are_accepted_once_and_objected_to_in_time() {
     let clock = Arc::new(ManualClock::new(NOON));
     let relay = start_with(demonstration(data.path()), clock.clone()).await;
     let mut client = Client::register(relay.address(), &Device::named("alice")).await;
-    let accept =
-        |version: &str, advertising| tell(wire::AcceptPolicy { version: version.into(), advertising });
+    let accept = |version: &str, advertising| tell(wire::AcceptPolicy { version: version.into(), advertising });
     let object = || tell(wire::ObjectAdvertising {});
     let Told::Policies(terms) = told(client.ask(tell(wire::GetPolicies {})).await) else { panic!() };
     assert_eq!(terms.policies.iter().map(|policy| policy.version.as_str()).collect::<Vec<_>>(), [OLD, NEW]);

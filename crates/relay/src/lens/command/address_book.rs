@@ -8,12 +8,12 @@ use kuvert_types::limits::{
 use kuvert_wire::v1::demonstration as wire;
 use kuvert_wire::v1::demonstration::answer::Body as Response;
 
-use super::phone::bad_number;
 use super::Answer;
+use super::phone::bad_number;
 use crate::command::refusal::Code;
 use crate::command::{Caller, Refusal};
-use crate::observe::Event;
 use crate::lens::address_book::{self, Person, Uploaded};
+use crate::observe::Event;
 use crate::people::incidents::Kind;
 
 /// Stores people in the caller's address book.
@@ -85,5 +85,9 @@ fn to_wire(uploaded: Uploaded) -> wire::AddressBookStored {
     });
     // Bounded by MAX_ADDRESS_BOOK.
     let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    wire::AddressBookStored { matches: matches.collect(), stored: small(stored), without_account: small(without_account) }
+    wire::AddressBookStored {
+        matches: matches.collect(),
+        stored: small(stored),
+        without_account: small(without_account),
+    }
 }

@@ -8,8 +8,8 @@ use rusqlite::Transaction;
 use super::Answer;
 use crate::command::refusal::Code;
 use crate::command::{Caller, Refusal};
-use crate::lens::{Lens, consents};
 use crate::lens::policy::{self, Consent, Refused};
+use crate::lens::{Lens, consents};
 use crate::program::inspect::time::utc;
 
 /// The versions, and what the caller accepted.

@@ -8,9 +8,9 @@ use super::Answer;
 use crate::command::account::unknown;
 use crate::command::refusal::Code;
 use crate::command::{Caller, Refusal};
-use crate::observe::Event;
 use crate::lens::devices::{self, Details};
 use crate::lens::withdraw;
+use crate::observe::Event;
 use crate::store::{AccountChange, UpdateAccountError};
 
 /// Notes what the caller's client says about its machine.

@@ -9,10 +9,10 @@ use kuvert_wire::v1::demonstration::answer::Body as Response;
 use super::Answer;
 use crate::command::refusal::Code;
 use crate::command::{Caller, Refusal};
-use crate::observe::Event;
-use crate::lens::{Lens, codes};
-use crate::people::incidents::Kind;
 use crate::lens::phone::{Verified, await_code, verify};
+use crate::lens::{Lens, codes};
+use crate::observe::Event;
+use crate::people::incidents::Kind;
 
 /// Sends a code to the number.
 ///

@@ -11,10 +11,10 @@ use kuvert_wire::v1::demonstration::answer::Body as Response;
 use super::Answer;
 use crate::command::refusal::Code;
 use crate::command::{Caller, Refusal};
-use crate::observe::Event;
-use crate::people::incidents::Kind;
 use crate::lens::phone;
 use crate::lens::profile::{self, Change, Profile};
+use crate::observe::Event;
+use crate::people::incidents::Kind;
 
 /// Changes the caller's profile.
 ///

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{GENERATED, distinct, list};
-use crate::registry::shared::{PURPOSES, SHARED_REGARDLESS};
 use crate::registry::field::{Category, Field, Purpose};
+use crate::registry::shared::{PURPOSES, SHARED_REGARDLESS};
 
 /// What only the operator can say.
 const TO_FILL_IN: [(&str, &str); 3] = [

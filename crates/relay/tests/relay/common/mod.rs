@@ -24,10 +24,10 @@ use kuvert_types::{
 };
 use kuvert_wire::checked::to_wire;
 use kuvert_wire::v1::client_frame::Body as Request;
-use kuvert_wire::v1::error::Code;
-use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::demonstration::answer::Body as Told;
 use kuvert_wire::v1::demonstration::request::Body as Tell;
+use kuvert_wire::v1::error::Code;
+use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, ClientFrame, ServerFrame, demonstration};
 use kuvert_wire::{ALPN, VERSION, frame};
 use prost::Message as _;
