@@ -1,8 +1,8 @@
 //! The terms of a relay that runs the demonstration, and what this account accepted of them.
 
-use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::demonstration as wire;
 use kuvert_wire::v1::demonstration::{answer, request};
+use kuvert_wire::v1::error::Code;
 
 use crate::client::{Client, Connection};
 use crate::error::Error;

@@ -5,13 +5,13 @@
 use kuvert_lens_page::files::{Snapshot, Waiting};
 use kuvert_lens_page::told::Holder;
 use kuvert_lens_page::view::{HandOver, View};
-use kuvert_relay::observe::Observed;
 use kuvert_relay::lens::address_book::Person;
 use kuvert_relay::lens::devices::Details;
 use kuvert_relay::lens::look::{Export, Known, Rights, Told};
-use kuvert_relay::lens::profile::Profile;
-use kuvert_relay::people::reports::Request;
 use kuvert_relay::lens::policy::{Consent, PURPOSES};
+use kuvert_relay::lens::profile::Profile;
+use kuvert_relay::observe::Observed;
+use kuvert_relay::people::reports::Request;
 use kuvert_relay::registry::Level;
 use kuvert_relay::registry::items::{self, Mode, Shown};
 use kuvert_relay::store::sqlite::inspect::KnownAccount;

@@ -1,8 +1,14 @@
 //! Taking back all that an account told, and deleting it with the account. What others hold about it is theirs and stays: a
 //! number in another account's address book is a shadow row before the account was made, and again when it is gone.
 
+use std::collections::BTreeSet;
+
 use kuvert_types::AccountId;
 use rusqlite::Transaction;
+
+use super::tables::TABLES;
+use kuvert_relay::store::StoreError;
+use kuvert_relay_sqlite::people::People;
 
 /// What an account told, and the column that says which account it was.
 const TOLD: &[(&str, &str)] = &[
@@ -34,6 +40,17 @@ pub fn account(tx: &Transaction<'_>, account: &AccountId) -> rusqlite::Result<()
     delete(tx, account, NOTED)
 }
 
+/// Deletes every row of the extension, of all accounts, and says how many there were.
+///
+/// # Errors
+/// Those of the store.
+pub fn everything(people: &People) -> Result<usize, StoreError> {
+    let tables: BTreeSet<&str> = TABLES.fields.iter().copied().flatten().map(|field| field.table).collect();
+    people.erase(|tx| {
+        tables.iter().try_fold(0, |rows, table| Ok(rows + tx.execute(&format!("DELETE FROM {table}"), [])?))
+    })
+}
+
 fn delete(tx: &Transaction<'_>, account: &AccountId, tables: &[(&str, &str)]) -> rusqlite::Result<()> {
     for (table, column) in tables {
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE {column} = ?1"))?.execute([account.as_bytes()])?;
@@ -43,15 +60,12 @@ fn delete(tx: &Transaction<'_>, account: &AccountId, tables: &[(&str, &str)]) ->
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::tables::TABLES;
     use kuvert_privacy::registry::field::{Deletion, Retention};
     use kuvert_privacy::registry::fields::people::DISCLOSURES;
     use kuvert_privacy::registry::{self, Field, Place};
     use kuvert_relay::mailbox::MS_PER_DAY;
-    use kuvert_relay_sqlite::people::{PEOPLE_FILE, People, rights};
+    use kuvert_relay_sqlite::people::{PEOPLE_FILE, rights};
 
     #[test]
     fn every_table_that_goes_with_an_account_is_known() {

@@ -55,6 +55,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Share,
     },
+    /// Deletes what accounts told at level L0, all of it; not while the relay runs.
+    Withdraw(Withdraw),
     /// The configuration: prints a file with every key, explained; checks one.
     Config {
         /// What about it; without it the default file is printed.
@@ -191,6 +193,17 @@ impl Share {
             Self::Parent { data } | Self::Match { data, .. } | Self::Subpoena { data, .. } => data.as_deref(),
         }
     }
+}
+
+/// `withdraw`
+#[derive(clap::Args, Debug)]
+pub struct Withdraw {
+    /// The relay's data directory [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+    /// Says that it is meant: numbers, profiles, address books, devices, consents and the ledger of exports are deleted.
+    #[arg(long, required = true)]
+    pub yes: bool,
 }
 
 /// `config …`

@@ -10,6 +10,7 @@
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
 //! | [`share`] | `share` |
+//! | [`withdraw`] | `withdraw` |
 //! | [`configuration`] | `config` |
 //! | [`source`] | settings, from a file and the environment |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
@@ -29,6 +30,7 @@ pub mod logging;
 pub mod serve;
 pub mod share;
 pub mod source;
+pub mod withdraw;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -82,6 +84,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
         Command::Share { command } => share::run(&command, json),
+        Command::Withdraw(args) => withdraw::run(args, json),
         Command::Config { command } => configuration::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", documents::Document::from(registry.document).json()))

@@ -14,10 +14,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_relay::store::{
     Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoreError, SubmitError, Unavailable,
 };
+use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 /// Set for the copy: its directory.

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_relay::store::{NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, SubmitError, Submitted};
+use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 /// Set for the copy: its directory.

@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store};
+use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 const MAILBOXES: u32 = 3;

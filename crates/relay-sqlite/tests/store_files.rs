@@ -10,11 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::store::{DATABASE_FILE, Inspector, OpenError, Options, SqliteStore};
 use kuvert_relay::store::{
     AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoreError, SubmitError, Totals,
     Unavailable,
 };
+use kuvert_relay_sqlite::store::{DATABASE_FILE, Inspector, OpenError, Options, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 use tempfile::TempDir;
 

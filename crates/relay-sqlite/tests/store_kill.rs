@@ -12,11 +12,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_relay::store::{
     Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, RegisterError, SignedKey, Store,
     StoredEnvelope, UnsignedKey,
 };
+use kuvert_relay_sqlite::store::{Options, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 const ROUNDS: u32 = 30;

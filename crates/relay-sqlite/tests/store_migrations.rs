@@ -9,11 +9,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kuvert_relay_sqlite::store::{Inspector, OpenError, SqliteStore};
 use kuvert_relay::store::{
     AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, PrekeyCounts,
     PublishPrekeysError, SignedKey, Store, StoredAccessKey, SubmitError, Submitted, UnsignedKey,
 };
+use kuvert_relay_sqlite::store::{Inspector, OpenError, SqliteStore};
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 /// Of the program under test.

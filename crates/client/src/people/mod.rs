@@ -63,7 +63,7 @@ pub(crate) async fn note(inner: &Arc<Inner>) -> Result<Level, Error> {
     inner.blocking(move |inner| inner.transact(Mode::Write, note)).await
 }
 
-/// Asks the extension of the relay that takes all of this. A relay that does not offer it is sent nothing.
+/// [KV-101] Asks the extension of the relay that takes all of this. A relay that does not offer it is sent nothing.
 ///
 /// # Errors
 /// `not-offered`, those of the connection; `Ok(Err)`: the relay says no.

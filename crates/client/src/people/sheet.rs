@@ -104,7 +104,10 @@ impl Client {
 pub fn lines(granted: &[String]) -> Vec<wire::SimulatedDetail> {
     let granted = PERMISSIONS.iter().filter(|permission| granted.iter().any(|name| name == permission.name));
     granted
-        .map(|permission| wire::SimulatedDetail { what: permission.name.to_owned(), value: permission.value.to_owned() })
+        .map(|permission| wire::SimulatedDetail {
+            what: permission.name.to_owned(),
+            value: permission.value.to_owned(),
+        })
         .collect()
 }
 

@@ -143,7 +143,16 @@ impl Link {
             tokio::spawn(read(receive, push, connection.clone(), Arc::clone(&shared))),
             tokio::spawn(watch(connection.clone(), Arc::clone(&shared))),
         ];
-        Self { endpoint, connection, outgoing, shared, pushes: pushes.into(), tasks, request_timeout, extensions: OnceLock::new() }
+        Self {
+            endpoint,
+            connection,
+            outgoing,
+            shared,
+            pushes: pushes.into(),
+            tasks,
+            request_timeout,
+            extensions: OnceLock::new(),
+        }
     }
 
     /// Sends a request. Requests go out in the order of these calls.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use kuvert_relay::observe::Observed;
 use kuvert_relay::lens::look::Known;
+use kuvert_relay::observe::Observed;
 use kuvert_relay::registry::{Level, Place};
 use serde::Serialize;
 

@@ -94,8 +94,8 @@ pub struct Proof {
 
 const EVENTS: &str = "crates/relay/src/observe/event.rs";
 const OBSERVATION_TEST: (&str, &str) =
-    ("crates/relay/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
-const PEOPLE_TEST: &str = "crates/relay/tests/relay/people.rs";
+    ("crates/relay-server/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
+const PEOPLE_TEST: &str = "crates/relay-server/tests/relay/people.rs";
 const CLIENT_TEST: &str = "crates/client/tests/people.rs";
 
 const fn item(number: u8, chapter: Chapter, mode: Mode, says: &'static str, shown: Shown) -> Item {
@@ -111,10 +111,10 @@ const NO_BUSINESS: &str = "there are no business accounts yet";
 const VIEW_TEST: &str = "crates/lens-page/tests/view.rs";
 
 const DELETION: &str = "crates/relay/src/deletion.rs";
-const POLICY: &str = "crates/relay/src/lens/policy.rs";
-const SHARE: &str = "crates/relay/src/program/share.rs";
+const POLICY: &str = "crates/relay-lens/src/policy.rs";
+const SHARE: &str = "crates/relay-server/src/share.rs";
 const RIGHTS_TEST: &str = "tests/rights.rs";
-const RELAY_RIGHTS_TEST: &str = "crates/relay/tests/relay/rights.rs";
+const RELAY_RIGHTS_TEST: &str = "crates/relay-server/tests/relay/rights.rs";
 const SHARING: &str = "what_the_demonstration_shares_is_what_was_accepted_and_is_written_down";
 
 /// A line of the simulated permission sheet.
@@ -129,7 +129,7 @@ const fn sheet(place: &'static str) -> Shown {
 /// A file of the report.
 const fn report_proof(place: &'static str) -> Proof {
     Proof {
-        code: ("crates/relay/src/report/rows.rs", "TABLES"),
+        code: ("crates/relay-sqlite/src/report/rows.rs", "TABLES"),
         test: (RELAY_RIGHTS_TEST, "the_report_holds_what_the_registry_says_and_fits_its_schema"),
         place,
     }
@@ -161,7 +161,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Plaintext exists on the end devices only; the servers, in the USA, hold ciphertext",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/store/sqlite/schema.rs", "ciphertext"),
+            code: ("crates/relay-sqlite/src/store/schema.rs", "ciphertext"),
             test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
             place: "`kuvert demo`; the lens page, \"What waits\"; the region is a label of the operator's (`region`), on the lens \
                     page and in `kuvert-relay inspect`: simulated in the demo",
@@ -175,7 +175,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay/src/mailbox/expiry.rs", "expires_at"),
             test: (
-                "crates/relay/tests/relay/retention.rs",
+                "crates/relay-server/tests/relay/retention.rs",
                 "on_day_31_undelivered_mail_is_gone_and_the_recipient_is_told",
             ),
             place: "`kuvert demo`, `kuvert-relay inspect`; the lens page, \"What waits\"",
@@ -205,7 +205,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Messages to a business are encrypted, but the business itself receives what they say",
         Shown::Yes(Proof {
-            code: ("crates/cli/src/demo/story/town.rs", "OFFICES"),
+            code: ("crates/demo/src/story/town.rs", "OFFICES"),
             test: ("tests/story.rs", "the_day_is_lived_at_two_levels_and_only_l0_names_who_writes"),
             place: "`kuvert demo --story doctor`: a practice, a law office and a shop are end points like any other, and read \
                     what is written to them; the lens page, on both devices",
@@ -217,8 +217,8 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Investigators go to the device, because the server cannot help; chats from a device are evidence that courts admit",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/program/inspect/mod.rs", "run"),
-            test: ("crates/relay/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
+            code: ("crates/relay-server/src/inspect/mod.rs", "run"),
+            test: ("crates/relay-server/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
             place: "`kuvert-relay inspect` and `kuvert-relay share subpoena`: what a seizure of the relay yields; \
                     `kuvert history`: what one of the device yields; the lens page, \"What could be handed over\". What courts admit is a matter of words",
         }),
@@ -229,7 +229,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "The provider can show only what the user made public: picture and status",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/lens/command/profile.rs", "public"),
+            code: ("crates/relay-lens/src/command/profile.rs", "public"),
             test: (PEOPLE_TEST, "others_see_of_a_profile_what_was_made_public"),
             place: "`kuvert account profile --public`, `kuvert account show`; the lens page, \"Known\"",
         }),
@@ -317,7 +317,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "A phone number, verified by a code; name, e-mail, about text and picture, each with its date",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/lens/phone.rs", "verify"),
+            code: ("crates/relay-lens/src/phone.rs", "verify"),
             test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
             place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`; the lens page, \"Known\". The code's \
                         delivery is simulated: it stands in the relay's log",
@@ -329,7 +329,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "The whole address book is uploaded (numbers, names, e-mail, birthday, address), also of people without an account",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/lens/address_book.rs", "shadows"),
+            code: ("crates/relay-lens/src/address_book.rs", "shadows"),
             test: (PEOPLE_TEST, "an_address_book_tells_who_is_here_and_keeps_who_is_not"),
             place: "`kuvert account upload`, `kuvert-relay inspect`; the lens page, \"Who with whom\" and \"Known\"",
         }),
@@ -363,7 +363,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Purposes given: advertising, suggestions of friends, infrastructure and security, interoperability, against spam",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/registry/shared.rs", "PURPOSES"),
+            code: ("crates/privacy/src/demonstration.rs", "PURPOSES"),
             test: (RIGHTS_TEST, SHARING),
             place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"; this relay's own purposes: \
                     docs/privacy/record-of-processing.md",
@@ -428,7 +428,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Which terms were accepted, and when",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/lens/consents.rs", "ledger"),
+            code: ("crates/relay-lens/src/consents.rs", "ledger"),
             test: (RELAY_RIGHTS_TEST, "terms_are_accepted_once_and_objected_to_in_time"),
             place: "`kuvert account consent`; consents.json of the report; the lens page, \"Agreed to, shared, asked for\"",
         }),
@@ -439,7 +439,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "A report of the account's data can be asked for, free of charge, ready after about three days",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/people/reports.rs", "ask"),
+            code: ("crates/relay-sqlite/src/people/reports.rs", "ask"),
             test: (RELAY_RIGHTS_TEST, "a_report_is_ready_after_the_delay_and_over_a_restart"),
             place: "`kuvert account report`; `report_delay_hours` of the relay's configuration; the lens page, \"Agreed to, shared, \
                     asked for\"",
@@ -487,8 +487,8 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Otherwise data are kept as long as necessary, by their kind",
         Shown::Yes(Proof {
-            code: ("crates/relay/src/registry/field.rs", "Retention"),
-            test: ("crates/relay/tests/registry.rs", "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says"),
+            code: ("crates/privacy/src/registry/field.rs", "Retention"),
+            test: ("crates/relay-server/tests/registry.rs", "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says"),
             place: "docs/privacy/deletion-plan.md; `kuvert-relay registry deletion`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),

@@ -41,7 +41,7 @@ pub const ALL: &[NotHeld] = &[
     NotHeld {
         what: "code that could open a message",
         why: "the relay's program links none",
-        file: "crates/relay/tests/relay/dependencies.rs",
+        file: "crates/relay/tests/dependencies.rs",
         test: "the_relay_has_no_code_that_could_open_a_message",
     },
     NotHeld {
@@ -53,25 +53,25 @@ pub const ALL: &[NotHeld] = &[
     NotHeld {
         what: "delivered messages, even sealed",
         why: "acknowledging deletes the row, and its bytes are overwritten",
-        file: "crates/relay/tests/relay/retention.rs",
+        file: "crates/relay-server/tests/relay/retention.rs",
         test: "delivered_mail_is_gone_from_the_files_after_acknowledgement",
     },
     NotHeld {
         what: "undelivered messages after their time",
         why: "the purge deletes them, and nobody can set a longer time",
-        file: "crates/relay/tests/relay/retention.rs",
+        file: "crates/relay-server/tests/relay/retention.rs",
         test: "on_day_31_undelivered_mail_is_gone_and_the_recipient_is_told",
     },
     NotHeld {
         what: "who spoke with whom in the past, from where, when somebody was online",
         why: "normal service writes none of it down; only --observe does",
-        file: "crates/relay/tests/relay/observation.rs",
+        file: "crates/relay-server/tests/relay/observation.rs",
         test: "nothing_is_recorded_in_normal_service",
     },
     NotHeld {
         what: "names, numbers and addresses in logs",
         why: "the log has counts, codes and random numbers only; one exception, at L0: the code that verifies a phone number, with the number's last two digits, since no text message is sent",
-        file: "crates/relay/tests/relay/program.rs",
+        file: "crates/relay-server/tests/relay/program.rs",
         test: "logs_hold_no_name_number_address_or_key",
     },
 ];

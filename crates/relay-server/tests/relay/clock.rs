@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kuvert_relay::StartError as RelayStartError;
 use kuvert_relay::clock::SteppedClock as Machine;
 use kuvert_relay::{Config, RunningRelay};
-use kuvert_relay::StartError as RelayStartError;
 use kuvert_relay_sqlite::embedded::StartError;
 
 use crate::common::*;
@@ -84,7 +84,7 @@ async fn a_clock_in_1970_starts_no_relay() {
     let data = tempfile::tempdir().unwrap();
     for known in [false, true] {
         let refused = kuvert_relay_sqlite::embedded::start(config(data.path()), Arc::new(Machine::new(5_000))).await;
-        assert!(matches!(refused, Err(StartError::Clock(_))), "{refused:?}");
+        assert!(matches!(refused, Err(StartError::Relay(RelayStartError::Clock(_)))), "{refused:?}");
         if !known {
             let _ = letter_waits(data.path()).await;
         }

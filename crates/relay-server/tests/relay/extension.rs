@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kuvert_relay_lens::tables::TABLES;
-use kuvert_relay_sqlite::people::{People, PeopleError};
 use kuvert_relay::SystemClock;
+use kuvert_relay_lens::tables::TABLES;
 use kuvert_relay_sqlite::embedded::StartError;
+use kuvert_relay_sqlite::people::{People, PeopleError};
 use kuvert_types::limits::MAX_EXTENSION_NAME_BYTES;
 use kuvert_wire::v1;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -158,14 +158,17 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     assert!(holds(data.path(), MARKER), "nothing was deleted");
 
     // Once it is taken back, the empty tables go.
-    let relay = start(data.path()).await;
-    let (mut client, _) = Client::authenticate(relay.address(), &alice).await;
-    client.ask(tell(wire::WithdrawDisclosure {})).await;
-    relay.shutdown().await;
+    let withdraw = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+        command.args(["--json", "withdraw", "--data"]).arg(data.path()).args(more).output().unwrap()
+    };
+    assert_eq!(withdraw(&[]).status.code(), Some(2), "it has to be meant");
+    assert!(holds(data.path(), MARKER));
+    let withdrawn = withdraw(&["--yes"]);
+    assert_eq!(String::from_utf8_lossy(&withdrawn.stdout), "{\"rows\":1,\"type\":\"withdrawn\"}\n", "{withdrawn:?}");
+    assert!(!holds(data.path(), MARKER));
     start_plain(data.path()).await.unwrap().shutdown().await;
-    assert!(
-        People::look(data.path()).unwrap().unwrap().transact(kuvert_relay_lens::tables::stand).is_ok_and(|is| !is)
-    );
+    assert!(People::look(data.path()).unwrap().unwrap().transact(kuvert_relay_lens::tables::stand).is_ok_and(|is| !is));
     // And come again with the extension.
     let relay = start(data.path()).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;

@@ -5,7 +5,6 @@
 mod authorisation;
 mod clock;
 mod common;
-mod dependencies;
 mod exposition;
 mod extension;
 mod hostile;

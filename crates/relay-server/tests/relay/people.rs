@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kuvert_relay_sqlite::backup::{self, BackupError};
-use kuvert_relay_lens::Lens;
+use kuvert_relay::store::memory::MemoryStore;
+use kuvert_relay::{Config, ManualClock, RunningRelay};
+use kuvert_relay_lens::LensOffer;
 use kuvert_relay_lens::codes::{Code as PhoneCode, CodeSender, NotSent, Sending};
 use kuvert_relay_lens::phone::{CODE_ATTEMPTS, CODE_LIFE};
+use kuvert_relay_sqlite::Embedded;
+use kuvert_relay_sqlite::backup::{self, BackupError};
 use kuvert_relay_sqlite::people::PEOPLE_FILE;
-use kuvert_relay::store::memory::MemoryStore;
-use kuvert_relay::{Config, ManualClock, Parts, RunningRelay};
 use kuvert_types::limits::{
     MAX_ABOUT_BYTES, MAX_ADDRESS_BOOK, MAX_DEVICE_DETAIL_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
     MAX_PICTURE_BYTES, MAX_SIMULATED_DETAILS,
@@ -90,8 +91,8 @@ impl World {
 
     async fn verify(&self, client: &mut Client, number: &str) -> demonstration::PhoneVerified {
         assert_done(client.ask(request_code(number)).await);
-        match client.ask(verify(&self.phones.last(number))).await {
-            Response::PhoneVerified(verified) => verified,
+        match told(client.ask(verify(&self.phones.last(number))).await) {
+            Told::PhoneVerified(verified) => verified,
             other => panic!("{other:?}"),
         }
     }
@@ -102,9 +103,8 @@ impl World {
 }
 
 async fn start_on_memory(config: Config, clock: &Arc<ManualClock>, codes: Arc<dyn CodeSender>) -> RunningRelay {
-    let lens = Lens::new(config.demonstration).with_codes(codes);
-    let parts = Parts::new(Arc::clone(clock) as _).with_store(Arc::new(MemoryStore::new()));
-    parts.with_extension(Arc::new(lens)).start(config).await.unwrap()
+    let relay = Embedded::new(Arc::clone(clock) as _).with_store(Arc::new(MemoryStore::new()));
+    relay.with_offer(Arc::new(LensOffer::with_codes(codes))).start(config).await.unwrap()
 }
 
 /// Whether any file in a directory holds these bytes.

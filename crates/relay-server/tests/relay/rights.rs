@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kuvert_privacy::registry::documents::Document;
+use kuvert_relay::{Config, ManualClock};
 use kuvert_relay_lens::consents;
 use kuvert_relay_lens::policy::Consent;
 use kuvert_relay_sqlite::people::{People, holds};
-use kuvert_privacy::registry::documents::Document;
-use kuvert_relay::{Config, ManualClock};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{DeviceId, DeviceList};
 use kuvert_wire::v1::client_frame::Body as Request;

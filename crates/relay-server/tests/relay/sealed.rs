@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use kuvert_relay::config::Rate;
-use kuvert_relay_lens::observe::Record;
 use kuvert_relay::{Config, RunningRelay, SystemClock};
+use kuvert_relay_lens::observe::Record;
 use kuvert_types::AccessKey;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_wire::v1;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use kuvert_relay::tls::TlsError;
-use kuvert_relay::SystemClock;
-use kuvert_relay_sqlite::embedded::StartError;
+use kuvert_relay::{StartError, SystemClock};
 use kuvert_wire::ALPN;
 use rustls::NamedGroup;
 use rustls::crypto::aws_lc_rs::kx_group;

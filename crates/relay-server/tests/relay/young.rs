@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kuvert_relay_lens::Lens;
-use kuvert_relay_sqlite::store::SqliteStore;
 use kuvert_relay::young::{Disk, Space};
-use kuvert_relay::{Config, ManualClock, Parts, RunningRelay};
+use kuvert_relay::{Config, ManualClock, RunningRelay};
+use kuvert_relay_lens::LensOffer;
+use kuvert_relay_sqlite::Embedded;
+use kuvert_relay_sqlite::store::SqliteStore;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::server_frame::Body as Response;
@@ -43,9 +44,9 @@ impl World {
         config.limits.young_account_mib = 1;
         let room = Arc::new(Room(AtomicU64::new(2 * GIB)));
         let store = Arc::new(SqliteStore::open(data).unwrap());
-        let relay = Parts::new(clock.clone())
+        let relay = Embedded::new(clock.clone())
             .with_store(store)
-            .with_extension(Arc::new(Lens::new(false)))
+            .with_offer(Arc::new(LensOffer::default()))
             .with_disk(Arc::<Room>::clone(&room));
         Self { relay: relay.start(config).await.unwrap(), clock, room }
     }

@@ -13,7 +13,7 @@ use crate::extension::Handled;
 /// As metrics name a request to an extension that is not here.
 pub(super) const NOT_OFFERED: &str = "extension";
 
-/// Hands the body to the extension. Without an extension of this name, the answer is `NOT_OFFERED`; with a name that is too
+/// [KV-101] Hands the body to the extension. Without an extension of this name, the answer is `NOT_OFFERED`; with a name that is too
 /// long, `MALFORMED`.
 pub fn run(caller: &Caller, request: v1::Extension) -> Answer {
     let asked = caller.service.clock.elapsed();

@@ -83,8 +83,8 @@ pub fn files() -> Vec<File> {
 }
 
 /// Says in each Markdown file where it comes from.
-const GENERATED: &str = "<!-- Written from crates/relay/src/registry. Do not edit: \
-                         KUVERT_WRITE_REGISTRY=1 cargo test -p kuvert-relay --test registry -->";
+const GENERATED: &str = "<!-- Written from crates/privacy/src/registry. Do not edit: \
+                         KUVERT_WRITE_REGISTRY=1 cargo test -p kuvert-privacy --test documents -->";
 
 /// `M-09, M-10`
 fn items(numbers: &[u8]) -> String {
