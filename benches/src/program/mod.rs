@@ -30,7 +30,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     if let Some(words) = kuvert_relay_bench::relay_arguments(&arguments) {
         memory::keep_private();
-        return kuvert_relay::program::run(words);
+        return kuvert_relay_server::run(words);
     }
     if let Some(written) = manual::asked_for(Args::command, &arguments) {
         return written;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::World;
 use kuvert_client::{Client, Options, PERMISSIONS, Permission, Person, Profile, ProfileChange};
-use kuvert_relay::people::{PEOPLE_FILE, People};
+use kuvert_relay_sqlite::people::{PEOPLE_FILE, People};
 use kuvert_relay::store::AccountBy;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_types::Level;
@@ -215,7 +215,7 @@ async fn a_relay_that_offers_no_l0_is_told_nothing_and_registers_nobody_at_l0() 
     let clock = Arc::new(kuvert_relay::ManualClock::new(kuvert_client::Clock::now_ms(&kuvert_client::SystemClock)));
     let config =
         kuvert_relay::Config { listen: "127.0.0.1:0".parse().unwrap(), ..kuvert_relay::Config::new(data.clone()) };
-    let relay = kuvert_relay::start(config, clock).await.unwrap();
+    let relay = kuvert_relay_sqlite::embedded::start(config, clock).await.unwrap();
     let profile = || Profile { name: Some("alice".into()), phone: None, invitation: None };
     let options =
         |level| Options { level: Some(level), connect_timeout: Duration::from_secs(60), ..Options::default() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use kuvert_cli::error::Failure;
 use kuvert_cli::output::time::Zone;
 use kuvert_lens_page::view::place;
-use kuvert_relay::observe::Observed;
+use kuvert_relay_lens::observe::Observed;
 use serde::Serialize;
 use serde_json::{Value, json};
 

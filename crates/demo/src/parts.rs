@@ -31,7 +31,7 @@ pub fn played(arguments: &[OsString]) -> Option<ExitCode> {
     (name == OsStr::new(RELAY)).then(|| {
         memory::keep_private();
         process::outlive_the_file_size_limit();
-        kuvert_relay::program::run(words)
+        kuvert_relay_server::run(words)
     })
 }
 
@@ -46,7 +46,7 @@ mod tests {
             }
             command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
         }
-        look(&kuvert_relay::program::command(), "kuvert-relay");
+        look(&kuvert_relay_server::command(), "kuvert-relay");
         look(&kuvert_lens_page::program::command(), "kuvert-lens");
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kuvert_cli::error::Failure;
-use kuvert_relay::observe::{Observed, Record};
-use kuvert_relay::relay::OBSERVE_FILE;
+use kuvert_relay_lens::observe::{Observed, Record};
+use kuvert_relay_sqlite::OBSERVE_FILE;
 use kuvert_types::EnvelopeId;
 use rusqlite::{Connection, OpenFlags};
 

@@ -5,16 +5,16 @@
 use kuvert_lens_page::files::{Snapshot, Waiting};
 use kuvert_lens_page::told::Holder;
 use kuvert_lens_page::view::{HandOver, View};
-use kuvert_relay::lens::address_book::Person;
-use kuvert_relay::lens::devices::Details;
-use kuvert_relay::lens::look::{Export, Known, Rights, Told};
-use kuvert_relay::lens::policy::{Consent, PURPOSES};
-use kuvert_relay::lens::profile::Profile;
-use kuvert_relay::observe::Observed;
-use kuvert_relay::people::reports::Request;
-use kuvert_relay::registry::Level;
-use kuvert_relay::registry::items::{self, Mode, Shown};
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_relay_lens::address_book::Person;
+use kuvert_relay_lens::devices::Details;
+use kuvert_relay_lens::look::{Export, Known, Rights, Told};
+use kuvert_relay_lens::policy::{Consent, PURPOSES};
+use kuvert_relay_lens::profile::Profile;
+use kuvert_relay_lens::observe::Observed;
+use kuvert_relay::data_rights::ReportRequest;
+use kuvert_privacy::registry::Level;
+use kuvert_privacy::registry::items::{self, Mode, Shown};
+use kuvert_relay::admin::KnownAccount;
 use kuvert_types::AccountId;
 use serde_json::Value;
 

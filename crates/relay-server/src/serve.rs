@@ -1,6 +1,5 @@
 //! `serve`: settles the configuration, starts the relay, says where it is, and stops it on a signal.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -8,7 +7,6 @@ use std::sync::Arc;
 
 use kuvert_program::directories;
 use kuvert_types::RelayUrl;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -24,6 +22,7 @@ use kuvert_relay::relay::{RunningRelay, StartError};
 use kuvert_relay::tls::TlsError;
 use kuvert_relay::whole_file;
 use kuvert_relay_sqlite::SERVING_FILE;
+use kuvert_relay_sqlite::serving::{self, Serving};
 
 /// Runs `serve`.
 ///
@@ -107,43 +106,10 @@ pub(super) fn default_data() -> Result<PathBuf, Failure> {
     Ok(directories::data().ok_or_else(Failure::no_data_directory)?.join("kuvert-relay"))
 }
 
-/// What is known of the last time that the directory was served, beside the database.
-#[derive(Serialize, Deserialize)]
-struct Serving {
-    /// For `inspect`.
-    retention_days: u32,
-    /// The relay's address: its key must stay.
-    address: Option<String>,
-    /// For `share`.
-    #[serde(default)]
-    demonstration: bool,
-    /// For `inspect` and the lens page.
-    region: Option<String>,
-}
-
-/// The retention of the relay that served this directory last.
-pub fn last_retention(data: &Path) -> Option<u32> {
-    Some(last_serving(data)?.retention_days)
-}
-
-/// Whether the relay that served this directory last ran the demonstration.
-pub fn last_demonstration(data: &Path) -> bool {
-    last_serving(data).is_some_and(|serving| serving.demonstration)
-}
-
-/// Where the relay that served this directory last says that it stands: its operator's label.
-pub fn last_region(data: &Path) -> Option<String> {
-    last_serving(data)?.region
-}
-
-fn last_serving(data: &Path) -> Option<Serving> {
-    toml::from_str(&fs::read_to_string(data.join(SERVING_FILE)).ok()?).ok()
-}
-
 /// Refuses to serve with another key than before. Clients pin it: a certificate that was renewed with a new key, or a
 /// directory restored without its `tls/`, would lock everybody out.
 fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Failure> {
-    let before = last_serving(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
+    let before = serving::last(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
     match before {
         Some(before) if before.fingerprint != relay.address().fingerprint && !new_key => {
             Err(StartError::Tls(TlsError::OtherKey {
@@ -164,8 +130,7 @@ fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Fai
         demonstration: config.demonstration,
         region: config.region.clone(),
     };
-    let serving = toml::to_string(&serving).map_err(|error| Failure::new("io", error.to_string()))?;
-    write_whole(&config.data.join(SERVING_FILE), &serving)?;
+    serving.note(&config.data).map_err(|error| Failure::write(&config.data.join(SERVING_FILE), &error))?;
     let line = if json {
         let monitoring = relay.monitoring_address().map(|address| address.to_string());
         json!({"type": "ready", "address": address, "monitoring": monitoring}).to_string()
@@ -227,6 +192,8 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::args::Share;
 use crate::failure::Failure;
-use crate::serve::{default_data, last_demonstration, last_retention};
+use crate::serve::default_data;
+use kuvert_relay_sqlite::serving::{last_demonstration, last_retention};
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::clock::{Clock, SystemClock};

@@ -6,6 +6,7 @@
 //! | [`people`] | rights, limits that were run into, and an extension's rows: `DATA/people.db` |
 //! | [`rights`] | what accounts have a right to, from these two |
 //! | [`report`] | reading what a report holds |
+//! | [`serving`] | how a directory was served last |
 //! | [`admin`] | what an operator's program does, also while the relay runs |
 //! | [`backup`] | all of it as a directory, and back |
 //! | [`embedded`] | a relay on this backend, from start to stop |
@@ -19,6 +20,7 @@ pub mod embedded;
 pub mod people;
 pub mod report;
 pub mod rights;
+pub mod serving;
 pub mod store;
 
 pub use admin::SqliteAdmin;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use kuvert_client::Level;
-use kuvert_relay::observe::Observed;
+use kuvert_relay_lens::observe::Observed;
 
 use super::town::Question;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use kuvert_cli::error::Failure;
 use kuvert_client::{Client, Clock, Event, Level, Options, Profile, ReceiveOptions};
-use kuvert_relay::observe::{Observed, Record};
-use kuvert_relay::relay::OBSERVE_FILE;
+use kuvert_relay_lens::observe::{Observed, Record};
+use kuvert_relay_sqlite::OBSERVE_FILE;
 use kuvert_relay::{Config, ManualClock};
 
 use super::town::{self, DAY, Name, OFFICES, PEOPLE};
@@ -60,7 +60,7 @@ pub async fn live(directory: &Path, level: Level) -> Result<Day, Failure> {
     let clock = Arc::new(ManualClock::new(EVENING_BEFORE));
     let data = directory.join("relay");
     let config = Config { observe: true, listen: ([127, 0, 0, 1], 0).into(), ..Config::new(&data) };
-    let relay = kuvert_relay::lens::start(config, Arc::<ManualClock>::clone(&clock) as _)
+    let relay = kuvert_relay_lens::start(config, Arc::<ManualClock>::clone(&clock) as _)
         .await
         .map_err(|error| Failure::new("story-relay", error.to_string()))?;
     let mut town = Town { clock, homes: BTreeMap::new() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::serve::last_demonstration;
+use kuvert_relay_sqlite::serving::last_demonstration;
 use kuvert_privacy::time::utc;
 use kuvert_relay_lens::look;
 use kuvert_relay_lens::policy::DEMONSTRATION;
