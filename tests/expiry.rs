@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use support::{Relay, alice_and_bob, all, eventually, find, texts};
 
 const DAY: u64 = 24 * 60 * 60;

@@ -7,8 +7,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,8 +14,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
-use kuvert_relay::registry::field::Section;
-use kuvert_relay::registry::{self, Level, Place};
+use kuvert_privacy::registry::field::Section;
+use kuvert_privacy::registry::{self, Level, Place};
 use support::{Home, Relay, contains, find, kuvert, memory};
 
 /// Something that is told, and the fields of the registry that it ends up in.

@@ -3,17 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-#[path = "support/window.rs"]
-mod window;
-
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::process::Signal;
+use support::window::{MAIN_SCREEN, Window};
 use support::{Home, Relay, alice_and_bob, eventually};
 use unicode_width::UnicodeWidthStr as _;
-use window::{MAIN_SCREEN, Window};
 
 /// Ends bracketed paste: what is pasted comes as it is again.
 const NO_MORE_PASTES: &str = "\u{1b}[?2004l";

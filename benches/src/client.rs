@@ -177,7 +177,7 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     let directory = tempfile::tempdir()?;
     let directory = directory.path();
     let config = Config { listen: "127.0.0.1:0".parse()?, ..Config::new(directory.join("relay")) };
-    let relay = kuvert_relay::start(config, Arc::new(SystemClock::default())).await?;
+    let relay = kuvert_relay_sqlite::embedded::start(config, Arc::new(SystemClock::default())).await?;
     let url = relay.address().clone();
     progress("accounts");
     let alice = Person::register(directory, "alice", &url).await?;

@@ -19,7 +19,7 @@ const STEPS: [u64; 7] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_
 /// Bytes of ciphertext in the measured envelopes.
 const MEASURED_CIPHERTEXT: f64 = 512.0;
 
-/// Bytes in the relay's index for a waiting envelope, at most (`crates/relay/src/store/sqlite/mod.rs`).
+/// Bytes in the relay's index for a waiting envelope, at most (`crates/relay-sqlite/src/store/mod.rs`).
 const INDEX_PER_WAITING: f64 = 32.0;
 
 /// Bytes in the relay's index for a mailbox: its address, and what waits in it (the same place).

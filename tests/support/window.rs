@@ -1,7 +1,5 @@
 //! A terminal window with a program in it, on a pseudo-terminal.
 
-#![allow(dead_code)] // every test file uses its own part of this
-
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,6 +34,7 @@ pub struct Window {
     drawn: Receiver<Vec<u8>>,
     closed: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
+    /// What was drawn so far.
     pub seen: String,
 }
 
@@ -85,6 +84,7 @@ impl Window {
         Self { child, keys, terminal, before, drawn, closed, reader: Some(reader), seen: String::new() }
     }
 
+    /// Types keys.
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
@@ -105,6 +105,7 @@ impl Window {
         }
     }
 
+    /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -139,6 +140,7 @@ impl Window {
         tcsetattr(&self.terminal, OptionalActions::Now, &self.before).unwrap();
     }
 
+    /// Whether the program has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -11,14 +11,17 @@
 //!
 //! The signals that end a program are [`crate::signals::Stop`]'s.
 
+use std::future::poll_fn;
 use std::io::{self, IsTerminal};
+use std::pin::Pin;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossterm::cursor::Show;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
+use futures_core::Stream as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal as Kill, getpid, kill_current_process_group, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -149,6 +152,23 @@ impl Drop for Taken {
     }
 }
 
+/// What the user types, as it comes.
+#[derive(Debug)]
+pub struct Keys(EventStream);
+
+impl Keys {
+    /// From here on.
+    #[expect(clippy::new_without_default, reason = "it takes what is typed from whatever else reads it")]
+    pub fn new() -> Self {
+        Self(EventStream::new())
+    }
+
+    /// The next event; none once the terminal has gone. Can be dropped at any point.
+    pub async fn next(&mut self) -> Option<io::Result<Event>> {
+        poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await
+    }
+}
+
 /// Whether the terminal is taken. After a panic of another thread it is not, and nothing may be drawn.
 pub fn is_taken() -> bool {
     TAKEN.load(Ordering::SeqCst) != NOTHING
@@ -216,14 +236,11 @@ pub fn is_gone() -> bool {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/window.rs"]
-mod window;
-
-#[cfg(test)]
 mod tests {
     use std::process::Command;
 
-    use super::window::{MAIN_SCREEN, Window};
+    use support::window::{MAIN_SCREEN, Window};
+
     use super::*;
 
     #[cfg(target_os = "linux")]

@@ -126,10 +126,14 @@ impl Client {
     /// If it was interrupted before, it goes on with the same keys.
     ///
     /// # Errors
-    /// `already-registered`, `name-invalid`, `phone-invalid`, `name-taken`, `registration-closed`,
+    /// `already-registered`, `name-invalid`, `phone-invalid`, `not-offered`, `name-taken`, `registration-closed`,
     /// `invitation-needed`, `invitation-refused`, and those of [`connect`](Self::connect) and [`open`](Self::open).
     pub async fn register(home: &Path, relay: RelayUrl, profile: Profile, options: Options) -> Result<Self, Error> {
         check_profile(&profile)?;
+        if options.level == Some(Level::L0) {
+            // Before anything is stored or told.
+            must_offer_l0(&relay, &options).await?;
+        }
         let home = Home::create(home, options.store_key_file.as_deref())?;
         let _held = home.hold(Exclusive::Outbox, options.lock_timeout).await?;
         let key = home.store_key_or_make()?;
@@ -138,7 +142,6 @@ impl Client {
         let inner = Inner::load(home, Box::new(store), options)?;
 
         let link = dial(&inner.own.relay, &inner.options).await?;
-        people::note(&inner).await?;
         let established = register_at(&inner, link, &profile).await?;
         let name = profile.name;
         inner.transact(Mode::Write, |tx| {
@@ -272,8 +275,9 @@ fn prepare(
 }
 
 /// Registers, or authenticates if the relay knows this account already: then a try before got through and its answer did not.
-async fn register_at(inner: &Inner, link: Link, profile: &Profile) -> Result<Established, Error> {
+async fn register_at(inner: &Arc<Inner>, link: Link, profile: &Profile) -> Result<Established, Error> {
     let signature = sign_challenge(inner, &link).await?;
+    people::note_registration(inner, &link).await?;
     let body = client_frame::Body::Register(v1::Register {
         certificate: inner.device.certificate().encode().to_vec().into(),
         device_list: inner.own.list.encode().into(),
@@ -299,16 +303,31 @@ async fn register_at(inner: &Inner, link: Link, profile: &Profile) -> Result<Est
     Err(refusal.about(profile.name.as_deref().unwrap_or_default()))
 }
 
-/// Asks for the challenge and signs it for this connection.
-async fn sign_challenge(inner: &Inner, link: &Link) -> Result<bytes::Bytes, Error> {
+/// Says Hello and nothing else.
+///
+/// # Errors
+/// `not-offered`; those of the connection.
+async fn must_offer_l0(relay: &RelayUrl, options: &Options) -> Result<(), Error> {
+    let link = dial(relay, options).await?;
+    challenge(&link).await?;
+    people::must_be_offered(&link)
+}
+
+/// Says Hello, and notes what the relay offers.
+async fn challenge(link: &Link) -> Result<[u8; CHALLENGE_LEN], Error> {
     let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
-    let challenge = match link.request(hello).await? {
-        Ok(server_frame::Body::Challenge(challenge)) => challenge.challenge,
+    let v1::Challenge { challenge, extensions } = match link.request(hello).await? {
+        Ok(server_frame::Body::Challenge(challenge)) => challenge,
         Ok(_) => return Err(Error::RelayProtocol { what: "no challenge" }),
         Err(refusal) => return Err(refusal.into_error()),
     };
-    let challenge: [u8; CHALLENGE_LEN] =
-        challenge.as_ref().try_into().map_err(|_| Error::RelayProtocol { what: "challenge of another length" })?;
+    link.note_extensions(extensions);
+    challenge.as_ref().try_into().map_err(|_| Error::RelayProtocol { what: "challenge of another length" })
+}
+
+/// Asks for the challenge and signs it for this connection.
+async fn sign_challenge(inner: &Inner, link: &Link) -> Result<bytes::Bytes, Error> {
+    let challenge = challenge(link).await?;
     let exporter = link.exporter(label::TLS_EXPORTER, &challenge)?;
     let statement = statement(&inner.own.address, &challenge, &exporter);
     let signature = inner.device.secrets().sign_authentication(&statement);

@@ -26,7 +26,7 @@ use crate::support::{Party, established};
 type Decoder = fn(&[u8]);
 
 /// In an order that the corpus depends on: add at the end.
-pub(crate) const DECODERS: [(&str, Decoder); 21] = [
+pub(crate) const DECODERS: [(&str, Decoder); 23] = [
     ("address", address),
     ("address_text", address_text),
     ("id_text", id_text),
@@ -48,6 +48,8 @@ pub(crate) const DECODERS: [(&str, Decoder); 21] = [
     ("prekey_bundle", prekey_bundle),
     ("public_keys", public_keys),
     ("sealed_sender", sealed_sender),
+    ("demonstration_request", demonstration_request),
+    ("demonstration_answer", demonstration_answer),
 ];
 
 /// Gives the input to one decoder.
@@ -232,6 +234,19 @@ fn client_frame(input: &[u8]) {
 
 fn server_frame(input: &[u8]) {
     frames::<v1::ServerFrame>(input);
+}
+
+fn demonstration_request(input: &[u8]) {
+    message::<v1::demonstration::Request>(input);
+}
+
+fn demonstration_answer(input: &[u8]) {
+    message::<v1::demonstration::Answer>(input);
+}
+
+fn message<M: Message + Default + PartialEq + Debug>(input: &[u8]) {
+    let Ok(message) = M::decode(input) else { return };
+    assert_eq!(M::decode(message.encode_to_vec().as_slice()).unwrap(), message);
 }
 
 fn envelope(input: &[u8]) {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use kuvert_relay::people::look::{self, Known, Rights, Told};
-use kuvert_relay::people::{People, PeopleError};
+use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::store::StoreError;
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_relay_lens::look::{self, Known, Rights, Told};
+use kuvert_relay_sqlite::people::{People, PeopleError};
 use kuvert_types::AccountId;
 
 /// What one account told.

@@ -5,16 +5,16 @@
 use kuvert_lens_page::files::{Snapshot, Waiting};
 use kuvert_lens_page::told::Holder;
 use kuvert_lens_page::view::{HandOver, View};
-use kuvert_relay::observe::Observed;
-use kuvert_relay::people::address_book::Person;
-use kuvert_relay::people::devices::Details;
-use kuvert_relay::people::look::{Export, Known, Rights, Told};
-use kuvert_relay::people::profile::Profile;
-use kuvert_relay::people::reports::Request;
-use kuvert_relay::policy::{Consent, PURPOSES};
-use kuvert_relay::registry::Level;
-use kuvert_relay::registry::items::{self, Mode, Shown};
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_privacy::registry::Level;
+use kuvert_privacy::registry::items::{self, Mode, Shown};
+use kuvert_relay::admin::KnownAccount;
+use kuvert_relay::data_rights::ReportRequest;
+use kuvert_relay_lens::address_book::Person;
+use kuvert_relay_lens::devices::Details;
+use kuvert_relay_lens::look::{Export, Known, Rights, Told};
+use kuvert_relay_lens::observe::Observed;
+use kuvert_relay_lens::policy::{Consent, PURPOSES};
+use kuvert_relay_lens::profile::Profile;
 use kuvert_types::AccountId;
 use serde_json::Value;
 
@@ -89,7 +89,7 @@ fn rights() -> Rights {
         advertising: true,
         objected_at: None,
     };
-    let request = Request { requested_at: NOON, ready_at: NOON + 1, kept_until: NOON + 2, made: false };
+    let request = ReportRequest { requested_at: NOON, ready_at: NOON + 1, kept_until: NOON + 2, made: false };
     let export = Export { at: NOON, what: "numbers".to_owned(), recipient: "somebody".to_owned(), accounts: 1 };
     let alice = AccountId::from_bytes([1; 16]);
     Rights {

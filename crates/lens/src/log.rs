@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
+use kuvert_privacy::registry::{self, Level, Place};
 use kuvert_relay::observe::{Event, Observer};
-use kuvert_relay::registry::{self, Level, Place};
 use kuvert_types::Address;
 
 /// A person in a log: the next number for each device that it sees.

@@ -1,6 +1,6 @@
 //! What a client does at a level of the ladder. Policies are public: the attacker knows them.
 
-use kuvert_relay::registry::Level;
+use kuvert_privacy::registry::Level;
 
 /// When a device confirms that a text has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

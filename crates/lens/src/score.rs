@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kuvert_relay::registry::Level;
+use kuvert_privacy::registry::Level;
 use serde::Serialize;
 
 use crate::Setup;

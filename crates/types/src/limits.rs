@@ -13,6 +13,9 @@ pub const MAX_CIPHERTEXT_BYTES: usize = 96 * 1024;
 /// Bytes of one frame between client and relay: the largest envelope, or 50 KEM prekeys.
 pub const MAX_FRAME_BYTES: usize = 128 * 1024;
 
+/// Bytes of the name of an extension of a relay.
+pub const MAX_EXTENSION_NAME_BYTES: usize = 32;
+
 /// Devices of one account. Every message is encrypted once for each device, so this bounds the cost of a message.
 pub const MAX_DEVICES: usize = 16;
 

@@ -14,6 +14,14 @@ pub mod frame;
 #[allow(missing_docs, clippy::all)]
 pub mod v1 {
     include!("generated/mod.rs");
+
+    /// What the body of an [`Extension`] named [`NAME`](demonstration::NAME) holds.
+    pub mod demonstration {
+        include!("generated/demonstration.rs");
+
+        /// The extension's name ([`Extension::name`](super::Extension::name)).
+        pub const NAME: &str = "demonstration";
+    }
 }
 
 /// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).

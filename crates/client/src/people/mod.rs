@@ -23,19 +23,23 @@ mod sheet;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kuvert_types::Level;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 use kuvert_wire::v1::{self, client_frame, server_frame};
+use prost::Message as _;
 
 pub use self::address_book::{Match, Person, Upload};
 pub use self::phone::VerifiedPhone;
 pub use self::profile::{ProfileChange, ProfileInfo};
 pub use self::sheet::{PERMISSIONS, Permission, Permitted};
-use crate::client::Inner;
+use crate::client::{Connection, Inner};
 use crate::disclosure;
 use crate::error::Error;
 use crate::state::{self, ToldRow, own};
 use crate::store::{Mode, Table, Transaction};
-use crate::transport::Link;
+use crate::transport::{Link, Refusal};
 
 /// How often the machine is told anew.
 const DEVICE_EVERY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -59,11 +63,59 @@ pub(crate) async fn note(inner: &Arc<Inner>) -> Result<Level, Error> {
     inner.blocking(move |inner| inner.transact(Mode::Write, note)).await
 }
 
-/// Notes that something is about to be told that only L0 tells.
+/// [KV-101] Asks the extension of the relay that takes all of this. A relay that does not offer it is sent nothing.
 ///
 /// # Errors
-/// `level-too-high`.
-async fn tell(inner: &Arc<Inner>) -> Result<(), Error> {
+/// `not-offered`, those of the connection; `Ok(Err)`: the relay says no.
+pub(crate) async fn ask(link: &Link, body: request::Body) -> Result<Result<answer::Body, Refusal>, Error> {
+    if !link.offers(wire::NAME) {
+        return Err(Error::NotOffered);
+    }
+    let body = wire::Request { body: Some(body) }.encode_to_vec();
+    let extension = v1::Extension { name: wire::NAME.to_owned(), body: Bytes::from(body) };
+    match link.request(client_frame::Body::Extension(extension)).await? {
+        Ok(server_frame::Body::Extension(v1::Extension { name, body })) if name == wire::NAME => {
+            let answer = wire::Answer::decode(body).ok().and_then(|answer| answer.body);
+            answer.map(Ok).ok_or(Error::RelayProtocol { what: "an extension's answer that cannot be read" })
+        }
+        Ok(_) => Err(Error::RelayProtocol { what: "no answer of an extension" }),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Whether the relay takes what L0 tells.
+///
+/// # Errors
+/// `not-offered`.
+pub(crate) fn must_be_offered(link: &Link) -> Result<(), Error> {
+    if link.offers(wire::NAME) { Ok(()) } else { Err(Error::NotOffered) }
+}
+
+/// What [`note`] does, before a registration on this link.
+///
+/// # Errors
+/// `not-offered` at L0; those of the store.
+pub(crate) async fn note_registration(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
+    match note_told(inner, link.offers(wire::NAME)).await {
+        Err(Error::LevelTooHigh { .. }) => Ok(()),
+        noted => noted,
+    }
+}
+
+/// Notes that something is about to be told that only L0 tells, to a relay that offers it.
+///
+/// # Errors
+/// `level-too-high`, `not-offered`.
+async fn tell(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
+    let offered = connection.link().link.offers(wire::NAME);
+    note_told(inner, offered).await
+}
+
+async fn note_told(inner: &Arc<Inner>, offered: bool) -> Result<(), Error> {
+    let level = inner.blocking(|inner| inner.transact(Mode::Read, |tx| Ok(disclosure::row(tx)?.level()))).await?;
+    if level == Level::L0 && !offered {
+        return Err(Error::NotOffered);
+    }
     match note(inner).await? {
         Level::L0 => Ok(()),
         level => Err(Error::LevelTooHigh { level }),
@@ -95,19 +147,23 @@ fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
 /// # Errors
 /// Those of the connection and of the store.
 pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
+    if !link.offers(wire::NAME) {
+        // Nothing is told here, and what was told elsewhere is taken back where it is.
+        return Ok(());
+    }
     let now = inner.now();
     let (request, granted) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
         Due::Nothing => return Ok(()),
         Due::Device(granted) => {
-            tell(inner).await?;
+            note_told(inner, true).await?;
             let details = inner.blocking(|_| Ok(device::details())).await?;
-            let details = v1::ReportDevice { simulated: sheet::lines(&granted), ..details };
-            (client_frame::Body::ReportDevice(details), Some(granted))
+            let details = wire::ReportDevice { simulated: sheet::lines(&granted), ..details };
+            (request::Body::ReportDevice(details), Some(granted))
         }
-        Due::Withdrawal => (client_frame::Body::WithdrawDisclosure(v1::WithdrawDisclosure {}), None),
+        Due::Withdrawal => (request::Body::WithdrawDisclosure(wire::WithdrawDisclosure {}), None),
     };
-    match link.request(request).await? {
-        Ok(server_frame::Body::Done(_)) => {}
+    match ask(link, request).await? {
+        Ok(answer::Body::Done(_)) => {}
         Ok(_) => return Err(Error::RelayProtocol { what: "another answer than Done" }),
         Err(refusal) => {
             tracing::warn!(

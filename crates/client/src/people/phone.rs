@@ -1,9 +1,10 @@
 //! A phone number, verified by a code.
 
 use kuvert_types::limits::is_valid_phone;
-use kuvert_wire::v1::{self, client_frame, server_frame};
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 
-use super::tell;
+use super::{ask, tell};
 use crate::client::{Client, Connection};
 use crate::error::Error;
 
@@ -20,16 +21,16 @@ impl Client {
     /// Asks the relay to send a code to a phone number (E.164). One that was asked for before is good no longer.
     ///
     /// # Errors
-    /// `level-too-high`, `phone-invalid`, `limited`.
+    /// `level-too-high`, `not-offered`, `phone-invalid`, `limited`.
     pub async fn request_phone_code(&self, connection: &Connection, phone: &str) -> Result<(), Error> {
         let phone = phone.trim();
         if !is_valid_phone(phone) {
             return Err(Error::PhoneInvalid { phone: phone.escape_default().to_string() });
         }
-        tell(&self.0).await?;
-        let request = client_frame::Body::RequestPhoneCode(v1::RequestPhoneCode { phone: phone.to_owned() });
-        match connection.link().link.request(request).await? {
-            Ok(server_frame::Body::Done(_)) => Ok(()),
+        tell(&self.0, connection).await?;
+        let request = request::Body::RequestPhoneCode(wire::RequestPhoneCode { phone: phone.to_owned() });
+        match ask(&connection.link().link, request).await? {
+            Ok(answer::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a phone number" }),
             Err(refusal) => Err(refusal.into_error()),
         }
@@ -38,12 +39,12 @@ impl Client {
     /// Gives the code that came.
     ///
     /// # Errors
-    /// `level-too-high`, `phone-code-wrong`, `phone-code-expired`.
+    /// `level-too-high`, `not-offered`, `phone-code-wrong`, `phone-code-expired`.
     pub async fn verify_phone(&self, connection: &Connection, code: &str) -> Result<VerifiedPhone, Error> {
-        tell(&self.0).await?;
-        let request = client_frame::Body::VerifyPhone(v1::VerifyPhone { code: code.trim().to_owned() });
-        match connection.link().link.request(request).await? {
-            Ok(server_frame::Body::PhoneVerified(v1::PhoneVerified { phone, moved })) if is_valid_phone(&phone) => {
+        tell(&self.0, connection).await?;
+        let request = request::Body::VerifyPhone(wire::VerifyPhone { code: code.trim().to_owned() });
+        match ask(&connection.link().link, request).await? {
+            Ok(answer::Body::PhoneVerified(wire::PhoneVerified { phone, moved })) if is_valid_phone(&phone) => {
                 Ok(VerifiedPhone { phone, moved })
             }
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a code" }),

@@ -2,9 +2,10 @@
 
 use kuvert_types::AccountId;
 use kuvert_types::limits::{MAX_ABOUT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PICTURE_BYTES, is_valid_email, is_valid_line};
-use kuvert_wire::v1::{self, client_frame, server_frame};
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 
-use super::tell;
+use super::{ask, tell};
 use crate::client::{Client, Connection};
 use crate::error::Error;
 use crate::fold::is_invisible;
@@ -81,14 +82,14 @@ impl Client {
     /// Changes this account's profile at the relay.
     ///
     /// # Errors
-    /// `level-too-high`, `profile-invalid`.
+    /// `level-too-high`, `not-offered`, `profile-invalid`.
     pub async fn set_profile(&self, connection: &Connection, change: ProfileChange) -> Result<(), Error> {
         change.check()?;
-        tell(&self.0).await?;
+        tell(&self.0, connection).await?;
         let ProfileChange { display_name, email, about, picture, public } = change;
-        let request = v1::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
-        match connection.link().link.request(client_frame::Body::SetProfile(request)).await? {
-            Ok(server_frame::Body::Done(_)) => Ok(()),
+        let request = wire::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
+        match ask(&connection.link().link, request::Body::SetProfile(request)).await? {
+            Ok(answer::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a profile" }),
             Err(refusal) => Err(refusal.into_error()),
         }
@@ -97,12 +98,12 @@ impl Client {
     /// The profile that the relay shows: one's own, or what a contact made public. The relay learns who asks for whom.
     ///
     /// # Errors
-    /// `contact-unknown`, `limited`.
+    /// `contact-unknown`, `not-offered`, `limited`.
     pub async fn profile(&self, connection: &Connection, who: Option<&str>) -> Result<ProfileInfo, Error> {
         let contact = who.map(|who| self.0.transact(Mode::Read, |tx| self.0.contact(tx, who))).transpose()?;
         let account = contact.as_ref().map_or(self.0.own.address.account, |contact| contact.account);
-        let request = v1::GetProfile { account: account.as_bytes().to_vec().into() };
-        let v1::Profile {
+        let request = wire::GetProfile { account: account.as_bytes().to_vec().into() };
+        let wire::Profile {
             display_name,
             email,
             about,
@@ -114,8 +115,8 @@ impl Client {
             about_at,
             picture_at,
             phone_at,
-        } = match connection.link().link.request(client_frame::Body::GetProfile(request)).await? {
-            Ok(server_frame::Body::Profile(profile)) => profile,
+        } = match ask(&connection.link().link, request::Body::GetProfile(request)).await? {
+            Ok(answer::Body::Profile(profile)) => profile,
             Ok(_) => return Err(Error::RelayProtocol { what: "no profile" }),
             Err(refusal) => return Err(refusal.into_error()),
         };

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use kuvert_relay::observe::Observed;
-use kuvert_relay::people::look::Known;
-use kuvert_relay::registry::{Level, Place};
+use kuvert_privacy::registry::{Level, Place};
+use kuvert_relay_lens::look::Known;
+use kuvert_relay_lens::observe::Observed;
 use serde::Serialize;
 
 use super::sight::{Sight, addresses, is_envelope, time};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use kuvert_relay::observe::Observed;
-use kuvert_relay::registry::{Level, Place};
+use kuvert_privacy::registry::{Level, Place};
+use kuvert_relay_lens::observe::Observed;
 
 use super::stores;
 

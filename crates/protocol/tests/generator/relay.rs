@@ -8,7 +8,7 @@ use alloc::{format, vec};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE32_NOPAD;
 use kuvert_types::authentication;
-use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_FRAME_BYTES};
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_EXTENSION_NAME_BYTES, MAX_FRAME_BYTES};
 use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, RelayUrl, Signature};
 use kuvert_wire::checked::{Envelope, to_wire};
 use kuvert_wire::{frame, v1};
@@ -232,6 +232,7 @@ fn frames(cases: &mut Vec<Case>) {
         ));
     }
     relay_frames(cases);
+    extension_frames(cases);
     for (name, frame, reason) in [
         ("too long", vec![0x81, 0x80, 0x08], "131,073 bytes"),
         ("length of four bytes", vec![0x80, 0x80, 0x80, 0x00], "the length has more than three bytes"),
@@ -241,6 +242,31 @@ fn frames(cases: &mut Vec<Case>) {
         cases.push(Case::reject(format!("frame {name}"), "No frame.", json!({ "frame": hex(frame) }), reason));
     }
     assert_eq!((MAX_FRAME_BYTES, MAX_CIPHERTEXT_BYTES), (131_072, 98_304));
+}
+
+/// Requests to an extension and its answers, in the frames of client and relay. The body is the extension's.
+fn extension_frames(cases: &mut Vec<Case>) {
+    use v1::demonstration::{Answer, Done, NAME, Request, VerifyPhone, answer, request};
+    let request = request::Body::VerifyPhone(VerifyPhone { code: "123456".into() });
+    let request = Request { body: Some(request) }.encode_to_vec();
+    let answer = Answer { body: Some(answer::Body::Done(Done {})) }.encode_to_vec();
+    let extension = |name: &str, body: &[u8]| v1::Extension { name: name.into(), body: body.to_vec().into() };
+    let longest = "x".repeat(MAX_EXTENSION_NAME_BYTES);
+    let names = [("demonstration", NAME), ("a name of 32 bytes", longest.as_str())];
+    let named = names.map(|(what, name)| (what, name, request.clone(), answer.clone()));
+    for (what, name, request, answer) in named.into_iter().chain([("an empty body", NAME, Vec::new(), Vec::new())]) {
+        let to_relay = v1::client_frame::Body::Extension(extension(name, &request));
+        let to_client = v1::server_frame::Body::Extension(extension(name, &answer));
+        let (mut asked, mut answered) = (BytesMut::new(), BytesMut::new());
+        frame::encode(&v1::ClientFrame { request: 9, body: Some(to_relay) }, &mut asked).unwrap();
+        frame::encode(&v1::ServerFrame { request: 9, body: Some(to_client) }, &mut answered).unwrap();
+        cases.push(Case::new(
+            format!("extension frame {what}"),
+            "A request to an extension of a relay, and its answer. The body is bytes for a relay without it.",
+            json!({ "request": 9, "name": name, "body": hex(&request), "answer": hex(&answer) }),
+            json!({ "frame": hex(&asked), "relay_frame": hex(&answered) }),
+        ));
+    }
 }
 
 /// What a relay answers where an answer has parts that clients read.

@@ -6,7 +6,7 @@ pub struct ClientFrame {
     pub request: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 31, 32"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -42,22 +42,7 @@ pub mod client_frame {
         SubmitSealed(super::SubmitSealed),
         #[prost(message, tag = "15")]
         SetAccessKey(super::SetAccessKey),
-        /// What people tell beyond what delivering mail needs, at L0 only:
-        #[prost(message, tag = "16")]
-        RequestPhoneCode(super::RequestPhoneCode),
-        #[prost(message, tag = "17")]
-        VerifyPhone(super::VerifyPhone),
-        #[prost(message, tag = "18")]
-        SetProfile(super::SetProfile),
-        #[prost(message, tag = "19")]
-        GetProfile(super::GetProfile),
-        #[prost(message, tag = "20")]
-        UploadAddressBook(super::UploadAddressBook),
-        #[prost(message, tag = "21")]
-        ReportDevice(super::ReportDevice),
-        #[prost(message, tag = "22")]
-        WithdrawDisclosure(super::WithdrawDisclosure),
-        /// Rights, and the demonstration's terms:
+        /// Rights:
         #[prost(message, tag = "24")]
         DeleteAccount(super::DeleteAccount),
         #[prost(message, tag = "25")]
@@ -66,14 +51,11 @@ pub mod client_frame {
         RequestReport(super::RequestReport),
         #[prost(message, tag = "27")]
         FetchReport(super::FetchReport),
-        #[prost(message, tag = "28")]
-        GetPolicies(super::GetPolicies),
-        #[prost(message, tag = "29")]
-        AcceptPolicy(super::AcceptPolicy),
-        #[prost(message, tag = "30")]
-        ObjectAdvertising(super::ObjectAdvertising),
         #[prost(message, tag = "31")]
         SetBlocked(super::SetBlocked),
+        /// What a relay offers beyond mail:
+        #[prost(message, tag = "32")]
+        Extension(super::Extension),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -82,7 +64,7 @@ pub struct ServerFrame {
     pub request: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 23"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -118,19 +100,24 @@ pub mod server_frame {
         #[prost(message, tag = "14")]
         GoingAway(super::GoingAway),
         /// Answers again:
-        #[prost(message, tag = "15")]
-        PhoneVerified(super::PhoneVerified),
-        #[prost(message, tag = "16")]
-        Profile(super::Profile),
-        #[prost(message, tag = "17")]
-        AddressBookStored(super::AddressBookStored),
         #[prost(message, tag = "20")]
         ReportStatus(super::ReportStatus),
         #[prost(message, tag = "21")]
         ReportPiece(super::ReportPiece),
-        #[prost(message, tag = "22")]
-        Policies(super::Policies),
+        #[prost(message, tag = "23")]
+        Extension(super::Extension),
     }
+}
+/// A request to an extension of the relay, or its answer. Answer: Extension with the same name, or NOT_OFFERED by a relay
+/// without it, which neither reads nor stores the body. The body of `demonstration`: demonstration.proto.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Extension {
+    /// at most 32 bytes
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// what it means is the extension's
+    #[prost(bytes = "bytes", tag = "2")]
+    pub body: ::prost::bytes::Bytes,
 }
 /// Opens every connection. Answer: Challenge.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -144,6 +131,9 @@ pub struct Challenge {
     /// 32 random bytes
     #[prost(bytes = "bytes", tag = "1")]
     pub challenge: ::prost::bytes::Bytes,
+    /// what the relay offers beyond mail, by name; a client asks for nothing else
+    #[prost(string, repeated, tag = "2")]
+    pub extensions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A registered device proves itself. Answer: Authenticated.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -415,199 +405,6 @@ pub struct ReportFile {
     #[prost(bytes = "bytes", tag = "2")]
     pub content: ::prost::bytes::Bytes,
 }
-/// The dated versions of the demonstration's terms, and which of them the caller accepted. Answer: Policies.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetPolicies {}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Policies {
-    /// oldest first
-    #[prost(message, repeated, tag = "1")]
-    pub policies: ::prost::alloc::vec::Vec<Policy>,
-    /// in the order of acceptance
-    #[prost(message, repeated, tag = "2")]
-    pub ledger: ::prost::alloc::vec::Vec<Consent>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Policy {
-    /// the day it is from
-    #[prost(string, tag = "1")]
-    pub version: ::prost::alloc::string::String,
-    #[prost(string, repeated, tag = "2")]
-    pub paragraphs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// days within which use for advertising can still be refused; 0: settings only reduce it
-    #[prost(uint32, tag = "3")]
-    pub objection_days: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Consent {
-    #[prost(string, tag = "1")]
-    pub version: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "2")]
-    pub accepted_at: u64,
-    #[prost(bool, tag = "3")]
-    pub advertising: bool,
-    /// 0: not
-    #[prost(uint64, tag = "4")]
-    pub objected_at: u64,
-    /// 0: no deadline
-    #[prost(uint64, tag = "5")]
-    pub objection_until: u64,
-}
-/// Accepts a version. It cannot be accepted twice, nor after a later one. Answer: Policies.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AcceptPolicy {
-    #[prost(string, tag = "1")]
-    pub version: ::prost::alloc::string::String,
-    /// whether the data may be used for advertising
-    #[prost(bool, tag = "2")]
-    pub advertising: bool,
-}
-/// Refuses the use for advertising under the version that was accepted last. Answer: Policies, or TOO_LATE.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ObjectAdvertising {}
-/// Asks for a code that is sent to a phone number. A code that was asked for before is good no longer. Answer: Done.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RequestPhoneCode {
-    /// E.164
-    #[prost(string, tag = "1")]
-    pub phone: ::prost::alloc::string::String,
-}
-/// Whoever has the code has the number. Answer: PhoneVerified.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct VerifyPhone {
-    /// 6 digits
-    #[prost(string, tag = "1")]
-    pub code: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PhoneVerified {
-    #[prost(string, tag = "1")]
-    pub phone: ::prost::alloc::string::String,
-    /// another account had verified it before, and has it no longer
-    #[prost(bool, tag = "2")]
-    pub moved: bool,
-}
-/// Changes the caller's profile. A part that is absent stays; an empty one is cleared. Answer: Done.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SetProfile {
-    #[prost(string, optional, tag = "1")]
-    pub display_name: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "2")]
-    pub email: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "3")]
-    pub about: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub picture: ::core::option::Option<::prost::bytes::Bytes>,
-    #[prost(bool, optional, tag = "5")]
-    pub public: ::core::option::Option<bool>,
-}
-/// Answer: Profile. Of another account: what it made public, never the e-mail address, the number or a date. An account that
-/// is not there and one that made nothing public look alike.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetProfile {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub account: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Profile {
-    #[prost(string, optional, tag = "1")]
-    pub display_name: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "2")]
-    pub email: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "3")]
-    pub about: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub picture: ::core::option::Option<::prost::bytes::Bytes>,
-    #[prost(bool, tag = "5")]
-    pub public: bool,
-    /// verified
-    #[prost(string, optional, tag = "6")]
-    pub phone: ::core::option::Option<::prost::alloc::string::String>,
-    /// Unix milliseconds of the last change, as all that follow
-    #[prost(uint64, optional, tag = "7")]
-    pub display_name_at: ::core::option::Option<u64>,
-    #[prost(uint64, optional, tag = "8")]
-    pub email_at: ::core::option::Option<u64>,
-    #[prost(uint64, optional, tag = "9")]
-    pub about_at: ::core::option::Option<u64>,
-    #[prost(uint64, optional, tag = "10")]
-    pub picture_at: ::core::option::Option<u64>,
-    #[prost(uint64, optional, tag = "11")]
-    pub phone_at: ::core::option::Option<u64>,
-}
-/// Uploads people, who may have no account. A number that was uploaded before is replaced. Answer: AddressBookStored.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct UploadAddressBook {
-    /// at most MAX_PEOPLE_PER_UPLOAD
-    #[prost(message, repeated, tag = "1")]
-    pub people: ::prost::alloc::vec::Vec<Person>,
-    /// all that was uploaded before is deleted first
-    #[prost(bool, tag = "2")]
-    pub replace: bool,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Person {
-    /// E.164
-    #[prost(string, tag = "1")]
-    pub phone: ::prost::alloc::string::String,
-    #[prost(string, optional, tag = "2")]
-    pub name: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "3")]
-    pub email: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "4")]
-    pub birthday: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "5")]
-    pub address: ::core::option::Option<::prost::alloc::string::String>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct AddressBookStored {
-    /// those of this upload whose number an account verified
-    #[prost(message, repeated, tag = "1")]
-    pub matches: ::prost::alloc::vec::Vec<Match>,
-    /// people in the caller's address book at the relay
-    #[prost(uint32, tag = "2")]
-    pub stored: u32,
-    /// those of them whose number no account verified
-    #[prost(uint32, tag = "3")]
-    pub without_account: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Match {
-    #[prost(string, tag = "1")]
-    pub phone: ::prost::alloc::string::String,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub account: ::prost::bytes::Bytes,
-}
-/// Tells what the client's machine is. Replaces what it told before. Answer: Done.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReportDevice {
-    #[prost(string, optional, tag = "1")]
-    pub model: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "2")]
-    pub system: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "3")]
-    pub system_version: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "4")]
-    pub app_version: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "5")]
-    pub language: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(string, optional, tag = "6")]
-    pub network: ::core::option::Option<::prost::alloc::string::String>,
-    /// Made up by a client that simulates a phone, and marked so. At most 16.
-    #[prost(message, repeated, tag = "7")]
-    pub simulated: ::prost::alloc::vec::Vec<SimulatedDetail>,
-}
-/// Something that a phone could tell. Nothing of it is measured.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SimulatedDetail {
-    #[prost(string, tag = "1")]
-    pub what: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub value: ::prost::alloc::string::String,
-}
-/// Deletes what the requests above left at the relay, and the number given at registration. Answer: Done.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WithdrawDisclosure {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Done {}
 /// Nothing waits any more that was not sent on this connection.
@@ -683,6 +480,8 @@ pub mod error {
         TooLate = 26,
         /// this relay does not run the demonstration that this belongs to
         NoDemonstration = 27,
+        /// this relay has no such extension; it stored nothing of the request
+        NotOffered = 28,
         /// for sealed mail: no such recipient, no access key there, or another one: all look the same
         AccessRefused = 30,
     }
@@ -719,6 +518,7 @@ pub mod error {
                 Self::NotReady => "NOT_READY",
                 Self::TooLate => "TOO_LATE",
                 Self::NoDemonstration => "NO_DEMONSTRATION",
+                Self::NotOffered => "NOT_OFFERED",
                 Self::AccessRefused => "ACCESS_REFUSED",
             }
         }
@@ -751,6 +551,7 @@ pub mod error {
                 "NOT_READY" => Some(Self::NotReady),
                 "TOO_LATE" => Some(Self::TooLate),
                 "NO_DEMONSTRATION" => Some(Self::NoDemonstration),
+                "NOT_OFFERED" => Some(Self::NotOffered),
                 "ACCESS_REFUSED" => Some(Self::AccessRefused),
                 _ => None,
             }
