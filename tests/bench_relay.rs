@@ -1,4 +1,4 @@
-//! `kuvert bench relay --quick`: the real processes with tiny numbers. What a figure is depends on the machine; that it is
+//! `kuvert-bench relay --quick`: the real processes with tiny numbers. What a figure is depends on the machine; that it is
 //! there, and that nothing was lost, does not.
 
 #![allow(clippy::unwrap_used)]
