@@ -9,7 +9,7 @@ use serde_json::Value;
 
 fn bench(arguments: &[&str]) -> (Value, Output) {
     let data = tempfile::tempdir().unwrap();
-    let output = Command::new(support::kuvert())
+    let output = Command::new(support::kuvert_with("bench"))
         .args(["--json", "bench", "relay", "--quick", "--seed", "7", "--directory"])
         .arg(data.path())
         .args(arguments)

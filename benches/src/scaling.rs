@@ -53,7 +53,7 @@ pub struct People {
     pub keep_alive: f64,
     /// Seconds between keep-alives.
     pub keep_alive_seconds: f64,
-    /// Seconds after which everybody is back when a machine's connections are lost.
+    /// Seconds after which all clients are back when a machine's connections are lost.
     pub recovery_seconds: f64,
 }
 

@@ -29,6 +29,12 @@ pub fn kuvert() -> &'static Path {
     PROGRAM.get_or_init(|| program("kuvert"))
 }
 
+/// The messenger, and beside it a program that it runs: `kuvert NAME` is `kuvert-NAME`.
+pub fn kuvert_with(name: &str) -> &'static Path {
+    program(&format!("kuvert-{name}"));
+    kuvert()
+}
+
 /// The relay.
 pub fn kuvert_relay() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

@@ -155,7 +155,7 @@ impl Files {
         })
     }
 
-    /// Changes whenever somebody writes to the files.
+    /// Changes whenever the files are written.
     pub fn version(&self) -> Vec<Option<(SystemTime, u64)>> {
         let files = [DATABASE_FILE, OBSERVE_FILE, PEOPLE_FILE];
         let names = files.iter().flat_map(|file| [(*file).to_owned(), format!("{file}-wal")]);

@@ -205,7 +205,7 @@ pub const ALL: &[Item] = &[
         Mode::Real,
         "Messages to a business are encrypted, but the business itself receives what they say",
         Shown::Yes(Proof {
-            code: ("crates/cli/src/demo/story/town.rs", "OFFICES"),
+            code: ("crates/demo/src/story/town.rs", "OFFICES"),
             test: ("tests/story.rs", "the_day_is_lived_at_two_levels_and_only_l0_names_who_writes"),
             place: "`kuvert demo --story doctor`: a practice, a law office and a shop are end points like any other, and read \
                     what is written to them; the lens page, on both devices",
