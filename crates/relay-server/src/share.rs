@@ -17,7 +17,6 @@ use serde_json::Value;
 use crate::args::Share;
 use crate::failure::Failure;
 use crate::serve::default_data;
-use kuvert_relay_sqlite::serving::{last_demonstration, last_retention};
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::clock::{Clock, SystemClock};
@@ -29,6 +28,7 @@ use kuvert_relay_sqlite::OBSERVE_FILE;
 use kuvert_relay_sqlite::people::{People, holds};
 use kuvert_relay_sqlite::report::rows::Mail;
 use kuvert_relay_sqlite::report::{self, Sources};
+use kuvert_relay_sqlite::serving::{last_demonstration, last_retention};
 use kuvert_relay_sqlite::store::{Inspector, store_error};
 
 const PARENT: &str = "the parent company";

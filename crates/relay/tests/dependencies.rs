@@ -23,9 +23,9 @@ const OPENS: [&str; 9] = [
 
 /// The crates that a crate links, itself among them.
 fn linked(package: &str) -> BTreeSet<String> {
-    let arguments = ["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "--format", "{p}", "-p", package];
-    let output =
-        Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let arguments =
+        ["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "--format", "{p}", "-p", package];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
@@ -119,8 +119,23 @@ fn the_store_depends_on_nothing_but_types_and_mailboxes() {
 #[test]
 fn commands_do_not_know_the_connection_that_they_came_on() {
     let known = [
-        "account", "command", "config", "deletion", "delivery", "device", "extension", "incidents", "invitation", "limits",
-        "metrics", "observe", "report", "service", "store", "connection_number", "data_rights",
+        "account",
+        "command",
+        "config",
+        "deletion",
+        "delivery",
+        "device",
+        "extension",
+        "incidents",
+        "invitation",
+        "limits",
+        "metrics",
+        "observe",
+        "report",
+        "service",
+        "store",
+        "connection_number",
+        "data_rights",
     ];
     imports_only("command", &known);
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use kuvert_relay_sqlite::serving::last_demonstration;
 use kuvert_privacy::time::utc;
 use kuvert_relay_lens::look;
 use kuvert_relay_lens::policy::DEMONSTRATION;
 use kuvert_relay_sqlite::people::People;
+use kuvert_relay_sqlite::serving::last_demonstration;
 
 /// What stands in `people.db` beside what people tell.
 pub struct Rights {
@@ -21,7 +21,7 @@ pub struct Rights {
 impl Rights {
     /// Reads it.
     pub fn read(data: &Path) -> Result<Self, Failure> {
-        let look = People::look(data)?.map(|people| people.transact(look::rights)).transpose()?;
+        let look = People::open_read_only(data)?.map(|people| people.transact(look::rights)).transpose()?;
         Ok(Self { demonstration: last_demonstration(data), look: look.unwrap_or_default() })
     }
 
