@@ -12,6 +12,8 @@
 //! | [`endpoint_key`] | telling clients of a relay that was killed that it is gone |
 //! | [`connection`] | one client: greeting, reading, writing, delivery |
 //! | [`connection_number`] | the number by which logs tell connections apart |
+//! | [`device`] | the device that authenticated on a connection |
+//! | [`delivery`] | a mailbox to its device |
 //! | [`command`] | what a client can ask for, a file per command |
 //! | [`invitation`] | codes with which people register where not everybody may |
 //! | [`limits`] | how much of it |
@@ -30,7 +32,7 @@
 //! | [`monitoring`] | metrics and health over HTTP |
 //! | [`clock`] | the machine's clock |
 //! | [`relay_time`] | what time it is for the relay: a clock that is wrong once erases nothing |
-//! | [`service`] | what every connection shares |
+//! | [`shared`] | what every connection shares |
 
 // `println!` and `eprintln!` panic where nothing can be written.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -43,6 +45,8 @@ pub mod connection;
 pub mod connection_number;
 pub mod data_rights;
 pub mod deletion;
+pub mod delivery;
+pub mod device;
 pub mod endpoint;
 pub mod endpoint_key;
 pub mod exposition;
@@ -59,7 +63,7 @@ pub mod relay;
 pub mod relay_time;
 pub mod report;
 pub mod retention;
-pub mod service;
+pub mod shared;
 pub mod store;
 pub mod tls;
 pub mod whole_file;

@@ -182,7 +182,7 @@ impl Monitor {
             "/readyz" => match self.ready().await {
                 Ok(()) if self.low_water.is_low() => Answer::text("200 OK", format!("ready; {LOW_WATER}\n")),
                 Ok(()) => Answer::text("200 OK", "ready\n"),
-                Err(reason) => Answer::text("503 Service Unavailable", format!("{reason}\n")),
+                Err(reason) => Answer::text("503 Shared Unavailable", format!("{reason}\n")),
             },
             "/metrics" => match self.metrics.text(&self.sample().await) {
                 Ok(body) => {
@@ -229,7 +229,7 @@ impl Monitor {
         let StoreFiles { database_bytes, log_bytes, last_backup_ms } = self.store.files();
         Sample {
             connections: self.count.open(),
-            held: timeout(STORE_PATIENCE, self.store.glance()).await.ok().and_then(Result::ok),
+            held: timeout(STORE_PATIENCE, self.store.gauges()).await.ok().and_then(Result::ok),
             database_bytes,
             log_bytes,
             reusable_bytes: self.store.reusable(),
@@ -289,7 +289,7 @@ mod tests {
         };
         assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("200 OK", "ready\n"));
         stop.send(true).unwrap();
-        assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("503 Service Unavailable", "stopping\n"));
+        assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("503 Shared Unavailable", "stopping\n"));
         assert_eq!(monitor.answer(&asked("/healthz")).await.status, "200 OK");
     }
 }

@@ -168,7 +168,13 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     assert_eq!(String::from_utf8_lossy(&withdrawn.stdout), "{\"rows\":1,\"type\":\"withdrawn\"}\n", "{withdrawn:?}");
     assert!(!holds(data.path(), MARKER));
     start_plain(data.path()).await.unwrap().shutdown().await;
-    assert!(People::look(data.path()).unwrap().unwrap().transact(kuvert_relay_lens::tables::stand).is_ok_and(|is| !is));
+    assert!(
+        People::open_read_only(data.path())
+            .unwrap()
+            .unwrap()
+            .transact(kuvert_relay_lens::tables::stand)
+            .is_ok_and(|is| !is)
+    );
     // And come again with the extension.
     let relay = start(data.path()).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;

@@ -2,7 +2,7 @@
 
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
-use super::residue::Suspects;
+use super::scrub::Suspects;
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{
     AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,

@@ -17,7 +17,7 @@ use super::envelopes::Eras;
 use super::recent::Recent;
 use super::schema::store_error;
 use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
-use kuvert_relay::store::{FullMailbox, Glance, StoredAccessKey, StoredEnvelope, Waiting};
+use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -221,9 +221,9 @@ impl Index {
     }
 
     /// What can be told without looking at any mailbox.
-    pub fn glance(&self) -> Glance {
+    pub fn gauges(&self) -> Gauges {
         let (waiting, waiting_bytes) = self.waiting;
-        Glance { devices: self.addresses.len() as u64, waiting, waiting_bytes }
+        Gauges { devices: self.addresses.len() as u64, waiting, waiting_bytes }
     }
 
     /// The changes were committed: everything up to `visible` may be read, `stored` last of all.

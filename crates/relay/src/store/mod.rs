@@ -225,10 +225,10 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// What can be told at any moment, without looking through anything: for monitoring.
-    fn glance(&self) -> Pending<Glance, StoreError>;
+    fn gauges(&self) -> Pending<Gauges, StoreError>;
 
     /// What the relay holds in sum. May look through everything.
-    fn totals(&self) -> Pending<Totals, StoreError>;
+    fn stats(&self) -> Pending<Stats, StoreError>;
 
     /// What the store knows of the time.
     fn times(&self) -> Pending<Times, StoreError>;
@@ -604,7 +604,7 @@ pub struct PrekeyCounts {
 
 /// How much there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Glance {
+pub struct Gauges {
     /// Devices.
     pub devices: u64,
     /// Envelopes that wait.
@@ -626,7 +626,7 @@ pub struct StoreFiles {
 
 /// What a relay holds in sum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
+pub struct Stats {
     /// Accounts.
     pub accounts: u64,
     /// Devices.

@@ -49,7 +49,7 @@ pub enum Suspects {
 }
 
 /// The notes.
-pub struct Residue {
+pub struct Scrub {
     database: Arc<File>,
     log_path: PathBuf,
     log: Option<File>,
@@ -61,7 +61,7 @@ pub struct Residue {
     all: bool,
 }
 
-impl Residue {
+impl Scrub {
     /// `unclean`: the process before may have lost its notes.
     pub fn new(database: &Path, unclean: bool) -> io::Result<Self> {
         Ok(Self {
@@ -221,9 +221,9 @@ mod tests {
         let database = folder.path().join("relay.db");
         File::create(&database).unwrap();
         File::create(folder.path().join(LOG_FILE)).unwrap();
-        let mut residue = Residue::new(&database, false).unwrap();
-        residue.committed(0, false);
-        assert!(residue.take().is_none());
+        let mut scrub = Scrub::new(&database, false).unwrap();
+        scrub.committed(0, false);
+        assert!(scrub.take().is_none());
     }
 
     #[test]
