@@ -244,7 +244,7 @@ fn demonstration_answer(input: &[u8]) {
     message::<v1::demonstration::Answer>(input);
 }
 
-fn message<M: Message + Default + PartialEq>(input: &[u8]) {
+fn message<M: Message + Default + PartialEq + Debug>(input: &[u8]) {
     let Ok(message) = M::decode(input) else { return };
     assert_eq!(M::decode(message.encode_to_vec().as_slice()).unwrap(), message);
 }
