@@ -8,7 +8,7 @@ use std::time::Instant;
 use support::{Home, Random, eventually, objects};
 
 fn demo(arguments: &[&str], temporary: &std::path::Path) -> Command {
-    let mut command = Command::new(support::kuvert());
+    let mut command = Command::new(support::kuvert_with("demo"));
     command.args(arguments).env("TMPDIR", temporary).env("KUVERT_HOME", "/nonexistent/kuvert");
     command
 }

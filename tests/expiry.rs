@@ -1,4 +1,4 @@
-//! Day 31: what nobody fetched is gone, and the recipient is told.
+//! Day 31: what was not fetched is gone, and the recipient is told.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! A whole client, end to end: `kuvert bench client`. Real homes with SQLite files in a temporary directory, a relay in this
+//! A whole client, end to end: `kuvert-bench client`. Real homes with SQLite files in a temporary directory, a relay in this
 //! process, QUIC over loopback: from plaintext to a committed, encrypted store and back.
 
 use std::ops::ControlFlow;

@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`rows`] | what is measured, row by row |
-//! | [`conversation`] | the work, written once for everyone who is measured |
+//! | [`conversation`] | the work, written once for every candidate |
 //! | [`kuvert`], [`olm`], [`post_quantum`] | who does the work: Kuvert's sessions, vodozemac's, the post-quantum ratchet alone |
 //! | [`bound`] | the same primitives with nothing around |
 //! | [`sealed_sender`] | the layer that hides who wrote, and its bound |
@@ -20,7 +20,7 @@
 //! | [`scaling`] | what relays of any size need, from what one was measured to do |
 //! | [`machine`] | where, and built how |
 //!
-//! Everybody gets the same contents, the same turns and the same system randomness, and hands over bytes as they go on the wire.
+//! Every candidate gets the same contents, the same turns and the same system randomness, and hands over bytes as they go on the wire.
 
 pub mod allocations;
 pub mod bound;

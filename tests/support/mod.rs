@@ -29,6 +29,12 @@ pub fn kuvert() -> &'static Path {
     PROGRAM.get_or_init(|| program("kuvert"))
 }
 
+/// The messenger, and beside it a program that it runs: `kuvert NAME` is `kuvert-NAME`.
+pub fn kuvert_with(name: &str) -> &'static Path {
+    program(&format!("kuvert-{name}"));
+    kuvert()
+}
+
 /// The relay.
 pub fn kuvert_relay() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -630,7 +636,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -640,7 +646,7 @@ impl Random {
 
     /// From `low` to below `high` milliseconds.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
-        Duration::from_millis(low + self.next() % (high - low))
+        Duration::from_millis(low + self.number() % (high - low))
     }
 }
 

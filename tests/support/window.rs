@@ -115,9 +115,12 @@ impl Window {
     }
 
     /// Waits until the process is stopped.
-    pub fn wait_until_stopped(&self) {
+    pub fn wait_until_stopped(&mut self) {
         let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
-        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
+        if !stopped.is_some_and(|(_, status)| status.stopped()) {
+            self.read_the_rest();
+            panic!("{stopped:?}: {:?}", self.seen);
+        }
     }
 
     /// Whether the terminal gives keys one by one, without echo.
@@ -145,11 +148,15 @@ impl Window {
     /// The end of the program, and all that it drew and that was not waited for.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.ended();
-        // Nothing comes any more: what is there is read within one look.
+        self.read_the_rest();
+        (status, std::mem::take(&mut self.seen))
+    }
+
+    /// Nothing comes any more: what is there is read within one look.
+    fn read_the_rest(&mut self) {
         while let Ok(bytes) = self.drawn.recv_timeout(Duration::from_millis(200)) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
-        (status, std::mem::take(&mut self.seen))
     }
 
     fn ended(&mut self) -> ExitStatus {

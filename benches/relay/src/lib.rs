@@ -52,7 +52,7 @@ pub const WORKER: &str = "relay-worker";
 const RELAY: [&str; 2] = ["as", "kuvert-relay"];
 
 /// The command line of the relay, its name first, where the program was started as one.
-pub fn relay_arguments(arguments: &[OsString]) -> Option<impl Iterator<Item = OsString> + use<>> {
+pub fn relay_arguments(arguments: &[OsString]) -> Option<impl Iterator<Item = OsString>> {
     let part = arguments.get(1..=RELAY.len())?;
-    (part == RELAY).then(|| arguments[RELAY.len()..].to_vec().into_iter())
+    (part == RELAY).then(|| arguments[RELAY.len()..].iter().cloned())
 }

@@ -73,6 +73,6 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 /// What is said before figures that say nothing.
 fn not_a_release(command: &str) -> String {
     format!(
-        "This is not a release build: its figures say nothing. Try `cargo run --release -p kuvert-bench -- {command}`."
+        "This is not a release build: its figures say nothing. Try `cargo run --profile dist -p kuvert-bench -- {command}`."
     )
 }

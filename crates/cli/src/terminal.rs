@@ -23,7 +23,7 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, Event
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use futures_core::Stream as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal as Kill, getpid, getsid, kill_current_process_group, kill_process};
+use rustix::process::{Signal as Kill, getpid, kill_current_process_group, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
@@ -118,7 +118,7 @@ impl Taken {
     /// # Errors
     /// The terminal can no longer be used.
     pub async fn suspend_job(&mut self) -> Result<(), Failure> {
-        if getsid(None).is_ok_and(|session| session == getpid()) {
+        if leads_its_session() {
             return Ok(());
         }
         // First of all: the shell may go on as soon as another process of the job is stopped.
@@ -206,6 +206,27 @@ fn put_back() {
     }
 }
 
+/// Whether no shell started this process as a job: it is the first of its session.
+#[cfg(target_os = "linux")]
+fn leads_its_session() -> bool {
+    // Not getsid: a session that was begun outside of a container is number 0 within, which rustix takes for impossible.
+    // Without /proc no suspending is better than one that nothing ends.
+    std::fs::read_to_string("/proc/self/stat").map_or(true, |stat| session(&stat) == Some(getpid().as_raw_pid()))
+}
+
+/// Whether no shell started this process as a job: it is the first of its session.
+#[cfg(not(target_os = "linux"))]
+fn leads_its_session() -> bool {
+    rustix::process::getsid(None).is_ok_and(|session| session == getpid())
+}
+
+/// The session in a line of /proc/PID/stat: `PID (NAME) STATE PARENT GROUP SESSION …`, where NAME may hold anything.
+#[cfg(target_os = "linux")]
+fn session(stat: &str) -> Option<i32> {
+    let (_, behind_the_name) = stat.rsplit_once(')')?;
+    behind_the_name.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Whether the terminal is gone: its window was closed, or the connection broke.
 pub fn is_gone() -> bool {
     let stdin = io::stdin();
@@ -221,6 +242,15 @@ mod tests {
     use support::window::{MAIN_SCREEN, Window};
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_session_that_was_begun_outside_of_a_container_is_led_by_another() {
+        assert_eq!(session("43 (kuvert) S 2 43 0 0 -1 4194304"), Some(0));
+        assert_eq!(session("43 (a) b) (c) R 2 43 17 0 -1 4194304"), Some(17));
+        assert_eq!(session("43 (kuvert) S 2"), None);
+        assert_eq!(session(""), None);
+    }
 
     /// Set where this test runs in a window of its own, to how it panics there.
     const PANICS: &str = "KUVERT_TEST_PANICS";

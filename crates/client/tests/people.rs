@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::common::World;
 use kuvert_client::{Client, Options, PERMISSIONS, Permission, Person, Profile, ProfileChange};
-use kuvert_relay_sqlite::people::{PEOPLE_FILE, People};
 use kuvert_relay::store::AccountBy;
 use kuvert_relay::store::memory::MemoryStore;
+use kuvert_relay_sqlite::people::{PEOPLE_FILE, People};
 use kuvert_types::Level;
 
 const NUMBER: &str = "+4915550000001";

@@ -3,7 +3,7 @@
 //! Nothing here is staged: every line on the screen is something that a process printed, a row of the relay's own database,
 //! or the result of a search through the relay's files.
 //!
-//! It links the messenger and the relay, and starts itself as either: whoever builds it has everything that it shows.
+//! It links the messenger and the relay, and starts itself as either: one build has everything that it shows.
 //!
 //! | module | owns |
 //! |---|---|

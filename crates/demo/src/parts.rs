@@ -24,7 +24,7 @@ pub fn arguments(part: &str) -> [OsString; 2] {
 pub fn played(arguments: &[OsString]) -> Option<ExitCode> {
     let [_, word, part @ ..] = arguments else { return None };
     let name = part.first().filter(|_| word == AS)?;
-    let words = part.to_vec().into_iter();
+    let words = part.iter().cloned();
     if name == OsStr::new(MESSENGER) {
         return Some(kuvert_cli::run(words));
     }

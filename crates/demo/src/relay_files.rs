@@ -1,4 +1,4 @@
-//! What stands in the relay's own files, read from outside with SQLite, as anybody with the disk can.
+//! What stands in the relay's own files, read from outside with SQLite, as an owner of the disk can.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ pub enum Tone {
     Plain,
     /// A command that was run.
     Command,
-    /// Somebody's words: private.
+    /// A person's words: private.
     Letter,
     /// Checked, and good.
     Good,
@@ -43,7 +43,7 @@ impl Item {
         Self::Text(Tone::Command, text.into())
     }
 
-    /// Somebody's words.
+    /// A person's words.
     pub fn letter(text: &str) -> Self {
         Self::Text(Tone::Letter, format!("“{text}”"))
     }

@@ -1,4 +1,4 @@
-//! Looking through the relay's files, byte by byte, as somebody would who has the disk.
+//! Looking through the relay's files, byte by byte, as a thief of the disk would.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

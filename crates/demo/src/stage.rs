@@ -101,7 +101,7 @@ impl Stage {
     /// Shows a scene, and waits for a key before the next one where that was asked for.
     ///
     /// # Errors
-    /// Nobody reads the output, or the user left.
+    /// The output has no reader, or the user left.
     pub async fn show(&mut self, scene: &Scene) -> Result<(), Failure> {
         if self.silent {
             return Ok(());
@@ -116,7 +116,7 @@ impl Stage {
     /// Tells where the page is that shows what the relay sees.
     ///
     /// # Errors
-    /// Nobody reads the output.
+    /// The output has no reader.
     pub fn lens(&self, url: &str) -> Result<(), Failure> {
         let line = match self.silent {
             true => serde_json::json!({"type": "lens", "url": url}).to_string(),
@@ -128,7 +128,7 @@ impl Stage {
     /// Shows the last screen.
     ///
     /// # Errors
-    /// Nobody reads the output, or the user left.
+    /// The output has no reader, or the user left.
     pub fn summary(&self, facts: &Facts) -> Result<(), Failure> {
         let columns = match self.layout {
             Layout::Columns { side, middle } => 2 * side + middle + 2 * width(RULE),

@@ -1,4 +1,4 @@
-//! Every decoder of what somebody else sent, or of what was stored. The first byte says which, the rest is the input.
+//! Every decoder of what another party sent, or of what was stored. The first byte says which, the rest is the input.
 //!
 //! A fixed layout has one spelling: whatever decodes is encoded to the very bytes that it came from. Protobuf has several
 //! spellings for a value, so there the value has to survive. Texts have one, but for white space around them and, in ids,
@@ -10,10 +10,10 @@ use std::fmt::Debug;
 use bytes::BytesMut;
 use kuvert_client::internal as client;
 use kuvert_client::{InviteLink, RelayUrl};
-use kuvert_protocol::pq_ratchet::PostQuantumRatchet;
+use kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet;
+use kuvert_protocol::hazmat::primitives::kem1024::KemPublic;
+use kuvert_protocol::hazmat::primitives::x25519::X25519Public;
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::kem1024::KemPublic;
-use kuvert_protocol::primitives::x25519::X25519Public;
 use kuvert_types::{
     AccountId, Address, DeviceList, EnvelopeId, Reader, Signature, UnverifiedDeviceCertificate, UnverifiedDeviceList,
 };
@@ -134,7 +134,7 @@ fn invite_link(input: &[u8]) {
 }
 
 thread_local! {
-    /// Alice, and Bob with a session with her, to whom nothing in this target is addressed.
+    /// Alice, and Bob with a session with her. Nothing in this target is addressed to him.
     static PAIR: RefCell<(Party, Party)> = RefCell::new(established(1));
 }
 
@@ -244,7 +244,7 @@ fn demonstration_answer(input: &[u8]) {
     message::<v1::demonstration::Answer>(input);
 }
 
-fn message<M: Message + Default + PartialEq + std::fmt::Debug>(input: &[u8]) {
+fn message<M: Message + Default + PartialEq + Debug>(input: &[u8]) {
     let Ok(message) = M::decode(input) else { return };
     assert_eq!(M::decode(message.encode_to_vec().as_slice()).unwrap(), message);
 }

@@ -1,8 +1,8 @@
 //! What clients send to a relay, from the bytes of a stream on: frames, authentication, commands, deliveries, with three
 //! connections of two devices at once. Only QUIC is missing, and the tasks that move bytes in and out of it.
 //!
-//! What has to hold: before authentication nothing is served. A refused command changes nothing. Nobody gets, or deletes,
-//! what is not theirs, or what was not delivered to them on that connection. What was accepted stays until it is
+//! What has to hold: before authentication nothing is served. A refused command changes nothing. No connection gets, or
+//! deletes, what is not its own, or what was not delivered on it. What was accepted stays until it is
 //! acknowledged by its recipient or expires. Every answer fits a frame.
 
 use std::collections::{BTreeMap, BTreeSet};

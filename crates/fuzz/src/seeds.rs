@@ -100,7 +100,7 @@ fn decoders() -> Vec<Vec<u8>> {
     let shared = [&[1, 0, 0, 0, 1], &[5; 36][..]].concat();
     add("replay_record", vec![ReplayRecord::new().encode(), [&[2, 0, 0, 0, 1, 2], &[5; 48][..]].concat(), shared]);
     let mut ratchet = Default::default();
-    kuvert_protocol::pq_ratchet::PostQuantumRatchet::new_initiator(&[1; 32]).encode(&mut ratchet);
+    kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet::new_initiator(&[1; 32]).encode(&mut ratchet);
     add("pq_ratchet", vec![ratchet.to_vec()]);
     add("prekey_bundle", vec![wire(&bundle).encode_to_vec()]);
     add("content", contents());

@@ -17,7 +17,7 @@ const PREFIX: &str = "kuvert-";
 /// The programs of this project, with a line each for the help.
 const KNOWN: [(&str, &str); 5] = [
     ("bench", "Measure how fast this machine encrypts and how much a relay carries"),
-    ("demo", "See what a relay sees: a real relay, two real clients, one letter and a conversation"),
+    ("demo", "See what a relay sees: a real relay and two clients at work"),
     ("lens", "See what a relay sees: a page on this machine, and scores by simulation"),
     ("relay", "Run or inspect a relay"),
     ("relay-lens", "Run a relay that asks its users for more than mail needs, to show what that gives away"),

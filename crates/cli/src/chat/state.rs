@@ -139,7 +139,7 @@ impl State {
         self.unseen = if self.scroll > 0 { unseen + came } else { 0 };
     }
 
-    /// Messages of the contact that nobody has marked as read yet.
+    /// Messages of the contact that are not marked as read yet.
     pub fn unread(&self) -> Vec<MessageRef> {
         let unread = |entry: &&Entry| !entry.outgoing && entry.state == MessageState::Unshown;
         self.entries.iter().filter(unread).map(|entry| entry.message).collect()

@@ -98,7 +98,7 @@ pub enum Record<'a> {
     },
     /// A profile at the relay, one's own or what a contact made public.
     Profile(Box<Profile<'a>>),
-    /// Somebody in the address book has an account.
+    /// A person in the address book has an account.
     AddressBookMatch {
         /// The number.
         phone: &'a str,

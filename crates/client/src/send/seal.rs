@@ -117,7 +117,7 @@ impl<'a> Sealer<'a> {
                 Ok(ciphertext) => ciphertext,
                 Err(EncryptError::TooLong) => return Err(Error::Internal { what: "content over the limit" }),
                 // The session is at its end. A later flush begins a new one and comes back to this entry.
-                Err(EncryptError::NoSession | EncryptError::Exhausted | EncryptError::PqFailed(_)) => {
+                Err(_) => {
                     resets::request(self.tx, &address, self.inner.now())?;
                     return Ok(());
                 }

@@ -8,8 +8,8 @@ use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Times, Stats, UpdateAccountError, Waiting,
+    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoredAccessKey,
+    SubmitError, Submitted, TakeBundleError, Times, UpdateAccountError, Waiting,
 };
 use kuvert_types::{AccessKeyHash, DeviceId};
 

@@ -19,9 +19,9 @@ use kuvert_client::{
     Address, Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
     SystemClock,
 };
+use kuvert_relay::{Config, ManualClock, RunningRelay};
 use kuvert_relay_lens::LensOffer;
 use kuvert_relay_lens::codes::{Code, CodeSender, Sending};
-use kuvert_relay::{Config, ManualClock, RunningRelay};
 use kuvert_relay_sqlite::Embedded;
 use tempfile::TempDir;
 

@@ -1,6 +1,6 @@
-//! What somebody who has the relay's observations, and nothing else, would answer.
+//! What a reader of the relay's observations, and of nothing else, would answer.
 //!
-//! Where an envelope names its source, that is who wrote. Where it does not, everybody who was sent something within
+//! Where an envelope names its source, that is who wrote. Where it does not, every account that was sent something within
 //! [`NEAR`] minutes is a candidate, the nearer in time the likelier: people answer, and their devices send receipts. It is
 //! the same idea as statistical disclosure (docs/LENS.md), for one day and a small town.
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use kuvert_cli::error::Failure;
 use kuvert_client::{Client, Clock, Event, Level, Options, Profile, ReceiveOptions};
+use kuvert_relay::{Config, ManualClock};
 use kuvert_relay_lens::observe::{Observed, Record};
 use kuvert_relay_sqlite::OBSERVE_FILE;
-use kuvert_relay::{Config, ManualClock};
 
 use super::town::{self, DAY, Name, OFFICES, PEOPLE};
 use crate::process::loopback;
@@ -102,7 +102,7 @@ impl Town {
         Ok(())
     }
 
-    /// Everybody who will write to somebody has the other's link, and both have heard of each other.
+    /// All who will write to each other have each other's links, and have heard of each other.
     async fn acquaint(&mut self) -> Result<(), Failure> {
         let mut pairs: Vec<(Name, Name)> = Vec::new();
         for line in DAY {
@@ -144,7 +144,7 @@ impl Town {
     }
 }
 
-/// Reads what waits, and sends the receipts that are due. Connections are dropped here and not closed: nobody has to wait a
+/// Reads what waits, and sends the receipts that are due. Connections are dropped here and not closed: no step has to wait a
 /// tenth of a second for each goodbye to be heard.
 async fn receive(client: &Client) -> Result<(), Failure> {
     let connection = client.connect().await?;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`town`] | who lives there, what they write, what is asked |
 //! | [`live`] | the day, through real clients and a real relay |
-//! | [`guess`] | what the relay's observations say to somebody who has nothing else |
+//! | [`guess`] | what the relay's observations say to a reader who has nothing else |
 
 mod guess;
 mod live;
@@ -39,7 +39,7 @@ const BEHIND_THE_TIME: usize = 7;
 /// Lives and tells the story.
 ///
 /// # Errors
-/// Whatever a relay or a client can say; nobody reads the output.
+/// Those of relay and clients; the output has no reader.
 pub async fn play(directory: &Path, output: &Output) -> Result<(), Failure> {
     let mut told = Vec::new();
     tell(
@@ -248,7 +248,7 @@ impl View {
     }
 }
 
-/// Asks whoever sits at the terminal; nobody is asked elsewhere. An account, if one was chosen.
+/// Asks the person at the terminal; where there is none, no question is asked. An account, if one was chosen.
 async fn viewer(view: &View) -> Result<Option<String>, Failure> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! A small town and one of its days. Everybody in it is invented.
+//! A small town and one of its days. All people in it are invented.
 
 use std::net::Ipv4Addr;
 
 use kuvert_lens_page::view::place;
 
-/// Somebody, by the name that he or she goes by in the story.
+/// A person, by the name that he or she goes by in the story.
 pub type Name = &'static str;
 
 /// Those who want to be found by strangers, and so take a public name at every level.
@@ -14,7 +14,7 @@ pub const OFFICES: [(Name, &str); 3] = [
     ("shop-maier", "Maier's shop"),
 ];
 
-/// Everybody else.
+/// All others.
 pub const PEOPLE: [(Name, &str); 6] = [
     ("anna", "teacher"),
     ("ben", "carpenter, married to Dora"),
@@ -36,7 +36,7 @@ pub const HOUSES: [&[Name]; 8] = [
     &["shop-maier"],
 ];
 
-/// The address that somebody connects from.
+/// The address that a person connects from.
 pub fn address(name: Name) -> Option<Ipv4Addr> {
     let (number, _) = (1..).zip(HOUSES).find(|(_, house)| house.contains(&name))?;
     Some(place::house(number))

@@ -21,8 +21,8 @@ mod sight;
 
 use std::collections::BTreeMap;
 
-use kuvert_relay_lens::policy;
 use kuvert_privacy::registry::{self, Level, Place};
+use kuvert_relay_lens::policy;
 use serde::Serialize;
 
 use self::graph::{Acquaintance, Edge};

@@ -137,7 +137,7 @@ pub fn devices(sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Device>
     devices
 }
 
-/// From L1 on, when somebody was there is kept to the day.
+/// From L1 on, the times at which a device was there are kept to the day.
 fn day_after_l0(at: u64, level: Level) -> u64 {
     if level == Level::L0 { at } else { at / DAY_MS * DAY_MS }
 }

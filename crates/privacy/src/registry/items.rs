@@ -218,7 +218,10 @@ pub const ALL: &[Item] = &[
         "Investigators go to the device, because the server cannot help; chats from a device are evidence that courts admit",
         Shown::Yes(Proof {
             code: ("crates/relay-server/src/inspect/mod.rs", "run"),
-            test: ("crates/relay-server/tests/relay/program.rs", "inspect_prints_everything_that_a_running_relay_holds"),
+            test: (
+                "crates/relay-server/tests/relay/program.rs",
+                "inspect_prints_everything_that_a_running_relay_holds",
+            ),
             place: "`kuvert-relay inspect` and `kuvert-relay share subpoena`: what a seizure of the relay yields; \
                     `kuvert history`: what one of the device yields; the lens page, \"What could be handed over\". What courts admit is a matter of words",
         }),
@@ -488,7 +491,10 @@ pub const ALL: &[Item] = &[
         "Otherwise data are kept as long as necessary, by their kind",
         Shown::Yes(Proof {
             code: ("crates/privacy/src/registry/field.rs", "Retention"),
-            test: ("crates/relay-server/tests/registry.rs", "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says"),
+            test: (
+                "crates/relay-server/tests/registry.rs",
+                "the_purge_keeps_envelopes_exactly_as_long_as_the_registry_says",
+            ),
             place: "docs/privacy/deletion-plan.md; `kuvert-relay registry deletion`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),

@@ -69,7 +69,7 @@ async fn a_relay_that_offers_mail_alone_answers_so_and_stores_nothing_of_it() {
     client.submit(envelope_from(&alice, &alice, "sealed")).await;
     assert!(matches!(client.ask(Request::RequestReport(v1::RequestReport {})).await, Response::ReportStatus(_)));
     relay.expire().await.unwrap();
-    assert_eq!(relay.tidy_extension().await.unwrap(), 0);
+    assert_eq!(relay.prune_extension().await.unwrap(), 0);
     assert!(!holds(data.path(), MARKER) && !holds(data.path(), NUMBER));
     let people = Connection::open(data.path().join("people.db")).unwrap();
     for table in ["phone", "phone_code", "profile", "address_book", "device_details", "simulated_detail", "consent"] {

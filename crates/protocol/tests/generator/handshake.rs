@@ -364,14 +364,14 @@ fn vectors_kdf() {
         let mut pq = PostQuantumRatchet::new_initiator(&bytes(&format!("pq secret {name}")));
         let (_, pq_key) = pq.send(&mut Draws::new("kdf")).unwrap();
         let transcript: [u8; 32] = bytes(&format!("transcript {name}"));
-        let sealed_header: [u8; 232] = bytes(&format!("sealed header {name}"));
+        let encrypted_header: [u8; 232] = bytes(&format!("sealed header {name}"));
         let kind = if name == "a" { 1 } else { 2 };
         let associated_data =
-            [&labels::ASSOCIATED_DATA[..], &[1, kind], &transcript, &232_u32.to_be_bytes(), &sealed_header].concat();
+            [&labels::ASSOCIATED_DATA[..], &[1, kind], &transcript, &232_u32.to_be_bytes(), &encrypted_header].concat();
         let mut data: Box<[u8; 512]> = Box::new(bytes("padded"));
         let padded = hex(*data);
         let body = BodyKey::derive(&pq_key, &message_key, &associated_data);
-        let tag = body.seal(&associated_data, &mut *data);
+        let tag = body.encrypt(&associated_data, &mut *data);
         // Key and nonce from the description.
         use sha2::Digest;
         let hash = sha2::Sha256::digest(&associated_data);
@@ -385,7 +385,7 @@ fn vectors_kdf() {
             "Key, nonce and ciphertext of a body.",
             json!({
                 "pq_mk": hex(pq_key.as_bytes()), "ec_mk": hex(message_key.as_bytes()), "kind": kind,
-                "transcript_hash": hex(transcript), "sealed_header": hex(sealed_header), "padded": padded,
+                "transcript_hash": hex(transcript), "sealed_header": hex(encrypted_header), "padded": padded,
             }),
             json!({
                 "associated_data": hex(&associated_data), "key": hex(&okm[..32]), "nonce": hex(&okm[32..]),

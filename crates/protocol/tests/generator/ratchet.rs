@@ -17,7 +17,7 @@ use super::{Case, Draws, bytes, check, hex, with};
 use crate::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet, PqError};
 use crate::primitives::aead;
 use crate::primitives::x25519::{X25519Public, X25519Secret};
-use crate::ratchet::{DoubleRatchet, Header, InitialKeys, Located, SEALED_HEADER_LEN, StageError};
+use crate::ratchet::{DoubleRatchet, ENCRYPTED_HEADER_LEN, Header, InitialKeys, Located, StageError};
 
 const NAMES: [&str; 2] = ["initiator", "recipient"];
 
@@ -41,13 +41,13 @@ fn vectors_header() {
             name,
             "A header, sealed.",
             json!({ "header_key": hex(key.as_bytes()), "nonce": hex(nonce), "header": listed(&header) }),
-            json!({ "sealed_header": hex(header.seal(&key, &nonce)) }),
+            json!({ "sealed_header": hex(header.encrypt(&key, &nonce)) }),
         ));
     }
     let key = keys("first").initiator_header;
     let good = Header { ratchet_key: public, previous_chain_length: 0, message_number: 0, pq: [0; PQ_HEADER_LEN] };
-    let good = good.seal(&key, &nonce);
-    let mut reject = |name: &str, sealed: [u8; SEALED_HEADER_LEN], reason: &str| {
+    let good = good.encrypt(&key, &nonce);
+    let mut reject = |name: &str, sealed: [u8; ENCRYPTED_HEADER_LEN], reason: &str| {
         let prekey = X25519Secret::from_bytes(&[5; 32]);
         let party = DoubleRatchet::new_recipient(keys("first"), &prekey, prekey.public());
         assert!(!matches!(party.locate(&sealed), Located::Header(_)), "{name}");
@@ -60,13 +60,13 @@ fn vectors_header() {
         reject(name, sealed, "the tag does not fit");
     }
     let other = Header { ratchet_key: public, previous_chain_length: 0, message_number: 0, pq: [0; PQ_HEADER_LEN] };
-    reject("other key", other.seal(&keys("other").initiator_header, &nonce), "the tag does not fit");
+    reject("other key", other.encrypt(&keys("other").initiator_header, &nonce), "the tag does not fit");
     let plain = |change: &dyn Fn(&mut [u8; 192])| {
         let mut plain = [0; 192];
         plain[..32].copy_from_slice(public.as_bytes());
         change(&mut plain);
         let tag = aead::xseal(key.as_bytes(), &nonce, &[], &mut plain);
-        let mut sealed = [0; SEALED_HEADER_LEN];
+        let mut sealed = [0; ENCRYPTED_HEADER_LEN];
         sealed[..24].copy_from_slice(&nonce);
         sealed[24..216].copy_from_slice(&plain);
         sealed[216..].copy_from_slice(&tag);
@@ -86,7 +86,7 @@ fn vectors_header() {
 struct World {
     parties: [DoubleRatchet; 2],
     draws: Draws,
-    sent: BTreeMap<String, ([u8; SEALED_HEADER_LEN], [u8; 32])>,
+    sent: BTreeMap<String, ([u8; ENCRYPTED_HEADER_LEN], [u8; 32])>,
     backups: BTreeMap<String, Vec<u8>>,
     steps: Vec<Value>,
     start: Value,
@@ -138,7 +138,7 @@ impl World {
         let honest = listed(&header);
         forge(&mut header);
         let forged = listed(&header) != honest;
-        let sealed = header.seal(sending.header_key, &nonce);
+        let sealed = header.encrypt(sending.header_key, &nonce);
         let key = *sending.message_key.as_bytes();
         let more = json!({
             "message": name, "draws": self.draws.take(), "header": listed(&header), "forged": forged,
@@ -165,7 +165,7 @@ impl World {
                 message_number: sending.message_number,
                 pq: [0; PQ_HEADER_LEN],
             };
-            let sealed = header.seal(sending.header_key, &[0; 24]);
+            let sealed = header.encrypt(sending.header_key, &[0; 24]);
             let to = &mut self.parties[1 - who];
             let Located::Header(located) = to.locate(&sealed) else { panic!("an honest header") };
             let step = to.stage(&located).unwrap();

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::convert::Infallible;
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::montgomery::MontgomeryPoint;
@@ -14,9 +15,9 @@ use serde_json::{Value, json};
 use super::handshake::{Device, Prekeys, kind_byte, listed_bundle};
 use super::{Case, Draws, check, hex, with};
 use crate::message::last_resort_prekey;
-use crate::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeySecrets, SignedPrekeySecret};
+use crate::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeyStore, SignedPrekeySecret};
 use crate::replay::{ReplayRecord, STRANGER_ENTRIES, Trust};
-use crate::session::{CONVERGENCE_WINDOW_MS, DecryptError, SessionRecord};
+use crate::session::{CONVERGENCE_WINDOW_MS, DecryptContext, DecryptError, SessionRecord};
 
 const NAMES: [&str; 2] = ["alice", "bob"];
 const NOW: u64 = 1_700_000_000_000;
@@ -27,24 +28,27 @@ struct Store {
     kem_left: bool,
 }
 
-impl PrekeySecrets for Store {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
+impl PrekeyStore for Store {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
         let secret = &self.prekeys.signed;
-        (secret.id() == id).then(|| SignedPrekeySecret::decode(&secret.encode()).unwrap())
+        Ok((secret.id() == id).then(|| SignedPrekeySecret::decode(&secret.encode()).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
         let secret = &self.prekeys.one_time;
-        (self.one_time_left && secret.id() == id).then(|| OneTimePrekeySecret::decode(&secret.encode()).unwrap())
+        let found = self.one_time_left && secret.id() == id;
+        Ok(found.then(|| OneTimePrekeySecret::decode(&secret.encode()).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         let decode = |secret: &KemPrekeySecret| KemPrekeySecret::decode(&secret.encode()).unwrap();
         if self.kem_left && self.prekeys.kem.id() == id {
-            return Some((decode(&self.prekeys.kem), KemPrekeyKind::OneTime));
+            return Ok(Some((decode(&self.prekeys.kem), KemPrekeyKind::OneTime)));
         }
         let secret = &self.prekeys.last_resort;
-        (secret.id() == id).then(|| (decode(secret), KemPrekeyKind::LastResort))
+        Ok((secret.id() == id).then(|| (decode(secret), KemPrekeyKind::LastResort)))
     }
 }
 
@@ -142,7 +146,16 @@ impl World {
         let prekey = last_resort_prekey(message).ok().flatten();
         let mut replay = prekey.and_then(|id| records.get(&id).cloned()).unwrap_or_default();
         let (trust, rng) = (*trust, &mut self.draws);
-        match record.decrypt(&device.local, remote, trust, message, &*store, &mut replay, self.now, rng) {
+        let context = DecryptContext {
+            local: &device.local,
+            remote,
+            trust,
+            prekeys: &*store,
+            replay: &mut replay,
+            now: self.now,
+            rng,
+        };
+        match record.decrypt(message, context).map_err(DecryptError::from) {
             Ok(decrypted) => {
                 let (entries, strangers) = (replay.len(), replay.strangers());
                 prekey.map(|id| records.insert(id, replay));
