@@ -25,7 +25,7 @@ impl<T, E: From<StoreError>> Slot<T, E> {
         self.answer = Some(answer);
     }
 
-    /// Sends what was set. Nobody may be waiting any more.
+    /// Sends what was set. It may not be waited for any more.
     pub fn send(self) {
         if let Some(answer) = self.answer {
             let _ = self.reply.send(answer);

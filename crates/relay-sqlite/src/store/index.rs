@@ -45,7 +45,7 @@ pub struct Index {
     /// Envelopes and bytes that wait in all mailboxes.
     waiting: (u64, u64),
     recent: Recent,
-    /// Keys the tags, so that nobody can make ids whose tags collide.
+    /// Keys the tags, so that a sender cannot make ids whose tags collide.
     tags: RandomState,
 }
 
@@ -78,7 +78,7 @@ impl Index {
         self.mailboxes.get(&number)
     }
 
-    /// The mailbox, to be changed. Whoever changes it notes how to undo that.
+    /// The mailbox, to be changed. What changes it notes how to undo that.
     pub fn mailbox_mut(&mut self, number: MailboxNumber) -> &mut Mailbox {
         self.mailboxes.entry(number).or_default()
     }

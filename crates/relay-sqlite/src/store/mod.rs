@@ -14,7 +14,7 @@
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
-//! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
+//! | `recent` | in memory, bounded: the youngest envelopes, for devices that are attached |
 //! | `times` | how far the relay's time has come |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |

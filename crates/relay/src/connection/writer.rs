@@ -68,7 +68,7 @@ impl Writer {
         (Outbox { answers, bytes: Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT)), deliveries }, writer)
     }
 
-    /// Writes until everybody who could put something into the outbox is gone. Every command that was accepted is
+    /// Writes until all that could put something into the outbox are gone. Every command that was accepted is
     /// finished, whether or not the client still listens: others wait for the wake-ups in it.
     pub async fn run(mut self) {
         if let Err(close) = self.write_all().await {
