@@ -7,6 +7,7 @@
 //! | [`transcript`] | the two clients' side, as their own `history` prints it |
 //! | [`view`] | what the relay knows and does not know at a level: a pure function of the files |
 //! | [`server`] | the page over HTTP on loopback |
+//! | [`export`] | the page and a recording in one file |
 //! | `token` | the secret part of the page's address |
 //! | `watch` | tells the page when the files changed |
 //! | [`program`] | the program `kuvert-lens` |
@@ -14,6 +15,7 @@
 // `println!` and `eprintln!` panic where nothing can be written.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod export;
 pub mod files;
 pub mod program;
 pub mod server;
@@ -56,6 +58,20 @@ pub enum PageError {
     /// Serving ended.
     #[error("the page's server stopped: {0}")]
     Serve(std::io::Error),
+    /// There is a file already.
+    #[error("{} is there already. Name another file, or say --force to replace it.", .0.display())]
+    Exists(PathBuf),
+    /// The disk is full, say.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// What is to be shown is no JSON.
+    #[error("cannot write the recording as JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// The relay's files cannot be read.
     #[error(transparent)]
     Files(#[from] files::FilesError),
@@ -68,6 +84,8 @@ impl PageError {
             Self::NotLoopback(_) => "lens-not-loopback",
             Self::Listen(..) => "lens-listen",
             Self::Randomness(_) | Self::Serve(_) => "lens-serve",
+            Self::Exists(_) => "lens-export-exists",
+            Self::Write { .. } | Self::Json(_) => "lens-export-write",
             Self::Files(_) => "lens-relay-files",
         }
     }

@@ -1,4 +1,4 @@
-//! The program `kuvert-lens`: serves the page until it is told to stop; or scores by simulation. Another program can offer
+//! The program `kuvert-lens`: serves the page until it is told to stop; writes it to a file; or scores by simulation. Another program can offer
 //! it as a subcommand of its own: [`run`] takes the name that usage lines show from its first argument.
 
 use std::ffi::OsString;
@@ -9,10 +9,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kuvert_lens::command::ScoreArgs;
+use kuvert_privacy::registry::Level;
 use kuvert_program::{manual, words};
 use serde_json::json;
 
-use crate::{Options, PageError, Server};
+use crate::files::Files;
+use crate::server::now;
+use crate::{Options, PageError, Server, export, transcript};
 
 /// The command line makes no sense.
 const USAGE: u8 = 2;
@@ -43,6 +46,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write the page and what it shows to one file, which opens in any browser and loads nothing from elsewhere
+    Export(ExportArgs),
     /// A synthetic population talks, an attacker gets the relay's log of each level: how much is inferred, and at what cost
     Score {
         #[command(flatten)]
@@ -53,9 +58,39 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    /// Where to write the page
+    #[arg(value_name = "FILE.html")]
+    file: PathBuf,
+    /// The relay's data directory
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// A column beside the relay's, at most two: a client's messages as `kuvert --json history` prints them
+    #[arg(long = "client", value_name = "NAME=FILE", value_parser = client)]
+    clients: Vec<(String, PathBuf)>,
+    /// The level at which the file opens; without it, the one at which the traffic ran
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    level: Option<Level>,
+    /// The time zone of all times, such as Europe/Berlin or UTC; without it, the reader's own
+    #[arg(long, value_name = "NAME")]
+    time_zone: Option<String>,
+    /// Replace a file that is there already
+    #[arg(long)]
+    force: bool,
+    /// JSON lines on stdout
+    #[arg(long)]
+    json: bool,
+}
+
 fn client(argument: &str) -> Result<(String, PathBuf), String> {
     let (name, file) = argument.split_once('=').ok_or("write NAME=FILE, for instance Alice=alice.jsonl")?;
     Ok((name.to_owned(), file.into()))
+}
+
+fn level(argument: &str) -> Result<Level, String> {
+    let named = Level::ALL.iter().find(|level| level.words().eq_ignore_ascii_case(argument));
+    named.copied().ok_or_else(|| "a level is L0, L1, L2 or L3".to_owned())
 }
 
 /// The command line, for completions and man pages.
@@ -76,6 +111,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         .and_then(|matches| Args::from_arg_matches(&matches));
     match parsed {
         Ok(Args { command: Some(Command::Score { args, json }), .. }) => kuvert_lens::command::run(&args, json),
+        Ok(Args { command: Some(Command::Export(args)), .. }) => export_page(&args),
         Ok(Args { data, listen, clients, json, .. }) => {
             // Required, or the parser has refused.
             page(Options { data: data.unwrap_or_default(), listen, clients }, json)
@@ -94,7 +130,29 @@ fn page(options: Options, json: bool) -> ExitCode {
         Ok(runtime) => runtime.block_on(serve(options, json)),
         Err(error) => Err(PageError::Serve(error)),
     };
-    let Err(error) = served else { return ExitCode::SUCCESS };
+    ended(served, json)
+}
+
+fn export_page(args: &ExportArgs) -> ExitCode {
+    let written = export_to_file(args);
+    if written.is_ok() {
+        let file = args.file.display().to_string();
+        let line = if args.json { json!({"type": "lens-export", "file": file}).to_string() } else { file };
+        // The file is there, also where nothing can be said about it.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+    ended(written, args.json)
+}
+
+fn export_to_file(args: &ExportArgs) -> Result<(), PageError> {
+    let snapshot = Files::open(&args.data)?.read()?;
+    let columns = args.clients.iter().map(|(name, path)| transcript::read(name, path)).collect();
+    let parts = export::Parts { columns, level: args.level, zone: args.time_zone.clone() };
+    export::write(&args.file, &export::document(&snapshot, parts, now())?, args.force)
+}
+
+fn ended(result: Result<(), PageError>, json: bool) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
     // Where it cannot be written, nothing is left to say it with.
     if json {
         let _ =

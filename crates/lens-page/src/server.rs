@@ -25,12 +25,12 @@ use crate::token::Token;
 use crate::view::{HandOver, View};
 use crate::{Options, PageError, transcript, watch as files_watch};
 
-const INDEX: &str = include_str!("../web/index.html");
-const SCRIPT: &str = include_str!("../web/dist/lens.js");
-const STYLE: &str = include_str!("../web/lens.css");
+pub(crate) const INDEX: &str = include_str!("../web/index.html");
+pub(crate) const SCRIPT: &str = include_str!("../web/dist/lens.js");
+pub(crate) const STYLE: &str = include_str!("../web/lens.css");
 /// As `kuvert-lens score --document docs/LENS.md` wrote it.
-const SCORECARD: &str = include_str!("../../../docs/lens-scorecard.json");
-const ICON: &str = include_str!("../web/icon.svg");
+pub(crate) const SCORECARD: &str = include_str!("../../../docs/lens-scorecard.json");
+pub(crate) const ICON: &str = include_str!("../web/icon.svg");
 
 /// Nothing from elsewhere, nothing inline, no frames, no forms.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -216,7 +216,8 @@ async fn changes(State(page): State<Arc<Page>>) -> Sse<impl Stream<Item = Result
     Sse::new(changes).keep_alive(KeepAlive::default())
 }
 
-fn now() -> u64 {
+/// Unix milliseconds.
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ use kuvert_relay_lens::observe::Observed;
 use serde::Serialize;
 
 use super::sight::{Sight, addresses, is_envelope, time};
+use super::timeline::Timeline;
 use super::{Names, account, stores};
 use crate::files::Snapshot;
 use crate::told::Holder;
@@ -37,6 +38,8 @@ pub struct Edge {
     pub stored: bool,
     /// How sure it is: 1 where it knows.
     pub probability: f64,
+    /// Slices of the timeline that had envelopes, and how many.
+    pub slices: Vec<(u64, u64)>,
 }
 
 /// A person stands in the address book of an account.
@@ -85,6 +88,7 @@ struct Sum {
     weight: f64,
     first: Option<u64>,
     last: u64,
+    times: Vec<u64>,
 }
 
 impl Sum {
@@ -93,11 +97,18 @@ impl Sum {
         self.weight += weight;
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = self.last.max(at);
+        self.times.push(at);
     }
 }
 
 /// All edges, the strongest first.
-pub fn edges(events: &[Observed], sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Edge> {
+pub fn edges(
+    events: &[Observed],
+    sights: &[Sight<'_>],
+    names: &Names,
+    timeline: Option<&Timeline>,
+    level: Level,
+) -> Vec<Edge> {
     let stored = stores(Place::Observations, "event", "source", level);
     let sums = if stored { stored_sums(sights) } else { inferred_sums(events, level) };
     let edge = |((from, to), sum): ((&str, &str), Sum)| Edge {
@@ -111,6 +122,7 @@ pub fn edges(events: &[Observed], sights: &[Sight<'_>], names: &Names, level: Le
         stored,
         // At most 2^53 envelopes are counted exactly.
         probability: sum.weight / sum.count as f64,
+        slices: timeline.map(|timeline| timeline.count(&sum.times)).unwrap_or_default(),
     };
     let mut edges: Vec<Edge> = sums.into_iter().map(edge).collect();
     edges.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to))));

@@ -6,6 +6,8 @@
 //! | `sight` | the recording as the relay has it at a level |
 //! | `graph` | who with whom: stored, or inferred |
 //! | `people` | accounts, devices, when they were online and from where |
+//! | `ran` | the level at which the traffic ran, as the recording shows it |
+//! | `timeline` | the recording cut into slices, for the slider |
 //! | [`place`] | a rough place, from a dialling code or, simulated, from an IP address |
 //! | `lists` | the two lists: known and not known |
 //! | `rights` | what was agreed to, shared and asked for |
@@ -16,8 +18,10 @@ mod hand_over;
 mod lists;
 mod people;
 pub mod place;
+mod ran;
 mod rights;
 mod sight;
+mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -29,10 +33,12 @@ use self::graph::{Acquaintance, Edge};
 use self::lists::{Known, Unknown};
 use self::people::{Device, Person};
 use self::sight::Sight;
+use self::timeline::Timeline;
 use crate::files::Snapshot;
 use crate::transcript::Column;
 
 pub use self::hand_over::HandOver;
+pub use self::ran::ran_at;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -41,6 +47,8 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 #[derive(Debug, Serialize)]
 pub struct View {
     level: Level,
+    /// The level at which the traffic ran, as far as the recording shows it.
+    ran_at: Level,
     levels: Vec<Rung>,
     /// Unix milliseconds.
     now: u64,
@@ -55,6 +63,8 @@ pub struct View {
     acquaintances: Vec<Acquaintance>,
     /// Envelopes in each hour that had any.
     hours: Vec<Hour>,
+    /// What the slider goes over; none if there was no envelope.
+    timeline: Option<Timeline>,
     devices: Vec<Device>,
     waiting_count: u64,
     waiting_bytes: u64,
@@ -77,11 +87,13 @@ struct Rung {
     sees: &'static str,
 }
 
-#[derive(Debug, Serialize)]
-struct Hour {
+/// How many envelopes an hour had.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Hour {
     /// Its beginning, Unix milliseconds.
-    at: u64,
-    count: u64,
+    pub at: u64,
+    /// Envelopes.
+    pub count: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +115,8 @@ impl View {
         let names = Names::of(snapshot, level);
         let people = people::people(snapshot, &sights, &names, level);
         let devices = people::devices(&sights, &names, level);
-        let edges = graph::edges(&snapshot.events, &sights, &names, level);
+        let timeline = Timeline::of(&sights);
+        let edges = graph::edges(&snapshot.events, &sights, &names, timeline.as_ref(), level);
         let waiting = waiting(snapshot, &names, level);
         let acquaintances = graph::acquaintances(snapshot, &names, level);
         let seen = lists::Seen {
@@ -116,12 +129,14 @@ impl View {
         let known = lists::known(snapshot, &seen, &names, level);
         Self {
             level,
+            ran_at: ran_at(snapshot),
             levels: Level::ALL.iter().map(|&level| rung(level)).collect(),
             now,
             observed: snapshot.observed,
             retention_days: snapshot.retention_days,
             region: snapshot.region.clone(),
-            hours: hours(&sights),
+            hours: hours(sights.iter().filter(|sight| sight.is_new_envelope())),
+            timeline,
             rights: rights::rights(snapshot, &people, &names, level),
             demonstration: snapshot.demonstration.then_some(policy::DEMONSTRATION),
             people,
@@ -180,9 +195,10 @@ fn rung(level: Level) -> Rung {
     Rung { level, title, sees }
 }
 
-fn hours(sights: &[Sight<'_>]) -> Vec<Hour> {
+/// In which hours these envelopes came.
+fn hours<'a>(envelopes: impl Iterator<Item = &'a Sight<'a>>) -> Vec<Hour> {
     let mut hours: BTreeMap<u64, u64> = BTreeMap::new();
-    for submitted in sights.iter().filter(|sight| sight.is_new_envelope()) {
+    for submitted in envelopes {
         *hours.entry(submitted.at / HOUR_MS * HOUR_MS).or_default() += 1;
     }
     hours.into_iter().map(|(at, count)| Hour { at, count }).collect()

@@ -6,7 +6,7 @@ use kuvert_privacy::registry::{Level, Place};
 use serde::Serialize;
 
 use super::sight::Sight;
-use super::{DAY_MS, Names, account, place, stores};
+use super::{DAY_MS, Hour, Names, account, hours, place, stores};
 use crate::files::Snapshot;
 
 /// An account.
@@ -26,6 +26,14 @@ pub struct Person {
     pub sessions: usize,
     /// For how long altogether, milliseconds.
     pub online_ms: u64,
+    /// Envelopes that it wrote; `None` where the level hides who writes.
+    pub wrote: Option<u64>,
+    /// Envelopes that it got.
+    pub got: u64,
+    /// The hours of the envelopes that it is known to have written or got.
+    pub hours: Vec<Hour>,
+    /// Where it was, by the simulated table.
+    pub places: Vec<&'static str>,
 }
 
 /// A device.
@@ -53,9 +61,12 @@ pub struct Device {
 pub fn people(snapshot: &Snapshot, sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Person> {
     let phone = stores(Place::Database, "account", "phone", level);
     let online = online(sights);
+    let mut mail = mail(sights);
+    let names_senders = stores(Place::Observations, "event", "source", level);
     let person = |known: &kuvert_relay::admin::KnownAccount| {
         let id = known.account.to_string();
         let (sessions, online_ms) = online.get(id.as_str()).copied().unwrap_or_default();
+        let mail = mail.remove(id.as_str()).unwrap_or_default();
         Person {
             label: names.label(&id),
             account: id,
@@ -64,9 +75,43 @@ pub fn people(snapshot: &Snapshot, sights: &[Sight<'_>], names: &Names, level: L
             devices: known.devices.len(),
             sessions,
             online_ms,
+            wrote: names_senders.then_some(mail.wrote),
+            got: mail.got,
+            hours: hours(mail.envelopes.into_iter()),
+            places: mail.addresses.into_iter().filter_map(place::of_address).collect::<BTreeSet<_>>().into_iter().collect(),
         }
     };
     snapshot.accounts.iter().map(person).collect()
+}
+
+/// What one account has to do with the recording.
+#[derive(Default)]
+struct Mail<'a> {
+    wrote: u64,
+    got: u64,
+    envelopes: Vec<&'a Sight<'a>>,
+    addresses: BTreeSet<&'a str>,
+}
+
+/// For each account its mail, and from where it was there.
+fn mail<'a>(sights: &'a [Sight<'a>]) -> BTreeMap<&'a str, Mail<'a>> {
+    let mut accounts: BTreeMap<&str, Mail<'a>> = BTreeMap::new();
+    for sight in sights {
+        if let Some(device) = sight.device {
+            let writer = accounts.entry(account(device)).or_default();
+            writer.addresses.extend(sight.ip);
+            if sight.is_new_envelope() {
+                writer.wrote += 1;
+                writer.envelopes.push(sight);
+            }
+        }
+        if let (true, Some(recipient)) = (sight.is_new_envelope(), sight.other) {
+            let recipient = accounts.entry(account(recipient)).or_default();
+            recipient.got += 1;
+            recipient.envelopes.push(sight);
+        }
+    }
+    accounts
 }
 
 /// For each account how often it was online, and for how long; a connection that is still open counts up to the last event.

@@ -64,12 +64,17 @@ pub fn is_envelope(event: &Observed) -> bool {
     [SUBMITTED, DROPPED].contains(&event.kind.as_str())
 }
 
+/// Whether only a client at L0 asks for this.
+pub fn is_of_l0(event: &Observed) -> bool {
+    AT_L0.contains(&event.kind.as_str())
+}
+
 /// The events as the relay has them at `level`.
 pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
     let has = |column| stores(Place::Observations, "event", column, level);
     let (ip, device, other, sender) = (has("ip"), has("device"), has("other"), has("source"));
     let addresses = addresses(events);
-    let happens = |event: &&Observed| level == Level::L0 || !AT_L0.contains(&event.kind.as_str());
+    let happens = |event: &&Observed| level == Level::L0 || !is_of_l0(event);
     let sights = events.iter().filter(happens).map(|event| {
         // A sealed sender sends on a connection of its own, on which nobody proved who they are. Mail of that kind cannot be
         // dropped because its sender is blocked: the relay would have taken it like any other.
