@@ -94,3 +94,14 @@ fn no_text_has_another_colour() {
         assert!(known, "{declaration}");
     }
 }
+
+/// What is drawn and no text: 3 to 1 is enough (WCAG 2.2, 1.4.11).
+#[test]
+fn every_circle_stands_out() {
+    for scheme in schemes() {
+        for number in 0..8 {
+            let contrast = contrast(scheme[format!("c{number}").as_str()], scheme["card"]);
+            assert!(contrast >= 3.0, "c{number}: {contrast:.2}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use kuvert_lens_page::files::{Snapshot, Waiting};
 use kuvert_lens_page::told::Holder;
-use kuvert_lens_page::view::{HandOver, View};
+use kuvert_lens_page::view::{HandOver, View, ran_at};
 use kuvert_privacy::registry::Level;
 use kuvert_privacy::registry::items::{self, Mode, Shown};
 use kuvert_relay::admin::KnownAccount;
@@ -380,4 +380,96 @@ fn without_observation_the_page_shows_what_delivery_needs() {
     assert_eq!(view["waiting_count"], 1);
     let unknown = view["unknown"].as_array().unwrap();
     assert!(unknown.iter().any(|item| item["test"][1] == "nothing_is_recorded_in_normal_service"));
+}
+
+/// A receipt that goes as soon as a letter was taken in tells L2 from L3.
+#[test]
+fn the_level_at_which_the_traffic_ran_shows_in_the_recording() {
+    assert_eq!(ran_at(&day()), Level::L0, "numbers and profiles were told");
+    assert_eq!(view(Level::L2)["ran_at"], "L0");
+    let plain = Snapshot {
+        accounts: vec![known(1, "alice", None), known(2, "bob", None)],
+        told: Vec::new(),
+        events: vec![connected(0, 10, ALICE_IP), submitted(2, 10, 1, 2, 700)],
+        ..day()
+    };
+    assert_eq!(ran_at(&plain), Level::L1, "every envelope names its sender");
+    let of_l0 = Snapshot { events: vec![event("device_reported", 1, 10, Some(1))], ..plain.clone() };
+    assert_eq!(ran_at(&of_l0), Level::L0);
+    let silent = Snapshot { events: Vec::new(), ..plain.clone() };
+    assert_eq!(ran_at(&silent), Level::L0, "nothing tells it");
+    let sealed = |after: u64| {
+        let sealed = Observed { source: None, device: None, ..submitted(20 + after, 20, 2, 1, 700) };
+        let taken_in = event("acknowledged", 20, 20, Some(2));
+        Snapshot { events: vec![connected(0, 20, BOB_IP), taken_in, sealed], ..plain.clone() }
+    };
+    assert_eq!(ran_at(&sealed(1)), Level::L2, "a receipt at once");
+    assert_eq!(ran_at(&sealed(30)), Level::L3, "a receipt later");
+}
+
+#[test]
+fn a_person_has_hours_places_and_counts_as_far_as_the_level_tells() {
+    let person = |level| view(level)["people"].as_array().unwrap()[0].clone();
+    let alice = person(Level::L0);
+    assert_eq!((&alice["wrote"], &alice["got"]), (&3.into(), &1.into()));
+    assert_eq!(alice["places"], serde_json::json!(["Specimen Harbour"]));
+    assert_eq!(alice["hours"], serde_json::json!([{"at": NOON, "count": 4}]));
+    assert_eq!(person(Level::L1)["places"], serde_json::json!([]));
+    let sealed = person(Level::L2);
+    assert!(sealed["wrote"].is_null(), "who writes is hidden");
+    assert_eq!((&sealed["got"], &sealed["hours"][0]["count"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn the_timeline_goes_from_the_first_envelope_to_the_last() {
+    for &level in Level::ALL {
+        let view = view(level);
+        let timeline = &view["timeline"];
+        let edges = view["edges"].as_array().unwrap();
+        for edge in edges {
+            let slices = edge["slices"].as_array().unwrap();
+            let count: u64 = slices.iter().map(|slice| slice[1].as_u64().unwrap()).sum();
+            assert_eq!(count, edge["count"].as_u64().unwrap(), "{level}");
+            assert!(slices.iter().all(|slice| slice[0].as_u64() < timeline["slices"].as_u64()), "{level}");
+        }
+    }
+    assert_eq!(view(Level::L0)["timeline"]["from"], NOON + 2000);
+    assert_eq!(view(Level::L0)["timeline"]["to"], NOON + 9000);
+    assert_eq!(view(Level::L3)["timeline"]["from"], NOON, "to the minute, as the level knows it");
+    let none = Snapshot { events: Vec::new(), ..day() };
+    assert!(serde_json::to_value(View::of(&none, Level::L0, Vec::new(), NOON)).unwrap()["timeline"].is_null());
+}
+
+/// The page's words are one file for each language: both have the same texts, and German has a name for all that is listed.
+#[test]
+fn every_language_has_every_word() {
+    let [en, de] = [include_str!("../web/src/words/en.json"), include_str!("../web/src/words/de.json")]
+        .map(|words| serde_json::from_str::<Value>(words).unwrap());
+    let keys = |words: &Value| words["page"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&en), keys(&de));
+    let placeholders = |text: &str| {
+        let names = text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name.to_owned());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    for key in keys(&en) {
+        let [one, other] = [&en, &de].map(|words| words["page"][&key].to_string());
+        assert_eq!(placeholders(&one), placeholders(&other), "{key}");
+    }
+    let mut quiet = day();
+    quiet.told[0].told.devices[0].1.simulated.clear();
+    quiet.accounts[1].blocked = vec![AccountId::from_bytes([1; 16])];
+    quiet.events.push(Observed { kind: "dropped".to_owned(), yes: None, ..submitted(21, 10, 1, 2, 700) });
+    let normal = Snapshot { observed: false, events: Vec::new(), demonstration: false, ..day() };
+    for snapshot in [day(), quiet, normal] {
+        for &level in Level::ALL {
+            let view = serde_json::to_value(View::of(&snapshot, level, Vec::new(), NOON)).unwrap();
+            for list in ["known", "unknown", "rights"] {
+                for line in view[list].as_array().unwrap() {
+                    let what = line["what"].as_str().unwrap();
+                    assert!(de["facts"][what].is_string(), "no German for {what:?}");
+                    assert!(list != "known" || en["facts"][what].is_string(), "no plain English for {what:?}");
+                }
+            }
+        }
+    }
 }

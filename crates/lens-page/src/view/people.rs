@@ -78,7 +78,13 @@ pub fn people(snapshot: &Snapshot, sights: &[Sight<'_>], names: &Names, level: L
             wrote: names_senders.then_some(mail.wrote),
             got: mail.got,
             hours: hours(mail.envelopes.into_iter()),
-            places: mail.addresses.into_iter().filter_map(place::of_address).collect::<BTreeSet<_>>().into_iter().collect(),
+            places: mail
+                .addresses
+                .into_iter()
+                .filter_map(place::of_address)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         }
     };
     snapshot.accounts.iter().map(person).collect()

@@ -27,7 +27,7 @@ function layout({ nodes, links }, width, height) {
     .tick(260);
   for (const node of nodes) stood.set(node.id, { x: node.x, y: node.y });
   spread(nodes, "x", Math.min(110, width / 5), width);
-  spread(nodes, "y", 44, height);
+  spread(nodes, "y", 50, height);
 }
 
 /** Stretches the picture over the whole length. */
@@ -44,6 +44,8 @@ function spread(nodes, axis, margin, length) {
 function colours(nodes, by) {
   const groups = new Map();
   for (const node of nodes) {
+    // Who has no account has no place and no letters, and is drawn empty.
+    if (!node.person) continue;
     const places = node.person?.places ?? [];
     const name = by === "place" ? (places.length ? places.map(place).join(", ") : say("noPlace")) : say("circleNumber", { number: node.circle });
     if (!groups.has(name)) groups.set(name, []);
@@ -71,7 +73,7 @@ export function drawGraph(view, { by, slice, chosen, open }) {
   const graph = byId("graph");
   const width = Math.max(280, graph.parentElement.clientWidth);
   const made = network(view);
-  const height = Math.round(Math.min(560, Math.max(320, width * 0.42)));
+  const height = Math.round(Math.min(560, Math.max(400, width * 0.4)));
   graph.setAttribute("viewBox", `0 0 ${width} ${height}`);
   layout(made, width, height);
   const { nodes, links, left } = made;
@@ -93,25 +95,28 @@ export function drawGraph(view, { by, slice, chosen, open }) {
     // Away from the middle, where other lines cross.
     weights.push(svg("text", { class: "weight", x: a.xs + 0.42 * (b.xs - a.xs), y: a.ys + 0.42 * (b.ys - a.ys) + 5 }, words));
   }
-  const people = nodes.map((node) => drawNode(node, { most, chosen, open, width }));
-  graph.replaceChildren(...lines, ...weights, ...people);
+  const people = nodes.map((node) => drawNode(node, { most, chosen, open }));
+  // Names on top: no circle covers one.
+  graph.replaceChildren(...lines, ...weights, ...people, ...nodes.map((node) => drawName(node, { most, chosen, width })));
   if (focused) graph.querySelector(`[data-account="${CSS.escape(focused)}"]`)?.focus();
   describe(view, nodes, links, left);
 }
 
-function drawNode(node, { most, chosen, open, width }) {
-  const size = radius(node.count, most);
+function drawName(node, { most, chosen, width }) {
   const half = 4.2 * node.label.length;
-  const x = Math.min(width - half - 4, Math.max(half + 4, node.xs)) - node.xs;
+  const x = Math.min(width - half - 4, Math.max(half + 4, node.xs));
+  return svg("text", { class: node.id === chosen ? "name chosen" : "name", "aria-hidden": "true", x, y: node.ys + radius(node.count, most) + LABEL + 2 }, node.label);
+}
+
+function drawNode(node, { most, chosen, open }) {
   const made = svg(
     "g",
     {
-      class: `node c${node.colour}${node.id === chosen ? " chosen" : ""}`, transform: `translate(${node.xs} ${node.ys})`,
+      class: `node${node.person ? ` c${node.colour}` : ""}${node.id === chosen ? " chosen" : ""}`, transform: `translate(${node.xs} ${node.ys})`,
       "data-account": node.id, role: "button", tabindex: 0, "aria-pressed": String(node.id === chosen),
       "aria-label": say("openPerson", { name: node.label, count: number(node.count) }),
     },
-    svg("circle", { r: size, class: node.person ? "account" : "shadow" }),
-    svg("text", { x, y: size + LABEL + 2 }, node.label),
+    svg("circle", { r: radius(node.count, most), class: node.person ? "account" : "shadow" }),
   );
   made.addEventListener("click", () => open(node.id));
   made.addEventListener("keydown", (event) => {

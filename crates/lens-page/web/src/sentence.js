@@ -27,6 +27,9 @@ function busiestPair(view) {
 
 function known(view, knows) {
   const { pair, others } = busiestPair(view);
+  if (pair.ways > 1 && pair.aLabel > pair.bLabel) {
+    Object.assign(pair, { a: pair.b, b: pair.a, aLabel: pair.bLabel, bLabel: pair.aLabel });
+  }
   const places = [pair.a, pair.b].flatMap((id) => view.people.find((person) => person.account === id)?.places ?? []);
   const from = [...new Set(places)].map(place);
   const parts = {

@@ -39,7 +39,8 @@ export function say(key, parts = {}) {
 export function sayParts(key, parts) {
   return say(key).split(/(\{\w+\})/).map((piece) => {
     const name = piece.match(/^\{(\w+)\}$/)?.[1];
-    return name === undefined ? piece : element("bdi", { class: "part" }, parts[name] ?? "");
+    if (name === undefined) return piece;
+    return name === "knows" ? parts.knows : element("bdi", { class: "part" }, parts[name] ?? "");
   });
 }
 
