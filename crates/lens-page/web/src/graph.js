@@ -12,6 +12,9 @@ const LABEL = 15;
 /** Where everybody stood last: the picture does not jump when a letter comes or the level changes. */
 const stood = new Map();
 
+/** The picture as it was laid out last. */
+let laid = null;
+
 const radius = (count, most) => 9 + 15 * Math.sqrt(count / Math.max(1, most));
 
 function layout({ nodes, links }, width, height) {
@@ -72,11 +75,14 @@ const until = (link, slice) => [...link.slices].reduce((sum, [at, count]) => (at
 export function drawGraph(view, { by, slice, chosen, open }) {
   const graph = byId("graph");
   const width = Math.max(280, graph.parentElement.clientWidth);
-  const made = network(view);
-  const height = Math.round(Math.min(560, Math.max(400, width * 0.4)));
+  const height = Math.round(Math.min(500, Math.max(380, width * 0.35)));
   graph.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  layout(made, width, height);
-  const { nodes, links, left } = made;
+  // While time plays, only the lines change.
+  if (laid?.view !== view || laid.width !== width) {
+    laid = { view, width, made: network(view) };
+    layout(laid.made, width, height);
+  }
+  const { nodes, links, left } = laid.made;
   drawLegend(colours(nodes, by));
   const found = new Map(nodes.map((node) => [node.id, node]));
   const most = Math.max(1, ...nodes.map((node) => node.count));
@@ -134,5 +140,6 @@ function describe(view, nodes, links, left) {
   const said = [ties ? say(stored ? "graphKnown" : "graphGuessed", { n: ties }) : say("graphNone")];
   if (shadows) said.push(say("graphShadows", { n: shadows }));
   if (left > 0) said.push(say("graphLeft", { n: left }));
+  if (view.timeline) said.push(say("envelopeNote"));
   byId("graph-words").textContent = said.join(" ");
 }

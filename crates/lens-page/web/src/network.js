@@ -2,6 +2,9 @@
 
 const NODES = 60;
 
+/** What an entry in an address book weighs beside a letter. */
+const TOLD = 0.5;
+
 /** Both directions as one tie; the busiest people only, or it is a ball of wool. */
 export function network(view) {
   const ties = new Map();
@@ -36,26 +39,37 @@ export function network(view) {
   return { nodes, links, left: weight.size - nodes.length };
 }
 
-/** Gives each node its circle: everybody takes up the circle that most of their letters go to, until nothing changes. */
+/**
+ * Gives each node its circle. At first everybody is alone; then the two circles are joined that have more letters between them
+ * than chance would give, as long as there are such (greedy modularity).
+ */
 function circles(nodes, links) {
-  const of = new Map(nodes.map((node) => [node.id, node.id]));
-  for (let round = 0; round < 12; round += 1) {
-    let changed = false;
-    for (const { id } of nodes) {
-      const votes = new Map();
-      for (const { source, target, count } of links) {
-        if (source !== id && target !== id) continue;
-        const circle = of.get(source === id ? target : source);
-        votes.set(circle, (votes.get(circle) ?? 0) + count + 0.5);
-      }
-      const best = [...votes].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))[0];
-      if (best && best[0] !== of.get(id) && best[1] > (votes.get(of.get(id)) ?? 0)) {
-        of.set(id, best[0]);
-        changed = true;
+  const at = new Map(nodes.map(({ id }, index) => [id, index]));
+  const between = nodes.map(() => nodes.map(() => 0));
+  const weight = nodes.map(() => 0);
+  for (const { source, target, count } of links) {
+    const [a, b] = [at.get(source), at.get(target)];
+    between[a][b] = between[b][a] += count + TOLD;
+    weight[a] += count + TOLD;
+    weight[b] += count + TOLD;
+  }
+  const all = weight.reduce((sum, one) => sum + one, 0) || 1;
+  const circle = nodes.map((_, index) => index);
+  let left = [...circle];
+  for (;;) {
+    let best = null, most = 1e-9;
+    for (const a of left) {
+      for (const b of left) {
+        const gained = a < b && between[a][b] ? between[a][b] / all - (weight[a] * weight[b]) / (all * all) : 0;
+        if (gained > most) [best, most] = [[a, b], gained];
       }
     }
-    if (!changed) break;
+    if (!best) break;
+    const [stays, goes] = best;
+    left = left.filter((one) => one !== goes);
+    for (const one of left) between[stays][one] = between[one][stays] += between[goes][one];
+    weight[stays] += weight[goes];
+    circle.forEach((one, index) => { if (one === goes) circle[index] = stays; });
   }
-  const numbers = [...new Set(of.values())];
-  for (const node of nodes) node.circle = numbers.indexOf(of.get(node.id)) + 1;
+  nodes.forEach((node, index) => { node.circle = left.indexOf(circle[index]) + 1; });
 }

@@ -50,7 +50,7 @@ function guessed(view, knows) {
     : [Math.min(...hours), Math.max(...hours)];
   const parts = {
     knows, b: called(person.label), letters: say("letters", { n: person.got }), when: between(first, last),
-    a: guess ? called(guess.from_label) : "", percent: guess ? number(Math.round(100 * guess.probability)) : "",
+    a: guess ? called(guess.from_label) : "", some: guess ? number(guess.count) : "", percent: guess ? number(Math.round(100 * guess.probability)) : "",
   };
   return { words: sayParts(guess ? "sentenceGuess" : "sentenceGot", parts), others: 0 };
 }
@@ -68,8 +68,5 @@ export function drawSentence(view) {
   else if (view.people.some((person) => person.got > 0)) said = guessed(view, knows);
   else if (view.waiting_count > 0) said = { words: [say("sentenceWaiting", { n: view.waiting_count, knows })], others: 0 };
   byId("sentence").replaceChildren(...said.words);
-  const beside = [];
-  if (said.others > 0) beside.push(say(would ? "othersWould" : "others", { n: said.others }));
-  if (view.timeline) beside.push(say("envelopeNote"));
-  byId("beside").textContent = beside.join(" ");
+  byId("beside").textContent = said.others > 0 ? say(would ? "othersWould" : "others", { n: said.others }) : "";
 }

@@ -1,8 +1,11 @@
 // The recorded day of the small town: one file, opened from the disk, as a reader without a build opens it.
 
 import assert from "node:assert/strict";
-import { mkdirSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { assertAccessible, brokenWords, CHROMIUM, SCREENSHOTS } from "./browser.js";
 
@@ -103,7 +106,7 @@ test("the slider goes over time, and plays", async () => {
 test("colours tell places or circles, and a legend names them", async () => {
   assert.match(await text("#legend"), /Church Street: (ben, dora|dora, ben)/);
   await page.locator("#colours input[value=circle]").check();
-  assert.match(await text("#legend"), /Circle 1: /);
+  assert.match(await text("#legend"), /Circle 1: [^]*Circle 2: /);
   await at("L1");
   assert.equal(await page.locator("#colours input[value=place]").isDisabled(), true, "no place is known there");
 });
@@ -150,11 +153,11 @@ test("print is three pages at most, with level and date", async () => {
   await page.emulateMedia({ media: "print", colorScheme: "dark" });
   assert.match(await text("#print-line"), /^Level L3\. The traffic ran at L0\. Printed from the state of \d+ \w+ \d{4}\.$/);
   assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).printColorAdjust), "exact");
-  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor), "rgb(251, 250, 247)");
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor), "rgb(255, 255, 255)");
 });
 
 test("what could be handed over is a letter of one sheet, with the JSON beside it", async () => {
-  assert.match(await text("#sheet"), /To the authority that asks[^]*We can hand over[^]*anna[^]*We cannot hand over[^]*the words of any message/);
+  assert.match(await text("#sheet"), /To the authority that asks[^]*We can hand over[^]*anna[^]*We cannot hand over[^]*the words of any letter/);
   await page.evaluate(() => { window.print = () => {}; });
   await page.locator("#print-letter").click();
   const pdf = await page.pdf({ format: "A4" });
@@ -196,6 +199,56 @@ for (const colorScheme of ["light", "dark"]) {
     });
   }
 }
+
+/** Opens the file with another recording in it. */
+async function openChanged(change) {
+  const [before, rest] = readFileSync(FILE, "utf8").split('<script type="application/json" id="recording">');
+  const end = rest.indexOf("</script>");
+  const recording = JSON.parse(rest.slice(0, end));
+  change(recording);
+  const folder = mkdtempSync(join(tmpdir(), "lens-"));
+  const path = join(folder, "changed.html");
+  writeFileSync(path, `${before}<script type="application/json" id="recording">${JSON.stringify(recording).replaceAll("<", "\\u003c")}${rest.slice(end)}`);
+  await page.goto(pathToFileURL(path).href);
+  await page.locator("body[data-level]").waitFor();
+  rmSync(folder, { recursive: true });
+}
+
+test("names are words, whatever they hold", async () => {
+  page.removeAllListeners("request");
+  const hostile = '<img src=x onerror="document.title=1"></script><b>&amp;\u202e';
+  await openChanged((recording) => {
+    for (const view of Object.values(recording.views)) {
+      for (const person of view.people) if (person.label === "emil") person.label = hostile;
+      for (const edge of view.edges) {
+        if (edge.from_label === "emil") edge.from_label = hostile;
+        if (edge.to_label === "emil") edge.to_label = hostile;
+      }
+      view.columns = [{ name: hostile, messages: Array.from({ length: 80 }, (_, index) => ({ from: hostile, text: `${index} ${hostile}`, sent_at: 1 })) }];
+    }
+  });
+  await unfold();
+  assert.equal(await page.locator("img, b").count(), 0);
+  assert.ok((await text("h1")).includes(hostile));
+  assert.equal(await page.locator("#left .messages li").count(), 50, "the last fifty");
+  assert.match(await page.locator("#left .messages li").last().innerText(), /79 </);
+  await page.locator("#graph [data-account]").first().click();
+  assert.match(await page.title(), /Kuvert/);
+});
+
+test("a relay that nobody uses, or that kept no notes, has a page as well", async () => {
+  page.removeAllListeners("request");
+  await openChanged((recording) => {
+    for (const view of Object.values(recording.views)) {
+      Object.assign(view, { people: [], edges: [], acquaintances: [], hours: [], timeline: null, devices: [], known: [], rights: [], observed: false });
+    }
+  });
+  assert.match(await text("h1"), /Nobody has written yet/);
+  assert.equal(await page.locator("#time").isVisible(), false);
+  assert.match(await text("#not-observed"), /--observe/);
+  assert.match(await text("#graph-words"), /Nobody has written/);
+  await at("L2");
+});
 
 test("the browser had nothing to complain about, and nothing was loaded", () => {
   assert.deepEqual(problems, []);
