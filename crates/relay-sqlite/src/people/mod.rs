@@ -26,13 +26,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kuvert_privacy::registry::Mismatch;
+use kuvert_relay::store::{Pending, StoreError};
+use kuvert_relay::whole_file;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::schema::{Opening, Tables};
 use crate::store::store_error;
-use kuvert_privacy::registry::Mismatch;
-use kuvert_relay::store::{Pending, StoreError};
-use kuvert_relay::whole_file;
 
 /// Name of the database within the data directory.
 pub const PEOPLE_FILE: &str = "people.db";
