@@ -10,7 +10,7 @@
 //! | [`rights`] | deleting what belongs to an account, and counting that |
 //! | [`look`] | what there is, for `inspect` |
 //! | [`schema`] | tables and versions |
-//! | [`column`] | columns to and from the types of the relay |
+//! | [`mod@column`] | columns to and from the types of the relay |
 
 pub mod column;
 pub mod holds;
