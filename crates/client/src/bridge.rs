@@ -98,7 +98,7 @@ pub enum Body {
     Unknown,
 }
 
-/// A content that waits for sealing: the device lists' states come with [`seal_content`].
+/// A content that waits for encryption: the device lists' states come with [`finish_content`].
 pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     let message_id = Bytes::copy_from_slice(id.as_bytes());
     v1::Content {
@@ -120,7 +120,7 @@ pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
 }
 
 /// A draft with the lists' states, and the own access key if it is to be told, as they are now.
-pub fn seal_content(
+pub fn finish_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
@@ -197,7 +197,7 @@ mod tests {
 
     fn sealed(body: v1::content::Body) -> Vec<u8> {
         let state = |number| DeviceListState { number, hash: [7; 32] };
-        seal_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
+        finish_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
     }
 
     #[test]
@@ -214,10 +214,10 @@ mod tests {
     fn an_access_key_travels_within() {
         let state = |number| DeviceListState { number, hash: [7; 32] };
         let key = AccessKey::from_bytes([9; 16]);
-        let sealed = seal_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
+        let sealed = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
         let opened = open_content(&sealed).unwrap();
         assert_eq!((opened.access_key, opened.takes_sealed), (Some(key), true));
-        assert_eq!(open_content(&seal_content(&sealed, state(1), state(2), None).unwrap()).unwrap().access_key, None);
+        assert_eq!(open_content(&finish_content(&sealed, state(1), state(2), None).unwrap()).unwrap().access_key, None);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
-use crate::client::{Client, Connection};
+use crate::connection::Connection;
 use crate::error::Error;
-use crate::transport::Refusal;
+use crate::transport::RelayError;
 
 /// The versions of the terms, and the account's ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,39 +42,34 @@ pub struct Consent {
     pub objection_until: Option<u64>,
 }
 
-impl Client {
+impl Connection {
     /// The versions of the terms, and what was accepted.
     ///
     /// # Errors
     /// `no-demonstration`, and those of the connection.
-    pub async fn terms(&self, connection: &Connection) -> Result<Terms, Error> {
-        self.ask_terms(connection, client_frame::Body::GetPolicies(v1::GetPolicies {})).await
+    pub async fn terms(&self) -> Result<Terms, Error> {
+        self.ask_terms(client_frame::Body::GetPolicies(v1::GetPolicies {})).await
     }
 
     /// Accepts a version, with or without use for advertising.
     ///
     /// # Errors
     /// `no-demonstration`, `relay-refused` (unknown, accepted already, or an earlier one), and those of the connection.
-    pub async fn accept_terms(
-        &self,
-        connection: &Connection,
-        version: &str,
-        advertising: bool,
-    ) -> Result<Terms, Error> {
+    pub async fn accept_terms(&self, version: &str, advertising: bool) -> Result<Terms, Error> {
         let request = v1::AcceptPolicy { version: version.to_owned(), advertising };
-        self.ask_terms(connection, client_frame::Body::AcceptPolicy(request)).await
+        self.ask_terms(client_frame::Body::AcceptPolicy(request)).await
     }
 
     /// Refuses use for advertising under the version that was accepted last.
     ///
     /// # Errors
     /// `too-late`, `no-demonstration`, `relay-refused` (nothing was accepted), and those of the connection.
-    pub async fn object_to_advertising(&self, connection: &Connection) -> Result<Terms, Error> {
-        self.ask_terms(connection, client_frame::Body::ObjectAdvertising(v1::ObjectAdvertising {})).await
+    pub async fn object_to_advertising(&self) -> Result<Terms, Error> {
+        self.ask_terms(client_frame::Body::ObjectAdvertising(v1::ObjectAdvertising {})).await
     }
 
-    async fn ask_terms(&self, connection: &Connection, request: client_frame::Body) -> Result<Terms, Error> {
-        match connection.link().link.request(request).await? {
+    async fn ask_terms(&self, request: client_frame::Body) -> Result<Terms, Error> {
+        match self.request(request).await? {
             Ok(server_frame::Body::Policies(policies)) => Ok(terms(policies)),
             Ok(_) => Err(Error::RelayProtocol { what: "no terms" }),
             Err(refusal) => Err(refuse(refusal)),
@@ -82,7 +77,7 @@ impl Client {
     }
 }
 
-fn refuse(refusal: Refusal) -> Error {
+fn refuse(refusal: RelayError) -> Error {
     match refusal.code {
         Code::NoDemonstration => Error::NoDemonstration,
         Code::TooLate => Error::TooLate { detail: refusal.message },

@@ -173,6 +173,9 @@ pub enum Error {
     /// Not a relay's address.
     #[error("this is not a relay's address: {0}; copy it from the relay's first line of output")]
     RelayUrlInvalid(kuvert_types::relay_url::RelayUrlError),
+    /// An account was to be registered, and it was not said where.
+    #[error("no relay was named: an account is registered at one")]
+    RelayMissing,
     /// No answer.
     #[error(
         "no answer from the relay at {address} ({reason}): check that it runs and that UDP reaches it, then try again"
@@ -433,6 +436,7 @@ impl Error {
             Self::BundleRefused { .. } => "bundle-refused",
             Self::DeviceNotReady { .. } => "device-not-ready",
             Self::RelayUrlInvalid(_) => "relay-url-invalid",
+            Self::RelayMissing => "relay-missing",
             Self::RelayUnreachable { .. } => "relay-unreachable",
             Self::RelayFingerprint { .. } => "relay-fingerprint",
             Self::ConnectionLost { .. } => "connection-lost",

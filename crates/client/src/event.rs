@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use kuvert_types::{AccountId, EnvelopeId};
 
-use crate::records::{Accepted, ContactInfo, MessageRecord, MessageRef};
+use crate::conversation::MessageRef;
+use crate::records::{Accepted, ContactInfo, MessageRecord};
 
 /// Something that the person should see, in the order in which it happened.
 ///
@@ -110,12 +111,12 @@ pub enum Event {
         /// The alias.
         who: String,
     },
-    /// Envelopes were thrown away. Several of one kind are told as one event.
-    Refused {
+    /// Envelopes were dropped. Several of one kind are told as one event.
+    Dropped {
         /// The first of them, when its id could be read.
         envelope: Option<EnvelopeId>,
         /// What was wrong with it.
-        reason: Refusal,
+        reason: DropReason,
         /// How many.
         count: u64,
     },
@@ -187,9 +188,10 @@ pub enum ListConflict {
     Forked,
 }
 
-/// Why an envelope was thrown away.
+/// Why an envelope was dropped.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Refusal {
+pub enum DropReason {
     /// A field cannot be read.
     Malformed,
     /// It is addressed to another device.

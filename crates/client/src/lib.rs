@@ -43,16 +43,23 @@ mod blocking;
 mod bridge;
 mod certain;
 pub mod client;
-mod connect;
+mod connection;
 mod consent;
+mod contact;
 mod contacts;
+mod conversation;
 mod devices;
+mod directory;
 mod disclosure;
+mod engine;
 pub mod error;
 mod event;
 mod fold;
+mod history;
 pub mod home;
+mod identity;
 pub mod invite;
+mod migrate;
 mod options;
 mod patience;
 mod people;
@@ -60,31 +67,36 @@ mod prekeys;
 mod receipts;
 mod receive;
 mod records;
+mod registration;
 mod report;
+mod requests;
 mod resets;
 mod rng;
 mod send;
+mod session;
 mod state;
 pub mod store;
 pub mod transport;
 
 pub use account::Correction;
 pub use certain::MAX_SKEW_MS;
-pub use client::{Client, Connection};
+pub use client::{Builder, Client};
+pub use connection::Connection;
 pub use consent::{Consent, Policy, Terms};
+pub use contacts::Contacts;
+pub use conversation::{ConversationId, MessageRef};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
-pub use event::{Event, EventSink, ListConflict, Occupant, ReceiptKind, Refusal};
+pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
 pub use people::{
     Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
 };
-pub use receipts::Receipts;
 pub use receive::Turn;
 pub use records::{
-    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageRef, MessageState, NotSent,
+    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState, NotSent, Receipts,
     ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
@@ -93,7 +105,7 @@ pub use report::{Report, ReportFile, ReportStatus};
 #[doc(hidden)]
 pub mod internal {
     pub use crate::bridge::{
-        Body, Content, draft, kem_prekey, one_time_prekey, open_content, prekey_bundle, receipts, seal_content,
+        Body, Content, draft, finish_content, kem_prekey, one_time_prekey, open_content, prekey_bundle, receipts,
         session_reset, signed_prekey, text,
     };
 }

@@ -1,6 +1,8 @@
 //! What the client tells its caller: plain values, no handles.
 
-use kuvert_types::{AccountId, Address, EnvelopeId, Level, RelayUrl};
+use kuvert_types::{AccountId, Address, Level, RelayUrl};
+
+use crate::conversation::{ConversationId, MessageRef};
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +50,25 @@ pub struct ContactInfo {
     pub added_at: u64,
 }
 
+impl ContactInfo {
+    /// The conversation with this contact.
+    pub const fn conversation(&self) -> ConversationId {
+        ConversationId::Contact(self.account)
+    }
+}
+
+impl From<ContactInfo> for ConversationId {
+    fn from(contact: ContactInfo) -> Self {
+        contact.conversation()
+    }
+}
+
+impl From<&ContactInfo> for ConversationId {
+    fn from(contact: &ContactInfo) -> Self {
+        contact.conversation()
+    }
+}
+
 /// A safety number to compare with a contact.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SafetyNumber {
@@ -59,16 +80,6 @@ pub struct SafetyNumber {
     pub groups: String,
     /// Whether the contact is marked as verified.
     pub verified: bool,
-}
-
-/// Names one message in this home. The id is drawn by the sender, so it is unique within a conversation and direction
-/// only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct MessageRef {
-    /// The other side of the conversation.
-    pub account: AccountId,
-    /// The message's id; for a message of one's own also the id of the first envelope at the relay.
-    pub id: EnvelopeId,
 }
 
 /// Which way a message went.
@@ -143,8 +154,8 @@ pub struct Accepted {
     pub message: MessageRef,
     /// The recipient's alias.
     pub to: String,
-    /// Whether it left without this account's name.
-    pub sealed: bool,
+    /// Whether it was submitted without this account's name.
+    pub anonymous: bool,
 }
 
 /// A message that could not be sent in this flush.
@@ -182,4 +193,29 @@ pub enum ReceiveEnd {
     Max,
     /// The caller's callback said so.
     Stopped,
+}
+
+/// When receipts are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receipts {
+    /// At once. What L0, L1 and L2 do unless told otherwise.
+    Now,
+    /// After a random time up to a minute. What L3 does unless told otherwise.
+    Late,
+    /// Never. Contacts then do not see that a message arrived or was read.
+    Off,
+}
+
+impl Receipts {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Now, Self::Late, Self::Off];
+
+    /// `now`, `late` or `off`.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Late => "late",
+            Self::Off => "off",
+        }
+    }
 }

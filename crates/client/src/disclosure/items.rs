@@ -2,7 +2,7 @@
 
 use kuvert_types::Level;
 
-use crate::receipts::Receipts;
+use crate::records::Receipts;
 
 /// Whether the relay gets something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,14 +14,15 @@
 //! | `address_book` | whom the owner knows |
 //! | `device` | the machine, once a day |
 //! | `sheet` | what a phone would allow: simulated |
+//!
+//! `told` notes that something was told.
 
 mod address_book;
 mod device;
 mod phone;
 mod profile;
 mod sheet;
-
-use std::sync::Arc;
+mod told;
 
 use kuvert_types::Level;
 use kuvert_wire::v1::{self, client_frame, server_frame};
@@ -30,45 +31,18 @@ pub use self::address_book::{Match, Person, Upload};
 pub use self::phone::VerifiedPhone;
 pub use self::profile::{ProfileChange, ProfileInfo};
 pub use self::sheet::{PERMISSIONS, Permission, Permitted};
-use crate::client::Inner;
+pub(crate) use self::sheet::{permissions, set_permissions};
+pub(crate) use self::told::note;
+use self::told::{row, tell};
 use crate::disclosure;
+use crate::engine::{Engine, Tx, blocking};
 use crate::error::Error;
 use crate::state::{self, ToldRow, own};
-use crate::store::{Mode, Table, Transaction};
+use crate::store::{Table, Transaction};
 use crate::transport::Link;
 
 /// How often the machine is told anew.
 const DEVICE_EVERY_MS: u64 = 24 * 60 * 60 * 1000;
-
-fn row(tx: &dyn Transaction) -> Result<ToldRow, Error> {
-    Ok(state::get(tx, Table::Own, own::TOLD)?.unwrap_or_default())
-}
-
-/// Notes at L0 that something is about to be told, and says the level.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) async fn note(inner: &Arc<Inner>) -> Result<Level, Error> {
-    let note = |tx: &dyn Transaction| {
-        let level = disclosure::row(tx)?.level();
-        if level == Level::L0 {
-            state::put(tx, Table::Own, own::TOLD, &ToldRow { told: true, ..row(tx)? })?;
-        }
-        Ok(level)
-    };
-    inner.blocking(move |inner| inner.transact(Mode::Write, note)).await
-}
-
-/// Notes that something is about to be told that only L0 tells.
-///
-/// # Errors
-/// `level-too-high`.
-async fn tell(inner: &Arc<Inner>) -> Result<(), Error> {
-    match note(inner).await? {
-        Level::L0 => Ok(()),
-        level => Err(Error::LevelTooHigh { level }),
-    }
-}
 
 /// What a new connection owes the relay.
 enum Due {
@@ -94,13 +68,13 @@ fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
 ///
 /// # Errors
 /// Those of the connection and of the store.
-pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
-    let now = inner.now();
-    let (request, granted) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
+pub(crate) async fn settle(engine: &Engine, link: &Link) -> Result<(), Error> {
+    let now = engine.now();
+    let (request, granted) = match engine.read(move |tx| due(tx, now)).await? {
         Due::Nothing => return Ok(()),
         Due::Device(granted) => {
-            tell(inner).await?;
-            let details = inner.blocking(|_| Ok(device::details())).await?;
+            tell(engine).await?;
+            let details = blocking(|| Ok(device::details())).await?;
             let details = v1::ReportDevice { simulated: sheet::lines(&granted), ..details };
             (client_frame::Body::ReportDevice(details), Some(granted))
         }
@@ -117,7 +91,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error>
             return Ok(());
         }
     }
-    let after = move |tx: &dyn Transaction| {
+    let after = move |tx: &Tx<'_>| {
         let after = match &granted {
             None => ToldRow::default(),
             Some(granted) => {
@@ -129,5 +103,5 @@ pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error>
         };
         state::put(tx, Table::Own, own::TOLD, &after)
     };
-    inner.blocking(move |inner| inner.transact(Mode::Write, after)).await
+    engine.write(after).await
 }

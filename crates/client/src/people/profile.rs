@@ -4,11 +4,12 @@ use kuvert_types::AccountId;
 use kuvert_types::limits::{MAX_ABOUT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PICTURE_BYTES, is_valid_email, is_valid_line};
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
-use super::tell;
-use crate::client::{Client, Connection};
+use super::told::tell;
+use crate::connection::Connection;
+use crate::contact::Contact;
+use crate::engine::Tx;
 use crate::error::Error;
 use crate::fold::is_invisible;
-use crate::store::Mode;
 
 /// A change. What is absent stays as it is, what is empty is cleared.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -77,17 +78,17 @@ pub struct ProfileInfo {
     pub phone_at: Option<u64>,
 }
 
-impl Client {
+impl Connection {
     /// Changes this account's profile at the relay.
     ///
     /// # Errors
     /// `level-too-high`, `profile-invalid`.
-    pub async fn set_profile(&self, connection: &Connection, change: ProfileChange) -> Result<(), Error> {
+    pub async fn set_profile(&self, change: ProfileChange) -> Result<(), Error> {
         change.check()?;
-        tell(&self.0).await?;
+        tell(self.engine()).await?;
         let ProfileChange { display_name, email, about, picture, public } = change;
         let request = v1::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
-        match connection.link().link.request(client_frame::Body::SetProfile(request)).await? {
+        match self.link().link.request(client_frame::Body::SetProfile(request)).await? {
             Ok(server_frame::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a profile" }),
             Err(refusal) => Err(refusal.into_error()),
@@ -98,9 +99,13 @@ impl Client {
     ///
     /// # Errors
     /// `contact-unknown`, `limited`.
-    pub async fn profile(&self, connection: &Connection, who: Option<&str>) -> Result<ProfileInfo, Error> {
-        let contact = who.map(|who| self.0.transact(Mode::Read, |tx| self.0.contact(tx, who))).transpose()?;
-        let account = contact.as_ref().map_or(self.0.own.address.account, |contact| contact.account);
+    pub async fn profile(&self, of: Option<AccountId>) -> Result<ProfileInfo, Error> {
+        let whose = move |tx: &Tx<'_>| {
+            let contact = of.map(|account| Contact::known(tx, &account)).transpose()?;
+            let account = contact.as_ref().map_or(tx.identity()?.account(), |contact| contact.account);
+            Ok((contact, account))
+        };
+        let (contact, account) = self.engine().read(whose).await?;
         let request = v1::GetProfile { account: account.as_bytes().to_vec().into() };
         let v1::Profile {
             display_name,
@@ -114,7 +119,7 @@ impl Client {
             about_at,
             picture_at,
             phone_at,
-        } = match connection.link().link.request(client_frame::Body::GetProfile(request)).await? {
+        } = match self.link().link.request(client_frame::Body::GetProfile(request)).await? {
             Ok(server_frame::Body::Profile(profile)) => profile,
             Ok(_) => return Err(Error::RelayProtocol { what: "no profile" }),
             Err(refusal) => return Err(refusal.into_error()),
