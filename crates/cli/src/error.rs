@@ -54,8 +54,13 @@ impl Failure {
 
 impl From<kuvert_client::Error> for Failure {
     fn from(error: kuvert_client::Error) -> Self {
-        Self::new(error.code(), error.to_string())
+        Self::new(error.code(), words(&error))
     }
+}
+
+/// An error of the client in words, with what to type where a command is the way out.
+pub fn words(error: &kuvert_client::Error) -> String {
+    error.to_string()
 }
 
 /// The exit code of a command line that cannot be understood.

@@ -18,7 +18,7 @@ use crate::home::{Exclusive, Home};
 use crate::invite::InviteLink;
 use crate::options::{Options, Profile};
 use crate::patience::BACKOFF;
-use crate::people::{self, Permission, Permitted};
+use crate::people::sheet::{self, Permission, Permitted};
 use crate::receive::{self, Turn};
 use crate::records::{MessageRecord, MessageState, Receipts, Whoami};
 use crate::registration::{check_profile, register};
@@ -421,7 +421,7 @@ impl Client {
     /// # Errors
     /// Those of the store.
     pub async fn permissions(&self) -> Result<Vec<Permitted>, Error> {
-        people::permissions(&self.0).await
+        sheet::permissions(&self.0).await
     }
 
     /// Grants and denies permissions of the simulated sheet; what is in both is denied. The relay hears of it with the next
@@ -430,7 +430,7 @@ impl Client {
     /// # Errors
     /// `level-too-high` where something is granted above L0; the sheet is unchanged then.
     pub async fn set_permissions(&self, grant: &[Permission], deny: &[Permission]) -> Result<(), Error> {
-        people::set_permissions(&self.0, grant, deny).await
+        sheet::set_permissions(&self.0, grant, deny).await
     }
 }
 

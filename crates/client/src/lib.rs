@@ -91,9 +91,10 @@ pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKin
 pub use fold::{fold, is_invisible};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
-pub use people::{
-    Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
-};
+pub use people::address_book::{Match, Person, Upload};
+pub use people::phone::VerifiedPhone;
+pub use people::profile::{ProfileChange, ProfileInfo};
+pub use people::sheet::{PERMISSIONS, Permission, Permitted};
 pub use receive::Turn;
 pub use records::{
     Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState, NotSent, Receipts,

@@ -3,6 +3,7 @@
 use kuvert_types::{AccountId, Address, Level, RelayUrl};
 
 use crate::conversation::{ConversationId, MessageRef};
+use crate::error::Error;
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,10 +166,8 @@ pub struct NotSent {
     pub message: MessageRef,
     /// The recipient's alias.
     pub to: String,
-    /// Code as in [`crate::Error::code`].
-    pub code: &'static str,
-    /// What happened and what to do next.
-    pub reason: String,
+    /// What happened.
+    pub error: Error,
     /// Whether it stays in the outbox and is tried again by the next flush.
     pub will_retry: bool,
 }

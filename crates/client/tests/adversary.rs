@@ -65,7 +65,7 @@ async fn a_changed_account_key_stops_mail_to_that_contact_only_until_it_is_accep
     let connection = alice.connect().await.unwrap();
     let report = connection.flush(|_| {}).await.unwrap();
     assert_eq!(report.accepted.iter().map(|a| a.to.as_str()).collect::<Vec<_>>(), ["carol"]);
-    assert_eq!((report.not_sent[0].message, report.not_sent[0].code), (to_bob, "identity-changed"));
+    assert_eq!((report.not_sent[0].message, report.not_sent[0].error.code()), (to_bob, "identity-changed"));
     assert!(report.not_sent[0].will_retry);
     let contact = alice.contacts().find("bob").await.unwrap();
     assert!(contact.key_changed);

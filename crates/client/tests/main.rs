@@ -4,6 +4,7 @@
 
 mod account;
 mod adversary;
+mod circles;
 mod clocks;
 mod common;
 mod conversation;
@@ -16,4 +17,5 @@ mod resets;
 mod robustness;
 mod sealed;
 mod strangers;
+mod upgrade;
 mod vectors;

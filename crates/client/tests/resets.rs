@@ -203,7 +203,7 @@ async fn nothing_passes_a_text_that_a_full_mailbox_refuses() {
     let connection = alice.connect().await.unwrap();
     let report = connection.flush(|_| {}).await.unwrap();
     assert_eq!(report.accepted.len(), 2);
-    assert!(report.not_sent.iter().all(|not_sent| not_sent.code == "mailbox-full" && not_sent.will_retry));
+    assert!(report.not_sent.iter().all(|not_sent| not_sent.error.code() == "mailbox-full" && not_sent.will_retry));
     assert_eq!(report.not_sent.len(), 3);
     LyingStore::stop(&store.full);
     assert_eq!(connection.flush(|_| {}).await.unwrap().accepted.len(), 3);

@@ -390,7 +390,7 @@ impl<'a> Entry<'a> {
         let id = message.message.id.to_string();
         match message.direction {
             Direction::Incoming => {
-                Self { message, id, from: &message.alias, account: message.message.account.to_string() }
+                Self { message, id, from: &message.alias, account: message.message.author.to_string() }
             }
             Direction::Outgoing => {
                 let from = own.name.as_deref().unwrap_or("me");

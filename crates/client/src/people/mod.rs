@@ -17,21 +17,16 @@
 //!
 //! `told` notes that something was told.
 
-mod address_book;
+pub(crate) mod address_book;
 mod device;
-mod phone;
-mod profile;
-mod sheet;
+pub(crate) mod phone;
+pub(crate) mod profile;
+pub(crate) mod sheet;
 mod told;
 
 use kuvert_types::Level;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
-pub use self::address_book::{Match, Person, Upload};
-pub use self::phone::VerifiedPhone;
-pub use self::profile::{ProfileChange, ProfileInfo};
-pub use self::sheet::{PERMISSIONS, Permission, Permitted};
-pub(crate) use self::sheet::{permissions, set_permissions};
 pub(crate) use self::told::note;
 use self::told::{row, tell};
 use crate::disclosure;

@@ -441,8 +441,7 @@ impl<'a> Flush<'a> {
             };
             let error = refused.get(&entry).cloned();
             let error = error.unwrap_or(Error::RelayRefused { code: "refused earlier", detail: code });
-            let (code, reason) = (error.code(), error.to_string());
-            self.report.not_sent.push(NotSent { message, to, code, reason, will_retry: false });
+            self.report.not_sent.push(NotSent { message, to, error: error.clone(), will_retry: false });
             self.failed.insert(message, error);
         }
     }
@@ -467,8 +466,7 @@ impl<'a> Flush<'a> {
         );
         for (message, to) in waiting {
             let Some(error) = self.stopped.get(&message.conversation) else { continue };
-            let (code, reason) = (error.code(), error.to_string());
-            self.report.not_sent.push(NotSent { message, to, code, reason, will_retry: !gone(error) });
+            self.report.not_sent.push(NotSent { message, to, error: error.clone(), will_retry: !gone(error) });
         }
         Ok(())
     }

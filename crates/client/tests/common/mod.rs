@@ -92,6 +92,20 @@ impl World {
         Self::start(Some(store), false).await
     }
 
+    /// A directory that an earlier build left: homes, a relay's data, and what time it was. The relay listens elsewhere now.
+    pub async fn of_fixture(name: &str) -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let dir = tempfile::tempdir().unwrap();
+        copy_tree(&fixture, dir.path());
+        let now: u64 = std::fs::read_to_string(fixture.join("now")).unwrap().trim().parse().unwrap();
+        let (clock, relay_clock) = (Arc::new(ShiftedClock::default()), Arc::new(ManualClock::new(now)));
+        clock.0.store(now.wrapping_sub(kuvert_client::Clock::now_ms(&SystemClock)), Ordering::SeqCst);
+        let (any, phones) = ("127.0.0.1:0".parse().unwrap(), Arc::default());
+        let relay = start_relay(&dir, any, &relay_clock, None, false, &phones).await;
+        let (url, address) = (relay.address().clone(), relay.local_address());
+        Self { dir, relay_clock, clock, relay: Some(relay), url, address, store: None, observe: false, phones }
+    }
+
     async fn start(store: Option<Arc<dyn kuvert_relay::store::Store>>, observe: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let relay_clock = Arc::new(ManualClock::new(kuvert_client::Clock::now_ms(&SystemClock)));
@@ -273,6 +287,22 @@ pub fn texts(events: &[Event]) -> Vec<&str> {
 
 pub fn numbers(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix} {n}")).collect()
+}
+
+/// Files as a version control system keeps them, with the permissions that homes need.
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        let mode = if path.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_tree(&path, &to);
+            0o700
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+            0o600
+        };
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 /// A backup of a home, or a home from a backup.
