@@ -7,6 +7,7 @@ use kuvert_protocol::identity::account_key_fingerprint;
 use kuvert_types::{Level, RelayUrl};
 
 use crate::connection::{Connection, establish, establish_at, establish_patiently};
+use crate::consumer::Consumer;
 use crate::contacts::Contacts;
 use crate::conversation::{ConversationId, MessageRef};
 use crate::disclosure::{self, Disclosure};
@@ -362,6 +363,15 @@ impl Client {
     /// Those of the store.
     pub async fn mark_read(&self, messages: &[MessageRef]) -> Result<(), Error> {
         history::mark(&self.0, messages, true).await
+    }
+
+    /// A reader of incoming texts with a name and a cursor of its own: it reads on where it stopped, also in another process,
+    /// whatever other readers of this home do.
+    ///
+    /// # Errors
+    /// `consumer-name-invalid`: it has 1 to 64 bytes.
+    pub fn consumer(&self, name: &str) -> Result<Consumer, Error> {
+        Consumer::new(self.0.clone(), name)
     }
 
     /// Waits until no other process of this home receives, and keeps others of this home waiting from then on. A process that was

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,18 @@ use kuvert_types::authentication::{CHALLENGE_LEN, statement};
 use kuvert_types::{AccountId, RelayUrl, label};
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, client_frame, server_frame};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::disclosure;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::event::Event;
 use crate::identity::Identity;
 use crate::patience::{BACKOFF, LONGEST_PATIENCE, jittered, millis};
 use crate::people;
+use crate::records::ReceiveEnd;
 use crate::state::change_own;
 use crate::transport::{Link, RelayError, dial};
 
@@ -25,8 +29,31 @@ use crate::transport::{Link, RelayError, dial};
 ///
 /// It may be used for sending and receiving at the same time. When it breaks, requests fail with `connection-lost`. In
 /// follow mode [`receive`](Self::receive) reconnects; all clones of this handle then use the new connection.
-#[derive(Clone)]
-pub struct Connection(Arc<State>);
+pub struct Connection {
+    state: Arc<State>,
+    /// What [`next_event`](Self::next_event) pulls from. Each handle has its own.
+    pub(crate) pull: Option<Pull>,
+}
+
+/// A receiving loop that a handle pulls from. It ends with the handle.
+pub(crate) struct Pull {
+    /// What happened, one at a time: the next thing happens once the last one was taken.
+    pub events: mpsc::Receiver<Event>,
+    /// How it ended.
+    pub task: JoinHandle<Result<ReceiveEnd, Error>>,
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Clone for Connection {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state), pull: None }
+    }
+}
 
 struct State {
     engine: Engine,
@@ -35,6 +62,8 @@ struct State {
     /// Whose device list was compared with the relay's on this connection. Once is enough: a relay that wants to lie can
     /// wait.
     compared: Mutex<HashSet<AccountId>>,
+    /// Closed on this side: it is not made anew.
+    closed: AtomicBool,
 }
 
 impl fmt::Debug for Connection {
@@ -101,17 +130,18 @@ impl AuthenticatedLink {
 
 impl Connection {
     pub(crate) fn new(engine: Engine, link: AuthenticatedLink) -> Self {
-        Self(Arc::new(State { engine, link: RwLock::new(Arc::new(link)), compared: Mutex::default() }))
+        let (link, compared) = (RwLock::new(Arc::new(link)), Mutex::default());
+        Self { state: Arc::new(State { engine, link, compared, closed: AtomicBool::new(false) }), pull: None }
     }
 
     /// The home that it belongs to.
     pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.state.engine
     }
 
     /// The link as it is now: a reconnect replaces it.
     pub(crate) fn link(&self) -> Arc<AuthenticatedLink> {
-        Arc::clone(&self.0.link.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.state.link.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends a request and waits for its answer: [`AuthenticatedLink::request`].
@@ -123,13 +153,13 @@ impl Connection {
     }
 
     pub(crate) fn replace(&self, link: AuthenticatedLink) {
-        *self.0.link.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(link);
+        *self.state.link.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(link);
         self.compared().clear();
     }
 
     /// See the field.
     pub(crate) fn compared(&self) -> MutexGuard<'_, HashSet<AccountId>> {
-        self.0.compared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Envelopes that waited for this device when the connection was made.
@@ -139,7 +169,13 @@ impl Connection {
 
     /// Says goodbye to the relay and waits until it was heard, at most a second. Dropping works too, less politely.
     pub async fn close(self) {
+        self.state.closed.store(true, Ordering::Release);
         self.link().link.close().await;
+    }
+
+    /// Whether it was closed on this side.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.closed.load(Ordering::Acquire)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | Own | `replay` | the protocol's replay record |
 //! | Own | `tidied` | when, u64 |
 //! | Own | `told` | [`ToldRow`] |
+//! | Own | `consumer ` ‖ name | the place of the last text that it dealt with, u64 |
 //! | Contact | account id 16 | [`ContactRow`] |
 //! | Session | address 20 | the protocol's session record |
 //! | Peer | address 20 | [`PeerRow`] |
@@ -40,6 +41,8 @@ pub mod own {
     pub const ACCOUNT: &[u8] = b"account";
     /// There: the relay does not know of all who are blocked or not, as the owner wants it.
     pub const BLOCKS: &[u8] = b"blocks";
+    /// Before the name of a consumer: its cursor, u64.
+    pub const CONSUMER: &[u8] = b"consumer ";
     /// There: the owner was not told of all names that changed.
     pub const NAME_NEWS: &[u8] = b"name news";
     /// The account key's seed.

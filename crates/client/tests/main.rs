@@ -17,5 +17,6 @@ mod resets;
 mod robustness;
 mod sealed;
 mod strangers;
+mod threads;
 mod upgrade;
 mod vectors;

@@ -1,6 +1,5 @@
 //! What the chat's screen shows, as a value. Keys and events go in, effects come out; nothing here waits or writes.
 
-use kuvert_client::error::shell_word;
 use std::collections::HashMap;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -9,7 +8,7 @@ use kuvert_client::{ContactInfo, Direction, Event, MessageRecord, MessageRef, Me
 use crate::chat::input::InputLine;
 use crate::chat::link::LinkEvent;
 use crate::commands::notice;
-use crate::error::words;
+use crate::error::{shell_word, words};
 use crate::output::harmless;
 
 /// Short enough for the line above the input on a terminal of 80 columns.

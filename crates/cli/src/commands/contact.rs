@@ -1,10 +1,9 @@
 //! `kuvert contact …`
 
 use kuvert_client::ContactInfo;
-use kuvert_client::error::shell_word;
 
 use crate::commands::{flush, open, remark};
-use crate::error::Failure;
+use crate::error::{Failure, shell_word};
 use crate::options::Options;
 use crate::output::record::Record;
 

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kuvert_client::error::shell_word;
 use kuvert_client::{
     Client, Connection, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant, ReceiptKind,
     ReceiveOptions, Whoami,
@@ -14,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::args::Receive;
 use crate::commands::{client_options, flush, remark, tell_accepted};
-use crate::error::Failure;
+use crate::error::{Failure, shell_word};
 use crate::options::Options;
 use crate::output::Output;
 use crate::output::record::{Entry, Record};

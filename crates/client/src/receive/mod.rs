@@ -15,6 +15,7 @@ mod lists;
 mod look;
 mod notices;
 mod open;
+mod pull;
 mod state;
 
 use std::collections::BTreeSet;
@@ -212,7 +213,7 @@ impl<S: EventSink> Receiver<'_, S> {
             let result = self.attached(&mut pause).await;
             let error = match result {
                 Ok(end) => return Ok(end),
-                Err(error) if self.options.follow && error.passes() => error,
+                Err(error) if self.options.follow && error.passes() && !self.connection.is_closed() => error,
                 Err(error) => return Err(error),
             };
             tracing::info!(code = error.code(), "disconnected");
