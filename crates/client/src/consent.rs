@@ -9,6 +9,7 @@ use crate::transport::RelayError;
 
 /// The versions of the terms, and the account's ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Terms {
     /// Oldest first.
     pub policies: Vec<Policy>,
@@ -18,6 +19,7 @@ pub struct Terms {
 
 /// A dated version.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Policy {
     /// The day it is from.
     pub version: String,
@@ -29,6 +31,7 @@ pub struct Policy {
 
 /// What was accepted. Times are Unix milliseconds by the relay's clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Consent {
     /// Which version.
     pub version: String,

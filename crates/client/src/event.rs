@@ -157,6 +157,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> EventSink for Calls<F> {
 
 /// An account with mail in this device's mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Occupant {
     /// The account; `None`: all sealed mail together.
     pub account: Option<AccountId>,
@@ -170,6 +171,7 @@ pub struct Occupant {
 
 /// What a receipt says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum ReceiptKind {
     /// In the recipient's store.
     Delivered,
@@ -179,6 +181,7 @@ pub enum ReceiptKind {
 
 /// How device lists contradict each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ListConflict {
     /// The signature does not verify under the pinned account key.
     Unsigned,

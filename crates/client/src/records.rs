@@ -72,6 +72,7 @@ impl From<&ContactInfo> for ConversationId {
 
 /// A safety number to compare with a contact.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct SafetyNumber {
     /// The contact's alias.
     pub who: String,
@@ -94,6 +95,7 @@ pub enum Direction {
 
 /// How far a message has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum MessageState {
     /// Outgoing: in the outbox, not yet accepted by the relay.
     Queued,
@@ -161,6 +163,7 @@ pub struct Accepted {
 
 /// A message that could not be sent in this flush.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct NotSent {
     /// Which message.
     pub message: MessageRef,
@@ -174,6 +177,7 @@ pub struct NotSent {
 
 /// What a flush of the outbox did. Receipts are not listed.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct FlushReport {
     /// In the order of acceptance.
     pub accepted: Vec<Accepted>,
@@ -183,6 +187,7 @@ pub struct FlushReport {
 
 /// Why [`crate::Client::receive`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ReceiveEnd {
     /// Nothing waits any more.
     CaughtUp,

@@ -48,6 +48,7 @@ const DATA: [&str; 7] = [
 
 /// A report that was asked for. Times are Unix milliseconds by the relay's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ReportStatus {
     /// When it was asked for.
     pub requested_at: u64,
@@ -59,6 +60,7 @@ pub struct ReportStatus {
 
 /// The files of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// With `manifest.json`, whose SHA-256 values fit the other data, and `index.html`, which this program made.
     pub files: Vec<ReportFile>,

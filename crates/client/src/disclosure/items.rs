@@ -41,6 +41,7 @@ pub struct Item {
 
 /// What a relay gets to know at a level.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Disclosure {
     /// The level.
     pub level: Level,

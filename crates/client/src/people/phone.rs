@@ -9,6 +9,7 @@ use crate::error::Error;
 
 /// A number that the relay believes.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct VerifiedPhone {
     /// E.164.
     pub phone: String,
