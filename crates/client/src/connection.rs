@@ -100,8 +100,8 @@ pub(crate) enum Inbox {
         /// See the variant.
         caught_up: bool,
     },
-    /// Attaching is under way, or deliveries were taken from the queue and are not committed yet. Whoever finds it like this
-    /// (the call was dropped) must not acknowledge anything on this link: that would delete what nobody has.
+    /// Attaching is under way, or deliveries were taken from the queue and are not committed yet. A call that finds it like this
+    /// (the one before was dropped) must not acknowledge anything on this link: that would delete what is stored nowhere.
     InDoubt,
 }
 

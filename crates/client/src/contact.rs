@@ -131,7 +131,7 @@ impl Contact {
         }
     }
 
-    /// Notes that somebody came under another account key; whether that is news.
+    /// Notes that the account came under another key; whether that is news.
     pub fn note_key(&mut self, key: &AccountKey) -> bool {
         let key = Some(key.as_bytes().to_vec());
         if self.row.changed_key == key {

@@ -9,7 +9,7 @@ use crate::devices;
 use crate::error::Error;
 use crate::transport::{Link, RelayError};
 
-/// What a relay says about an account, after everything that can be checked without trusting anybody was checked: it is
+/// What a relay says about an account, after everything that can be checked without trust was checked: it is
 /// all of one piece under *some* account key.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Account {

@@ -57,7 +57,7 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// Somebody in an address book whom no relay takes.
+    /// An entry of an address book that no relay takes.
     #[error("entry {entry} of the address book cannot be used: {what}; nothing was uploaded")]
     AddressBookInvalid {
         /// Which, from 1.
@@ -234,7 +234,7 @@ pub enum Error {
         "the relay does not take this invitation: it is misspelt, used up or too old; ask its operator for another one"
     )]
     InvitationRefused,
-    /// Somebody else has this name.
+    /// Another account has this name.
     #[error("the name '{name}' is taken at this relay: choose another one")]
     NameTaken {
         /// The name.

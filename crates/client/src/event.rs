@@ -74,7 +74,7 @@ pub enum Event {
         /// The alias.
         who: String,
     },
-    /// A device list that contradicts what was known was shown by somebody: a relay shows different lists to different
+    /// A device list was shown that contradicts what was known: a relay shows different lists to different
     /// people, or an old one.
     DeviceListConflict {
         /// Whose list.

@@ -1,7 +1,7 @@
 //! This device's prekeys: made here, published at the relay, deleted when used or past use.
 //!
 //! Made in one transaction with the counters and published after it: a number is never given twice, and a secret is on disk
-//! before anybody can use its public half. What a crash left unpublished is published first next time, in the same
+//! before its public half can be used. What a crash left unpublished is published first next time, in the same
 //! portions, so that the relay's "used before" then means "already there".
 //!
 //! A stored prekey: `published u8 ‖ replaced at (our clock) u64 ‖ replaced at (relay's clock) u64 ‖ the protocol's encoding`.

@@ -1,8 +1,8 @@
 //! Receipts that wait to be sent. At once, or each held back for a random time of its own: a receipt that follows its message
-//! within a moment tells the relay who answers whom, whether or not the envelope names anybody.
+//! within a moment tells the relay who answers whom, whether or not the envelope names its sender.
 //!
 //! When one is due stands in the store, by this machine's clock: it outlives the process, and goes out with the first flush
-//! after that time, whoever flushes.
+//! after that time, in whichever process.
 
 use std::collections::HashMap;
 

@@ -27,7 +27,7 @@ use crate::store::{Log, Table, Transaction};
 /// Between two resets for one device, and between two times that texts are sent again to one.
 pub const INTERVAL_MS: u64 = 60 * 60 * 1000;
 
-/// How often the time between repetitions of an unconfirmed reset doubles: up to 16 hours. Somebody who stays away for long
+/// How often the time between repetitions of an unconfirmed reset doubles: up to 16 hours. A device that stays away for long
 /// must not find a mailbox full of them.
 const MAX_DOUBLINGS: u32 = 4;
 

@@ -40,9 +40,9 @@ async fn a_home_whose_account_was_deleted_can_be_read_and_nothing_else() {
     alice.connect().await.unwrap().delete_account().await.unwrap();
     for client in [&alice, &world.open("alice").await] {
         assert_eq!(code(client.connect().await), "account-deleted");
-        assert_eq!(code(client.queue_text(named(&client, "bob").await, "hi").await), "account-deleted");
+        assert_eq!(code(client.queue_text(named(client, "bob").await, "hi").await), "account-deleted");
         assert_eq!(code(client.invite().await), "account-deleted");
-        assert_eq!(client.history(named(&client, "bob").await, None).await.unwrap().len(), 2);
+        assert_eq!(client.history(named(client, "bob").await, None).await.unwrap().len(), 2);
         assert!(client.whoami().await.unwrap().deleted_at.is_some());
     }
     assert!(open.flush(|_| {}).await.is_err() || alice.queued().await.unwrap().is_empty());

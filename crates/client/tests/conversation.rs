@@ -98,7 +98,7 @@ async fn two_hundred_each_way_at_the_same_time_come_in_order() {
     fetch(&bob).await;
     fetch(&alice).await;
     for (client, other) in [(&alice, "bob"), (&bob, "alice")] {
-        let history = client.history(named(&client, other).await, None).await.unwrap();
+        let history = client.history(named(client, other).await, None).await.unwrap();
         assert_eq!(history.len(), 400);
         let undelivered: Vec<_> = history
             .iter()

@@ -233,7 +233,8 @@ async fn flood_all(
             }
         }
         let seen = {
-            let (seen, by) = (store.seen.lock().unwrap(), address(alice).await);
+            let by = address(alice).await;
+            let seen = store.seen.lock().unwrap();
             seen.iter()
                 .rev()
                 .find(|(_, envelope)| envelope.source == Some(by))

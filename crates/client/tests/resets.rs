@@ -256,7 +256,7 @@ async fn only_send(from: &Client, to: &str, text: &str) -> Vec<Event> {
     let connection = from.connect().await.unwrap();
     let mut events = Vec::new();
     connection.look_for_resets(|event| events.push(event)).await.unwrap();
-    connection.send_text(named(&from, to).await, text).await.unwrap();
+    connection.send_text(named(from, to).await, text).await.unwrap();
     connection.close().await;
     events
 }

@@ -40,9 +40,9 @@ impl Person<'_> {
     /// Says something to the other, and reads and shows what waits. May die anywhere.
     async fn turn(&mut self, client: &Client, other: &str, text: &str) -> Result<(), Error> {
         let said =
-            client.history(named(&client, other).await, Some(text)).await?.iter().any(|message| message.text == text);
+            client.history(named(client, other).await, Some(text)).await?.iter().any(|message| message.text == text);
         if !said {
-            client.queue_text(named(&client, other).await, text).await?;
+            client.queue_text(named(client, other).await, text).await?;
         }
         let connection = client.connect().await?;
         connection.flush(|_| {}).await?;

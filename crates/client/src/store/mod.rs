@@ -101,7 +101,7 @@ pub trait Store: Send {
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError>;
 }
 
-/// One transaction: sees its own changes; nobody else does before the commit.
+/// One transaction: sees its own changes; no other does before the commit.
 pub trait Transaction {
     /// The value under a key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError>;

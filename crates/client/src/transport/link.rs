@@ -357,7 +357,7 @@ impl From<v1::Error> for RelayError {
 }
 
 impl RelayError {
-    /// The error for a refusal that has nothing to do with anybody's name.
+    /// The error for a refusal that concerns no name.
     pub fn into_error(self) -> Error {
         use v1::error::Code;
         match self.code {
@@ -375,7 +375,7 @@ impl RelayError {
         }
     }
 
-    /// The error for a refusal that concerns somebody.
+    /// The error for a refusal that concerns an account or name.
     pub fn about(self, who: &str) -> Error {
         use v1::error::Code;
         match self.code {

@@ -238,7 +238,7 @@ pub async fn add(client: &Client, name: &str) {
 
 pub async fn say(from: &Client, to: &str, text: &str) {
     let connection = from.connect().await.unwrap();
-    connection.send_text(named(&from, to).await, text).await.unwrap();
+    connection.send_text(named(from, to).await, text).await.unwrap();
 }
 
 /// Receives until caught up, marks everything as read; all events.
