@@ -53,21 +53,21 @@ impl DisclosureRow {
         key.transpose().map_err(|_| state::damaged("the access key"))
     }
 
-    /// What the relay is to hold: the hash, and whether it takes sealed mail for the key.
+    /// What the relay is to hold: the hash, and whether it takes anonymous mail for the key.
     fn wanted(&self) -> Result<Vec<u8>, Error> {
         let hash = self.key()?.map(|key| key.hash());
         Ok(hash.map_or_else(Vec::new, |hash| [&hash[..], &[u8::from(self.level().seals_sender())]].concat()))
     }
 
-    /// The key that contacts are told, and whether it is good for sealed mail: one that the relay knows of already.
+    /// The key that contacts are told, and whether it is good for anonymous mail: one that the relay knows of already.
     pub fn disclosed_key(&self) -> Result<Option<(AccessKey, bool)>, Error> {
         let known = self.wanted()? == self.published;
         Ok(if known { self.key()?.map(|key| (key, self.level().seals_sender())) } else { None })
     }
 
-    /// [KV-081] Whether sealed mail is opened: only while the relay is told to take some, and for what it took before.
+    /// [KV-081] Whether anonymous mail is opened: only while the relay is told to take some, and for what it took before.
     /// `now`: the time, if it is certain; where it is not, what may have been on its way is still opened.
-    pub fn opens_sealed(&self, now: Option<u64>) -> bool {
+    pub fn opens_anonymous(&self, now: Option<u64>) -> bool {
         let on_its_way = self.sealed_until != 0 && now.is_none_or(|now| now < self.sealed_until);
         self.level().seals_sender() || on_its_way
     }
@@ -130,7 +130,7 @@ pub fn set_receipts(tx: &dyn Transaction, receipts: Receipts) -> Result<(), Erro
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
 
-/// Draws another access key: with the old one no sealed mail can be sent any more, and no more than strangers can.
+/// Draws another access key: with the old one no anonymous mail can be sent any more, and no more than strangers can.
 pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
     let mut row = row(tx)?;
     row.access_key = rng::bytes::<{ AccessKey::LEN }>().to_vec();
@@ -202,7 +202,7 @@ mod tests {
         let (first, sealed) = publish(&*tx);
         assert!(sealed);
         set_level(&*tx, Level::L1, NOW).unwrap();
-        assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "the relay still takes sealed mail for it");
+        assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "the relay still takes anonymous mail for it");
         assert_eq!(publish(&*tx), (first, false));
         set_level(&*tx, Level::L2, NOW).unwrap();
         assert_eq!(publish(&*tx), (first, true), "the same key again");
@@ -215,13 +215,13 @@ mod tests {
     fn sealed_mail_is_opened_only_by_a_home_that_takes_it_and_for_what_was_on_its_way() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();
-        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW)) && !row(&*tx).unwrap().opens_sealed(None));
+        assert!(!row(&*tx).unwrap().opens_anonymous(Some(NOW)) && !row(&*tx).unwrap().opens_anonymous(None));
         set_level(&*tx, Level::L2, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW)));
+        assert!(row(&*tx).unwrap().opens_anonymous(Some(NOW)));
         set_level(&*tx, Level::L1, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS - 1)));
-        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS)));
-        assert!(row(&*tx).unwrap().opens_sealed(None), "no clock to rely upon");
+        assert!(row(&*tx).unwrap().opens_anonymous(Some(NOW + SEALED_ON_ITS_WAY_MS - 1)));
+        assert!(!row(&*tx).unwrap().opens_anonymous(Some(NOW + SEALED_ON_ITS_WAY_MS)));
+        assert!(row(&*tx).unwrap().opens_anonymous(None), "no clock to rely upon");
     }
 
     const NOW: u64 = 1_800_000_000_000;

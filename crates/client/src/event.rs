@@ -159,7 +159,7 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> EventSink for Calls<F> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Occupant {
-    /// The account; `None`: all sealed mail together.
+    /// The account; `None`: all anonymous mail together.
     pub account: Option<AccountId>,
     /// The alias, where it is a contact or a request.
     pub who: Option<String>,
@@ -199,13 +199,13 @@ pub enum DropReason {
     Malformed,
     /// It is addressed to another device.
     Misdelivered,
-    /// It claims to come from another device than the one that sealed it, or from a contact under another key than the
+    /// It claims to come from another device than the one that encrypted it, or from a contact under another key than the
     /// contact's.
     WrongSource,
     /// It was opened before under another envelope id: a home of the sender's that was put back to an older state, or a
     /// replay.
     Replayed,
-    /// Its sealed content breaks the format.
+    /// Its content breaks the format.
     BadContent,
     /// Its sender is no contact, and it is no first message under the sender's name.
     UnknownSender,
@@ -213,8 +213,8 @@ pub enum DropReason {
     UnlistedDevice,
     /// Its sender is no contact, and it could not be opened.
     Undecryptable,
-    /// It is sealed, and this home takes no sealed mail.
-    SealedUnasked,
+    /// It came without its sender's name, and this home takes no anonymous mail.
+    AnonymousUnasked,
     /// More of its sender's mail is kept than may be until the sender is accepted. It is asked for then.
     NoRoom,
 }

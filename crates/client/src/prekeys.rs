@@ -34,10 +34,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub const ROTATION_MS: u64 = 7 * DAY_MS;
 
 /// A replaced prekey is kept for as long as mail that used it can still arrive: the relay's retention, and a week for a
-/// sender that took it just before and was away when it sealed.
+/// sender that took it just before and was away when it encrypted.
 pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
 
-/// A sender that took a bundle just before a prekey was replaced may have been away when it sealed, for this long.
+/// A sender that took a bundle just before a prekey was replaced may have been away when it encrypted, for this long.
 const SENT_LATE_MS: u64 = 7 * DAY_MS;
 
 /// Between two replacements because of strangers.

@@ -4,7 +4,7 @@
 //! cannot open ──► due ──► Reset, the first message of a fresh session ──► confirmed by a receipt
 //!                           ▲                                        │
 //!                           └── no receipt: again after 1, 2, 4 … hours
-//! a Reset comes ──► receipt; what it did not confirm is due ──► sealed again, before what waits behind it
+//! a Reset comes ──► receipt; what it did not confirm is due ──► encrypted again, before what waits behind it
 //! ```
 //! What is due is noted in the transaction that finds out, and done by the flush whose time has come: never more than once
 //! an hour for each device and way, so that neither a relay that forges envelopes nor a contact that keeps complaining can

@@ -96,13 +96,13 @@ pub struct DisclosureRow {
     /// The account's access key, once a level needed one.
     #[prost(bytes = "vec", tag = "2")]
     pub access_key: Vec<u8>,
-    /// The hash that the relay holds of it, and behind it 1 if the relay takes sealed mail for it; empty: none.
+    /// The hash that the relay holds of it, and behind it 1 if the relay takes anonymous mail for it; empty: none.
     #[prost(bytes = "vec", tag = "3")]
     pub published: Vec<u8>,
     /// When receipts are sent: 1 at once, 2 late, 3 never; 0: as the level does.
     #[prost(uint32, tag = "4")]
     pub receipts_and_one: u32,
-    /// Until when sealed mail that was sent before this home left the levels that take it is opened, Unix milliseconds.
+    /// Until when anonymous mail that was sent before this home left the levels that take it is opened, Unix milliseconds.
     #[prost(uint64, tag = "5")]
     pub sealed_until: u64,
 }
@@ -192,7 +192,7 @@ pub struct ContactRow {
     /// That name differs from the one seen before, and the owner was not told.
     #[prost(bool, tag = "15")]
     pub name_news: bool,
-    /// Sealed mail may be sent to it with its access key.
+    /// Anonymous mail may be sent to it with its access key.
     #[prost(bool, tag = "16")]
     pub takes_sealed: bool,
     /// Whether the relay is to drop its mail, and knows it.

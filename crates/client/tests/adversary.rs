@@ -234,7 +234,7 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
         "{events:?}"
     );
     let expected =
-        [DropReason::SealedUnasked, DropReason::WrongSource, DropReason::Malformed, DropReason::UnknownSender];
+        [DropReason::AnonymousUnasked, DropReason::WrongSource, DropReason::Malformed, DropReason::UnknownSender];
     assert_eq!(refusals(&events), expected);
     let waiting = store.waiting(mailbox).await.unwrap();
     assert_eq!(waiting.count, 0, "acknowledged");

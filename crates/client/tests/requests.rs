@@ -44,7 +44,7 @@ async fn attack_35_a_home_that_takes_no_sealed_mail_opens_none() {
     };
     inject(1).await;
     let events = fetch(&bob).await;
-    assert_eq!(refusals(&events), [DropReason::SealedUnasked]);
+    assert_eq!(refusals(&events), [DropReason::AnonymousUnasked]);
     // At a level that takes it: still no stranger's, for no relay has checked its name.
     bob.set_level(Level::L2).await.unwrap();
     inject(2).await;

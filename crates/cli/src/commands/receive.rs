@@ -375,7 +375,9 @@ fn cause(reason: DropReason) -> &'static str {
             "it comes from a device that the account's list, as far as it is known here, does not name"
         }
         DropReason::Undecryptable => "its sender is no contact, and it could not be opened",
-        DropReason::SealedUnasked => "it came without its sender's name, and this home takes no such mail at its level",
+        DropReason::AnonymousUnasked => {
+            "it came without its sender's name, and this home takes no such mail at its level"
+        }
         DropReason::NoRoom => {
             "more of its sender's mail is kept than may be until it is accepted; it is asked for then"
         }

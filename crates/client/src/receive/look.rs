@@ -71,8 +71,8 @@ impl Connection {
             let until_committed = Arc::clone(&held);
             let opened = self.engine().attempt(move |tx| {
                 let _until_committed = until_committed;
-                let (own, opens_sealed) = (tx.identity()?, disclosure::row(tx)?.opens_sealed(tx.certain_now()));
-                let check = |delivery| Incoming::check(&own.device, delivery, opens_sealed);
+                let (own, opens_anonymous) = (tx.identity()?, disclosure::row(tx)?.opens_anonymous(tx.certain_now()));
+                let check = |delivery| Incoming::check(&own.device, delivery, opens_anonymous);
                 let opened = open_batch(tx, window.into_iter().map(check).collect())?;
                 Ok((full || opened.events.iter().any(matters)).then_some(opened))
             });

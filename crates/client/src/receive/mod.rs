@@ -431,8 +431,8 @@ impl<S: EventSink> Receiver<'_, S> {
             .engine()
             .write(move |tx| {
                 let _until_committed = inbox;
-                let (own, opens_sealed) = (tx.identity()?, disclosure::row(tx)?.opens_sealed(tx.certain_now()));
-                let check = |delivery| Incoming::check(&own.device, delivery, opens_sealed);
+                let (own, opens_anonymous) = (tx.identity()?, disclosure::row(tx)?.opens_anonymous(tx.certain_now()));
+                let check = |delivery| Incoming::check(&own.device, delivery, opens_anonymous);
                 open_batch(tx, batch.into_iter().map(check).collect())
             })
             .await?;

@@ -128,7 +128,7 @@ impl<'a> Opener<'a> {
         match incoming {
             Incoming::Letter(letter) => return self.open_letter(&letter),
             Incoming::Misdelivered(id) => self.refuse(id, DropReason::Misdelivered),
-            Incoming::SealedUnasked(id) => self.refuse(id, DropReason::SealedUnasked),
+            Incoming::AnonymousUnasked(id) => self.refuse(id, DropReason::AnonymousUnasked),
             Incoming::Unreadable(id) => self.refuse(id, DropReason::Malformed),
         }
         Ok(())
@@ -188,7 +188,7 @@ impl<'a> Opener<'a> {
     }
 
     /// Whether a first message comes under the pinned key. [KV-081] What is under a seal with another key changes nothing:
-    /// else each of the contacts, who all may send sealed mail, could stop what is sent to another.
+    /// else each of the contacts, who all may send anonymous mail, could stop what is sent to another.
     fn check_certificate(&mut self, mut contact: Contact, letter: &Letter) -> Result<Check, Error> {
         let pinned = contact.row.key()?;
         if letter.sealed_by.is_some_and(|key| key != pinned) {

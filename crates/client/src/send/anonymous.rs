@@ -124,7 +124,7 @@ impl AnonymousMail {
     }
 }
 
-/// The contact's access key, if it told one, and whether to send sealed mail with it: if this home seals its sender and the
+/// The contact's access key, if it told one, and whether to send anonymous mail with it: if this home seals its sender and the
 /// contact takes that. Else it goes with named mail, and shows the relay that a contact writes.
 pub(super) fn key_for(tx: &dyn Transaction, contact: &Contact) -> Result<Option<(AccessKey, bool)>, Error> {
     let seals = contact.row.takes_sealed && disclosure::row(tx)?.level().seals_sender();

@@ -202,3 +202,48 @@ fn drop_unlisted(tx: &dyn Transaction, outgoing: &mut Outgoing, list: &DeviceLis
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{OutboxRow, enqueue};
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Log, Mode, Store};
+    use kuvert_protocol::identity::AccountSecret;
+    use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+
+    const ACCOUNT: AccountId = AccountId::from_bytes([1; 16]);
+
+    fn list(devices: &[u32]) -> DeviceList {
+        let entry = |device: &u32| DeviceEntry { device: DeviceId::new(*device).unwrap(), certificate_hash: [7; 32] };
+        let devices = devices.iter().map(entry).collect();
+        let body = DeviceListBody { account: ACCOUNT, number: 1, devices };
+        AccountSecret::generate(&mut rng::system_rng()).sign_device_list(&body).unwrap()
+    }
+
+    #[test]
+    fn what_is_for_a_removed_device_goes_nowhere_and_nothing_is_left_for_an_account_whose_devices_all_changed() {
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let conversation = ACCOUNT.as_bytes().to_vec();
+        enqueue(&*tx, &OutboxRow { conversation, ..OutboxRow::default() }).unwrap();
+        let mut outgoing = Outgoing::scan(&*tx, None, 0, 1).unwrap().remove(0);
+        for (device, state) in [(1, EnvelopeState::Encrypted), (2, EnvelopeState::Encrypted)] {
+            let recipient = Address { account: ACCOUNT, device: DeviceId::new(device).unwrap() };
+            let mut row = EnvelopeRow { recipient: recipient.to_bytes().to_vec(), ..EnvelopeRow::default() };
+            row.set_state(state);
+            outgoing.add(&*tx, recipient, row).unwrap();
+        }
+        let states = |outgoing: &Outgoing| -> Vec<EnvelopeState> {
+            outgoing.envelopes.iter().map(|envelope| envelope.row.state()).collect()
+        };
+        drop_unlisted(&*tx, &mut outgoing, &list(&[1, 2, 3])).unwrap();
+        assert_eq!(states(&outgoing), [EnvelopeState::Encrypted; 2], "a new device gets what is written from now on");
+        drop_unlisted(&*tx, &mut outgoing, &list(&[2])).unwrap();
+        assert_eq!(states(&outgoing), [EnvelopeState::Gone, EnvelopeState::Encrypted]);
+        let stored = Outgoing::scan(&*tx, None, 0, 1).unwrap().remove(0);
+        assert_eq!(states(&stored), states(&outgoing));
+        drop_unlisted(&*tx, &mut outgoing, &list(&[3])).unwrap();
+        assert!(outgoing.is_untouched() && tx.len(Log::Envelope).unwrap() == 0, "it is encrypted anew");
+    }
+}

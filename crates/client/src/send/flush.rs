@@ -483,7 +483,7 @@ struct Concluded {
 }
 
 /// Stores what became of envelopes; entries of which all are settled leave the outbox.
-fn conclude(tx: &Tx<'_>, page: Vec<Outgoing>) -> Result<Vec<Concluded>, Error> {
+fn conclude(tx: &dyn Transaction, page: Vec<Outgoing>) -> Result<Vec<Concluded>, Error> {
     let (mut concluded, mut titles) = (Vec::new(), HashMap::new());
     for (entry, mut outgoing) in page.into_iter().enumerate() {
         if !outgoing.is_settled() {
@@ -517,7 +517,7 @@ fn conclude(tx: &Tx<'_>, page: Vec<Outgoing>) -> Result<Vec<Concluded>, Error> {
 
 /// Texts that wait in conversations that cannot be written to, with what the owner calls those; in the order of the outbox.
 /// Those of a conversation that is gone are given up.
-fn list_waiting(tx: &Tx<'_>, stopped: &[(ConversationId, bool)]) -> Result<Vec<(MessageRef, String)>, Error> {
+fn list_waiting(tx: &dyn Transaction, stopped: &[(ConversationId, bool)]) -> Result<Vec<(MessageRef, String)>, Error> {
     let mut waiting = Vec::new();
     for (conversation, gone) in stopped {
         let ConversationId::Contact(account) = conversation;
@@ -551,5 +551,86 @@ impl Limited {
     fn add(limited: &mut Option<Self>, place: u64, wait: Duration) {
         let before = limited.take().unwrap_or(Self { place, wait, progress: false });
         *limited = Some(Self { place: before.place.min(place), wait: before.wait.max(wait), progress: false });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{EnvelopeRow, MessageRow, Stored};
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Log, Mode, Store};
+    use kuvert_types::{AccountId, DeviceId};
+    use prost::Message as _;
+
+    const CONTACT: AccountId = AccountId::from_bytes([1; 16]);
+    const OWN: AccountId = AccountId::from_bytes([2; 16]);
+
+    /// A text to a contact with as many devices as there are states.
+    fn queued(tx: &dyn Transaction, number: u8, states: &[EnvelopeState]) -> MessageRef {
+        let id = EnvelopeId::from_bytes([number; 16]);
+        let message = MessageRef { conversation: CONTACT.into(), author: OWN, id };
+        let (conversation, author) = (CONTACT.as_bytes().to_vec(), OWN.as_bytes().to_vec());
+        let (id, outgoing) = (id.as_bytes().to_vec(), true);
+        let row = MessageRow {
+            conversation: conversation.clone(),
+            author: author.clone(),
+            id: id.clone(),
+            outgoing,
+            ..MessageRow::default()
+        };
+        tx.append(Log::Message, &conversation, &message_key(&message), &row.encode_to_vec()).unwrap();
+        enqueue(tx, &OutboxRow { conversation, author, text_id: id, ..OutboxRow::default() }).unwrap();
+        let mut outgoing = Outgoing::scan(tx, None, 0, usize::MAX).unwrap().pop().unwrap();
+        for (device, state) in (1..).zip(states) {
+            let recipient = Address { account: CONTACT, device: DeviceId::new(device).unwrap() };
+            let (recipient_bytes, ciphertext) = (recipient.to_bytes().to_vec(), vec![9; 100]);
+            let mut row = EnvelopeRow { recipient: recipient_bytes, ciphertext, ..EnvelopeRow::default() };
+            row.set_state(*state);
+            outgoing.add(tx, recipient, row).unwrap();
+        }
+        message
+    }
+
+    /// What a run over the outbox does once the relay has answered so.
+    fn answered(tx: &dyn Transaction, states: &[(usize, EnvelopeState, &str)]) -> Vec<(MessageRef, Option<String>)> {
+        let mut page = Outgoing::scan(tx, None, 0, usize::MAX).unwrap();
+        for (index, state, failure) in states {
+            let envelope = &mut page[0].envelopes[*index];
+            envelope.row.set_state(*state);
+            envelope.row.failure = (*failure).to_owned();
+        }
+        conclude(tx, page).unwrap().into_iter().map(|concluded| (concluded.message, concluded.failure)).collect()
+    }
+
+    fn progress(tx: &dyn Transaction, message: &MessageRef) -> Progress {
+        Stored::find(tx, message).unwrap().unwrap().row.progress()
+    }
+
+    #[test]
+    fn a_text_is_accepted_once_every_device_is_settled_and_one_of_them_gets_it() {
+        use EnvelopeState::{Accepted, Encrypted, Gone, Refused};
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let message = queued(&*tx, 1, &[Encrypted, Encrypted, Gone]);
+        assert_eq!(answered(&*tx, &[(0, Accepted, "")]), []);
+        assert_eq!(progress(&*tx, &message), Progress::Queued, "a device has not got it yet");
+        let [outgoing] = &Outgoing::scan(&*tx, None, 0, 9).unwrap()[..] else { panic!() };
+        let kept = outgoing.envelopes.iter().map(|envelope| (envelope.row.state(), envelope.row.ciphertext.len()));
+        assert_eq!(kept.collect::<Vec<_>>(), [(Accepted, 0), (Encrypted, 100), (Gone, 0)], "not submitted again");
+        assert_eq!(answered(&*tx, &[(1, Refused, "relay-refused")]), [(message, None)]);
+        assert_eq!(progress(&*tx, &message), Progress::Accepted);
+        assert_eq!((tx.len(Log::Outbox).unwrap(), tx.len(Log::Envelope).unwrap()), (0, 0));
+    }
+
+    #[test]
+    fn a_text_that_no_device_gets_has_failed_for_the_first_reason() {
+        use EnvelopeState::{Encrypted, Refused};
+        let mut store = MemoryStore::new();
+        let tx = store.begin(Mode::Write).unwrap();
+        let message = queued(&*tx, 1, &[Encrypted, Encrypted]);
+        let refused = [(0, Refused, "one"), (1, Refused, "two")];
+        assert_eq!(answered(&*tx, &refused), [(message, Some("one".to_owned()))]);
+        assert_eq!(progress(&*tx, &message), Progress::Failed);
     }
 }
