@@ -1,4 +1,4 @@
-//! `kuvert bench relay --quick`: the real processes with tiny numbers. What a figure is depends on the machine; that it is
+//! `kuvert-bench relay --quick`: the real processes with tiny numbers. What a figure is depends on the machine; that it is
 //! there, and that nothing was lost, does not.
 
 #![allow(clippy::unwrap_used)]
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 fn bench(arguments: &[&str]) -> (Value, Output) {
     let data = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_kuvert"))
+    let output = Command::new(support::kuvert_with("bench"))
         .args(["--json", "bench", "relay", "--quick", "--seed", "7", "--directory"])
         .arg(data.path())
         .args(arguments)

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use support::{Relay, alice_and_bob, contains, find, memory, texts};
 
 /// Longer than any other text, so that nothing finds it by chance.

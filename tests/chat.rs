@@ -2,13 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
-#[path = "support/window.rs"]
-mod window;
-
+use support::window::Window;
 use support::{Home, Relay, acquainted, alice_and_bob, all, eventually, find, texts};
-use window::Window;
 
 fn chat(home: &Home, who: &str) -> Window {
     Window::open(home.typed(&["chat", who]), 80)

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::process::Command;
 use std::time::Instant;
 
 use support::{Home, Random, eventually, objects};
 
 fn demo(arguments: &[&str], temporary: &std::path::Path) -> Command {
-    let mut command = Command::new(support::kuvert());
+    let mut command = Command::new(support::kuvert_with("demo"));
     command.args(arguments).env("TMPDIR", temporary).env("KUVERT_HOME", "/nonexistent/kuvert");
     command
 }

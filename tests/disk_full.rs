@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use support::{Relay, acquainted, alice_and_bob, find, texts};
 
 /// No page of a database fits.

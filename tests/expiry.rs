@@ -1,8 +1,6 @@
-//! Day 31: what nobody fetched is gone, and the recipient is told.
+//! Day 31: what was not fetched is gone, and the recipient is told.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use support::{Relay, alice_and_bob, all, eventually, find, texts};
 

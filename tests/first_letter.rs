@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use serde_json::Value;
 use support::{Home, Relay, alice_and_bob, all, eventually, find, texts};
 

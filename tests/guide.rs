@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -36,7 +33,7 @@ fn with_free_ports(commands: &str) -> String {
 
 #[test]
 fn the_guide_leads_to_a_monitored_relay_with_a_backup_restored() {
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATING.md")).unwrap();
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md")).unwrap();
     let commands = with_free_ports(&commands(&guide));
     for said in
         ["config check", "invite create", "readyz", "/metrics", " backup --data", " restore --from", "kill -TERM"]

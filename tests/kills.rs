@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,7 +25,7 @@ struct Life {
 
 impl Life {
     fn draw(random: &mut Random, attempt: u64) -> Self {
-        let messages = if attempt % 5 == 4 { 0 } else { 20 + random.next() % 100 };
+        let messages = if attempt % 5 == 4 { 0 } else { 20 + random.number() % 100 };
         let longest = if messages == 0 { 600 } else { 40 };
         Self { messages, moment: random.millis(0, longest) }
     }
@@ -161,7 +159,7 @@ fn kill_relay(world: &World, mut random: Random) {
     let _alarm = Alarm(world);
     while !world.is_done() {
         // Of some 4,000 steps that all have to make, one in a few hundred.
-        let at = world.progress.load(Ordering::SeqCst) + 200 + usize::try_from(random.next() % 400).unwrap();
+        let at = world.progress.load(Ordering::SeqCst) + 200 + usize::try_from(random.number() % 400).unwrap();
         while world.progress.load(Ordering::SeqCst) < at {
             if world.is_done() {
                 return;
@@ -215,7 +213,7 @@ fn check(printed: &[Vec<Shown>]) -> usize {
 #[test]
 fn a_thousand_messages_each_way_survive_random_kills() {
     let mut random = Random::seeded("a_thousand_messages");
-    let mut fork = || Random::from_seed(random.next());
+    let mut fork = || Random::from_seed(random.number());
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
     let world = World {

@@ -7,8 +7,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,9 +14,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
-use kuvert_relay::registry::field::Section;
-use kuvert_relay::registry::{self, Level, Place};
-use support::{Home, Relay, contains, find, kuvert, memory};
+use kuvert_privacy::registry::field::Section;
+use kuvert_privacy::registry::{self, Level, Place};
+use support::{Home, Relay, contains, find, kuvert_with, memory};
 
 /// Something that is told, and the fields of the registry that it ends up in.
 struct Marker {
@@ -173,7 +171,7 @@ fn metrics(address: SocketAddr) -> Vec<u8> {
 
 /// What the lens's page shows at a level.
 fn page(relay: &Relay, level: Level) -> Vec<u8> {
-    let mut command = Command::new(kuvert());
+    let mut command = Command::new(kuvert_with("lens"));
     command.args(["lens", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(relay.data());
     let mut lens = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
-use kuvert_relay::observe::{Observed, Record};
+use kuvert_relay_lens::observe::{Observed, Record};
 use support::{Home, Relay, alice_and_bob, find, texts};
 
 fn submitted(relay: &Relay) -> Vec<Observed> {

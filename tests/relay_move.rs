@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use support::{Home, Relay, acquainted, find, texts};
 
 /// Under the name that it has on this machine.

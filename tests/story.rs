@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{find, kuvert, objects};
+use support::{find, kuvert_with, objects};
 
 fn told(arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(kuvert()).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(kuvert_with("demo")).args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

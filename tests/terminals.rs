@@ -3,17 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-#[path = "support/window.rs"]
-mod window;
-
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::process::Signal;
+use support::window::{MAIN_SCREEN, Window};
 use support::{Home, Relay, alice_and_bob, eventually};
 use unicode_width::UnicodeWidthStr as _;
-use window::{MAIN_SCREEN, Window};
 
 /// Ends bracketed paste: what is pasted comes as it is again.
 const NO_MORE_PASTES: &str = "\u{1b}[?2004l";
@@ -184,6 +180,7 @@ fn shown(command: Command, columns: u16) -> String {
 
 /// The demo, or the story with an answer to each of its six questions.
 fn told(arguments: &[&str], columns: u16, questions: usize) -> String {
+    support::kuvert_with("demo");
     let mut window = Window::open(Home::empty().typed(arguments), columns);
     let mut drawn = String::new();
     for _ in 0..questions {
@@ -208,6 +205,9 @@ fn the_demo_and_the_story_fit_every_terminal() {
 
 #[test]
 fn help_and_lists_fit_every_terminal() {
+    for program in ["bench", "demo", "lens", "relay"] {
+        support::kuvert_with(program);
+    }
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
     let carol = Home::registered(&relay, "carol");
@@ -276,6 +276,7 @@ const COLOURED: [&[&str]; 8] = [
 
 #[test]
 fn colours_go_to_terminals_that_know_them_and_nowhere_else() {
+    support::kuvert_with("lens");
     let relay = Relay::start();
     let (alice, _bob) = alice_and_bob(&relay);
     for arguments in COLOURED {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use support::{Random, Relay, alice_and_bob, all, find, texts};
 
 #[test]

@@ -1,5 +1,5 @@
-//! `cargo bench -p kuvert-bench`: the hot paths under divan, with the workloads of `kuvert bench crypto`. For a quick look while
-//! changing something; what is published comes from `kuvert bench crypto`, which takes turns with a bound and a peer.
+//! `cargo bench -p kuvert-bench`: the hot paths under divan, with the workloads of `kuvert-bench crypto`. For a quick look while
+//! changing something; what is published comes from `kuvert-bench crypto`, which takes turns with a bound and a peer.
 
 #![allow(clippy::expect_used)] // a benchmark that cannot run has nothing else to say
 

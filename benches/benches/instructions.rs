@@ -156,7 +156,7 @@ struct Total {
 
 impl Total {
     /// Reads a callgrind file: under `fn=(id) name` (the name at its first mention only) come lines that end in a cost; what
-    /// follows `calls=` is the cost of somebody else.
+    /// follows `calls=` is the cost of another function.
     fn read(callgrind: &Path) -> Outcome<Self> {
         let text = fs::read_to_string(callgrind)?;
         let mut total = Self { all: 0, rounds: 0 };

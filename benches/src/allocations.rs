@@ -1,4 +1,4 @@
-//! Allocations of one operation. They depend on the code alone, not on the machine, and a program that everybody runs should
+//! Allocations of one operation. They depend on the code alone, not on the machine, and a program that all developers run should
 //! not carry a counting allocator: so `tests/allocations.rs` counts them with one and fails when this table is not what it
 //! counted.
 

@@ -16,11 +16,11 @@
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
+use kuvert_protocol::hazmat::primitives::backend::chosen::{X25519Scalar, open, seal, xopen, xseal};
+use kuvert_protocol::hazmat::primitives::x25519::X25519Public;
+use kuvert_protocol::hazmat::ratchet::HEADER_LEN;
 use kuvert_protocol::message::HANDSHAKE_LEN;
 use kuvert_protocol::padding::padded_len;
-use kuvert_protocol::primitives::backend::chosen::{X25519Scalar, open, seal, xopen, xseal};
-use kuvert_protocol::primitives::x25519::X25519Public;
-use kuvert_protocol::ratchet::HEADER_LEN;
 use libcrux_ml_kem::mlkem768::incremental;
 use libcrux_ml_kem::{mlkem768, mlkem1024};
 use rand_core::Rng as _;
@@ -63,7 +63,7 @@ pub struct Message {
     header: [u8; HEADER_LEN],
     body: Vec<u8>,
     associated: [u8; ASSOCIATED_LEN],
-    sealed_header: [u8; HEADER_LEN],
+    encrypted_header: [u8; HEADER_LEN],
     header_tag: [u8; 16],
     sealed_body: Vec<u8>,
     body_tag: [u8; 16],
@@ -97,12 +97,12 @@ impl Message {
             header: [1; HEADER_LEN],
             body: vec![2; padded_len(size)],
             associated: [8; ASSOCIATED_LEN],
-            sealed_header: [1; HEADER_LEN],
+            encrypted_header: [1; HEADER_LEN],
             header_tag: [0; 16],
             sealed_body: vec![2; padded_len(size)],
             body_tag: [0; 16],
         };
-        message.header_tag = xseal(&HEADER_KEY, &NONCE, &[], &mut message.sealed_header);
+        message.header_tag = xseal(&HEADER_KEY, &NONCE, &[], &mut message.encrypted_header);
         let (key, nonce) = body_key(&message.associated)?;
         message.body_tag = seal(&key, &nonce, &message.associated, &mut message.sealed_body);
         Ok(message)
@@ -118,7 +118,7 @@ impl Message {
     }
 
     fn receive(&mut self) -> Outcome<()> {
-        xopen(black_box(&HEADER_KEY), &NONCE, &[], &self.sealed_header, &self.header_tag, &mut self.header)?;
+        xopen(black_box(&HEADER_KEY), &NONCE, &[], &self.encrypted_header, &self.header_tag, &mut self.header)?;
         let (key, nonce) = body_key(&self.associated)?;
         open(&key, &nonce, &self.associated, &self.sealed_body, &self.body_tag, &mut self.body)?;
         Ok(())

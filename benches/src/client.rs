@@ -1,4 +1,4 @@
-//! A whole client, end to end: `kuvert bench client`. Real homes with SQLite files in a temporary directory, a relay in this
+//! A whole client, end to end: `kuvert-bench client`. Real homes with SQLite files in a temporary directory, a relay in this
 //! process, QUIC over loopback: from plaintext to a committed, encrypted store and back.
 
 use std::ops::ControlFlow;
@@ -192,7 +192,7 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     let directory = tempfile::tempdir()?;
     let directory = directory.path();
     let config = Config { listen: "127.0.0.1:0".parse()?, ..Config::new(directory.join("relay")) };
-    let relay = kuvert_relay::start(config, Arc::new(SystemClock::default())).await?;
+    let relay = kuvert_relay_sqlite::embedded::start(config, Arc::new(SystemClock::default())).await?;
     let url = relay.address().clone();
     progress("accounts");
     let alice = Person::register(directory, "alice", &url).await?;

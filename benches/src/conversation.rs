@@ -1,4 +1,4 @@
-//! The work itself, written once: whoever is measured gets the same contents in the same turns.
+//! The work itself, written once: each candidate gets the same contents in the same turns.
 
 use kuvert_protocol::padding::padded_len;
 
@@ -78,7 +78,7 @@ const UNDER_WAY: usize = 64 * 1024;
 /// Contents from Alice to Bob, one after another, none back. Before each batch both exchange one message, so that the batches
 /// meet the Braid in all its states; and the message that makes the Diffie–Hellman step is not counted, it is in [`PingPong`].
 ///
-/// Messages are read and let go a few at a time, as a program does that hands them to a socket. Whoever holds megabytes of
+/// Messages are read and let go a few at a time, as a program does that hands them to a socket. A program that holds megabytes of
 /// them measures the kernel: a fresh page of memory costs about as much as to seal a kilobyte.
 pub struct OneDirection<C> {
     conversation: C,

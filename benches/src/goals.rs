@@ -1,6 +1,6 @@
 //! What the figures are to reach, and whether they do.
 
-use kuvert_protocol::primitives::backend::chosen;
+use kuvert_protocol::hazmat::primitives::backend::chosen;
 use serde::Serialize;
 
 use crate::allocations;

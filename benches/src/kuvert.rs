@@ -3,7 +3,7 @@
 use kuvert_protocol::message::RATCHET_MESSAGE_OVERHEAD;
 use kuvert_protocol::padding::padded_len;
 use kuvert_protocol::prelude::*;
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, AccountKey, Address, DecodeError, DeviceId, UnverifiedDeviceCertificate};
 
 use crate::conversation::{Conversation, Half, Side, content, metered};
 use crate::meter::{Batch, Meter};
@@ -61,17 +61,19 @@ impl Prekeys {
     }
 }
 
-impl PrekeySecrets for Prekeys {
-    fn signed(&self, _: u32) -> Option<SignedPrekeySecret> {
-        SignedPrekeySecret::decode(&self.signed).ok()
+impl PrekeyStore for Prekeys {
+    type Error = DecodeError;
+
+    fn signed(&self, _: u32) -> Result<Option<SignedPrekeySecret>, DecodeError> {
+        SignedPrekeySecret::decode(&self.signed).map(Some)
     }
 
-    fn one_time(&self, _: u32) -> Option<OneTimePrekeySecret> {
-        OneTimePrekeySecret::decode(&self.one_time).ok()
+    fn one_time(&self, _: u32) -> Result<Option<OneTimePrekeySecret>, DecodeError> {
+        OneTimePrekeySecret::decode(&self.one_time).map(Some)
     }
 
-    fn kem(&self, _: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
-        Some((KemPrekeySecret::decode(&self.kem).ok()?, KemPrekeyKind::OneTime))
+    fn kem(&self, _: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, DecodeError> {
+        Ok(Some((KemPrekeySecret::decode(&self.kem)?, KemPrekeyKind::OneTime)))
     }
 }
 
@@ -158,8 +160,9 @@ impl Conversation for Kuvert {
             Side::Bob => (&mut self.bob, self.alice.local.address()),
         };
         let Device { local, record, replay } = device;
-        let decrypted =
-            record.decrypt(local, remote, Trust::Contact, message, &self.prekeys, replay, NOW, &mut *self.rng)?;
+        let (prekeys, rng) = (&self.prekeys, &mut *self.rng);
+        let context = DecryptContext { local, remote, trust: Trust::Contact, prekeys, replay, now: NOW, rng };
+        let decrypted = record.decrypt(message, context)?;
         Ok(decrypted.plaintext.len())
     }
 }
@@ -196,19 +199,9 @@ impl Batch for CallersBuffers {
             metered(*half == Half::Send, meter, || alice.record.encrypt_into(content, NOW, &mut **rng, message))?;
             let buffer = std::mem::take(plaintext);
             let Device { local, record, replay } = &mut *bob;
-            let decrypted = metered(*half == Half::Receive, meter, || {
-                record.decrypt_into(
-                    local,
-                    alice.local.address(),
-                    Trust::Contact,
-                    message,
-                    prekeys,
-                    replay,
-                    NOW,
-                    &mut **rng,
-                    buffer,
-                )
-            })?;
+            let (remote, rng) = (alice.local.address(), &mut **rng);
+            let context = DecryptContext { local, remote, trust: Trust::Contact, prekeys, replay, now: NOW, rng };
+            let decrypted = metered(*half == Half::Receive, meter, || record.decrypt_into(message, buffer, context))?;
             *plaintext = decrypted.plaintext;
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! How fast Kuvert encrypts, beside the lower bound and beside vodozemac, in one run: `kuvert bench crypto`.
+//! How fast Kuvert encrypts, beside the lower bound and beside vodozemac, in one run: `kuvert-bench crypto`.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`rows`] | what is measured, row by row |
-//! | [`conversation`] | the work, written once for everyone who is measured |
+//! | [`conversation`] | the work, written once for every candidate |
 //! | [`kuvert`], [`olm`], [`post_quantum`] | who does the work: Kuvert's sessions, vodozemac's, the post-quantum ratchet alone |
 //! | [`bound`] | the same primitives with nothing around |
 //! | [`sealed_sender`] | the layer that hides who wrote, and its bound |
@@ -11,31 +11,34 @@
 //! | [`meter`] | CPU time, interleaved batches, median and spread |
 //! | [`allocations`] | allocations of each row, counted by a test |
 //! | [`sizes`] | bytes of state and of messages |
-//! | [`timing`] | whether secrets show in the time that operations take: `kuvert bench timing` |
-//! | `client` | a whole client with its store and a relay: `kuvert bench client` (feature `client`) |
+//! | [`timing`] | whether secrets show in the time that operations take: `kuvert-bench timing` |
+//! | `client` | a whole client with its store and a relay: `kuvert-bench client` (feature `program`) |
+//! | `program` | the program `kuvert-bench` (feature `program`) |
 //! | [`seeded`] | the same numbers in every run |
 //! | [`goals`] | what the figures are to reach |
 //! | [`report`], [`plot`] | the figures as JSON, for a terminal, as a document |
 //! | [`scaling`] | what relays of any size need, from what one was measured to do |
 //! | [`machine`] | where, and built how |
 //!
-//! Everybody gets the same contents, the same turns and the same system randomness, and hands over bytes as they go on the wire.
+//! Every candidate gets the same contents, the same turns and the same system randomness, and hands over bytes as they go on the wire.
 
 pub mod allocations;
 pub mod bound;
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 pub mod client;
 pub mod conversation;
 pub mod goals;
 pub mod kuvert;
 pub mod machine;
 pub mod meter;
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 mod metered_store;
 pub mod olm;
 pub mod plot;
 pub mod post_quantum;
 pub mod primitives;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod report;
 pub mod rows;
 pub mod scaling;

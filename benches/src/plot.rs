@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 use crate::client::ClientRow;
 use crate::rows::{Row, SIZES};
 use crate::timing::{LEAK, TimingRow};
@@ -124,7 +124,7 @@ impl Lying<'_> {
 }
 
 /// Time of one message in a whole client, and the store's share.
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 pub fn client(rows: &[ClientRow]) -> String {
     Lying {
         axis: &[(10.0, "10 µs"), (100.0, "100 µs"), (1e3, "1 ms"), (1e4, "10 ms")],

@@ -1,6 +1,6 @@
 //! The post-quantum ratchet alone, in the same turns as a session: what of a message's cost is its share.
 
-use kuvert_protocol::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
+use kuvert_protocol::hazmat::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
 
 use rand_core::CryptoRng;
 

@@ -8,7 +8,7 @@ use aws_lc_rs::{aead, agreement, hkdf, hmac, kem, signature};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, XChaCha20Poly1305};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use kuvert_protocol::ratchet::HEADER_LEN;
+use kuvert_protocol::hazmat::ratchet::HEADER_LEN;
 use libcrux_ml_kem::{mlkem768, mlkem1024};
 use rand_core::Rng as _;
 use sha2::{Digest, Sha256};
@@ -176,7 +176,11 @@ impl hkdf::KeyType for Bytes {
 fn hkdf_sha256() -> Operation {
     let backends = vec![
         backend("hmac", 128, || {
-            black_box(kuvert_protocol::primitives::kdf::hkdf_sha256::<44>(black_box(&KEY), &[&KEY], &[&[9; 64]]));
+            black_box(kuvert_protocol::hazmat::primitives::kdf::hkdf_sha256::<44>(
+                black_box(&KEY),
+                &[&KEY],
+                &[&[9; 64]],
+            ));
             Ok(())
         }),
         backend("aws-lc-rs", 128, || {

@@ -27,7 +27,7 @@ pub struct Report {
 }
 
 /// Around what a run replaces in a document.
-const BEGIN: &str = "<!-- figures: written by `kuvert bench crypto --document`, not by hand -->\n";
+const BEGIN: &str = "<!-- figures: written by `kuvert-bench crypto --document`, not by hand -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
 impl Report {

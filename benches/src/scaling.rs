@@ -1,6 +1,6 @@
-//! What a relay of a given size needs, from what one relay was measured to do: `kuvert bench scaling`.
+//! What a relay of a given size needs, from what one relay was measured to do: `kuvert-bench scaling`.
 //!
-//! Figures come from `kuvert bench relay --json` and from nowhere else; what people do is assumed, in [`PEOPLE`], and so is
+//! Figures come from `kuvert-bench relay --json` and from nowhere else; what people do is assumed, in [`PEOPLE`], and so is
 //! a machine, in [`NODE`]. Both stand above the tables. `docs/SCALING.md` draws the conclusions.
 
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::report::{plain, table};
 use crate::{Failure, Outcome};
 
-const BEGIN: &str = "<!-- figures: written by `kuvert bench scaling --document`, not by hand -->\n";
+const BEGIN: &str = "<!-- figures: written by `kuvert-bench scaling --document`, not by hand -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
 /// Mailboxes at each step.
@@ -19,7 +19,7 @@ const STEPS: [u64; 7] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_
 /// Bytes of ciphertext in the measured envelopes.
 const MEASURED_CIPHERTEXT: f64 = 512.0;
 
-/// Bytes in the relay's index for a waiting envelope, at most (`crates/relay/src/store/sqlite/mod.rs`).
+/// Bytes in the relay's index for a waiting envelope, at most (`crates/relay-sqlite/src/store/mod.rs`).
 const INDEX_PER_WAITING: f64 = 32.0;
 
 /// Bytes in the relay's index for a mailbox: its address, and what waits in it (the same place).
@@ -53,7 +53,7 @@ pub struct People {
     pub keep_alive: f64,
     /// Seconds between keep-alives.
     pub keep_alive_seconds: f64,
-    /// Seconds after which everybody is back when a machine's connections are lost.
+    /// Seconds after which all clients are back when a machine's connections are lost.
     pub recovery_seconds: f64,
 }
 
@@ -89,7 +89,7 @@ pub const NODE: Node = Node { memory: 32.0 * GIB, disk: 2e12, network: 1e9, load
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// What `kuvert bench relay --json` prints, as far as it is used here.
+/// What `kuvert-bench relay --json` prints, as far as it is used here.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Measured {
     enqueue: Enqueue,

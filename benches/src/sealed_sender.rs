@@ -9,9 +9,9 @@
 use std::hint::black_box;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use kuvert_protocol::hazmat::primitives::backend::chosen::{X25519Scalar, open, seal};
 use kuvert_protocol::message::RATCHET_MESSAGE_OVERHEAD;
 use kuvert_protocol::padding::padded_len;
-use kuvert_protocol::primitives::backend::chosen::{X25519Scalar, open, seal};
 use kuvert_protocol::sealed_sender;
 use kuvert_types::DeviceCertificate;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
-//! The tables of `kuvert bench timing` and `kuvert bench client`.
+//! The tables of `kuvert-bench timing` and `kuvert-bench client`.
 
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 use crate::client::ClientReport;
 use crate::report::{plain, table};
 use crate::timing::{LEAK, TimingReport};
@@ -33,7 +33,7 @@ impl TimingReport {
     }
 }
 
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 impl ClientReport {
     /// The tables as Markdown.
     pub fn markdown(&self) -> String {

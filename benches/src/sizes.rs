@@ -64,7 +64,7 @@ impl Sizes {
     }
 }
 
-fn encoded(ratchet: &kuvert_protocol::pq_ratchet::PostQuantumRatchet) -> usize {
+fn encoded(ratchet: &kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet) -> usize {
     let mut bytes = Vec::new().into();
     ratchet.encode(&mut bytes);
     bytes.len()

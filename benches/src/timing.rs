@@ -1,4 +1,4 @@
-//! Whether secrets show in the time that operations take: `kuvert bench timing`.
+//! Whether secrets show in the time that operations take: `kuvert-bench timing`.
 //!
 //! After dudect (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017): an operation is timed again and again
 //! on inputs of two classes in random order, and Welch's t-test says whether the two lots of times differ. A large |t| shows a
@@ -10,8 +10,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use kuvert_protocol::hazmat::primitives::aead;
 use kuvert_protocol::message::RATCHET_MESSAGE_OVERHEAD;
-use kuvert_protocol::primitives::aead;
 use rand_core::Rng as _;
 use serde::Serialize;
 use subtle::ConstantTimeEq;

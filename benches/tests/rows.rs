@@ -77,7 +77,7 @@ fn a_short_timing_run_has_every_experiment() {
     assert_eq!(plot::timing(&report.rows).matches("<rect").count(), 2 + report.rows.len());
 }
 
-#[cfg(feature = "client")]
+#[cfg(feature = "program")]
 #[test]
 fn a_small_client_run_delivers_everything() {
     let report = kuvert_bench::client::client(5, |_| {}).unwrap();

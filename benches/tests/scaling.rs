@@ -69,7 +69,7 @@ fn the_document_shows_what_the_model_makes_of_the_checked_in_figures() {
             assert_eq!(
                 model.insert_into(&document).unwrap(),
                 document,
-                "run: kuvert bench scaling --from docs/relay-bench.json --document docs/SCALING.md"
+                "run: kuvert-bench scaling --from docs/relay-bench.json --document docs/SCALING.md"
             );
         }
         Err(_) => {

@@ -778,6 +778,13 @@ def check_envelope(case: dict) -> None:
         must(wire.take_frame(frame + b"rest") == (unhex(i["body"]), b"rest"), "the frame gives the body back")
         must(all(wire.take_frame(frame[:n]) is None for n in range(len(frame))), "a part of a frame is no frame yet")
         wire.parse_client_frame(unhex(i["body"]))
+    elif name.startswith("extension frame "):
+        for key, field, told in [("frame", wire.EXTENSION, "body"), ("relay_frame", wire.EXTENSION_ANSWER, "answer")]:
+            extension = wire.Extension(i["name"], unhex(i[told]))
+            same(key, wire.encode_frame(wire.encode_extension_frame(i["request"], field, extension)), o[key])
+        request, field, content = wire.parse_client_frame(wire.take_frame(unhex(o["frame"]))[0])
+        must((request, field) == (i["request"], wire.EXTENSION), "the request")
+        must(wire.Extension.decode(content) == wire.Extension(i["name"], unhex(i["body"])), "name and body come back")
     elif name.startswith("relay frame "):
         body = wire.take_frame(unhex(o["frame"]))[0]
         same("frame", wire.encode_frame(body), o["frame"])

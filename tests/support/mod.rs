@@ -1,6 +1,8 @@
 //! Real programs for end-to-end tests: a relay, homes, commands. Everything that is started ends when its value is dropped.
 
-#![allow(dead_code)] // every test file uses its own part of this
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod window;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -21,43 +23,56 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
-/// The program under test.
+/// The messenger.
 pub fn kuvert() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_kuvert"))
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| program("kuvert"))
 }
 
-/// `kuvert-relay` beside it, built if it is not there or older than its sources: `cargo test -p kuvert-cli` does not build it.
+/// The messenger, and beside it a program that it runs: `kuvert NAME` is `kuvert-NAME`.
+pub fn kuvert_with(name: &str) -> &'static Path {
+    program(&format!("kuvert-{name}"));
+    kuvert()
+}
+
+/// The relay.
 pub fn kuvert_relay() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let directory = kuvert().parent().unwrap();
-        let program = directory.join("kuvert-relay");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let built = fs::metadata(&program).and_then(|metadata| metadata.modified()).ok();
-        let sources = ["crates/relay/src", "crates/types/src", "crates/wire/src", "proto"];
-        let changed = sources.iter().filter_map(|source| newest(&root.join(source))).max();
-        if built.is_none() || changed > built {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--quiet", "-p", "kuvert-relay", "--bin", "kuvert-relay"]);
-            cargo.current_dir(root).env("CARGO_TARGET_DIR", directory.parent().unwrap());
-            if directory.ends_with("release") {
-                cargo.arg("--release");
-            }
-            assert!(cargo.status().unwrap().success(), "kuvert-relay cannot be built");
-        }
-        program
-    })
+    PROGRAM.get_or_init(|| program(RELAY))
 }
 
-/// When the newest file below a directory was changed.
-fn newest(path: &Path) -> Option<SystemTime> {
-    if path.is_dir() {
-        return fs::read_dir(path).ok()?.filter_map(|entry| newest(&entry.ok()?.path())).max();
+/// The relay's program, with the demonstration of what a relay can ask for.
+const RELAY: &str = "kuvert-relay";
+
+/// A program of the workspace. It lies above the test's own executable, where `cargo build` puts it and where `cargo test
+/// --workspace` does; tests that are run alone do not build it.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join(name);
+    let built = fs::metadata(&program).and_then(|metadata| metadata.modified());
+    let built =
+        built.unwrap_or_else(|_| panic!("{} is not there: run `cargo build --workspace` first", program.display()));
+    if let Some(source) = sources(&program).into_iter().find(|source| changed(source) > Some(built)) {
+        let (program, source) = (program.display(), source.display());
+        panic!("{program} is older than {source}: run `cargo build --workspace` first");
     }
+    program
+}
+
+/// The files that a program was built from, as cargo lists them beside it.
+fn sources(program: &Path) -> Vec<PathBuf> {
+    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let files = list.split_once(": ").map_or("", |(_, files)| files).trim();
+    // A blank within a path stands behind a backslash.
+    let files = files.replace("\\ ", "\0");
+    files.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-/// A command without the settings of whoever runs the tests.
+/// A command without the settings of the user that runs the tests.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -82,15 +97,18 @@ fn limited(bytes: u64, command: &Command) -> Command {
 pub struct Relay {
     directory: tempfile::TempDir,
     child: Option<Child>,
+    /// Where clients find it: `kuvert://…`
     pub address: String,
     starts: usize,
 }
 
 impl Relay {
+    /// Starts one as it comes.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
+    /// Starts one with further arguments of `serve`.
     pub fn start_with(arguments: &[&str]) -> Self {
         let mut relay =
             Self { directory: tempfile::tempdir().unwrap(), child: None, address: String::new(), starts: 0 };
@@ -155,6 +173,7 @@ impl Relay {
         self.starts += 1;
     }
 
+    /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -168,6 +187,7 @@ impl Relay {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// The process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
@@ -313,6 +333,7 @@ pub struct Home {
 }
 
 impl Home {
+    /// One without an account.
     pub fn empty() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
@@ -324,10 +345,12 @@ impl Home {
         home
     }
 
+    /// The home itself.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("home")
     }
 
+    /// A command on this home, with `--json`.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = clean(kuvert());
         command.arg("--json").arg("--home").arg(self.path()).args(arguments);
@@ -375,8 +398,11 @@ impl Home {
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Done {
+    /// The exit code; none after a signal.
     pub code: Option<i32>,
+    /// The objects on stdout.
     pub objects: Vec<Value>,
+    /// The words on stderr.
     pub stderr: String,
     what: String,
 }
@@ -399,6 +425,7 @@ impl Done {
         }
     }
 
+    /// It has to succeed; the objects on stdout.
     pub fn ok(self) -> Vec<Value> {
         assert_eq!(self.code, Some(0), "{}: {:?} {}", self.what, self.objects, self.stderr);
         self.objects
@@ -419,6 +446,7 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
+    /// The objects on stdout so far.
     pub seen: Vec<Value>,
 }
 
@@ -466,6 +494,7 @@ impl Running {
         }
     }
 
+    /// Writes to stdin; false once the command has closed it.
     pub fn write(&mut self, text: &str) -> bool {
         self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok())
     }
@@ -480,6 +509,7 @@ impl Running {
         signal(&self.child, Signal::INT);
     }
 
+    /// SIGTERM.
     pub fn terminate(&self) {
         signal(&self.child, Signal::TERM);
     }
@@ -497,6 +527,7 @@ impl Running {
         (status.code(), self.rest())
     }
 
+    /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -604,7 +635,8 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -614,7 +646,7 @@ impl Random {
 
     /// From `low` to below `high` milliseconds.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
-        Duration::from_millis(low + self.next() % (high - low))
+        Duration::from_millis(low + self.number() % (high - low))
     }
 }
 

@@ -1,7 +1,5 @@
 //! A terminal window with a program in it, on a pseudo-terminal.
 
-#![allow(dead_code)] // every test file uses its own part of this
-
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,6 +34,7 @@ pub struct Window {
     drawn: Receiver<Vec<u8>>,
     closed: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
+    /// What was drawn so far.
     pub seen: String,
 }
 
@@ -85,6 +84,7 @@ impl Window {
         Self { child, keys, terminal, before, drawn, closed, reader: Some(reader), seen: String::new() }
     }
 
+    /// Types keys.
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
@@ -105,6 +105,7 @@ impl Window {
         }
     }
 
+    /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -114,9 +115,12 @@ impl Window {
     }
 
     /// Waits until the process is stopped.
-    pub fn wait_until_stopped(&self) {
+    pub fn wait_until_stopped(&mut self) {
         let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
-        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
+        if !stopped.is_some_and(|(_, status)| status.stopped()) {
+            self.read_the_rest();
+            panic!("{stopped:?}: {:?}", self.seen);
+        }
     }
 
     /// Whether the terminal gives keys one by one, without echo.
@@ -136,6 +140,7 @@ impl Window {
         tcsetattr(&self.terminal, OptionalActions::Now, &self.before).unwrap();
     }
 
+    /// Whether the program has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -143,11 +148,15 @@ impl Window {
     /// The end of the program, and all that it drew and that was not waited for.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.ended();
-        // Nothing comes any more: what is there is read within one look.
+        self.read_the_rest();
+        (status, std::mem::take(&mut self.seen))
+    }
+
+    /// Nothing comes any more: what is there is read within one look.
+    fn read_the_rest(&mut self) {
         while let Ok(bytes) = self.drawn.recv_timeout(Duration::from_millis(200)) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
-        (status, std::mem::take(&mut self.seen))
     }
 
     fn ended(&mut self) -> ExitStatus {

@@ -1,7 +1,7 @@
 //! Which bytes of a stored session record are secret. The layouts are those of the modules that write them:
 //! `session::record`, `session::session`, `ratchet::double_ratchet`, `pq_ratchet::snapshot`, `braid::snapshot`.
 
-use kuvert_protocol::primitives::kdf::hmac_sha256;
+use kuvert_protocol::hazmat::primitives::kdf::hmac_sha256;
 
 use crate::watcher::Secrets;
 

@@ -3,11 +3,11 @@
 
 use std::convert::Infallible;
 
-use kuvert_protocol::labels::{SEALED_CERTIFICATE, SEALED_MESSAGE};
+use kuvert_protocol::hazmat::labels::{SEALED_CERTIFICATE, SEALED_MESSAGE};
+use kuvert_protocol::hazmat::primitives::kdf::hkdf_sha256;
+use kuvert_protocol::hazmat::primitives::kem1024::KemSeed;
+use kuvert_protocol::hazmat::primitives::x25519::{X25519Public, X25519Secret};
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::kdf::hkdf_sha256;
-use kuvert_protocol::primitives::kem1024::KemSeed;
-use kuvert_protocol::primitives::x25519::{X25519Public, X25519Secret};
 use kuvert_protocol::sealed_sender;
 use kuvert_types::{AccountId, Address, DeviceId, UnverifiedDeviceCertificate};
 use rand_core::{TryCryptoRng, TryRng};
@@ -60,22 +60,24 @@ struct Store {
     last_resort: Box<KemPrekeySecret>,
 }
 
-impl PrekeySecrets for Store {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
-        (self.signed.id() == id).then(|| SignedPrekeySecret::decode(&self.signed.encode()).unwrap())
+impl PrekeyStore for Store {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
+        Ok((self.signed.id() == id).then(|| SignedPrekeySecret::decode(&self.signed.encode()).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
-        let secret = self.one_time.as_ref().filter(|secret| secret.id() == id)?;
-        Some(OneTimePrekeySecret::decode(&secret.encode()).unwrap())
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
+        let secret = self.one_time.as_ref().filter(|secret| secret.id() == id);
+        Ok(secret.map(|secret| OneTimePrekeySecret::decode(&secret.encode()).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         let decode = |secret: &KemPrekeySecret| KemPrekeySecret::decode(&secret.encode()).unwrap();
         if let Some(secret) = self.kem.as_ref().filter(|secret| secret.id() == id) {
-            return Some((decode(secret), KemPrekeyKind::OneTime));
+            return Ok(Some((decode(secret), KemPrekeyKind::OneTime)));
         }
-        (self.last_resort.id() == id).then(|| (decode(&self.last_resort), KemPrekeyKind::LastResort))
+        Ok((self.last_resort.id() == id).then(|| (decode(&self.last_resort), KemPrekeyKind::LastResort)))
     }
 }
 
@@ -182,7 +184,7 @@ pub fn live(secrets: Option<&mut Secrets>) {
     world.store_and_load(ALICE);
     world.store_and_load(BOB);
     note("forgetting inactive sessions");
-    world.parties[BOB].record.keep_only_active();
+    world.parties[BOB].record.drop_inactive();
     if let Some(draws) = world.rng.remembered.take() {
         world.learn_draws(&draws);
     }
@@ -231,8 +233,10 @@ impl World<'_> {
         note("decrypting");
         let from = self.parties[1 - who].local.address();
         let Party { local, store, record, replay, .. } = &mut self.parties[who];
-        let decrypted =
-            record.decrypt(local, from, Trust::Contact, message, store, replay, NOW, &mut self.rng).unwrap();
+        let rng = &mut self.rng;
+        let context =
+            DecryptContext { local, remote: from, trust: Trust::Contact, prekeys: store, replay, now: NOW, rng };
+        let decrypted = record.decrypt(message, context).unwrap();
         if let Some(used) = decrypted.used {
             note("deleting used prekeys");
             store.one_time.take_if(|_| used.one_time.is_some());
@@ -282,7 +286,10 @@ impl World<'_> {
         note("refusing");
         let from = self.parties[1 - who].local.address();
         let Party { local, store, record, replay, .. } = &mut self.parties[who];
-        record.decrypt(local, from, Trust::Contact, &message, store, replay, NOW, &mut self.rng).unwrap_err();
+        let rng = &mut self.rng;
+        let context =
+            DecryptContext { local, remote: from, trust: Trust::Contact, prekeys: store, replay, now: NOW, rng };
+        record.decrypt(&message, context).unwrap_err();
     }
 
     fn store_and_load(&mut self, who: usize) {

@@ -1,4 +1,4 @@
-//! Devices from a seed: whoever knows the seed and a number has the device's keys.
+//! Devices from a seed: seed and number give the device's keys.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
@@ -36,7 +36,7 @@ pub fn address(seed: u64, number: usize) -> Address {
     Address { account: AccountId::from_bytes(account), device: DeviceId::PRIMARY }
 }
 
-/// Keys that anybody can compute: they protect nothing.
+/// Keys that every reader can compute: they protect nothing.
 fn derive(seed: u64, number: usize, what: &[u8]) -> [u8; 32] {
     let digest = Sha256::new().chain_update(what).chain_update(seed.to_be_bytes()).chain_update(number.to_be_bytes());
     digest.finalize().into()

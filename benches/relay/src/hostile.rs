@@ -1,7 +1,7 @@
 //! Clients that misbehave, in five kinds by turns. Each goes on until the run ends; one that is turned away comes back.
 //!
 //! They come from many loopback addresses, as an attacker's machines would: the limits per address hold for each. An
-//! attacker's machines are not the relay's either: here they get the CPU time that nobody else wants.
+//! attacker's machines are not the relay's either: here they get the CPU time that is left over.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Sends beginnings of handshakes that it never goes on with, from a socket that nobody answers at.
+    /// Sends beginnings of handshakes that it never goes on with, from a socket that does not answer.
     async fn flood(&mut self, target: &Target) -> Outcome<()> {
         let url: RelayUrl = target.url.parse()?;
         let to: SocketAddr = url.host_port().parse()?;

@@ -14,7 +14,7 @@ pub const GO: &str = "go";
 pub struct Target {
     /// `kuvert://…`
     pub url: String,
-    /// The prototype: nobody authenticates.
+    /// The prototype: without authentication.
     pub bare: bool,
 }
 
@@ -58,7 +58,7 @@ pub enum Work {
     Enqueue {
         /// One connection each.
         senders: Range,
-        /// Nobody of them is connected.
+        /// None of them is connected.
         recipients: Range,
         /// Of each sender.
         count: usize,

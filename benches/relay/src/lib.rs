@@ -1,6 +1,6 @@
-//! How fast a relay is, and what it costs: `kuvert bench relay`.
+//! How fast a relay is, and what it costs: `kuvert-bench relay`.
 //!
-//! A real relay (`kuvert relay serve`) serves over loopback QUIC; processes of this same program are its clients, with
+//! A real relay (`kuvert-relay serve`) serves over loopback QUIC; processes of this same program are its clients, with
 //! devices that register and authenticate, and envelopes as clients send them. Beside it, in the same run and under the same load,
 //! runs the bare prototype: the same endpoint and frames around one SQLite table, without accounts, quotas, limits or an
 //! index of mailboxes. What the relay reaches of it is what the machine allows.
@@ -33,6 +33,8 @@ pub mod report;
 pub mod run;
 pub mod storage;
 
+use std::ffi::OsString;
+
 pub use plan::Plan;
 pub use report::Report;
 pub use run::{measure, measure_hostile};
@@ -43,5 +45,14 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What every fallible step gives.
 pub type Outcome<T> = Result<T, Failure>;
 
-/// The argument after `kuvert bench` with which the program runs itself as a load process.
+/// The argument with which the program starts itself as a load process.
 pub const WORKER: &str = "relay-worker";
+
+/// The arguments with which the program starts itself as the relay that is measured.
+const RELAY: [&str; 2] = ["as", "kuvert-relay"];
+
+/// The command line of the relay, its name first, where the program was started as one.
+pub fn relay_arguments(arguments: &[OsString]) -> Option<impl Iterator<Item = OsString>> {
+    let part = arguments.get(1..=RELAY.len())?;
+    (part == RELAY).then(|| arguments[RELAY.len()..].iter().cloned())
+}

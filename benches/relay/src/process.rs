@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::job::{Done, GO, Job, READY, Target, Work};
-use crate::{Outcome, WORKER};
+use crate::{Outcome, RELAY, WORKER};
 
 /// `USER_HZ`: the kernel counts a process's CPU time for others in hundredths, whatever its own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -65,7 +65,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `relay serve` with its data below `base`.
+    /// Starts the relay with its data below `base`.
     ///
     /// # Errors
     /// It does not start: its log lies beside its data.
@@ -73,7 +73,7 @@ impl Server {
         let data = base.join(name);
         let config = base.join(format!("{name}.toml"));
         fs::write(&config, if limits == Limits::Raised { RAISED_LIMITS } else { "" })?;
-        let mut arguments = ["relay", "serve", "--listen", "127.0.0.1:0"].map(OsString::from).to_vec();
+        let mut arguments = [RELAY[0], RELAY[1], "serve", "--listen", "127.0.0.1:0"].map(OsString::from).to_vec();
         arguments.extend(["--config".into(), config.into_os_string(), "--data".into(), data.clone().into_os_string()]);
         let log = File::create(base.join(format!("{name}.log")))?;
         Self::start(command(program, arguments), data, log, false).await
@@ -122,7 +122,7 @@ impl Server {
     }
 
     fn start_bare(program: &Path, data: PathBuf, log: File) -> Outcome<Self> {
-        let mut command = command(program, ["bench", WORKER]);
+        let mut command = command(program, [WORKER]);
         let mut child = command.stderr(log).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
         Ok(Self {
@@ -257,7 +257,7 @@ impl Worker {
     /// # Errors
     /// It ended, or takes longer than `patience`.
     pub async fn start(program: &Path, job: &Job, patience: Duration) -> Outcome<Self> {
-        let mut child = command(program, ["bench", WORKER]).stderr(Stdio::inherit()).spawn()?;
+        let mut child = command(program, [WORKER]).stderr(Stdio::inherit()).spawn()?;
         let (stdin, stdout) = (child.stdin.take().ok_or("no stdin")?, child.stdout.take().ok_or("no stdout")?);
         let mut worker = Self { child, stdin, lines: BufReader::new(stdout).lines(), patience };
         worker.tell(&serde_json::to_string(job)?).await?;

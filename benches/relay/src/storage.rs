@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kuvert_relay::retention::expire_in_slices;
-use kuvert_relay::store::sqlite::{DATABASE_FILE, SqliteStore};
 use kuvert_relay::store::{
     NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Pending, Store, SubmitError, Submitted,
 };
+use kuvert_relay_sqlite::store::{DATABASE_FILE, SqliteStore};
 use kuvert_types::{AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 use crate::Outcome;

@@ -94,22 +94,13 @@ pub enum Command {
     /// Your account at the relay: number, profile, address book; what it holds, corrections, terms, deletion
     #[command(subcommand)]
     Account(Account),
-    /// See what a relay sees: a real relay, two real clients, one letter and a conversation
-    Demo(Demo),
-    /// Run or inspect a relay: the same as the program `kuvert-relay`; `kuvert relay move ADDRESS`: your relay has moved
+    /// `kuvert relay move ADDRESS`: your relay has moved. Everything else after `relay` goes to the program `kuvert-relay`
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Relay(Relay),
-    /// See what a relay sees: a page on this machine, and scores by simulation; the same as the program `kuvert-lens`
-    #[command(disable_help_flag = true, disable_version_flag = true)]
-    Lens(Lens),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Write the manual pages into a directory
     Man(Man),
-    /// Measure how fast this machine encrypts; calculate what relays of any size need
-    #[cfg(feature = "bench")]
-    #[command(subcommand)]
-    Bench(Bench),
 }
 
 /// `kuvert register`
@@ -225,11 +216,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-#[cfg(feature = "bench")]
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse::<std::num::NonZeroUsize>().map(Into::into).map_err(|_| "not a number from 1 on".to_owned())
-}
-
 /// `kuvert history`
 #[derive(Debug, ClapArgs)]
 pub struct History {
@@ -262,30 +248,6 @@ pub enum ReceiptsWhen {
     Off,
 }
 
-/// `kuvert demo`
-#[derive(Debug, ClapArgs)]
-pub struct Demo {
-    /// Wait for a key between the scenes
-    #[arg(long)]
-    pub step: bool,
-    /// Keep the relay's and the clients' directories, below DIR
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Serve a page on this machine that shows live what the relay sees; it stays until Ctrl-C
-    #[arg(long)]
-    pub lens: bool,
-    /// Instead: a day in a small town, told by what the relay saw of it, at L0 and at L3; guess what happened
-    #[arg(long, value_enum, value_name = "STORY", conflicts_with_all = ["step", "lens"])]
-    pub story: Option<Story>,
-}
-
-/// Of `kuvert demo --story`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Story {
-    /// Appointments, a doctor, a lawyer, a shop, friends
-    Doctor,
-}
-
 /// `kuvert relay …`
 #[derive(Debug, ClapArgs)]
 pub struct Relay {
@@ -307,14 +269,6 @@ pub struct RelayMove {
     pub address: String,
 }
 
-/// `kuvert lens …`
-#[derive(Debug, ClapArgs)]
-pub struct Lens {
-    /// Arguments of `kuvert-lens`; try `kuvert lens --help`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-    pub arguments: Vec<OsString>,
-}
-
 /// `kuvert completions`
 #[derive(Debug, ClapArgs)]
 pub struct Completions {
@@ -329,72 +283,6 @@ pub struct Man {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 }
-
-/// `kuvert bench …`
-#[cfg(feature = "bench")]
-#[derive(Debug, Subcommand)]
-pub enum Bench {
-    /// Encryption, beside its lower bound and beside vodozemac, in one run
-    Crypto {
-        /// How long to measure, about; longer is steadier
-        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-        seconds: u64,
-        /// Put the figures, and those of `client` and `timing`, between the marks of this Markdown file, and a plot `crypto.svg` beside it
-        #[arg(long, value_name = "FILE")]
-        document: Option<PathBuf>,
-    },
-    /// What relays of any size need, calculated from what one was measured to do
-    Scaling {
-        /// What `kuvert bench relay --json` printed
-        #[arg(long, value_name = "FILE")]
-        from: PathBuf,
-        /// Put the tables between the marks of this Markdown file
-        #[arg(long, value_name = "FILE")]
-        document: Option<PathBuf>,
-    },
-    /// Whole clients: from plaintext to a committed, encrypted store and back, through a relay in this process
-    Client {
-        /// How many messages each way; a contact's share of a mailbox is 2,500
-        #[arg(long, value_name = "N", default_value_t = MESSAGES, value_parser = clap::value_parser!(u32).range(1..=2_000))]
-        messages: u32,
-    },
-    /// Whether secrets show in the time that operations take (dudect: Welch's t-test)
-    Timing {
-        /// How long to measure, about; longer finds smaller differences
-        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
-        seconds: u64,
-    },
-    /// A relay under load, beside a bare prototype, in one run: real processes, devices and envelopes over loopback
-    Relay(BenchRelay),
-    /// A load process of `bench relay`
-    #[command(hide = true)]
-    RelayWorker,
-}
-
-/// `kuvert bench relay`
-#[cfg(feature = "bench")]
-#[derive(Debug, ClapArgs)]
-pub struct BenchRelay {
-    /// Whence keys, recipients and bodies come
-    #[arg(long, value_name = "N", default_value_t = 20_261_121)]
-    pub seed: u64,
-    /// Tiny numbers, to see that everything works; the figures say nothing
-    #[arg(long)]
-    pub quick: bool,
-    /// Measures latency over load too, and draws it into this file
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Measures only what N hostile clients do to the honest
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub hostile: Option<usize>,
-    /// A directory on the disk to measure, about 5 GB for the full run [default: the system's for temporary files]
-    #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
-}
-
-/// Of `kuvert bench client`.
-#[cfg(feature = "bench")]
-pub const MESSAGES: u32 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -443,14 +331,12 @@ mod tests {
     fn no_command_takes_unknown_options_for_values() {
         fn look(command: &clap::Command, path: &str) {
             for argument in command.get_arguments() {
-                let handed_on = ["kuvert relay", "kuvert lens"].contains(&path) && argument.is_trailing_var_arg_set();
+                let handed_on = path == "kuvert relay" && argument.is_trailing_var_arg_set();
                 assert!(handed_on || !argument.is_allow_hyphen_values_set(), "{path} {}", argument.get_id());
             }
             command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
         }
         look(&Args::command(), "kuvert");
-        look(&kuvert_relay::program::command(), "kuvert-relay");
-        look(&kuvert_lens_page::program::command(), "kuvert-lens");
     }
 
     #[test]

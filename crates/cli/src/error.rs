@@ -16,7 +16,7 @@ pub enum Failure {
         /// For people: what happened, and what to do next.
         message: String,
     },
-    /// The user, or whoever reads our output, has gone: nothing more to say, and nothing went wrong.
+    /// The user, or the reader of the output, has gone: nothing more to say, and nothing went wrong.
     Left,
     /// A signal of this number ended it half done, in good order: nothing to say that the user does not know.
     Stopped(i32),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use etcetera::BaseStrategy;
+use kuvert_program::directories;
 use kuvert_types::Level;
 
 use crate::args::GlobalArgs;
@@ -52,9 +52,9 @@ impl Options {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
-        let base = etcetera::choose_base_strategy().map_err(|_| {
+        let base = directories::data().ok_or_else(|| {
             Failure::new("no-home", "there is no home directory to keep the account in: name one with --home DIR")
         })?;
-        Ok(base.data_dir().join("kuvert"))
+        Ok(base.join("kuvert"))
     }
 }

@@ -11,16 +11,19 @@
 //!
 //! The signals that end a program are [`crate::signals::Stop`]'s.
 
+use std::future::poll_fn;
 use std::io::{self, IsTerminal};
+use std::pin::Pin;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossterm::cursor::Show;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
+use futures_core::Stream as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal as Kill, getpid, getsid, kill_current_process_group, kill_process};
+use rustix::process::{Signal as Kill, getpid, kill_current_process_group, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
@@ -115,7 +118,7 @@ impl Taken {
     /// # Errors
     /// The terminal can no longer be used.
     pub async fn suspend_job(&mut self) -> Result<(), Failure> {
-        if getsid(None).is_ok_and(|session| session == getpid()) {
+        if leads_its_session() {
             return Ok(());
         }
         // First of all: the shell may go on as soon as another process of the job is stopped.
@@ -146,6 +149,23 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         put_back();
+    }
+}
+
+/// What the user types, as it comes.
+#[derive(Debug)]
+pub struct Keys(EventStream);
+
+impl Keys {
+    /// From here on.
+    #[expect(clippy::new_without_default, reason = "it takes what is typed from whatever else reads it")]
+    pub fn new() -> Self {
+        Self(EventStream::new())
+    }
+
+    /// The next event; none once the terminal has gone. Can be dropped at any point.
+    pub async fn next(&mut self) -> Option<io::Result<Event>> {
+        poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await
     }
 }
 
@@ -186,6 +206,27 @@ fn put_back() {
     }
 }
 
+/// Whether no shell started this process as a job: it is the first of its session.
+#[cfg(target_os = "linux")]
+fn leads_its_session() -> bool {
+    // Not getsid: a session that was begun outside of a container is number 0 within, which rustix takes for impossible.
+    // Without /proc no suspending is better than one that nothing ends.
+    std::fs::read_to_string("/proc/self/stat").map_or(true, |stat| session(&stat) == Some(getpid().as_raw_pid()))
+}
+
+/// Whether no shell started this process as a job: it is the first of its session.
+#[cfg(not(target_os = "linux"))]
+fn leads_its_session() -> bool {
+    rustix::process::getsid(None).is_ok_and(|session| session == getpid())
+}
+
+/// The session in a line of /proc/PID/stat: `PID (NAME) STATE PARENT GROUP SESSION …`, where NAME may hold anything.
+#[cfg(target_os = "linux")]
+fn session(stat: &str) -> Option<i32> {
+    let (_, behind_the_name) = stat.rsplit_once(')')?;
+    behind_the_name.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Whether the terminal is gone: its window was closed, or the connection broke.
 pub fn is_gone() -> bool {
     let stdin = io::stdin();
@@ -195,15 +236,21 @@ pub fn is_gone() -> bool {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/window.rs"]
-mod window;
-
-#[cfg(test)]
 mod tests {
     use std::process::Command;
 
-    use super::window::{MAIN_SCREEN, Window};
+    use support::window::{MAIN_SCREEN, Window};
+
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_session_that_was_begun_outside_of_a_container_is_led_by_another() {
+        assert_eq!(session("43 (kuvert) S 2 43 0 0 -1 4194304"), Some(0));
+        assert_eq!(session("43 (a) b) (c) R 2 43 17 0 -1 4194304"), Some(17));
+        assert_eq!(session("43 (kuvert) S 2"), None);
+        assert_eq!(session(""), None);
+    }
 
     /// Set where this test runs in a window of its own, to how it panics there.
     const PANICS: &str = "KUVERT_TEST_PANICS";

@@ -22,7 +22,7 @@ use crate::patience::BACKOFF;
 use crate::people::sheet::{self, Permission, Permitted};
 use crate::receive::{self, Turn};
 use crate::records::{MessageRecord, MessageState, Receipts, Whoami};
-use crate::registration::{check_profile, register};
+use crate::registration::{check_profile, must_offer_l0, register};
 use crate::send;
 use crate::state::change_own;
 use crate::store::sqlite::{Opened, SqliteStore};
@@ -103,12 +103,16 @@ impl Builder {
     /// If it was interrupted before, it goes on with the same keys.
     ///
     /// # Errors
-    /// `relay-missing`, `already-registered`, `name-invalid`, `phone-invalid`, `name-taken`, `registration-closed`,
+    /// `relay-missing`, `already-registered`, `name-invalid`, `phone-invalid`, `not-offered`, `name-taken`, `registration-closed`,
     /// `invitation-needed`, `invitation-refused`, and those of [`Client::connect`] and [`open`](Self::open).
     pub async fn register(self) -> Result<Client, Error> {
         let Self { home, relay, profile, options, store } = self;
         let relay = relay.ok_or(Error::RelayMissing)?;
         check_profile(&profile)?;
+        if options.level == Some(Level::L0) {
+            // Before anything is stored or told.
+            must_offer_l0(&relay, &options).await?;
+        }
         let key_file = options.store_key_file.clone();
         let home = blocking(move || Home::create(&home, key_file.as_deref())).await?;
         // The store's key is drawn by one process at a time.

@@ -257,16 +257,21 @@ pub(crate) async fn note_deletion(engine: &Engine) -> Result<(), Error> {
         .await
 }
 
-/// Asks for the challenge and signs it for this connection.
-pub(crate) async fn sign_challenge(own: &Identity, link: &Link) -> Result<bytes::Bytes, Error> {
+/// Says Hello, and notes what the relay offers.
+pub(crate) async fn challenge(link: &Link) -> Result<[u8; CHALLENGE_LEN], Error> {
     let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
-    let challenge = match link.request(hello).await? {
-        Ok(server_frame::Body::Challenge(challenge)) => challenge.challenge,
+    let v1::Challenge { challenge, extensions } = match link.request(hello).await? {
+        Ok(server_frame::Body::Challenge(challenge)) => challenge,
         Ok(_) => return Err(Error::RelayProtocol { what: "no challenge" }),
         Err(refusal) => return Err(refusal.into_error()),
     };
-    let challenge: [u8; CHALLENGE_LEN] =
-        challenge.as_ref().try_into().map_err(|_| Error::RelayProtocol { what: "challenge of another length" })?;
+    link.note_extensions(extensions);
+    challenge.as_ref().try_into().map_err(|_| Error::RelayProtocol { what: "challenge of another length" })
+}
+
+/// Asks for the challenge and signs it for this connection.
+pub(crate) async fn sign_challenge(own: &Identity, link: &Link) -> Result<bytes::Bytes, Error> {
+    let challenge = challenge(link).await?;
     let exporter = link.exporter(label::TLS_EXPORTER, &challenge)?;
     let statement = statement(&own.address, &challenge, &exporter);
     let signature = own.device.secrets().sign_authentication(&statement);

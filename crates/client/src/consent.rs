@@ -1,10 +1,12 @@
 //! The terms of a relay that runs the demonstration, and what this account accepted of them.
 
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 use kuvert_wire::v1::error::Code;
-use kuvert_wire::v1::{self, client_frame, server_frame};
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::people::ask;
 use crate::transport::RelayError;
 
 /// The versions of the terms, and the account's ledger.
@@ -49,31 +51,31 @@ impl Connection {
     /// The versions of the terms, and what was accepted.
     ///
     /// # Errors
-    /// `no-demonstration`, and those of the connection.
+    /// `not-offered`, `no-demonstration`, and those of the connection.
     pub async fn terms(&self) -> Result<Terms, Error> {
-        self.ask_terms(client_frame::Body::GetPolicies(v1::GetPolicies {})).await
+        self.ask_terms(request::Body::GetPolicies(wire::GetPolicies {})).await
     }
 
     /// Accepts a version, with or without use for advertising.
     ///
     /// # Errors
-    /// `no-demonstration`, `relay-refused` (unknown, accepted already, or an earlier one), and those of the connection.
+    /// `not-offered`, `no-demonstration`, `relay-refused` (unknown, accepted already, or an earlier one), and those of the connection.
     pub async fn accept_terms(&self, version: &str, advertising: bool) -> Result<Terms, Error> {
-        let request = v1::AcceptPolicy { version: version.to_owned(), advertising };
-        self.ask_terms(client_frame::Body::AcceptPolicy(request)).await
+        let request = wire::AcceptPolicy { version: version.to_owned(), advertising };
+        self.ask_terms(request::Body::AcceptPolicy(request)).await
     }
 
     /// Refuses use for advertising under the version that was accepted last.
     ///
     /// # Errors
-    /// `too-late`, `no-demonstration`, `relay-refused` (nothing was accepted), and those of the connection.
+    /// `too-late`, `not-offered`, `no-demonstration`, `relay-refused` (nothing was accepted), and those of the connection.
     pub async fn object_to_advertising(&self) -> Result<Terms, Error> {
-        self.ask_terms(client_frame::Body::ObjectAdvertising(v1::ObjectAdvertising {})).await
+        self.ask_terms(request::Body::ObjectAdvertising(wire::ObjectAdvertising {})).await
     }
 
-    async fn ask_terms(&self, request: client_frame::Body) -> Result<Terms, Error> {
-        match self.request(request).await? {
-            Ok(server_frame::Body::Policies(policies)) => Ok(terms(policies)),
+    async fn ask_terms(&self, request: request::Body) -> Result<Terms, Error> {
+        match ask(&self.link().link, request).await? {
+            Ok(answer::Body::Policies(policies)) => Ok(terms(policies)),
             Ok(_) => Err(Error::RelayProtocol { what: "no terms" }),
             Err(refusal) => Err(refuse(refusal)),
         }
@@ -88,7 +90,7 @@ fn refuse(refusal: RelayError) -> Error {
     }
 }
 
-fn terms(wire: v1::Policies) -> Terms {
+fn terms(wire: wire::Policies) -> Terms {
     let some = |time: u64| (time != 0).then_some(time);
     let policies = wire.policies.into_iter().map(|policy| Policy {
         version: policy.version,

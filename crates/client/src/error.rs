@@ -273,6 +273,12 @@ pub enum Error {
         /// The relay's words.
         detail: String,
     },
+    /// The relay offers mail and nothing beyond.
+    #[error(
+        "this relay does not offer level L0: it takes no numbers, profiles or address books and has no terms; stay at L1 or \
+         above"
+    )]
+    NotOffered,
     /// The relay has no terms to accept.
     #[error("this relay does not run the demonstration: there are no terms to accept or object to")]
     NoDemonstration,
@@ -446,6 +452,7 @@ impl Error {
             Self::MailboxFull { .. } => "mailbox-full",
             Self::Limited { .. } => "limited",
             Self::RelayUnavailable { .. } => "relay-unavailable",
+            Self::NotOffered => "not-offered",
             Self::NoDemonstration => "no-demonstration",
             Self::TooLate { .. } => "too-late",
             Self::ReportNotReady { .. } => "report-not-ready",

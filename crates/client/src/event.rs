@@ -171,7 +171,6 @@ pub struct Occupant {
 
 /// What a receipt says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[non_exhaustive]
 pub enum ReceiptKind {
     /// In the recipient's store.
     Delivered,
@@ -181,7 +180,6 @@ pub enum ReceiptKind {
 
 /// How device lists contradict each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum ListConflict {
     /// The signature does not verify under the pinned account key.
     Unsigned,

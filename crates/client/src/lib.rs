@@ -10,7 +10,7 @@
 //! # let (home, bobs_home) = (directory.path().join("alice"), directory.path().join("bob"));
 //! # let data = directory.path().join("relay");
 //! # let config = kuvert_relay::Config { listen: "127.0.0.1:0".parse()?, ..kuvert_relay::Config::new(data) };
-//! # let relay = kuvert_relay::start(config, std::sync::Arc::new(kuvert_relay::SystemClock::default())).await?;
+//! # let relay = kuvert_relay_sqlite::embedded::start(config, std::sync::Arc::new(kuvert_relay::SystemClock::default())).await?;
 //! # let url = relay.address().clone();
 //! # let bobs = Client::builder(bobs_home).relay(url.clone()).name("bob").register().await?;
 //! // Once. Every later time: Client::builder(home).open().await?

@@ -6,9 +6,7 @@
 //!
 //! A stored prekey: `published u8 ‖ replaced at (our clock) u64 ‖ replaced at (relay's clock) u64 ‖ the protocol's encoding`.
 
-use std::cell::RefCell;
-
-use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeySecrets, SignedPrekeySecret};
+use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeyStore, SignedPrekeySecret};
 use kuvert_protocol::replay::{ReplayRecord, STRANGERS_PER_PREKEY};
 use kuvert_protocol::session::UsedPrekeys;
 use kuvert_types::Reader;
@@ -136,19 +134,12 @@ impl Stored {
 /// The secrets as sessions look them up, within one transaction.
 pub struct Secrets<'a> {
     tx: &'a dyn Transaction,
-    /// The trait has no room for errors of a store: they are kept here.
-    failure: RefCell<Option<Error>>,
 }
 
 impl<'a> Secrets<'a> {
     /// Looks up in a transaction.
     pub fn new(tx: &'a dyn Transaction) -> Self {
-        Self { tx, failure: RefCell::new(None) }
-    }
-
-    /// The error that made a look-up fail, if one did.
-    pub fn failure(&self) -> Result<(), Error> {
-        self.failure.take().map_or(Ok(()), Err)
+        Self { tx }
     }
 
     fn find<T>(
@@ -156,35 +147,30 @@ impl<'a> Secrets<'a> {
         kind: Kind,
         id: u32,
         decode: impl FnOnce(&[u8]) -> Result<T, kuvert_types::DecodeError>,
-    ) -> Option<T> {
-        let found = (|| {
-            let Some(value) = self.tx.get(Table::Prekey, &key(kind, id))? else { return Ok(None) };
-            let stored = Stored::decode(&value)?;
-            decode(&stored.secret).map(Some).map_err(|_| damaged("prekeys"))
-        })();
-        found.unwrap_or_else(|error: Error| {
-            self.failure.replace(Some(error));
-            None
-        })
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.tx.get(Table::Prekey, &key(kind, id))? else { return Ok(None) };
+        let stored = Stored::decode(&value)?;
+        decode(&stored.secret).map(Some).map_err(|_| damaged("prekeys"))
     }
 }
 
-impl PrekeySecrets for Secrets<'_> {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
+impl PrekeyStore for Secrets<'_> {
+    type Error = Error;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Error> {
         self.find(Kind::Signed, id, SignedPrekeySecret::decode)
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Error> {
         self.find(Kind::OneTime, id, OneTimePrekeySecret::decode)
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
-        let one_time = self.find(Kind::KemOneTime, id, KemPrekeySecret::decode);
-        let one_time = one_time.map(|secret| (secret, KemPrekeyKind::OneTime));
-        one_time.or_else(|| {
-            let secret = self.find(Kind::KemLastResort, id, KemPrekeySecret::decode)?;
-            Some((secret, KemPrekeyKind::LastResort))
-        })
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Error> {
+        if let Some(secret) = self.find(Kind::KemOneTime, id, KemPrekeySecret::decode)? {
+            return Ok(Some((secret, KemPrekeyKind::OneTime)));
+        }
+        let last_resort = self.find(Kind::KemLastResort, id, KemPrekeySecret::decode)?;
+        Ok(last_resort.map(|secret| (secret, KemPrekeyKind::LastResort)))
     }
 }
 

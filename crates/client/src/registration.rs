@@ -7,12 +7,12 @@ use kuvert_types::{AccountId, Address, DeviceId, Level, RelayUrl};
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, client_frame};
 
-use crate::connection::{AuthenticatedLink, Connection, authenticated, sign_challenge};
+use crate::connection::{AuthenticatedLink, Connection, authenticated, challenge, sign_challenge};
 use crate::disclosure;
 use crate::engine::{Engine, Tx};
 use crate::error::Error;
 use crate::identity::Identity;
-use crate::options::Profile;
+use crate::options::{Options, Profile};
 use crate::people;
 use crate::prekeys;
 use crate::rng;
@@ -35,8 +35,7 @@ pub(crate) async fn register(engine: &Engine, relay: RelayUrl, profile: Profile)
         .await?;
     let own = engine.identity().await?;
     let link = dial(&own.relay, engine.options()).await?;
-    people::note(engine).await?;
-    let link = register_at(&own, link, &profile).await?;
+    let link = register_at(engine, &own, link, &profile).await?;
     engine
         .write(|tx| {
             change_own(tx, |row| {
@@ -50,6 +49,16 @@ pub(crate) async fn register(engine: &Engine, relay: RelayUrl, profile: Profile)
     people::settle(engine, &connection.link().link).await?;
     connection.close().await;
     Ok(())
+}
+
+/// Says Hello and nothing else: whether the relay takes what L0 tells.
+///
+/// # Errors
+/// `not-offered`; those of the connection.
+pub(crate) async fn must_offer_l0(relay: &RelayUrl, options: &Options) -> Result<(), Error> {
+    let link = dial(relay, options).await?;
+    challenge(&link).await?;
+    people::must_be_offered(&link)
 }
 
 /// What the relay would refuse of a profile.
@@ -102,8 +111,14 @@ fn prepare(
 }
 
 /// Registers, or authenticates if the relay knows this account already: then a try before got through and its answer did not.
-async fn register_at(own: &Identity, link: Link, profile: &Profile) -> Result<AuthenticatedLink, Error> {
+async fn register_at(
+    engine: &Engine,
+    own: &Identity,
+    link: Link,
+    profile: &Profile,
+) -> Result<AuthenticatedLink, Error> {
     let signature = sign_challenge(own, &link).await?;
+    people::note_registration(engine, &link).await?;
     let body = client_frame::Body::Register(v1::Register {
         certificate: own.device.certificate().encode().to_vec().into(),
         device_list: own.list.encode().into(),

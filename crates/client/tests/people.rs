@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::common::{World, named, now};
 use kuvert_client::{Client, Options, PERMISSIONS, Permission, Person, Profile, ProfileChange};
-use kuvert_relay::people::{PEOPLE_FILE, People};
 use kuvert_relay::store::AccountBy;
 use kuvert_relay::store::memory::MemoryStore;
+use kuvert_relay_sqlite::people::{PEOPLE_FILE, People};
 use kuvert_types::Level;
 
 const NUMBER: &str = "+4915550000001";
@@ -206,4 +206,50 @@ async fn what_was_told_at_l0_is_taken_back_with_the_next_connection_that_stands(
     client.set_level(Level::L0).await.unwrap();
     client.connect().await.unwrap();
     assert_eq!(count(&world, "device_details"), 1);
+}
+
+#[tokio::test]
+async fn a_relay_that_offers_no_l0_is_told_nothing_and_registers_nobody_at_l0() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("relay");
+    let clock = Arc::new(kuvert_relay::ManualClock::new(kuvert_client::Clock::now_ms(&kuvert_client::SystemClock)));
+    let config =
+        kuvert_relay::Config { listen: "127.0.0.1:0".parse().unwrap(), ..kuvert_relay::Config::new(data.clone()) };
+    let relay = kuvert_relay_sqlite::embedded::start(config, clock).await.unwrap();
+    let profile = || Profile { name: Some("alice".into()), phone: None, invitation: None };
+    let options =
+        |level| Options { level: Some(level), connect_timeout: Duration::from_secs(60), ..Options::default() };
+    let home = dir.path().join("alice");
+
+    // Nothing is stored here, and nothing there.
+    let refused = Client::register(&home, relay.address().clone(), profile(), options(Level::L0)).await.unwrap_err();
+    assert_eq!(refused.code(), "not-offered");
+    assert!(refused.to_string().contains("stay at L1"), "{refused}");
+    assert!(!home.exists());
+    assert_eq!(relay.store().totals().await.unwrap().accounts, 0);
+
+    // A home above L0 has all that it needs.
+    let alice = Client::register(&home, relay.address().clone(), profile(), options(Level::L1)).await.unwrap();
+    let connection = alice.connect().await.unwrap();
+    assert_eq!(connection.terms().await.unwrap_err().code(), "not-offered");
+    assert_eq!(connection.profile(None).await.unwrap_err().code(), "not-offered");
+    assert_eq!(connection.upload_address_book(&[person(NUMBER)]).await.unwrap_err().code(), "level-too-high");
+
+    // One that goes to L0 later goes on, tells nothing, and notes nothing as told.
+    alice.set_level(Level::L0).await.unwrap();
+    let connection = alice.connect().await.unwrap();
+    let refusals = [
+        connection.request_phone_code(NUMBER).await.unwrap_err(),
+        connection.verify_phone("123456").await.unwrap_err(),
+        connection.set_profile(ProfileChange::default()).await.unwrap_err(),
+        connection.upload_address_book(&[person(NUMBER)]).await.unwrap_err(),
+        connection.withdraw_address_book().await.unwrap_err(),
+    ];
+    assert!(refusals.iter().all(|refused| refused.code() == "not-offered"), "{refusals:?}");
+    alice.set_level(Level::L1).await.unwrap();
+    alice.connect().await.unwrap();
+    relay.shutdown().await;
+    assert!(
+        !std::fs::read(data.join(PEOPLE_FILE)).unwrap().windows(NUMBER.len()).any(|part| part == NUMBER.as_bytes())
+    );
 }

@@ -367,9 +367,9 @@ async fn a_device_supplies_a_restored_relay_anew() {
     let before = world.relay().store().last_resort_bundle(device).await.unwrap();
     world.stop_relay().await;
     let (data, backup) = (world.home("relay"), world.home("backup"));
-    kuvert_relay::backup::create(&data, &backup, 0).unwrap();
+    kuvert_relay_sqlite::backup::create(&data, &backup, 0).unwrap();
     std::fs::remove_dir_all(&data).unwrap();
-    kuvert_relay::backup::restore(&backup, &data).unwrap();
+    kuvert_relay_sqlite::backup::restore(&backup, &data).unwrap();
     world.start_relay().await;
     let counts = world.relay().store().count_prekeys(device).await.unwrap();
     assert_eq!((counts.one_time, counts.one_time_kem), (0, 0));

@@ -7,8 +7,8 @@ use crate::common::lying::LyingStore;
 use crate::common::{World, add, address, fetch, named, now, numbers, refusals, say, texts};
 use kuvert_client::{Address, Client, DropReason, EnvelopeId, Level, MessageState, Options, Receipts, Seen};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, sealed_sender};
-use kuvert_relay::observe::Observed;
 use kuvert_relay::store::NewEnvelope;
+use kuvert_relay_lens::observe::Observed;
 
 /// Alice and Bob have told each other their access keys: from here on both write without a name.
 async fn acquainted(alice: &Client, bob: &Client) {

@@ -1,4 +1,4 @@
-//! Every decoder of what somebody else sent, or of what was stored. The first byte says which, the rest is the input.
+//! Every decoder of what another party sent, or of what was stored. The first byte says which, the rest is the input.
 //!
 //! A fixed layout has one spelling: whatever decodes is encoded to the very bytes that it came from. Protobuf has several
 //! spellings for a value, so there the value has to survive. Texts have one, but for white space around them and, in ids,
@@ -10,10 +10,10 @@ use std::fmt::Debug;
 use bytes::BytesMut;
 use kuvert_client::internal as client;
 use kuvert_client::{InviteLink, RelayUrl};
-use kuvert_protocol::pq_ratchet::PostQuantumRatchet;
+use kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet;
+use kuvert_protocol::hazmat::primitives::kem1024::KemPublic;
+use kuvert_protocol::hazmat::primitives::x25519::X25519Public;
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::kem1024::KemPublic;
-use kuvert_protocol::primitives::x25519::X25519Public;
 use kuvert_types::{
     AccountId, Address, DeviceList, EnvelopeId, Reader, Signature, UnverifiedDeviceCertificate, UnverifiedDeviceList,
 };
@@ -26,7 +26,7 @@ use crate::support::{Party, established};
 type Decoder = fn(&[u8]);
 
 /// In an order that the corpus depends on: add at the end.
-pub(crate) const DECODERS: [(&str, Decoder); 21] = [
+pub(crate) const DECODERS: [(&str, Decoder); 23] = [
     ("address", address),
     ("address_text", address_text),
     ("id_text", id_text),
@@ -48,6 +48,8 @@ pub(crate) const DECODERS: [(&str, Decoder); 21] = [
     ("prekey_bundle", prekey_bundle),
     ("public_keys", public_keys),
     ("sealed_sender", sealed_sender),
+    ("demonstration_request", demonstration_request),
+    ("demonstration_answer", demonstration_answer),
 ];
 
 /// Gives the input to one decoder.
@@ -132,7 +134,7 @@ fn invite_link(input: &[u8]) {
 }
 
 thread_local! {
-    /// Alice, and Bob with a session with her, to whom nothing in this target is addressed.
+    /// Alice, and Bob with a session with her. Nothing in this target is addressed to him.
     static PAIR: RefCell<(Party, Party)> = RefCell::new(established(1));
 }
 
@@ -232,6 +234,19 @@ fn client_frame(input: &[u8]) {
 
 fn server_frame(input: &[u8]) {
     frames::<v1::ServerFrame>(input);
+}
+
+fn demonstration_request(input: &[u8]) {
+    message::<v1::demonstration::Request>(input);
+}
+
+fn demonstration_answer(input: &[u8]) {
+    message::<v1::demonstration::Answer>(input);
+}
+
+fn message<M: Message + Default + PartialEq + Debug>(input: &[u8]) {
+    let Ok(message) = M::decode(input) else { return };
+    assert_eq!(M::decode(message.encode_to_vec().as_slice()).unwrap(), message);
 }
 
 fn envelope(input: &[u8]) {

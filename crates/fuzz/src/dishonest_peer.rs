@@ -1,4 +1,4 @@
-//! A contact who holds all the right keys and breaks the rules: every message here authenticates, or fails to for what it
+//! A contact that holds all the right keys and breaks the rules: every message here authenticates, or fails to for what it
 //! says. Even inputs go through whole sessions, odd ones (first byte) through the post-quantum ratchet alone, where both
 //! sides go on and on.
 //!
@@ -6,8 +6,8 @@
 //! storing, contents have the one right padding, and a ratchet that failed stays failed.
 
 use arbitrary::Arbitrary;
+use kuvert_protocol::hazmat::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet, PqError};
 use kuvert_protocol::padding::padded_len;
-use kuvert_protocol::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet, PqError};
 use kuvert_protocol::prelude::*;
 use kuvert_types::Reader;
 

@@ -6,7 +6,7 @@
 //! | [`decoders`] | what decodes is encoded to the same bytes; nothing panics |
 //! | [`session`] | two devices, a link that does everything wrong, crashes and backups: no content twice, none altered |
 //! | [`dishonest_peer`] | messages that authenticate and break the rules: refused without a change, or within the bounds |
-//! | [`relay_requests`] | frames from several connections: an error changes nothing, nobody reaches another's mail |
+//! | [`relay_requests`] | frames from several connections: an error changes nothing, no connection reaches another's mail |
 //! | [`mailboxes`] | the embedded store and the model answer alike |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a broken invariant has to stop the fuzzer

@@ -3,10 +3,10 @@
 
 use arbitrary::Arbitrary;
 use kuvert_relay::store::memory::MemoryStore;
-use kuvert_relay::store::sqlite::SqliteStore;
 use kuvert_relay::store::{
     Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoredAccessKey, StoredEnvelope, Submitted,
 };
+use kuvert_relay_sqlite::store::SqliteStore;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 const MAX_OPERATIONS: usize = 60;

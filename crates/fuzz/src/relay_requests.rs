@@ -1,8 +1,8 @@
 //! What clients send to a relay, from the bytes of a stream on: frames, authentication, commands, deliveries, with three
 //! connections of two devices at once. Only QUIC is missing, and the tasks that move bytes in and out of it.
 //!
-//! What has to hold: before authentication nothing is served. A refused command changes nothing. Nobody gets, or deletes,
-//! what is not theirs, or what was not delivered to them on that connection. What was accepted stays until it is
+//! What has to hold: before authentication nothing is served. A refused command changes nothing. No connection gets, or
+//! deletes, what is not its own, or what was not delivered on it. What was accepted stays until it is
 //! acknowledged by its recipient or expires. Every answer fits a frame.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,23 +17,25 @@ use kuvert_protocol::prelude::*;
 use kuvert_relay::clock::{Clock, ManualClock};
 use kuvert_relay::command::attach::Delivery;
 use kuvert_relay::command::authenticate::{self, Proof};
-use kuvert_relay::command::{self, Caller, Refusal, register};
-use kuvert_relay::config::{Limits, Registration};
+use kuvert_relay::command::{self, Caller, Lane, Refusal, register};
+use kuvert_relay::config::{Config, Limits, Registration};
+use kuvert_relay::incidents::Incidents;
 use kuvert_relay::limits::saved::Saved;
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
 use kuvert_relay::observe::{Blind, ConnectionNumber};
-use kuvert_relay::people::People;
-use kuvert_relay::people::codes::LogCodes;
-use kuvert_relay::people::incidents::Incidents;
+use kuvert_relay::presence::LocalPresence;
 use kuvert_relay::relay_time::RelayClock;
-use kuvert_relay::report::Sources;
 use kuvert_relay::retention;
 use kuvert_relay::service::Service;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store, Times};
-use kuvert_relay::wakeup::LocalWakeUps;
 use kuvert_relay::young::{Disk, LowWater, Space, Young};
+use kuvert_relay_lens::LensOffer;
+use kuvert_relay_sqlite::SqliteRights;
+use kuvert_relay_sqlite::embedded::Offer as _;
+use kuvert_relay_sqlite::people::People;
+use kuvert_relay_sqlite::report::Sources;
 use kuvert_types::authentication::statement;
 use kuvert_types::limits::{DELIVERY_WINDOW, MAX_FRAME_BYTES};
 use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
@@ -104,7 +106,7 @@ enum State {
 
 struct Known {
     caller: Caller,
-    delivery: Delivery,
+    lane: Lane,
     deliveries: mpsc::Receiver<Vec<Response>>,
     /// Cursors, in the order of delivery.
     delivered: Vec<u64>,
@@ -152,12 +154,18 @@ impl World {
         let (stop, stopping) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let as_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let offer = LensOffer::default();
+        let people = People::in_memory(Some(offer.tables())).expect("SQLite works in memory");
+        // There are no files here: a report cannot be made.
+        let sources = Sources { data: PathBuf::from("no-such-directory"), retention_days: 30 };
+        let rights = SqliteRights::new(people.clone(), sources, None);
+        let config = Config { demonstration: true, ..Config::new("no-such-directory") };
+        let extension = offer.extension(&config, people);
         let service = Arc::new(Service {
             store: Arc::clone(&store),
-            people: People::in_memory().expect("SQLite works in memory"),
-            codes: Arc::new(LogCodes),
-            wakeups: Arc::new(LocalWakeUps::default()),
-            logins: Arc::default(),
+            rights: Arc::new(rights),
+            extension: Some(extension),
+            presence: Arc::new(LocalPresence::default()),
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
@@ -167,8 +175,6 @@ impl World {
             // This clock stands before the program was made, and is right.
             clock: Arc::new(RelayClock::start(as_clock, &Times::default(), true).expect("the clock is trusted")),
             incidents: Incidents::default(),
-            // There are no files here: a report cannot be made.
-            reports: Sources { data: PathBuf::from("no-such-directory"), retention_days: 30, demonstration: true },
             report_delay_ms: 0,
             registration: Registration::Open,
             stopping,
@@ -264,7 +270,7 @@ impl World {
         let answer = match &mut self.connections[at].state {
             State::Known(known) => {
                 known.check_request(&body);
-                let answer = command::run(&known.caller, &mut known.delivery, body.clone()).await;
+                let answer = command::run(&known.caller, &mut known.lane, body.clone()).await;
                 let device = known.caller.device;
                 self.check_mail(&mail, &body, answer.is_ok(), Some((device, at))).await;
                 answer
@@ -317,8 +323,8 @@ impl World {
         let (device, response) = result?;
         let (outbox, deliveries) = mpsc::channel(1);
         let caller = Caller { service: Arc::clone(&self.service), device, connection: number };
-        let delivery = Delivery::new(outbox);
-        let known = Known { caller, delivery, deliveries, delivered: Vec::new(), attached: false };
+        let lane = Lane { delivery: Delivery::new(outbox), session: self.store.session() };
+        let known = Known { caller, lane, deliveries, delivered: Vec::new(), attached: false };
         self.connections[at].state = State::Known(Box::new(known));
         Ok(response)
     }

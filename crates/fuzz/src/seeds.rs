@@ -7,6 +7,8 @@ use kuvert_client::internal as client;
 use kuvert_protocol::prelude::*;
 use kuvert_types::{DeviceListState, EnvelopeId};
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::request::Body as Tell;
 use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::{frame, v1};
 use prost::Message;
@@ -98,7 +100,7 @@ fn decoders() -> Vec<Vec<u8>> {
     let shared = [&[1, 0, 0, 0, 1], &[5; 36][..]].concat();
     add("replay_record", vec![ReplayRecord::new().encode(), [&[2, 0, 0, 0, 1, 2], &[5; 48][..]].concat(), shared]);
     let mut ratchet = Default::default();
-    kuvert_protocol::pq_ratchet::PostQuantumRatchet::new_initiator(&[1; 32]).encode(&mut ratchet);
+    kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet::new_initiator(&[1; 32]).encode(&mut ratchet);
     add("pq_ratchet", vec![ratchet.to_vec()]);
     add("prekey_bundle", vec![wire(&bundle).encode_to_vec()]);
     add("content", contents());
@@ -164,14 +166,13 @@ fn all_requests() -> Vec<Request> {
     let kem = v1::KemPrekey { id: 1, public_key: vec![3; 1568].into(), signature: vec![4; 64].into() };
     let signed = v1::SignedPrekey { id: 1, public_key: vec![3; 32].into(), signature: vec![4; 64].into() };
     let one_time = v1::OneTimePrekey { id: 1, public_key: vec![3; 32].into() };
-    let person = v1::Person { phone: "+4915550000002".into(), name: Some("dave".into()), ..v1::Person::default() };
     let envelope = v1::Envelope {
         id: vec![1; 16].into(),
         recipient: address.clone(),
         source: address.clone(),
         ciphertext: vec![5; 40].into(),
     };
-    vec![
+    let mut requests = vec![
         Request::Hello(v1::Hello { version: 1 }),
         Request::Authenticate(v1::Authenticate { address, signature: vec![0; 64].into() }),
         registration(),
@@ -191,17 +192,6 @@ fn all_requests() -> Vec<Request> {
         Request::TakeBundles(v1::TakeBundles { account: account.clone(), devices: vec![1] }),
         Request::GetAccount(v1::GetAccount { by: Some(v1::get_account::By::Account(account)) }),
         Request::PublishDeviceList(v1::PublishDeviceList { device_list: vec![1; 127].into() }),
-        Request::RequestPhoneCode(v1::RequestPhoneCode { phone: "+4915550000001".into() }),
-        Request::VerifyPhone(v1::VerifyPhone { code: "123456".into() }),
-        Request::SetProfile(v1::SetProfile { about: Some("busy".into()), ..v1::SetProfile::default() }),
-        Request::GetProfile(v1::GetProfile { account: vec![2; 16].into() }),
-        Request::UploadAddressBook(v1::UploadAddressBook { people: vec![person], replace: true }),
-        Request::ReportDevice(v1::ReportDevice {
-            model: Some("x".into()),
-            simulated: vec![v1::SimulatedDetail { what: "battery".into(), value: "simulated: 1 %".into() }],
-            ..v1::ReportDevice::default()
-        }),
-        Request::WithdrawDisclosure(v1::WithdrawDisclosure {}),
         Request::UpdateAccount(v1::UpdateAccount {
             name: Some("dave".to_owned()),
             clear_phone: true,
@@ -209,11 +199,36 @@ fn all_requests() -> Vec<Request> {
         }),
         Request::RequestReport(v1::RequestReport {}),
         Request::FetchReport(v1::FetchReport { offset: 0 }),
-        Request::GetPolicies(v1::GetPolicies {}),
-        Request::AcceptPolicy(v1::AcceptPolicy { version: "2016-08-25".to_owned(), advertising: true }),
-        Request::ObjectAdvertising(v1::ObjectAdvertising {}),
-        Request::DeleteAccount(v1::DeleteAccount {}),
-    ]
+        Request::Extension(v1::Extension { name: "no-such-extension".into(), body: vec![1; 40].into() }),
+    ];
+    requests.extend(demonstration());
+    requests.push(Request::DeleteAccount(v1::DeleteAccount {}));
+    requests
+}
+
+/// Every request of the extension `demonstration`.
+fn demonstration() -> impl Iterator<Item = Request> {
+    let person = wire::Person { phone: "+4915550000002".into(), name: Some("dave".into()), ..wire::Person::default() };
+    let requests = [
+        Tell::RequestPhoneCode(wire::RequestPhoneCode { phone: "+4915550000001".into() }),
+        Tell::VerifyPhone(wire::VerifyPhone { code: "123456".into() }),
+        Tell::SetProfile(wire::SetProfile { about: Some("busy".into()), ..wire::SetProfile::default() }),
+        Tell::GetProfile(wire::GetProfile { account: vec![2; 16].into() }),
+        Tell::UploadAddressBook(wire::UploadAddressBook { people: vec![person], replace: true }),
+        Tell::ReportDevice(wire::ReportDevice {
+            model: Some("x".into()),
+            simulated: vec![wire::SimulatedDetail { what: "battery".into(), value: "simulated: 1 %".into() }],
+            ..wire::ReportDevice::default()
+        }),
+        Tell::WithdrawDisclosure(wire::WithdrawDisclosure {}),
+        Tell::GetPolicies(wire::GetPolicies {}),
+        Tell::AcceptPolicy(wire::AcceptPolicy { version: "2016-08-25".to_owned(), advertising: true }),
+        Tell::ObjectAdvertising(wire::ObjectAdvertising {}),
+    ];
+    requests.into_iter().map(|body| {
+        let body = wire::Request { body: Some(body) }.encode_to_vec().into();
+        Request::Extension(v1::Extension { name: wire::NAME.into(), body })
+    })
 }
 
 /// A registration that succeeds.
@@ -243,11 +258,10 @@ fn requests() -> Vec<Vec<u8>> {
         matches!(
             body,
             Request::Register(_)
-                | Request::AcceptPolicy(_)
+                | Request::Extension(_)
                 | Request::UpdateAccount(_)
                 | Request::RequestReport(_)
                 | Request::FetchReport(_)
-                | Request::ObjectAdvertising(_)
                 | Request::DeleteAccount(_)
         )
     };

@@ -1,7 +1,7 @@
 //! Two honest devices and everything that can happen between them: both may begin sessions at any time, messages are lost,
 //! repeated, reordered, damaged, delivered to the wrong side; devices restart, are restored from backups, their clocks move.
 //!
-//! What has to hold: nothing opens but what the other side sealed, with that content, and not twice (a device restored from
+//! What has to hold: nothing opens but what the other side encrypted, with that content, and not twice (a device restored from
 //! a backup knows what it knew then). A refusal leaves the state as it was. State is bounded and survives storing. And
 //! whatever came before, a fresh session brings the two together again.
 
@@ -54,7 +54,7 @@ enum Operation {
         rest: Nth,
         at: u16,
     },
-    /// To the one who sent it.
+    /// To its sender.
     Return {
         nth: Nth,
     },
@@ -92,8 +92,8 @@ struct World {
     backups: [Option<Backup>; 2],
     served: [Option<PrekeyBundle>; 2],
     sent: Vec<Sent>,
-    /// Whose each message is, and what it says.
-    sealed: HashMap<Vec<u8>, (usize, usize, Vec<u8>)>,
+    /// The sender of each message, and what it says.
+    encrypted: HashMap<Vec<u8>, (usize, usize, Vec<u8>)>,
     delivered: usize,
 }
 
@@ -105,7 +105,7 @@ pub fn run(input: &[u8]) {
         backups: Default::default(),
         served: Default::default(),
         sent: Vec::new(),
-        sealed: HashMap::new(),
+        encrypted: HashMap::new(),
         delivered: 0,
     };
     for operation in crate::operations::<Operation>(input, MAX_OPERATIONS) {
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// A message sent before, and whom it is for.
+    /// A message sent before, and its recipient.
     fn message(&self, nth: Nth) -> Option<(usize, Vec<u8>)> {
         let back = usize::from(nth).checked_rem(self.sent.len())?;
         let Sent { by, bytes } = &self.sent[self.sent.len() - 1 - back];
@@ -204,7 +204,7 @@ impl World {
         let before = party.record.encode();
         match party.record.encrypt(&content, party.now, &mut party.rng) {
             Ok(bytes) => {
-                let known = self.sealed.insert(bytes.clone(), (by, number, content));
+                let known = self.encrypted.insert(bytes.clone(), (by, number, content));
                 assert!(known.is_none(), "the same bytes twice");
                 self.sent.push(Sent { by, bytes });
             }
@@ -217,7 +217,7 @@ impl World {
         let party = &mut self.parties[to];
         // A refusal that changes anything stops it in there.
         let Ok(decrypted) = party.try_decrypt(from, bytes) else { return };
-        let (by, number, content) = self.sealed.get(bytes).expect("opened what nobody sealed");
+        let (by, number, content) = self.encrypted.get(bytes).expect("opened what nobody encrypted");
         assert_eq!(*by, 1 - to, "opened its own message");
         assert!(*decrypted.plaintext == *content, "altered");
         assert!(self.opened[to].insert(*number), "opened twice");

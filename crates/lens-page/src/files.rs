@@ -4,16 +4,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::mailbox::expires_at;
-use kuvert_relay::observe::record::RecordError;
-use kuvert_relay::observe::{Observed, Record};
-use kuvert_relay::people::PEOPLE_FILE;
-use kuvert_relay::people::look::Rights;
-use kuvert_relay::program::serve::{last_demonstration, last_region, last_retention};
-use kuvert_relay::relay::OBSERVE_FILE;
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
-use kuvert_relay::store::sqlite::{DATABASE_FILE, Inspector, OpenError};
 use kuvert_relay::store::{Cursor, StoreError};
+use kuvert_relay_lens::look::Rights;
+use kuvert_relay_lens::observe::RecordError;
+use kuvert_relay_lens::observe::{Observed, Record};
+use kuvert_relay_sqlite::OBSERVE_FILE;
+use kuvert_relay_sqlite::people::PEOPLE_FILE;
+use kuvert_relay_sqlite::serving::{last_demonstration, last_region, last_retention};
+use kuvert_relay_sqlite::store::{DATABASE_FILE, Inspector, OpenError};
 use kuvert_types::limits::MAX_RETENTION_DAYS;
 
 use crate::told::{self, Holder, ToldError};
@@ -155,7 +155,7 @@ impl Files {
         })
     }
 
-    /// Changes whenever somebody writes to the files.
+    /// Changes whenever the files are written to.
     pub fn version(&self) -> Vec<Option<(SystemTime, u64)>> {
         let files = [DATABASE_FILE, OBSERVE_FILE, PEOPLE_FILE];
         let names = files.iter().flat_map(|file| [(*file).to_owned(), format!("{file}-wal")]);

@@ -42,7 +42,7 @@ pub struct Options {
 /// Why the page cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    /// The page shows people's data: nobody else on the network may see it.
+    /// The page shows people's data: no other machine on the network may see it.
     #[error(
         "{0} is no loopback address: the lens shows people's data and is served to this machine only. Use 127.0.0.1."
     )]

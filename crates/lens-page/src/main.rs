@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kuvert_relay::program::process::outlive_the_file_size_limit();
+    kuvert_program::process::outlive_the_file_size_limit();
     kuvert_lens_page::program::run(std::env::args_os())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kuvert_lens::command::ScoreArgs;
-use kuvert_relay::program::words;
+use kuvert_program::{manual, words};
 use serde_json::json;
 
 use crate::{Options, PageError, Server};
@@ -66,6 +66,9 @@ pub fn command() -> clap::Command {
 /// Runs the program. The first argument is its name: a path, or words such as `kuvert lens`.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
+    if let Some(written) = manual::asked_for(command, &args) {
+        return written;
+    }
     let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
     let parsed = words::fitted(command())
         .bin_name(name)

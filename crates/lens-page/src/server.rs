@@ -14,7 +14,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::get;
 use futures_util::{Stream, stream};
-use kuvert_relay::registry::Level;
+use kuvert_privacy::registry::Level;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;

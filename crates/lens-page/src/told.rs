@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use kuvert_relay::people::look::{self, Known, Rights, Told};
-use kuvert_relay::people::{People, PeopleError};
+use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::store::StoreError;
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_relay_lens::look::{self, Known, Rights, Told};
+use kuvert_relay_sqlite::people::{People, PeopleError};
 use kuvert_types::AccountId;
 
 /// What one account told.
@@ -131,7 +131,7 @@ pub fn simulated_row(what: &str) -> &'static str {
     SHEET.iter().find(|(name, ..)| *name == what).map_or("M-15", |(_, row, _)| row)
 }
 
-/// Somebody in an address book, in words.
+/// A person in an address book, in words.
 pub fn person_words(known: &Known) -> String {
     let person = &known.person;
     let parts = [

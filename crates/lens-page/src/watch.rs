@@ -1,4 +1,4 @@
-//! Looks at the files' time stamps and tells whoever waits that something changed.
+//! Looks at the files' time stamps and tells those that wait that something changed.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::files::Files;
 /// How often it looks. Four small `stat` calls.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Counts the changes. Ends when nobody listens any more.
+/// Counts the changes. Ends when the last listener is gone.
 pub fn start(files: Files) -> watch::Receiver<u64> {
     let (sender, receiver) = watch::channel(0);
     tokio::spawn(async move {

@@ -20,7 +20,7 @@ async fn relay_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let config =
         Config { listen: "127.0.0.1:0".parse().unwrap(), observe: true, ..Config::new(directory.path().join("relay")) };
-    kuvert_relay::start(config, Arc::new(SystemClock::new())).await.unwrap().shutdown().await;
+    kuvert_relay_lens::start(config, Arc::new(SystemClock::new())).await.unwrap().shutdown().await;
     directory
 }
 
@@ -140,7 +140,7 @@ async fn a_change_of_the_files_is_told() {
     // The relay's next start writes to its files.
     let config =
         Config { listen: "127.0.0.1:0".parse().unwrap(), observe: true, ..Config::new(directory.path().join("relay")) };
-    let relay = kuvert_relay::start(config, Arc::new(SystemClock::new())).await.unwrap();
+    let relay = kuvert_relay_lens::start(config, Arc::new(SystemClock::new())).await.unwrap();
     loop {
         let line = lines.next_line().await.unwrap().expect("the stream goes on");
         if line.contains("event: changed") {

@@ -5,23 +5,23 @@
 use kuvert_lens_page::files::{Snapshot, Waiting};
 use kuvert_lens_page::told::Holder;
 use kuvert_lens_page::view::{HandOver, View};
-use kuvert_relay::observe::Observed;
-use kuvert_relay::people::address_book::Person;
-use kuvert_relay::people::devices::Details;
-use kuvert_relay::people::look::{Export, Known, Rights, Told};
-use kuvert_relay::people::profile::Profile;
-use kuvert_relay::people::reports::Request;
-use kuvert_relay::policy::{Consent, PURPOSES};
-use kuvert_relay::registry::Level;
-use kuvert_relay::registry::items::{self, Mode, Shown};
-use kuvert_relay::store::sqlite::inspect::KnownAccount;
+use kuvert_privacy::registry::Level;
+use kuvert_privacy::registry::items::{self, Mode, Shown};
+use kuvert_relay::admin::KnownAccount;
+use kuvert_relay::data_rights::ReportRequest;
+use kuvert_relay_lens::address_book::Person;
+use kuvert_relay_lens::devices::Details;
+use kuvert_relay_lens::look::{Export, Known, Rights, Told};
+use kuvert_relay_lens::observe::Observed;
+use kuvert_relay_lens::policy::{Consent, PURPOSES};
+use kuvert_relay_lens::profile::Profile;
 use kuvert_types::AccountId;
 use serde_json::Value;
 
 /// A Wednesday.
 const NOON: u64 = 1_800_000_000_000;
 const PHONE: &str = "+4915112345678";
-/// Of somebody who has no account and was never asked.
+/// Of a person who has no account and was never asked.
 const SHADOW: &str = "+4915198765432";
 const BOBS_PHONE: &str = "+4915155555555";
 const ALICE_IP: &str = "203.0.113.77";
@@ -81,7 +81,7 @@ fn device() -> Details {
     Details { model: Some("X200".to_owned()), simulated: lines.map(line).into(), ..Details::default() }
 }
 
-/// Alice accepted both versions of the terms and asked for a report; an export was made, and somebody was deleted.
+/// Alice accepted both versions of the terms and asked for a report; an export was made, and an account was deleted.
 fn rights() -> Rights {
     let accepted = |version: &str| Consent {
         version: version.to_owned(),
@@ -89,7 +89,7 @@ fn rights() -> Rights {
         advertising: true,
         objected_at: None,
     };
-    let request = Request { requested_at: NOON, ready_at: NOON + 1, kept_until: NOON + 2, made: false };
+    let request = ReportRequest { requested_at: NOON, ready_at: NOON + 1, kept_until: NOON + 2, made: false };
     let export = Export { at: NOON, what: "numbers".to_owned(), recipient: "somebody".to_owned(), accounts: 1 };
     let alice = AccountId::from_bytes([1; 16]);
     Rights {

@@ -16,7 +16,7 @@ use crate::{Level, Setup, plot, report};
 pub struct ScoreArgs {
     /// A level of the disclosure ladder; several times for several [default: all].
     #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
-    level: Vec<Level>,
+    level: Vec<LevelArg>,
 
     /// People.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
@@ -41,6 +41,27 @@ pub struct ScoreArgs {
     /// Puts the table of all levels between the marks of this Markdown file, and plots and the page's scorecard beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "receipts"])]
     document: Option<PathBuf>,
+}
+
+/// A [`Level`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "verbatim")]
+enum LevelArg {
+    L0,
+    L1,
+    L2,
+    L3,
+}
+
+impl From<LevelArg> for Level {
+    fn from(level: LevelArg) -> Self {
+        match level {
+            LevelArg::L0 => Self::L0,
+            LevelArg::L1 => Self::L1,
+            LevelArg::L2 => Self::L2,
+            LevelArg::L3 => Self::L3,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -95,7 +116,8 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
         ReceiptsArg::Jittered => Receipts::Jittered,
         ReceiptsArg::Off => Receipts::Off,
     };
-    let levels = if level.is_empty() { Level::ALL } else { level };
+    let named: Vec<Level> = level.iter().copied().map(Level::from).collect();
+    let levels = if named.is_empty() { Level::ALL } else { &named };
     let mut policies: Vec<Policy> = levels.iter().map(|level| Policy::of(*level, receipts)).collect();
     if document.is_some() {
         policies.push(Policy::of(Level::L3, Receipts::Off));

@@ -101,7 +101,7 @@ impl Sizes {
 mod tests {
     use super::*;
     use crate::policy::Receipts;
-    use kuvert_relay::registry::Level;
+    use kuvert_privacy::registry::Level;
 
     /// `Content.takes_sealed`: a field number and a 1.
     const TAKES_SEALED_BYTES: usize = 2;

@@ -42,7 +42,7 @@ pub mod report;
 pub mod score;
 pub mod traffic;
 
-pub use kuvert_relay::registry::Level;
+pub use kuvert_privacy::registry::Level;
 pub use policy::{Policy, Receipts};
 pub use score::{Score, score};
 

@@ -1,18 +1,18 @@
 //! What the observation log of a relay holds at a level: the attacker's whole knowledge.
 //!
 //! A [`Log`] is filled by the relay's events alone, through the relay's own [`Observer`], and keeps of each event the
-//! columns that the registry gives to the level. Who somebody is in the simulation cannot be asked of it: people have the
-//! numbers in which the log first saw them.
+//! columns that the registry gives to the level. It cannot be asked which simulated person a number stands for: people
+//! are numbered in the order in which the log first saw them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
+use kuvert_privacy::registry::{self, Level, Place};
 use kuvert_relay::observe::{Event, Observer};
-use kuvert_relay::registry::{self, Level, Place};
 use kuvert_types::Address;
 
-/// Somebody in a log: the next number for each device that it sees.
+/// A person in a log: the next number for each device that it sees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Person(u32);
 

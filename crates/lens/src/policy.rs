@@ -1,6 +1,6 @@
 //! What a client does at a level of the ladder. Policies are public: the attacker knows them.
 
-use kuvert_relay::registry::Level;
+use kuvert_privacy::registry::Level;
 
 /// When a device confirms that a text has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +21,7 @@ pub const JITTER_MS: u64 = 60_000;
 pub struct Policy {
     /// The level.
     pub level: Level,
-    /// The sender stands inside the envelope only, and it comes on a connection of its own that nobody authenticated.
+    /// The sender stands inside the envelope only, and it comes on a connection of its own that is not authenticated.
     pub sealed_sender: bool,
     /// Content is padded to buckets.
     pub padded: bool,

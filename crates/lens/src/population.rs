@@ -1,7 +1,7 @@
-//! People who do not exist: whom they know, how much they write, when they are awake.
+//! Simulated people: their contacts, how much they write, when they are awake.
 //!
-//! Everybody has two circles (a family, a team) in which all know each other, and further acquaintances whose number has a
-//! heavy tail. Some circles have a group. How much somebody writes, and how much of it to whom, is log-normal.
+//! Each person has two circles (a family, a team) in which all know each other, and further acquaintances whose number has a
+//! heavy tail. Some circles have a group. How much a person writes, and how much of it to which contact, is log-normal.
 
 use kuvert_types::{AccountId, Address, DeviceId};
 
@@ -34,13 +34,13 @@ pub const DAY: [f64; 24] = [
     1.5, 1.0,
 ];
 
-/// Somebody, by number.
+/// A person, by number.
 pub type User = u32;
 
-/// Somebody whom somebody knows.
+/// A person that another person knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Contact {
-    /// Who.
+    /// The person known.
     pub user: User,
     /// They have not written to each other before: the first message carries a handshake.
     pub new: bool,
@@ -61,7 +61,7 @@ pub struct Person {
     pub groups: Vec<u32>,
 }
 
-/// Everybody.
+/// All simulated people.
 #[derive(Clone, Debug)]
 pub struct Population {
     /// By number.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kuvert_relay::registry::Level;
+use kuvert_privacy::registry::Level;
 use serde::Serialize;
 
 use crate::Setup;
@@ -36,7 +36,7 @@ pub struct Score {
     pub seed: u64,
     /// Who is in contact with whom.
     pub edges: Edges,
-    /// The share of targets whose first guess is a real contact, after so many texts to them. Empty if nobody got as many.
+    /// The share of targets whose first guess is a real contact, after so many texts to them. Empty if no target got as many.
     pub top1_after: BTreeMap<Texts, f64>,
     /// Bits that the attacker lacks to name the sender of one text, in the mean.
     pub anonymity_bits: f64,

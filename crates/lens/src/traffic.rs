@@ -1,6 +1,6 @@
 //! The conversations: who writes what to whom, when devices are connected, when receipts go.
 //!
-//! Somebody begins a conversation at a rate that follows the day; who reads a text may answer, or the writer adds another.
+//! People begin conversations at a rate that follows the day; the reader of a text may answer, or the writer adds another.
 //! What people write follows from the seed alone, the same at every level; a policy changes what their devices send beside.
 
 use std::cmp::Reverse;
@@ -80,7 +80,7 @@ pub fn run(setup: &Setup, population: &Population, policy: Policy, observer: &dy
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Action {
-    /// Somebody may begin a conversation.
+    /// A person may begin a conversation.
     Begin,
     /// A device connects or goes.
     Toggle(User),
@@ -153,7 +153,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Everybody has an account when we begin to watch, and most are connected.
+    /// All people have an account when the log begins, and most are connected.
     fn register(&mut self) {
         let population = self.population;
         for (user, person) in (0..).zip(&population.people) {

@@ -1,4 +1,4 @@
-//! Every label of the protocol (PROTOCOL.md, Labels). All have 32 bytes, so distinct labels are prefix-free; the labels of
+//! Every label of the protocol (PROTOCOL.md, Labels), each for one purpose [KV-004]. All have 32 bytes, so distinct labels are prefix-free; the labels of
 //! the statements that keys sign besides prekeys are in `kuvert_types::label`, those of the post-quantum ratchet beside it.
 
 use kuvert_types::{Label, label};

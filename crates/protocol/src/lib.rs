@@ -2,22 +2,19 @@
 //! Specified byte by byte in docs/PROTOCOL.md.
 //!
 //! Nothing here talks to a network, reads a clock or makes randomness: bytes, `now` (Unix milliseconds) and `rng` come in as
-//! arguments. Builds without std (without the feature `aws-lc`, see [`primitives::backend`]). Nothing here panics on what somebody else sent.
+//! arguments. Builds without std (without the feature `aws-lc`, see [`hazmat::primitives`]). No input from outside makes it
+//! panic.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`identity`] | account and device keys, safety numbers |
 //! | [`prekey`] | prekeys, and bundles of them |
 //! | [`session`] | [`SessionRecord`]: begin sessions, encrypt, decrypt |
-//! | [`sealed_sender`] | hiding from the relay who sent a session message, and proving it to the recipient |
+//! | [`sealed_sender`] | hiding from the relay which device sent a session message, and proving it to the recipient |
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
-//! | `pqxdh` | the key agreement |
-//! | [`ratchet`] | the Double Ratchet with header encryption |
-//! | [`pq_ratchet`], [`scka`], [`braid`] | the post-quantum ratchet beside it |
 //! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
-//! | [`labels`] | what separates one use of a key from another |
-//! | [`primitives`] | the one place where primitives are named |
+//! | [`hazmat`] | for experts only: ratchets, the key agreement between them, labels, primitives |
 //!
 //! ```text
 //! PrekeyBundle ──verify──► VerifiedBundle ──initiate──┐
@@ -32,11 +29,14 @@
 //! use kuvert_types::{AccountId, Address, DeviceId};
 //! # use getrandom::{SysRng, rand_core::UnwrapErr};
 //! # struct Store { signed: SignedPrekeySecret, kem: KemPrekeySecret }
-//! # impl PrekeySecrets for Store {
-//! #     fn signed(&self, _: u32) -> Option<SignedPrekeySecret> { SignedPrekeySecret::decode(&self.signed.encode()).ok() }
-//! #     fn one_time(&self, _: u32) -> Option<OneTimePrekeySecret> { None }
-//! #     fn kem(&self, _: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
-//! #         Some((KemPrekeySecret::decode(&self.kem.encode()).ok()?, KemPrekeyKind::LastResort))
+//! # impl PrekeyStore for Store {
+//! #     type Error = kuvert_types::DecodeError;
+//! #     fn signed(&self, _: u32) -> Result<Option<SignedPrekeySecret>, Self::Error> {
+//! #         SignedPrekeySecret::decode(&self.signed.encode()).map(Some)
+//! #     }
+//! #     fn one_time(&self, _: u32) -> Result<Option<OneTimePrekeySecret>, Self::Error> { Ok(None) }
+//! #     fn kem(&self, _: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Self::Error> {
+//! #         Ok(Some((KemPrekeySecret::decode(&self.kem.encode())?, KemPrekeyKind::LastResort)))
 //! #     }
 //! # }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,36 +69,47 @@
 //! let message = with_bob.encrypt(b"hello", now, rng)?;
 //!
 //! let (mut with_alice, mut replay) = (SessionRecord::new(), ReplayRecord::new());
-//! assert_eq!(last_resort_prekey(&message)?, Some(1)); // whose replay record it is
-//! let (from, trust) = (alice.address(), Trust::Contact);
-//! let decrypted = with_alice.decrypt(&bob, from, trust, &message, &prekeys, &mut replay, now, rng)?;
+//! assert_eq!(last_resort_prekey(&message)?, Some(1)); // the prekey of this replay record
+//! let context = DecryptContext {
+//!     local: &bob,
+//!     remote: alice.address(),
+//!     trust: Trust::Contact,
+//!     prekeys: &prekeys,
+//!     replay: &mut replay,
+//!     now,
+//!     rng,
+//! };
+//! let decrypted = with_alice.decrypt(&message, context)?;
 //! assert_eq!(*decrypted.plaintext, *b"hello");
 //! # Ok(())
 //! # }
 //! ```
 
 #![no_std]
+#![deny(missing_docs)]
 
 extern crate alloc;
 
-pub mod braid;
+mod braid;
+#[path = "../tests/generator/mod.rs"] // the vectors hold values between the layers
+#[cfg(test)]
+mod generator;
+pub mod hazmat;
 pub mod identity;
-pub mod labels;
+mod labels;
 pub mod message;
 pub mod padding;
 pub mod plaintext;
-pub mod pq_ratchet;
+mod pq_ratchet;
 mod pqxdh;
 pub mod prekey;
-pub mod primitives;
-pub mod ratchet;
+mod primitives;
+mod ratchet;
 pub mod replay;
-pub mod scka;
+mod scka;
 pub mod sealed_sender;
 pub mod session;
 mod stored;
-#[cfg(test)]
-mod vectors;
 mod wiped;
 
 pub use identity::{
@@ -108,17 +119,19 @@ pub use message::{initiator_certificate, last_resort_prekey};
 pub use plaintext::Plaintext;
 pub use prekey::{
     BundleError, KemPrekey, KemPrekeyKind, KemPrekeySecret, OneTimePrekey, OneTimePrekeySecret, PrekeyBundle,
-    PrekeySecrets, SignedPrekey, SignedPrekeySecret, VerifiedBundle,
+    PrekeyStore, SignedPrekey, SignedPrekeySecret, VerifiedBundle,
 };
 pub use replay::{ReplayRecord, Trust};
-pub use session::{DecryptError, Decrypted, EncryptError, InitiateError, SessionRecord, UsedPrekeys};
+pub use session::{
+    DecryptContext, DecryptError, DecryptFailure, Decrypted, EncryptError, InitiateError, SessionRecord, UsedPrekeys,
+};
 
 /// Everything that a client needs, in one `use`.
 pub mod prelude {
     pub use crate::{
-        AccountSecret, DecryptError, Decrypted, DeviceSecrets, EncryptError, InitiateError, KemPrekey, KemPrekeyKind,
-        KemPrekeySecret, LocalDevice, OneTimePrekey, OneTimePrekeySecret, Plaintext, PrekeyBundle, PrekeySecrets,
-        ReplayRecord, SessionRecord, SignedPrekey, SignedPrekeySecret, Trust, UsedPrekeys, VerifiedBundle,
-        last_resort_prekey,
+        AccountSecret, DecryptContext, DecryptError, DecryptFailure, Decrypted, DeviceSecrets, EncryptError,
+        InitiateError, KemPrekey, KemPrekeyKind, KemPrekeySecret, LocalDevice, OneTimePrekey, OneTimePrekeySecret,
+        Plaintext, PrekeyBundle, PrekeyStore, ReplayRecord, SessionRecord, SignedPrekey, SignedPrekeySecret, Trust,
+        UsedPrekeys, VerifiedBundle, last_resort_prekey,
     };
 }

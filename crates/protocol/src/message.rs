@@ -1,13 +1,13 @@
 //! Session messages as bytes: fixed layouts, one spelling each (PROTOCOL.md, Session messages). Integers are big-endian.
 //!
 //! ```text
-//! RatchetMessage: version u8 = 1 ‖ kind u8 = 2 ‖ sealed header 232 ‖ ciphertext, a padded length ‖ tag 16
-//! PrekeyMessage:  version u8 = 1 ‖ kind u8 = 1 ‖ handshake 1859 ‖ sealed header 232 ‖ ciphertext ‖ tag 16
+//! RatchetMessage: version u8 = 1 ‖ kind u8 = 2 ‖ encrypted header 232 ‖ ciphertext, a padded length ‖ tag 16
+//! PrekeyMessage:  version u8 = 1 ‖ kind u8 = 1 ‖ handshake 1859 ‖ encrypted header 232 ‖ ciphertext ‖ tag 16
 //! handshake:      initiator's certificate 245 ‖ ephemeral key 32 ‖ signed prekey id u32
 //!                 ‖ KEM prekey kind u8 (1 one-time, 2 last-resort) ‖ KEM prekey id u32 ‖ KEM ciphertext 1568
 //!                 ‖ one-time prekey u8 (1 used, 0 none) ‖ one-time prekey id u32 (0 if none)
 //! ```
-//! Every byte is authenticated: version, kind and sealed header by the body's associated data, the handshake by its
+//! Every byte is authenticated: version, kind and encrypted header by the body's associated data, the handshake by its
 //! transcript hash there and by the certificate's own signatures.
 
 use kuvert_types::{DecodeError, DeviceCertificate, Reader, UnverifiedDeviceCertificate, limits};
@@ -17,7 +17,7 @@ use crate::prekey::KemPrekeyKind;
 use crate::primitives::aead::TAG_LEN;
 use crate::primitives::kem1024::CIPHERTEXT_LEN;
 use crate::primitives::x25519::X25519Public;
-use crate::ratchet::SEALED_HEADER_LEN;
+use crate::ratchet::ENCRYPTED_HEADER_LEN;
 
 /// First byte of every session message.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -26,12 +26,12 @@ pub const PROTOCOL_VERSION: u8 = 1;
 pub const HANDSHAKE_LEN: usize = DeviceCertificate::LEN + 32 + 4 + 1 + 4 + CIPHERTEXT_LEN + 1 + 4;
 
 /// Bytes that a ratchet message adds to the padded content.
-pub const RATCHET_MESSAGE_OVERHEAD: usize = 2 + SEALED_HEADER_LEN + TAG_LEN;
+pub const RATCHET_MESSAGE_OVERHEAD: usize = 2 + ENCRYPTED_HEADER_LEN + TAG_LEN;
 
 /// Bytes that a prekey message adds to the padded content.
 pub const PREKEY_MESSAGE_OVERHEAD: usize = RATCHET_MESSAGE_OVERHEAD + HANDSHAKE_LEN;
 
-/// Bytes of content in one message, at most: as padded, and with a handshake, it fits the relay's limit.
+/// Bytes of content in one message, at most [KV-029]: as padded, and with a handshake, it fits the relay's limit.
 pub const MAX_CONTENT_LEN: usize = 90 * 1024 - 1;
 
 const _: () = assert!(
@@ -90,12 +90,13 @@ pub(crate) struct HandshakeChoice<'a> {
 /// Header and body.
 pub(crate) struct RatchetMessage<'a> {
     pub(crate) kind: MessageKind,
-    pub(crate) sealed_header: &'a [u8; SEALED_HEADER_LEN],
+    pub(crate) encrypted_header: &'a [u8; ENCRYPTED_HEADER_LEN],
     pub(crate) ciphertext: &'a [u8],
     pub(crate) tag: &'a [u8; TAG_LEN],
 }
 
 impl<'a> Message<'a> {
+    /// [KV-026] One of two fixed layouts, of the version that this build speaks [KV-077].
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > limits::MAX_CIPHERTEXT_BYTES {
             return Err(DecodeError::Length);
@@ -121,12 +122,12 @@ impl<'a> Message<'a> {
 
 impl<'a> RatchetMessage<'a> {
     fn decode(kind: MessageKind, mut reader: Reader<'a>) -> Result<Self, DecodeError> {
-        let sealed_header = fixed(&mut reader)?;
+        let encrypted_header = fixed(&mut reader)?;
         let (ciphertext, tag) = reader.rest().split_last_chunk().ok_or(DecodeError::Length)?;
         if !padding::is_padded_len(ciphertext.len()) {
             return Err(DecodeError::Length);
         }
-        Ok(Self { kind, sealed_header, ciphertext, tag })
+        Ok(Self { kind, encrypted_header, ciphertext, tag })
     }
 }
 
@@ -188,7 +189,7 @@ fn fixed<'a, const N: usize>(reader: &mut Reader<'a>) -> Result<&'a [u8; N], Dec
 /// the account is known, and under which key.
 ///
 /// # Errors
-/// The bytes are no session message.
+/// [`DecodeError`]: the bytes are no session message.
 pub fn initiator_certificate(message: &[u8]) -> Result<Option<UnverifiedDeviceCertificate>, DecodeError> {
     match Message::decode(message)? {
         Message::Prekey(message) => Ok(Some(message.handshake.certificate)),
@@ -197,11 +198,11 @@ pub fn initiator_certificate(message: &[u8]) -> Result<Option<UnverifiedDeviceCe
 }
 
 /// The last-resort KEM prekey that a first message names, before anything is checked: the caller loads the
-/// [`ReplayRecord`](crate::ReplayRecord) of that prekey before it decrypts. `None` for a ratchet message, and for a first
+/// [`ReplayRecord`](crate::ReplayRecord) of that prekey before it decrypts [KV-059]. `None` for a ratchet message, and for a first
 /// message that names a one-time KEM prekey: neither needs a record.
 ///
 /// # Errors
-/// The bytes are no session message.
+/// [`DecodeError`]: the bytes are no session message.
 pub fn last_resort_prekey(message: &[u8]) -> Result<Option<u32>, DecodeError> {
     Ok(match Message::decode(message)? {
         Message::Prekey(message) => {

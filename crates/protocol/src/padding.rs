@@ -5,7 +5,7 @@
 //! with l = content length + 1:  512, 4096 or 16384 if l fits, above that Padmé(l)
 //! Padmé(l): e = ⌊log2 l⌋, s = ⌊log2 e⌋ + 1, round l up to a multiple of 2^(e − s)   (at most 12 % more)
 //! ```
-//! There is exactly one right padding for each content; every other is refused, so that no one hides a channel in it.
+//! There is exactly one right padding for each content; every other is refused, so that no channel can hide in it [KV-028].
 //! Padmé: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", 2019.
 
 use alloc::vec::Vec;
@@ -45,7 +45,7 @@ pub(crate) fn append_padded(content: &[u8], out: &mut Vec<u8>) {
     out.resize(end, 0);
 }
 
-/// Cuts `padded` down to its content. `None` if the padding is not the one right one.
+/// Cuts `padded` down to its content. `None` if the padding is not the one right one [KV-028].
 pub(crate) fn content_len(padded: &[u8]) -> Option<usize> {
     // Much of it may be zeros: whole blocks first.
     const BLOCK: usize = 16;

@@ -38,7 +38,7 @@ use crate::primitives::kdf::hkdf_sha256;
 use crate::scka::{Epoch, OutputKey, SCKA_MESSAGE_LEN, Scka, SckaError, SckaFailure};
 use crate::wiped::Wiped;
 
-/// Bytes of the ratchet's part of a message header: `agreement message (139) ‖ n (4, big-endian)`.
+/// Bytes of the ratchet's part of a message header [KV-039]: `agreement message (139) ‖ n (4, big-endian)`.
 pub const PQ_HEADER_LEN: usize = SCKA_MESSAGE_LEN + 4;
 
 /// Message keys skipped by one message, at most. The curve ratchet bounds one jump to 1,000, but several of its chains may
@@ -48,7 +48,7 @@ pub const MAX_SKIP: u32 = 2_000;
 /// Skipped message keys kept in all; above that the oldest go. As many as the curve ratchet keeps.
 pub const MAX_SKIPPED_KEYS: usize = 2_000;
 
-/// Epochs kept besides the newest, with their receiving chains and skipped keys. An epoch takes many changes of direction and
+/// Epochs kept besides the newest [KV-042], with their receiving chains and skipped keys. An epoch takes many changes of direction and
 /// the curve ratchet keeps five header keys, so older epochs matter only to a message that was held back while more than a
 /// hundred others passed: it is lost.
 pub const MAX_OLD_EPOCHS: u64 = 4;
@@ -91,6 +91,7 @@ impl fmt::Debug for PqMessageKey {
 
 /// Why the ratchet refuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PqError {
     /// The header is no header of this ratchet.
     #[error("malformed post-quantum header")]
@@ -107,7 +108,7 @@ pub enum PqError {
     /// A chain has given its last key. Only a new session helps.
     #[error("the post-quantum chain is exhausted")]
     ChainExhausted,
-    /// The key agreement stopped for good: somebody who holds the keys broke the protocol. Only a new session helps, and
+    /// The key agreement stopped for good: a holder of the keys broke the protocol. Only a new session helps, and
     /// the user should hear of it.
     #[error(transparent)]
     Failed(#[from] SckaFailure),
@@ -122,7 +123,7 @@ impl From<SckaError> for PqError {
     }
 }
 
-/// Who opened the session: decides which chain is whose.
+/// Which side began the session. It decides which side a chain belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
     Initiator,
@@ -178,6 +179,7 @@ impl PostQuantumRatchet {
 }
 
 impl<S: Scka> PostQuantumRatchet<S> {
+    /// Root, first chains and agreement key [KV-038].
     fn start(shared: &[u8; 32], role: Role, agreement: impl FnOnce(&[u8; 32]) -> S) -> Self {
         let keys = hkdf_sha256::<128>(&[0; 32], &[shared], &[&START]);
         let [root, initiator, recipient, agreement_key] = quarters(&keys);
@@ -189,10 +191,13 @@ impl<S: Scka> PostQuantumRatchet<S> {
         }
     }
 
-    /// Header and key of the next message to send.
+    /// Header and key of the next message to send [KV-040].
+    ///
+    /// # Errors
+    /// [`PqError::ChainExhausted`] and [`PqError::Failed`]. The state is as it was.
     pub fn send(&mut self, rng: &mut impl CryptoRng) -> Result<([u8; PQ_HEADER_LEN], PqMessageKey), PqError> {
         self.check()?;
-        // Looked at before anything moves, so that an error leaves the state as it was.
+        // [KV-003] Looked at before anything moves, so that an error leaves the state as it was.
         let sending_epoch = self.agreement.sending_epoch();
         let position = self.position(sending_epoch)?;
         if self.epochs[position].sending.as_ref().is_none_or(Chain::is_exhausted) {
@@ -215,8 +220,11 @@ impl<S: Scka> PostQuantumRatchet<S> {
         Ok((header, key))
     }
 
-    /// The key of a received message. Changes nothing: hand the step to [`Self::apply`] once the message authenticated,
-    /// else drop it.
+    /// The key of a received message [KV-041]. Changes nothing: hand the step to [`Self::apply`] once the message
+    /// authenticated, else drop it.
+    ///
+    /// # Errors
+    /// See [`PqError`].
     pub fn open(&self, header: &[u8; PQ_HEADER_LEN]) -> Result<PqStep<S>, PqError> {
         self.check()?;
         let (message, n) = header.split_first_chunk::<SCKA_MESSAGE_LEN>().ok_or(PqError::Malformed)?;
@@ -245,13 +253,14 @@ impl<S: Scka> PostQuantumRatchet<S> {
             self.open_epoch(&output);
         }
         self.drop_sending_chains();
+        // [KV-043] A failure is final: no key is left.
         if self.agreement.failure().is_some() {
             self.epochs.clear();
             self.root.zeroize();
         }
     }
 
-    /// Why the ratchet has stopped for good, if it has. Worth asking after [`Self::apply`], to tell the user at once.
+    /// Why the ratchet has stopped for good, if it has [KV-043]. Worth asking after [`Self::apply`], to tell the user at once.
     pub fn failure(&self) -> Option<SckaFailure> {
         self.agreement.failure()
     }
@@ -266,6 +275,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
         self.agreement.sending_epoch()
     }
 
+    /// [KV-043] A ratchet that has stopped neither sends nor opens.
     fn check(&self) -> Result<(), PqError> {
         self.agreement.failure().map_or(Ok(()), |failure| Err(PqError::Failed(failure)))
     }
@@ -284,10 +294,11 @@ impl<S: Scka> PostQuantumRatchet<S> {
         self.root.copy_from_slice(root);
         let chains = EpochChains::new(epoch, self.role, &copied(initiator), &copied(recipient));
         self.epochs.push(Wiped::new(chains));
+        // [KV-042] The newest epoch and the four before it.
         self.epochs.retain(|chains| chains.epoch.saturating_add(MAX_OLD_EPOCHS) >= epoch);
     }
 
-    /// The sending epoch never goes back, so the sending chains of older ones have no use left.
+    /// The sending epoch never goes back, so the sending chains of older ones have no use left [KV-042].
     fn drop_sending_chains(&mut self) {
         let sending_epoch = self.agreement.sending_epoch();
         for chains in self.epochs.iter_mut().filter(|chains| chains.epoch < sending_epoch) {
@@ -295,6 +306,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
         }
     }
 
+    /// [KV-042] At most [`MAX_SKIPPED_KEYS`], the oldest go.
     fn drop_excess_keys(&mut self) {
         let stored: usize = self.epochs.iter().map(|chains| chains.skipped_len()).sum();
         let mut excess = stored.saturating_sub(MAX_SKIPPED_KEYS);

@@ -11,8 +11,8 @@
 //!     ‖ EK_A 32 ‖ SPK id u32 ‖ SPK 32 ‖ KEM kind u8 ‖ KEM id u32 ‖ KEM public key 1568 ‖ KEM ciphertext 1568
 //!     ‖ OPK u8 (1 used, 0 none) ‖ OPK id u32 ‖ OPK 32)                                   the last two zero if none
 //! ```
-//! A certificate's body names address, account key and both device keys, so both sides agree on who they are, not only on
-//! a secret: who certifies somebody else's key as their own gets another hash.
+//! A certificate's body names address, account key and both device keys, so both sides agree on their identities, not only on
+//! a secret: certifying another account's key as one's own gives another hash.
 
 use alloc::boxed::Box;
 
@@ -40,7 +40,7 @@ pub(crate) struct Agreement {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct TranscriptHash(pub(crate) [u8; 32]);
 
-/// SK. Wiped when dropped; boxed, so that it can move without leaving copies behind.
+/// SK. Wiped when dropped [KV-025]; boxed, so that it can move without leaving copies behind.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct SessionSecret(Box<[u8; 32]>);
 
@@ -114,8 +114,10 @@ pub(crate) fn respond(
     choice: &HandshakeChoice<'_>,
     prekeys: &PrekeysInUse,
 ) -> Result<Agreement, InvalidX25519Key> {
+    // [KV-006]
     let theirs = X25519Public::decode(*initiator.identity_key().as_bytes())?;
     let ephemeral = &choice.ephemeral;
+    // [KV-008] One spelling of the key only, so that a replay does not look new.
     if !ephemeral.is_torsion_free() {
         return Err(InvalidX25519Key);
     }
@@ -141,6 +143,7 @@ struct PrekeyPublics<'a> {
     one_time: Option<&'a X25519Public>,
 }
 
+/// T [KV-024].
 fn transcript(
     initiator: &DeviceCertificate,
     recipient: &DeviceCertificate,
@@ -166,6 +169,7 @@ fn transcript(
     TranscriptHash(hash.finalize().into())
 }
 
+/// SK [KV-024].
 fn session_secret(
     [dh1, dh2, dh3]: [&SharedSecret; 3],
     dh4: Option<&SharedSecret>,

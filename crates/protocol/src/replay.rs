@@ -68,7 +68,7 @@ impl PartialEq for ReplayRecord {
 
 impl Eq for ReplayRecord {}
 
-/// Whose budget an entry counts against.
+/// The budget that an entry counts against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Payer {
     /// No account's: the entry is from a record that named no accounts.
@@ -184,7 +184,7 @@ impl ReplayRecord {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, too many entries, a payer that is none.
+    /// [`DecodeError`]: the store is damaged, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             let count = read_head(reader, SNAPSHOT_VERSION, MAX_REPLAY_ENTRIES)?;
@@ -208,7 +208,7 @@ impl ReplayRecord {
 /// Version 1: `version u8 = 1 ‖ count u32 ‖ count × (KEM prekey id u32 ‖ tag 32)`
 ///
 /// # Errors
-/// Wrong length, another version, more entries than version 1 allowed.
+/// [`DecodeError`]: wrong length, another version, more entries than version 1 allowed.
 pub fn split_version_1(bytes: &[u8]) -> Result<Vec<(u32, ReplayRecord)>, DecodeError> {
     Reader::whole(bytes, |reader| {
         let count = read_head(reader, SHARED_SNAPSHOT_VERSION, MAX_SHARED_ENTRIES)?;

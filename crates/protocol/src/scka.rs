@@ -72,9 +72,10 @@ pub struct Received<Step> {
     pub step: Step,
 }
 
-/// Why an agreement has stopped for good. The other side, or somebody who holds its keys, broke the protocol: messages
+/// Why an agreement has stopped for good [KV-050]. The other side, or a holder of its keys, broke the protocol: messages
 /// that authenticated carried pieces that do not fit together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SckaFailure {
     /// A MAC over a header or a ciphertext was wrong.
     #[error("post-quantum key agreement: a MAC is wrong")]
@@ -86,6 +87,7 @@ pub enum SckaFailure {
 
 /// Why a message of the agreement is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SckaError {
     /// The bytes are not a message of this agreement.
     #[error("malformed post-quantum message")]
@@ -101,9 +103,15 @@ pub trait Scka: Sized {
     type Step;
 
     /// The next message to send. Its `sending_epoch` is what [`Scka::sending_epoch`] said before the call.
+    ///
+    /// # Errors
+    /// [`SckaError::Failed`]: the agreement has stopped.
     fn send(&mut self, rng: &mut impl CryptoRng) -> Result<Sent, SckaError>;
 
     /// Reads a message. Changes nothing; cheap, because the message may still turn out to be forged.
+    ///
+    /// # Errors
+    /// See [`SckaError`].
     fn receive(&self, message: &[u8; SCKA_MESSAGE_LEN]) -> Result<Received<Self::Step>, SckaError>;
 
     /// Takes in a message that authenticated. If it shows that the other side broke the protocol, the agreement stops:
@@ -123,5 +131,8 @@ pub trait Scka: Sized {
     fn encode(&self, out: &mut zeroize::Zeroizing<alloc::vec::Vec<u8>>);
 
     /// Reads what [`Scka::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the bytes are not such a state.
     fn decode(reader: &mut kuvert_types::Reader<'_>) -> Result<Self, DecodeError>;
 }

@@ -1,4 +1,4 @@
-//! Sealed sender: who sent a message travels inside of it, readable by its recipient alone, and proven to it alone
+//! Sealed sender: the name of the sender travels inside of the message, readable by its recipient alone, proven to it alone
 //! (PROTOCOL.md, Sealed sender).
 //!
 //! ```text
@@ -13,7 +13,32 @@
 //! These are the steps of Noise's one-way pattern X: e, es, s, ss. The second key takes a secret that only the holders of
 //! IK_A's secret and of IK_B's secret can compute. So what opens was sealed by the device whose certificate lies under the
 //! seal, or by a holder of the recipient's own identity secret, which could have made it all alone. The last makes it
-//! deniable: the recipient cannot prove to a third party who wrote.
+//! deniable: the recipient cannot prove the sender to a third party.
+//!
+//! # Example
+//! ```
+//! use kuvert_protocol::prelude::*;
+//! use kuvert_protocol::sealed_sender;
+//! # use getrandom::{SysRng, rand_core::UnwrapErr};
+//! # use kuvert_types::{AccountId, Address, DeviceId};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let rng = &mut UnwrapErr(SysRng);
+//! # let mut device = |account: u8| {
+//! #     let (secret, keys) = (AccountSecret::generate(rng), DeviceSecrets::generate(rng));
+//! #     let address = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::PRIMARY };
+//! #     let certificate = keys.certify(&secret, address);
+//! #     LocalDevice::new(keys, certificate)
+//! # };
+//! # let (alice, bob) = (device(1)?, device(2)?);
+//! # let session_message = b"what SessionRecord::encrypt gave";
+//! let sealed = sealed_sender::seal(&alice, bob.certificate(), session_message, rng)?;
+//!
+//! let unsealed = sealed_sender::open(&bob, &sealed)?;
+//! assert_eq!(unsealed.sender.address(), alice.address());
+//! assert_eq!(unsealed.message(), session_message);
+//! # Ok(())
+//! # }
+//! ```
 
 use alloc::vec::Vec;
 
@@ -51,6 +76,7 @@ const _: () = assert!(
 
 /// Why a message cannot be sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SealError {
     /// The recipient's identity key is not a valid X25519 key.
     #[error("the recipient's identity key is invalid")]
@@ -65,6 +91,7 @@ pub enum SealError {
 
 /// Why a sealed message is refused. Nothing in it is to be believed then, the sender's name least of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Not the layout of this version, or an ephemeral key that is none.
     #[error("malformed: {0}")]
@@ -78,7 +105,7 @@ pub enum OpenError {
     /// The certificate under the seal names this device, or this device's identity key.
     #[error("the sender claims to be the recipient")]
     OwnDevice,
-    /// The certificate is a valid one, and the holder of its identity secret did not seal this message.
+    /// The certificate is a valid one, and the holder of its identity secret did not seal this message [KV-081].
     #[error("not sealed by the device whose certificate lies under the seal")]
     NotTheSender,
 }
@@ -252,7 +279,8 @@ impl Outer {
         Layer { key, nonce, associated_data: &self.context.0 }
     }
 
-    /// The message's layer: `encrypted` is the certificate's encrypted form, its tag included.
+    /// The message's layer [KV-081]: its key takes the sender's identity secret. `encrypted` is the certificate's encrypted
+    /// form, its tag included.
     fn next(&self, shared: &SharedSecret, encrypted: &[u8]) -> Inner {
         let mut associated_data = [0; Context::LEN + 32];
         associated_data[..Context::LEN].copy_from_slice(&self.context.0);

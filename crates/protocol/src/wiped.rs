@@ -1,4 +1,4 @@
-//! Memory that is wiped as a whole.
+//! Memory that is wiped as a whole [KV-025].
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use core::ops::{Deref, DerefMut};
 
 use zeroize::Zeroize;
 
-/// Overwrites `bytes` with zeros. The barrier keeps the compiler from leaving out what nobody reads.
+/// Overwrites `bytes` with zeros. The barrier keeps the compiler from leaving out what is never read.
 pub(crate) fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     zeroize::optimization_barrier(bytes);
@@ -44,8 +44,8 @@ impl<const N: usize> Drop for WipedArray<N> {
 
 /// A value on the heap, all of whose memory is wiped when it is dropped.
 ///
-/// Keys wipe themselves. But the places of an `Option` or of an enum's variant that hold nothing at the moment are in
-/// nobody's care, and when the value was moved here from the stack, so was whatever lay there in these places.
+/// Keys wipe themselves. But the places of an `Option` or of an enum's variant that hold nothing at the moment are
+/// wiped by none of them, and when the value was moved here from the stack, so was whatever lay there in these places.
 ///
 /// A vector of one, because a vector's room can be wiped when its value is gone.
 pub(crate) struct Wiped<T>(Vec<T>);

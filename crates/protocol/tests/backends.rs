@@ -2,8 +2,8 @@
 #![cfg(feature = "aws-lc")]
 #![allow(clippy::unwrap_used)]
 
-use kuvert_protocol::primitives::aead::OpenError;
-use kuvert_protocol::primitives::backend::{aws_lc, portable};
+use kuvert_protocol::hazmat::primitives::aead::OpenError;
+use kuvert_protocol::hazmat::primitives::backend::{aws_lc, portable};
 use proptest::prelude::*;
 
 proptest! {

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 
-use kuvert_protocol::pq_ratchet::{MAX_OLD_EPOCHS, PQ_HEADER_LEN, PostQuantumRatchet, PqError, PqMessageKey};
-use kuvert_protocol::scka::SckaFailure;
+use kuvert_protocol::hazmat::pq_ratchet::{MAX_OLD_EPOCHS, PQ_HEADER_LEN, PostQuantumRatchet, PqError, PqMessageKey};
+use kuvert_protocol::hazmat::scka::SckaFailure;
 use kuvert_types::Reader;
 use proptest::prelude::*;
 use rand_core::{Rng, TryCryptoRng, TryRng};
@@ -229,7 +229,7 @@ fn attack_27_epochs_that_are_not_open_are_refused() {
     world.deliver(0, &message);
 }
 
-/// Somebody who holds the keys injects a piece of their own. It authenticates and is adopted, the MAC inside the agreement
+/// A holder of the keys injects a piece of its own. It authenticates and is adopted, the MAC inside the agreement
 /// shows it, and the ratchet stops for good and says so.
 #[test]
 fn attack_27_a_wrong_mac_is_terminal_and_reported() {

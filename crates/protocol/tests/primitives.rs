@@ -1,8 +1,8 @@
 //! The primitives seam against other people's vectors: Wycheproof and the RFCs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use kuvert_protocol::primitives::x25519::{X25519Public, X25519Secret};
-use kuvert_protocol::primitives::{aead, ed25519::Ed25519Secret, kdf, kem1024};
+use kuvert_protocol::hazmat::primitives::x25519::{X25519Public, X25519Secret};
+use kuvert_protocol::hazmat::primitives::{aead, ed25519::Ed25519Secret, kdf, kem1024};
 use kuvert_types::Signature;
 use wycheproof::TestResult;
 

@@ -97,10 +97,80 @@ fn the_requirement_table_is_true() {
     assert_eq!(text.matches("**KV-").count(), rows.len(), "every requirement of the text has a row");
 }
 
+/// Crates whose checks name their requirement in the very file that the table gives.
+const CITING: [&str; 3] = ["crates/types/", "crates/wire/", "crates/protocol/"];
+
+/// Requirements that no source has to name, and why.
+const NOT_CITED: [(&str, &str); 14] = [
+    ("KV-020", "a rule of the client: its test compares the link's key"),
+    ("KV-061", "a rule about transactions of the client, not one check"),
+    ("KV-062", "the client's decoder of contents as a whole"),
+    ("KV-063", "a choice of the client: which envelope id names a message"),
+    ("KV-068", "configuration of TLS and QUIC"),
+    ("KV-071", "the relay's registration as a whole"),
+    ("KV-072", "the relay's dispatch as a whole"),
+    ("KV-073", "the relay's submission as a whole"),
+    ("KV-074", "the relay's delivery as a whole"),
+    ("KV-075", "the relay's prekey directory as a whole"),
+    ("KV-083", "a delay of the client, not a check"),
+    ("KV-084", "the relay's service for sealed mail as a whole"),
+    ("KV-085", "what the client's connection for sealed mail does not share, not a check"),
+    ("KV-094", "the client's look at account records as a whole"),
+];
+
+/// All sources of the crates, tests left out.
+fn sources() -> String {
+    let mut text = String::new();
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &std::fs::read_to_string(&path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn each_check_names_its_requirement() {
+    let rows = rows(&read("docs/PROTOCOL.md").unwrap(), "Number", 4);
+    let sources = sources();
+    let mut problems = Vec::new();
+    for row in &rows {
+        let (name, code) = (&row[0], &row[2]);
+        let citation = format!("[{name}]");
+        if !sources.contains(name.as_str()) && !NOT_CITED.iter().any(|(number, _)| number == name) {
+            problems.push(format!("{name}: no source cites it"));
+        }
+        let files: BTreeSet<&str> = references(code).into_iter().map(|(file, _)| file).collect();
+        for file in files.into_iter().filter(|file| CITING.iter().any(|crate_| file.starts_with(crate_))) {
+            if !read(file).is_ok_and(|text| text.contains(&citation)) {
+                problems.push(format!("{name}: {file} does not cite it"));
+            }
+        }
+    }
+    problems.extend(unknown(&sources, &rows));
+    report(&problems);
+}
+
+/// Citations of requirements that do not exist.
+fn unknown(sources: &str, rows: &[Vec<String>]) -> BTreeSet<String> {
+    let known = |name: &str| rows.iter().any(|row| row[0] == name);
+    let cited =
+        sources.split("[KV-").skip(1).filter_map(|rest| rest.split_once(']')).map(|(digits, _)| format!("KV-{digits}"));
+    cited.filter(|name| !known(name)).map(|name| format!("{name}: cited and not stated")).collect()
+}
+
 /// The first table of section 21: what both sides have to agree on.
 #[test]
 fn the_bounds_are_those_of_the_code() {
-    use kuvert_protocol::{message, pq_ratchet, ratchet};
+    use kuvert_protocol::hazmat::{pq_ratchet, ratchet};
+    use kuvert_protocol::message;
     use kuvert_types::limits;
 
     let rows = rows(&read("docs/PROTOCOL.md").unwrap(), "Bound", 3);
@@ -139,7 +209,8 @@ fn stated(rows: &[Vec<String>], name: &str) -> u64 {
 /// The second table of section 21, as far as this crate keeps the bounds.
 #[test]
 fn the_bounds_of_one_side_are_those_of_the_code() {
-    use kuvert_protocol::{ratchet, replay, session};
+    use kuvert_protocol::hazmat::ratchet;
+    use kuvert_protocol::{replay, session};
 
     let text = read("docs/PROTOCOL.md").unwrap();
     let (_, second) = text.split_once("Bounds that each side keeps for itself").unwrap();

@@ -109,7 +109,10 @@ fn damaged_records_are_refused_without_panic() {
             bob.record = record;
             let mut replay = ReplayRecord::new();
             let Party { local, trust, store, record, rng, .. } = &mut bob;
-            let _ = record.decrypt(local, alice.address(), *trust, &message, store, &mut replay, 0, rng);
+            let (remote, replay) = (alice.address(), &mut replay);
+            let context =
+                DecryptContext { local, remote, trust: *trust, prekeys: store, replay, now: 0, rng: &mut *rng };
+            let _ = record.decrypt(&message, context);
             let _ = record.encrypt(b"x", 0, rng);
         }
     }

@@ -102,21 +102,25 @@ impl Party {
 /// The prekeys of a party, apart from its sessions.
 struct Secrets<'a>(&'a Party);
 
-impl PrekeySecrets for Secrets<'_> {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
-        self.0.find("signed", id).map(|listed| SignedPrekeySecret::decode(&stored_prekey(listed, "secret")).unwrap())
+impl PrekeyStore for Secrets<'_> {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
+        let listed = self.0.find("signed", id);
+        Ok(listed.map(|listed| SignedPrekeySecret::decode(&stored_prekey(listed, "secret")).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
-        self.0.find("one_time", id).map(|listed| OneTimePrekeySecret::decode(&stored_prekey(listed, "secret")).unwrap())
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
+        let listed = self.0.find("one_time", id);
+        Ok(listed.map(|listed| OneTimePrekeySecret::decode(&stored_prekey(listed, "secret")).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         let kinds = [("one_time_kem", KemPrekeyKind::OneTime), ("last_resort_kem", KemPrekeyKind::LastResort)];
-        kinds.into_iter().find_map(|(name, kind)| {
+        Ok(kinds.into_iter().find_map(|(name, kind)| {
             let listed = self.0.find(name, id)?;
             Some((KemPrekeySecret::decode(&stored_prekey(listed, "seed")).unwrap(), kind))
-        })
+        }))
     }
 }
 
@@ -209,7 +213,9 @@ impl World {
         let prekey = last_resort_prekey(message).ok().flatten();
         let mut replay = prekey.and_then(|id| party.replay.remove(&id)).unwrap_or_default();
         let trust = if step["contact"] == true { Trust::Contact } else { Trust::Stranger };
-        let result = record.decrypt(&party.local, remote, trust, message, &Secrets(party), &mut replay, now, draws);
+        let (local, prekeys, replay_record) = (&party.local, &Secrets(party), &mut replay);
+        let context = DecryptContext { local, remote, trust, prekeys, replay: replay_record, now, rng: draws };
+        let result = record.decrypt(message, context).map_err(DecryptError::from);
         let (entries, strangers) = (replay.len(), replay.strangers());
         party.record = record;
         prekey.map(|id| party.replay.insert(id, replay));

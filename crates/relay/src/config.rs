@@ -1,9 +1,6 @@
-//! What an operator may set, with its defaults: read from a TOML file and the environment ([`source`]), changed by flags
-//! in [`crate::program`], or filled in by a program that embeds the relay.
+//! What an operator may set, with its defaults: read from a file, the environment and flags by the program, or filled in by
+//! another program that embeds the relay.
 
-pub mod source;
-
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +8,7 @@ use std::time::Duration;
 use kuvert_types::limits::{MAX_RETENTION_DAYS, is_valid_line};
 use serde::Deserialize;
 
-use crate::people::reports::MAX_DELAY_DAYS;
-
-/// The file that `kuvert-relay config` prints: every key with its default, explained.
-pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
+use kuvert_privacy::retention::MAX_DELAY_DAYS;
 
 /// The port that a relay listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4433;
@@ -231,40 +225,6 @@ pub struct Rate {
 /// Why a configuration is refused. Every message says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Not TOML, or a value of the wrong kind.
-    #[error("{}: {reason}", path.display())]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// Where and what.
-        reason: String,
-    },
-    /// A key that means nothing.
-    #[error("{origin}: unknown key `{key}`{}", suggestion.as_deref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default())]
-    UnknownKey {
-        /// Which file, or the environment.
-        origin: String,
-        /// The key with its table before it, or the variable.
-        key: String,
-        /// The known one that looks most like it.
-        suggestion: Option<String>,
-    },
-    /// A variable's value cannot be read.
-    #[error("{variable}: {reason}")]
-    Variable {
-        /// Its name.
-        variable: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// Others could read the metrics.
     #[error(
         "monitoring.listen = \"{0}\" can be reached from other machines, and nothing protects it: listen on 127.0.0.1, or set monitoring.any_address = true if a firewall does"

@@ -1,17 +1,15 @@
 //! Deleting an account: its rows in every database at once, its connections, and nothing of what it sent.
 //!
 //! Three things are left (M-32), and each can be seen: how many accounts were deleted on a day; the limits that were run
-//! into, without whom, for [`TRACE_DAYS`](crate::retention::TRACE_DAYS); and, under a legal hold, the account's report.
+//! into, without whom, for [`TRACE_DAYS`](kuvert_privacy::retention::TRACE_DAYS); and, under a legal hold, the account's report.
 //!
 //! The account itself goes last. Whatever fails before leaves an account that can ask again.
 
 use std::sync::Arc;
 
 use kuvert_types::AccountId;
-use prost::Message as _;
 
 use crate::observe::Forgotten;
-use crate::people::{holds, rights};
 use crate::report;
 use crate::retention;
 use crate::service::Service;
@@ -29,26 +27,18 @@ pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), St
         phone: record.and_then(|record| record.phone),
     };
     let now = service.clock.now_ms();
-    let report = if service.people.run(move |tx| holds::is_held(tx, &account)).await? {
-        Some(report::make(service, account).await?.encode_to_vec())
-    } else {
-        None
-    };
-    service
-        .people
-        .run_erasing(move |tx| {
-            if let Some(report) = &report {
-                holds::keep(tx, &account, report, now)?;
-            }
-            rights::delete(tx, &account)
-        })
-        .await?;
+    let held = if service.rights.is_held(account).await? { Some(report::make(service, account).await?) } else { None };
+    service.rights.erase(account, held, now).await?;
+    // The report is kept by now: what it tells of the extension's rows is in it.
+    if let Some(extension) = &service.extension {
+        extension.erase(account).await?;
+    }
     // Before the account goes, so that it is tried again if it fails.
     forget(service, &forgotten).await?;
     if service.store.delete_account(account).await? {
-        service.people.run(move |tx| rights::count_deletion(tx, now)).await?;
+        service.rights.count_deletion(now).await?;
     }
-    service.logins.end(&account);
+    service.presence.end(&account);
     service.incidents.forget(&account);
     service.young.forget(&account);
     service.limiter.forget(&account);

@@ -16,7 +16,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::command::Refusal;
-use crate::observe::Event;
 use crate::store::Glance;
 
 /// What every name begins with.
@@ -214,61 +213,56 @@ impl Metrics {
         self.turned_away.get_or_create(&Because { reason: reason.label() }).inc();
     }
 
-    /// Counts what the relay learns. Whom it concerns is left out.
-    pub fn count(&self, event: &Event) {
-        match event {
-            Event::Connected { .. } => {
-                self.connected.inc();
-            }
-            Event::Registered { .. } => {
-                self.registered.inc();
-            }
-            Event::AuthenticationFailed { .. } => {
-                self.authentication_failures.inc();
-            }
-            Event::Submitted { repeated: true, .. } => {
-                self.repeated.inc();
-            }
-            Event::Dropped { .. } => {
-                self.dropped.inc();
-            }
-            Event::Submitted { size, .. } => {
-                self.accepted.inc();
-                self.accepted_bytes.inc_by(*size as u64);
-            }
-            Event::Delivered { .. } => {
-                self.delivered.inc();
-            }
-            Event::Acknowledged { count, .. } => {
-                self.acknowledged.inc_by(*count);
-            }
-            Event::Expired { count } => {
-                self.expired.inc_by(*count);
-            }
-            Event::BundleTaken { one_time, .. } => {
-                let reason = if *one_time { "one_time" } else { "last_resort" };
-                self.bundles.get_or_create(&Because { reason }).inc();
-            }
-            Event::Disconnected { .. }
-            | Event::Authenticated { .. }
-            | Event::Attached { .. }
-            | Event::Displaced { .. }
-            | Event::ExpiryAcknowledged { .. }
-            | Event::LookedUp { .. }
-            | Event::PrekeysPublished { .. }
-            | Event::PrekeysCounted { .. }
-            | Event::DeviceListPublished { .. }
-            | Event::BlockedSet { .. }
-            | Event::AccountUpdated { .. }
-            | Event::AccountDeleted { .. }
-            | Event::PhoneCodeRequested { .. }
-            | Event::PhoneVerified { .. }
-            | Event::ProfileChanged { .. }
-            | Event::ProfileRead { .. }
-            | Event::AddressBookUploaded { .. }
-            | Event::DeviceReported { .. }
-            | Event::DisclosureWithdrawn { .. } => {}
-        }
+    /// A connection was made.
+    pub fn connected(&self) {
+        self.connected.inc();
+    }
+
+    /// An account registered.
+    pub fn registered(&self) {
+        self.registered.inc();
+    }
+
+    /// A peer did not prove that it is the device that it claimed to be.
+    pub fn authentication_failed(&self) {
+        self.authentication_failures.inc();
+    }
+
+    /// An envelope of so many bytes of ciphertext was stored.
+    pub fn accepted(&self, size: usize) {
+        self.accepted.inc();
+        self.accepted_bytes.inc_by(size as u64);
+    }
+
+    /// An envelope came that waited already.
+    pub fn repeated(&self) {
+        self.repeated.inc();
+    }
+
+    /// An envelope was dropped: its recipient has blocked its sender.
+    pub fn dropped(&self) {
+        self.dropped.inc();
+    }
+
+    /// An envelope is on its way to its recipient.
+    pub fn delivered(&self) {
+        self.delivered.inc();
+    }
+
+    /// So many envelopes were acknowledged.
+    pub fn acknowledged(&self, count: u64) {
+        self.acknowledged.inc_by(count);
+    }
+
+    /// So many envelopes expired.
+    pub fn expired(&self, count: u64) {
+        self.expired.inc_by(count);
+    }
+
+    /// A prekey bundle was handed out: with one-time prekeys, or with the last resort.
+    pub fn bundle_taken(&self, one_time: bool) {
+        let reason = if one_time { "one_time" } else { "last_resort" };
+        self.bundles.get_or_create(&Because { reason }).inc();
     }
 
     /// All metrics as OpenMetrics; see [`crate::exposition`].

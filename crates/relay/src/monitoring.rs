@@ -21,13 +21,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::backup;
 use crate::exposition::Exposition;
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
 use crate::relay_time::RelayClock;
-use crate::store::sqlite::{DATABASE_FILE, LOG_FILE};
-use crate::store::{Store, StoreError, Unavailable};
+use crate::store::{Store, StoreError, StoreFiles, Unavailable};
 use crate::young::LowWater;
 
 /// Bytes of a request. Nobody has more to say here.
@@ -228,16 +226,16 @@ impl Monitor {
     }
 
     async fn sample(&self) -> Sample {
-        let size = |name: &str| self.data.join(name).metadata().map_or(0, |metadata| metadata.len());
+        let StoreFiles { database_bytes, log_bytes, last_backup_ms } = self.store.files();
         Sample {
             connections: self.count.open(),
             held: timeout(STORE_PATIENCE, self.store.glance()).await.ok().and_then(Result::ok),
-            database_bytes: size(DATABASE_FILE),
-            log_bytes: size(LOG_FILE),
+            database_bytes,
+            log_bytes,
             reusable_bytes: self.store.reusable(),
             free_bytes: self.free_bytes().unwrap_or_default(),
             ready: self.ready().await.is_ok(),
-            last_backup_ms: backup::last(&self.data),
+            last_backup_ms,
             unclean: self.store.was_unclean(),
             clock_step_ms: self.clock.doubt().unwrap_or_default(),
         }

@@ -14,33 +14,23 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::data_rights::DataRights;
 use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
+use crate::extension::Extension;
+use crate::incidents::Incidents;
 use crate::limits::saved::Saved;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
-use crate::observe::database::{Database, ObserveError};
-use crate::observe::{Blind, Observer, Past};
-use crate::people::codes::{CodeSender, LogCodes};
-use crate::people::incidents::Incidents;
-use crate::people::{People, PeopleError};
-use crate::policy::DEMONSTRATION;
+use crate::observe::{Blind, Observer};
+use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
-use crate::report::Sources;
 use crate::retention;
 use crate::service::Service;
-use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
-use crate::wakeup::LocalWakeUps;
 use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
-
-/// Name of the observation database within the data directory.
-pub const OBSERVE_FILE: &str = "observe.db";
-
-/// Name of the file within the data directory that tells how it was served last.
-pub const SERVING_FILE: &str = "serving.toml";
 
 /// How long a stopping relay waits for its last tasks.
 const LAST_TASKS: Duration = Duration::from_secs(5);
@@ -51,9 +41,6 @@ pub enum StartError {
     /// The configuration breaks a rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,12 +58,6 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
-    /// No observation database.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// What people tell beyond mail cannot be opened.
-    #[error(transparent)]
-    People(#[from] PeopleError),
     /// The clock is not set.
     #[error(transparent)]
     Clock(#[from] ClockBehind),
@@ -85,82 +66,79 @@ pub enum StartError {
     PublicHost(String),
 }
 
-/// Starts a relay on the embedded store in `config.data`. It serves when this returns.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
-    config.check()?;
-    // The store first: it makes the directory, checks who may read it, and keeps a second relay out.
-    let store = open_store(&config).await?;
-    match start_on(config, clock, Arc::clone(&store)).await {
-        Ok(relay) => Ok(relay),
-        Err(error) => {
-            close_store(store).await;
-            Err(error)
-        }
+/// What a relay is made of.
+#[derive(Clone)]
+pub struct Parts {
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    rights: Arc<dyn DataRights>,
+    presence: Arc<dyn Presence>,
+    observer: Arc<dyn Observer>,
+    extension: Option<Arc<dyn Extension>>,
+    disk: Option<Arc<dyn Disk>>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("extension", &self.extension).finish_non_exhaustive()
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let directory = config.data.clone();
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&directory)).await;
-    // The other error is that opening panicked.
-    let store = opened.map_err(|error| StoreError::Corrupt(error.to_string()))??;
-    Ok(Arc::new(store))
+impl Parts {
+    /// Presence within this process, no observer, no extension, and the system's word on the disk.
+    pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
+        let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
+        Self { clock, store, rights, presence, observer, extension: None, disk: None }
+    }
+
+    /// Presence beyond this process.
+    #[must_use]
+    pub fn with_presence(self, presence: Arc<dyn Presence>) -> Self {
+        Self { presence, ..self }
+    }
+
+    /// Something that sees what the relay learns.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// Something beyond mail.
+    #[must_use]
+    pub fn with_extension(self, extension: Arc<dyn Extension>) -> Self {
+        Self { extension: Some(extension), ..self }
+    }
+
+    /// Another way to measure the room on the disk than asking the system.
+    #[must_use]
+    pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk: Some(disk), ..self }
+    }
+
+    /// Starts a relay of these parts. It serves when this returns.
+    ///
+    /// # Errors
+    /// See [`StartError`]. The store is not closed.
+    pub async fn start(self, config: Config) -> Result<RunningRelay, StartError> {
+        config.check()?;
+        serve(config, self).await
+    }
 }
 
-/// Starts a relay on another store.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_on(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-) -> Result<RunningRelay, StartError> {
-    start_with(config, clock, store, Arc::new(LogCodes)).await
-}
-
-/// Starts a relay on another store, with another way for codes to reach phones than the log.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_with(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    codes: Arc<dyn CodeSender>,
-) -> Result<RunningRelay, StartError> {
-    let disk = Arc::new(FileSystem::of(&config.data));
-    start_measuring(config, clock, store, codes, disk).await
-}
-
-/// Starts a relay that has the room on its disk measured in another way than by asking the system.
-///
-/// # Errors
-/// See [`StartError`].
-pub async fn start_measuring(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    codes: Arc<dyn CodeSender>,
-    disk: Arc<dyn Disk>,
-) -> Result<RunningRelay, StartError> {
-    config.check()?;
+async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
+    let Parts { clock, store, rights, presence, observer, extension, disk } = parts;
+    let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
     let identity = Identity::of(&config)?;
-    let observer = observer(&config)?;
     let (stop, stopping) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
     let metrics = Arc::new(Metrics::new());
     let service = Arc::new(Service {
         store: Arc::clone(&store),
-        people: People::open(&config.data)?,
-        codes,
-        wakeups: Arc::new(LocalWakeUps::default()),
-        logins: Arc::default(),
+        rights,
+        extension,
+        presence,
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
@@ -172,11 +150,6 @@ pub async fn start_measuring(
             u64::from(config.limits.low_water_mib) << 20,
         )),
         incidents: Incidents::default(),
-        reports: Sources {
-            data: config.data.clone(),
-            retention_days: config.retention_days,
-            demonstration: config.demonstration,
-        },
         report_delay_ms: u64::from(config.report_delay_hours) * 3_600_000,
         clock,
         registration: config.registration,
@@ -193,8 +166,8 @@ pub async fn start_measuring(
         service.young.registered(account, at);
     }
     service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
-    if config.demonstration {
-        tracing::warn!("{DEMONSTRATION}");
+    if let Some(warning) = service.extension.as_deref().and_then(Extension::warning) {
+        tracing::warn!("{warning}");
     }
 
     let key = EndpointKey::load_or_make(&config.data).map_err(ListenError::Key)?;
@@ -237,16 +210,6 @@ pub async fn start_measuring(
         stop,
         ended,
         tasks,
-    })
-}
-
-/// Writes observations, or forgets those that were written when the relay still did.
-fn observer(config: &Config) -> Result<Arc<dyn Observer>, StartError> {
-    let path = config.data.join(OBSERVE_FILE);
-    Ok(match (config.observe, path.exists()) {
-        (true, _) => Arc::new(Database::open(&path)?),
-        (false, true) => Arc::new(Past::new(path)),
-        (false, false) => Arc::new(Blind),
     })
 }
 
@@ -394,12 +357,12 @@ impl RunningRelay {
         retention::expire(&self.service, self.config.retention_days).await
     }
 
-    /// Deletes codes for phone numbers that nobody gave in time, instead of within a minute. Says how many.
+    /// Deletes what has had its time at the extension, instead of within a minute. Says how many rows.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn forget_codes(&self) -> Result<usize, StoreError> {
-        retention::forget_codes(&self.service).await
+    pub async fn tidy_extension(&self) -> Result<usize, StoreError> {
+        retention::tidy_extension(&self.service).await
     }
 
     /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.
@@ -416,7 +379,7 @@ impl RunningRelay {
             monitoring.stop().await;
         }
         if let Err(error) = retention::write_incidents(&service).await {
-            tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
+            tracing::warn!(error = error.kind(), "incidents could not be written");
         }
         retention::save_limits(&service).await;
         retention::note_time(&service).await;
@@ -430,10 +393,10 @@ impl RunningRelay {
     }
 }
 
-/// Closes the store, and if nobody else has it, waits until its files are released.
-async fn close_store(store: Arc<dyn Store>) {
+/// Closes a store, and waits until its files are released unless something else has it still.
+pub async fn close_store(store: Arc<dyn Store>) {
     if let Err(error) = store.close().await {
-        tracing::error!(error = crate::logging::kind(&error), "the store could not be closed cleanly");
+        tracing::error!(error = error.kind(), "the store could not be closed cleanly");
     }
     // Joins the store's threads, which blocks. An error there is a panic that has been printed.
     let _ = tokio::task::spawn_blocking(move || drop(store)).await;

@@ -5,19 +5,16 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kuvert_privacy::retention::TRACE_DAYS;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
-use crate::people::{incidents, phone, reports};
 use crate::service::Service;
 use crate::store::{Store, StoreError, Unavailable};
 
 /// How often expired mail is looked for: a minute is nothing against days.
 const EVERY: Duration = Duration::from_secs(60);
-
-/// Days that traces of what happened are kept: incidents, and what `--observe` writes. The hard bound of a deletion.
-pub const TRACE_DAYS: u32 = 90;
 
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
 const TIDY_EVERY: u32 = 60;
@@ -37,6 +34,7 @@ pub async fn expire(service: &Service, retention_days: u32) -> Result<u64, Store
     let older_than = accepted_before(service.clock.now_ms(), retention_days);
     let total = expire_in_slices(&*service.store, older_than).await?;
     if total > 0 {
+        service.metrics.expired(total);
         service.observe(Event::Expired { count: total });
         tracing::info!(count = total, "envelopes expired");
         service.store.checkpoint().await?;
@@ -80,7 +78,7 @@ pub async fn write_incidents(service: &Service) -> Result<(), StoreError> {
     if incidents.is_empty() {
         return Ok(());
     }
-    service.people.run(move |tx| incidents::write(tx, now, &incidents)).await
+    service.rights.note_incidents(now, incidents).await
 }
 
 /// Writes down the limits that outlast a restart. What cannot be written is said in the log: no service depends on it.
@@ -98,7 +96,7 @@ pub async fn save_limits(service: &Arc<Service>) {
 /// Tells the store how far the relay's time has come. What cannot be told is told next time.
 pub async fn note_time(service: &Service) {
     if let Err(error) = service.store.note_time(service.clock.known()).await {
-        tracing::debug!(error = crate::logging::kind(&error), "the time could not be noted");
+        tracing::debug!(error = error.kind(), "the time could not be noted");
     }
 }
 
@@ -126,26 +124,22 @@ pub async fn restamp(service: &Service) -> Result<u64, StoreError> {
 pub async fn tidy(service: &Service) -> Result<(), StoreError> {
     let now = service.clock.now_ms();
     let before = now.saturating_sub(u64::from(TRACE_DAYS) * MS_PER_DAY);
-    service
-        .people
-        .run(move |tx| {
-            incidents::purge(tx, before)?;
-            reports::purge(tx, now)
-        })
-        .await?;
+    service.rights.purge(before, now).await?;
     let observer = Arc::clone(&service.observer);
     let purged = tokio::task::spawn_blocking(move || observer.purge(before)).await;
     // The other error is that it panicked, which has been printed.
     purged.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
 }
 
-/// Deletes the codes for phone numbers that nobody gave in time.
+/// Deletes what has had its time at the extension, and says how many rows.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn forget_codes(service: &Service) -> Result<usize, StoreError> {
-    let now = service.clock.now_ms();
-    service.people.run(move |tx| phone::purge(tx, now)).await
+pub async fn tidy_extension(service: &Service) -> Result<usize, StoreError> {
+    match &service.extension {
+        Some(extension) => extension.tidy(service.clock.now_ms()).await,
+        None => Ok(0),
+    }
 }
 
 /// Expires each minute, and forgets what limits need not remember, until the relay stops.
@@ -164,35 +158,26 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         service.limiter.tidy();
         service.young.tidy(service.clock.now_ms());
         save_limits(&service).await;
-        if let Err(error) = forget_codes(&service).await {
-            let error = crate::logging::kind(&error);
-            tracing::warn!(error, "codes that nobody gave could not be deleted; trying again in a minute");
+        if let Err(error) = tidy_extension(&service).await {
+            let error = error.kind();
+            tracing::warn!(error, "old rows of the extension could not be deleted; trying again in a minute");
         }
         if let Err(error) = write_incidents(&service).await {
-            tracing::warn!(error = crate::logging::kind(&error), "incidents could not be written");
+            tracing::warn!(error = error.kind(), "incidents could not be written");
         }
         if let Err(error) = restamp(&service).await {
-            tracing::warn!(
-                error = crate::logging::kind(&error),
-                "mail keeps the wrong time for now; trying again in a minute"
-            );
+            tracing::warn!(error = error.kind(), "mail keeps the wrong time for now; trying again in a minute");
         }
         since_tidy += 1;
         if since_tidy >= TIDY_EVERY {
             since_tidy = 0;
             note_time(&service).await;
             if let Err(error) = tidy(&service).await {
-                tracing::warn!(
-                    error = crate::logging::kind(&error),
-                    "old traces could not be deleted; trying again in an hour"
-                );
+                tracing::warn!(error = error.kind(), "old traces could not be deleted; trying again in an hour");
             }
         }
         if let Err(error) = expire(&service, retention_days).await {
-            tracing::warn!(
-                error = crate::logging::kind(&error),
-                "expired envelopes could not be deleted; trying again in a minute"
-            );
+            tracing::warn!(error = error.kind(), "expired envelopes could not be deleted; trying again in a minute");
         }
     }
 }

@@ -6,32 +6,28 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Registration;
+use crate::data_rights::DataRights;
+use crate::extension::Extension;
+use crate::incidents::Incidents;
 use crate::limits::Limiter;
 use crate::limits::saved::Saved;
-use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
-use crate::people::People;
-use crate::people::codes::CodeSender;
-use crate::people::incidents::Incidents;
+use crate::presence::Presence;
 use crate::relay_time::RelayClock;
-use crate::report::Sources;
 use crate::store::Store;
-use crate::wakeup::WakeUps;
 use crate::young::{LowWater, Young};
 
 /// The relay's parts, as connections and retention use them.
 pub struct Service {
     /// What is kept.
     pub store: Arc<dyn Store>,
-    /// What people tell beyond what delivering mail needs.
-    pub people: People,
-    /// Who brings codes to phones.
-    pub codes: Arc<dyn CodeSender>,
-    /// Who listens.
-    pub wakeups: Arc<dyn WakeUps>,
-    /// Which accounts are connected.
-    pub logins: Arc<Logins>,
+    /// What accounts have a right to.
+    pub rights: Arc<dyn DataRights>,
+    /// What the relay offers beyond mail.
+    pub extension: Option<Arc<dyn Extension>>,
+    /// Which devices are connected and attached.
+    pub presence: Arc<dyn Presence>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// What is counted.
@@ -48,8 +44,6 @@ pub struct Service {
     pub low_water: Arc<LowWater>,
     /// Who asked for too much, until it is written down.
     pub incidents: Incidents,
-    /// Where reports are made from.
-    pub reports: Sources,
     /// Milliseconds from asking for a report to having it.
     pub report_delay_ms: u64,
     /// Who may register.
@@ -67,9 +61,8 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// Counts, and tells the observer.
+    /// Tells the observer.
     pub fn observe(&self, event: Event) {
-        self.metrics.count(&event);
         self.observer.see(self.clock.now_ms(), event);
     }
 

@@ -33,7 +33,7 @@ pub const MAX_BYTES_PER_REQUEST: usize = crate::world::MAX_RECORD_BYTES + MAX_TE
 /// Bytes of an entry in a replay record: payer, account, tag.
 const REPLAY_ENTRY_BYTES: usize = 49;
 
-/// Where the sealed header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
+/// Where the encrypted header of a message begins, after the handshake if it has one (PROTOCOL.md, Messages).
 const HEADER_AT: [usize; 2] = [2 + kuvert_protocol::message::HANDSHAKE_LEN, 2];
 const HEADER_LEN: usize = 232;
 
@@ -43,9 +43,9 @@ const KEM_PREKEY_AT: usize = 2 + 245 + 32 + 4;
 /// A rule that was broken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Rule {
-    /// A session message was opened that no device sealed for this one.
+    /// A session message was opened that no device encrypted for this one.
     ForgeryOpened,
-    /// A message opened as another plaintext, under another sender or at another device than it was sealed for.
+    /// A message opened as another plaintext, under another sender or at another device than it was encrypted for.
     AlteredOrMisdelivered,
     /// One session message was opened twice by a device that remembers the first time.
     OpenedTwice,
@@ -53,7 +53,7 @@ pub enum Rule {
     ShownTwice,
     /// A genuine message, opened for the first time, was refused, and nothing that happened explains it.
     RefusedWithoutReason,
-    /// Two contents under one sealed header, hence under one key and nonce.
+    /// Two contents under one encrypted header, hence under one key and nonce.
     KeyReuse,
     /// The link is well, nothing took the text away, and it did not arrive.
     NotDelivered,
@@ -80,7 +80,7 @@ pub enum Rule {
 /// A broken rule, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which.
+    /// Which rule was broken.
     pub rule: Rule,
     /// What happened.
     pub detail: String,
@@ -95,9 +95,9 @@ impl fmt::Display for Violation {
 /// What came to pass in a world, or in many.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// Worlds.
+    /// How many worlds were run.
     pub worlds: u64,
-    /// Things counted by name: messages sealed, opened, …
+    /// Things counted by name: messages encrypted, opened, …
     pub counts: BTreeMap<&'static str, u64>,
     /// Attacks by name and by what came of them.
     pub attacks: BTreeMap<(Attack, String), u64>,
@@ -192,7 +192,7 @@ struct TextCopy {
     taken_by: Vec<AttackId>,
 }
 
-struct Sealed {
+struct Encrypted {
     from: Address,
     to: Address,
     text: Option<TextId>,
@@ -218,7 +218,7 @@ struct Pair {
 #[derive(Default)]
 pub struct Judge {
     copies: BTreeMap<(TextId, Address), TextCopy>,
-    sealed: BTreeMap<MessageHash, Sealed>,
+    encrypted: BTreeMap<MessageHash, Encrypted>,
     headers: BTreeMap<Vec<u8>, MessageHash>,
     histories: BTreeMap<Address, History>,
     pairs: BTreeMap<(Address, Address), Pair>,
@@ -328,8 +328,8 @@ impl Judge {
         self.copies.insert((id, to), copy);
     }
 
-    /// A device sealed a content.
-    pub fn sealed(
+    /// A device encrypted a content.
+    pub fn encrypted(
         &mut self,
         from: Address,
         to: Address,
@@ -338,17 +338,17 @@ impl Judge {
         message: &[u8],
         session: SessionId,
     ) {
-        self.count("messages sealed");
+        self.count("messages encrypted");
         let hash = digest(message);
         let at = HEADER_AT[usize::from(message[1] == 2)];
-        self.say(|| format!("{} seals {text:?} for {} as {}", name(from), name(to), label(message)));
+        self.say(|| format!("{} encrypts {text:?} for {} as {}", name(from), name(to), label(message)));
         if let Some(other) = self.headers.insert(message[at..at + HEADER_LEN].to_vec(), hash)
             && other != hash
         {
-            self.violate(Rule::KeyReuse, format!("{} sealed two contents under one header", name(from)));
+            self.violate(Rule::KeyReuse, format!("{} encrypted two contents under one header", name(from)));
         }
         let turn = self.pairs.entry(pair(from, to)).or_default().turns;
-        self.sealed.insert(hash, Sealed { from, to, text, plaintext: plaintext.to_vec(), turn, session });
+        self.encrypted.insert(hash, Encrypted { from, to, text, plaintext: plaintext.to_vec(), turn, session });
     }
 
     /// A device began a session.
@@ -396,16 +396,16 @@ impl Judge {
         self.outcome(attack, || "no effect: was genuine, and opened once".to_owned());
         self.say(|| format!("{} opens {} from {}", name(device), label(message), name(source)));
         let hash = digest(message);
-        let Some(sealed) = self.sealed.get(&hash) else {
-            return self.violate(Rule::ForgeryOpened, format!("{} opened what nobody sealed", name(device)));
+        let Some(encrypted) = self.encrypted.get(&hash) else {
+            return self.violate(Rule::ForgeryOpened, format!("{} opened what nobody encrypted", name(device)));
         };
-        if sealed.to != device || sealed.from != source || sealed.plaintext != plaintext {
+        if encrypted.to != device || encrypted.from != source || encrypted.plaintext != plaintext {
             let detail = format!(
-                "{} opened as from {} what {} sealed for {}",
+                "{} opened as from {} what {} encrypted for {}",
                 name(device),
                 name(source),
-                name(sealed.from),
-                name(sealed.to)
+                name(encrypted.from),
+                name(encrypted.to)
             );
             return self.violate(Rule::AlteredOrMisdelivered, detail);
         }
@@ -414,7 +414,7 @@ impl Judge {
             return self.violate(Rule::OpenedTwice, format!("{} opened a message twice", name(device)));
         }
         history.opened.push(hash);
-        let session = sealed.session;
+        let session = encrypted.session;
         self.used(device, source, session);
         let pair = self.pairs.entry(pair(device, source)).or_default();
         if pair.last_opener.replace(device) != Some(device) {
@@ -461,8 +461,11 @@ impl Judge {
         self.say(|| format!("{} refuses {} from {}: {why}", name(device), label(message), name(source)));
         self.outcome(attack, || format!("refused: {why}"));
         let hash = digest(message);
-        let sealed = self.sealed.get(&hash).filter(|sealed| sealed.to == device && sealed.from == source);
-        let Some((turn, session, text)) = sealed.map(|sealed| (sealed.turn, sealed.session, sealed.text)) else {
+        let encrypted =
+            self.encrypted.get(&hash).filter(|encrypted| encrypted.to == device && encrypted.from == source);
+        let Some((turn, session, text)) =
+            encrypted.map(|encrypted| (encrypted.turn, encrypted.session, encrypted.text))
+        else {
             return; // forged, altered or misdelivered: to refuse it is right
         };
         if self.histories.get(&device).is_some_and(|history| history.opened.contains(&hash)) {
@@ -634,8 +637,8 @@ impl Judge {
 
     /// The relay took a message away for good.
     pub fn taken(&mut self, message: &[u8], attack: AttackId) {
-        let Some(sealed) = self.sealed.get(&digest(message)) else { return };
-        match sealed.text.and_then(|text| self.copies.get_mut(&(text, sealed.to))) {
+        let Some(encrypted) = self.encrypted.get(&digest(message)) else { return };
+        match encrypted.text.and_then(|text| self.copies.get_mut(&(text, encrypted.to))) {
             Some(copy) => copy.taken_by.push(attack),
             None if self.attacks[attack.0].0 == Attack::Drop => {
                 self.outcome(Some(attack), || "no effect: not a text".to_owned());
@@ -644,7 +647,7 @@ impl Judge {
         }
     }
 
-    /// The relay served a one-time KEM prekey of a device twice, or beside a false curve key: who uses it is refused.
+    /// The relay served a one-time KEM prekey of a device twice, or beside a false curve key: a first message with it is refused.
     pub fn taint(&mut self, device: Address, kem_prekey: [u8; 5], attack: AttackId) {
         self.tainted.entry((device, kem_prekey)).or_insert(attack);
     }
@@ -744,11 +747,11 @@ mod tests {
         message
     }
 
-    /// Alice wrote text 7 to Bob and sealed it.
+    /// Alice wrote text 7 to Bob and encrypted it.
     fn written() -> (Judge, Address, Address) {
         let (mut judge, alice, bob) = (Judge::default(), device(1), device(2));
         judge.wrote(7, alice, bob, b"hello");
-        judge.sealed(alice, bob, Some(7), b"content", &message(1, 1), [0; 32]);
+        judge.encrypted(alice, bob, Some(7), b"content", &message(1, 1), [0; 32]);
         (judge, alice, bob)
     }
 
@@ -790,7 +793,7 @@ mod tests {
         );
         assert_eq!(rule(|j, a, b| (0..2).for_each(|_| j.shown(b, a, 7, b"hello"))), Some(ShownTwice));
         assert_eq!(rule(|j, a, b| j.refused(b, a, &message(1, 1), "NoSession", None)), Some(RefusedWithoutReason));
-        assert_eq!(rule(|j, a, b| j.sealed(a, b, None, b"other", &message(1, 2), [0; 32])), Some(KeyReuse));
+        assert_eq!(rule(|j, a, b| j.encrypted(a, b, None, b"other", &message(1, 2), [0; 32])), Some(KeyReuse));
         assert_eq!(rule(|j, _, b| j.record_size(b, 6, 100)), Some(Unbounded));
         assert_eq!(rule(|j, _, b| j.record_size(b, 5, crate::world::MAX_RECORD_BYTES + 1)), Some(Unbounded));
         assert_eq!(rule(|j, a, b| [1, RESET_INTERVAL_MS].iter().for_each(|now| j.reset(a, b, *now))), Some(ResetSpam));

@@ -11,6 +11,7 @@
 //!   last-resort prekey is replaced when strangers have filled half of that, at most once an hour.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use kuvert_protocol::initiator_certificate;
@@ -103,7 +104,7 @@ pub struct Context<'a> {
     pub now: u64,
     /// Where it may crash.
     pub steps: &'a mut Steps,
-    /// Who is told.
+    /// Hears of everything that happens.
     pub judge: &'a mut Judge,
 }
 
@@ -124,19 +125,21 @@ impl Prekeys {
     }
 }
 
-impl PrekeySecrets for Prekeys {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
-        self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap())
+impl PrekeyStore for Prekeys {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
+        Ok(self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
-        self.one_time.get(&id).map(|bytes| OneTimePrekeySecret::decode(bytes).unwrap())
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
+        Ok(self.one_time.get(&id).map(|bytes| OneTimePrekeySecret::decode(bytes).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         let decode = |bytes: &Vec<u8>| KemPrekeySecret::decode(bytes).unwrap();
         let one_time = self.kem.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::OneTime));
-        one_time.or_else(|| self.last_resort.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::LastResort)))
+        Ok(one_time.or_else(|| self.last_resort.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::LastResort))))
     }
 }
 
@@ -193,7 +196,7 @@ pub struct Kept {
 /// Where the numbers of resets begin, far above those of texts.
 const RESET_IDS: TextId = 1 << 63;
 
-/// Not sealed yet.
+/// Not encrypted yet.
 #[derive(Clone)]
 struct Draft {
     to: Address,
@@ -211,7 +214,7 @@ struct Disk {
     replay: BTreeMap<u32, Vec<u8>>,
     prekeys: Prekeys,
     contacts: BTreeMap<AccountId, Contact>,
-    /// Ids belong to who submits.
+    /// Ids belong to the submitting device.
     received: BTreeSet<(Address, EnvelopeId)>,
     /// Accounts that wrote first.
     requests: BTreeMap<AccountId, Arc<Approach>>,
@@ -219,15 +222,15 @@ struct Disk {
     rotated_at: u64,
     texts: BTreeSet<(AccountId, TextId)>,
     drafts: VecDeque<Draft>,
-    sealed: Vec<Envelope>,
+    encrypted: Vec<Envelope>,
     unconfirmed: BTreeMap<(Address, TextId), Vec<u8>>,
     receipts_due: BTreeMap<Address, Vec<TextId>>,
-    /// When a fresh session was last queued, and for whom one is due.
+    /// When a fresh session was last queued, and for which devices one is due.
     reset_at: BTreeMap<Address, u64>,
     resets_due: BTreeSet<Address>,
     /// The last reset for a device, until it is confirmed: it is made again every hour.
     unheard: BTreeMap<Address, TextId>,
-    /// When texts were last sent again, and to whom they are due.
+    /// When texts were last sent again, and to which devices they are due.
     resent_at: BTreeMap<Address, u64>,
     resend_due: BTreeSet<Address>,
 }
@@ -273,7 +276,7 @@ pub struct Peer {
     list: DeviceList,
     disk: Disk,
     backup: Option<(Disk, Mark, TestRng)>,
-    /// Accounts whose lists are to be looked up. Forgotten in a crash; whoever asked for it asks again.
+    /// Accounts whose lists are to be looked up. Forgotten in a crash; what asked for it asks again.
     look_up: BTreeSet<AccountId>,
     /// Bundles asked for: how many, and which have not come. Forgotten in a crash.
     asked: u64,
@@ -298,7 +301,7 @@ impl Peer {
             rotated_at: 0,
             texts: BTreeSet::new(),
             drafts: VecDeque::new(),
-            sealed: Vec::new(),
+            encrypted: Vec::new(),
             unconfirmed: BTreeMap::new(),
             receipts_due: BTreeMap::new(),
             reset_at: BTreeMap::new(),
@@ -473,8 +476,8 @@ impl Peer {
 
     /// Whether it has nothing to send and nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
-        let Disk { drafts, sealed, receipts_due, resets_due, unheard, resend_due, .. } = &self.disk;
-        let waiting = [drafts.is_empty(), sealed.is_empty(), receipts_due.is_empty(), unheard.is_empty()];
+        let Disk { drafts, encrypted, receipts_due, resets_due, unheard, resend_due, .. } = &self.disk;
+        let waiting = [drafts.is_empty(), encrypted.is_empty(), receipts_due.is_empty(), unheard.is_empty()];
         waiting.iter().all(|empty| *empty) && resets_due.is_empty() && resend_due.is_empty() && self.look_up.is_empty()
     }
 
@@ -489,25 +492,23 @@ impl Peer {
     /// A copy of the sessions with a device, without the inactive ones.
     pub(crate) fn active_session_with(&self, remote: Address) -> SessionRecord {
         let mut record = self.disk.record(remote);
-        record.keep_only_active();
+        record.drop_inactive();
         record
     }
 
     /// Whether a message opens with these sessions. Changes nothing but them.
     pub(crate) fn can_open(&self, record: &mut SessionRecord, from: Address, message: &[u8], now: u64) -> bool {
         let (_, mut replay) = self.disk.replay_record(message);
-        record
-            .decrypt(
-                &self.local,
-                from,
-                Trust::Contact,
-                message,
-                &self.disk.prekeys,
-                &mut replay,
-                now,
-                &mut self.rng.clone(),
-            )
-            .is_ok()
+        let context = DecryptContext {
+            local: &self.local,
+            remote: from,
+            trust: Trust::Contact,
+            prekeys: &self.disk.prekeys,
+            replay: &mut replay,
+            now,
+            rng: &mut self.rng.clone(),
+        };
+        record.decrypt(message, context).is_ok()
     }
 
     fn commit(&mut self, disk: Disk, cx: &mut Context<'_>) -> Result<(), Crashed> {
@@ -615,16 +616,16 @@ impl Peer {
         Ok(())
     }
 
-    /// Seals what can be sealed, and gives all that the relay has not accepted yet.
+    /// Encrypts what can be encrypted, and gives all that the relay has not accepted yet.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
         let mut requests = Vec::new();
         if !self.disk.drafts.is_empty() {
             let mut disk = self.disk.clone();
-            let wanted = self.seal(&mut disk, cx);
+            let wanted = self.encrypt(&mut disk, cx);
             if self.fault == Some(Fault::SendsBeforeStoring) {
-                self.sent_early.extend(disk.sealed.iter().cloned().map(Request::Submit));
+                self.sent_early.extend(disk.encrypted.iter().cloned().map(Request::Submit));
             }
-            if disk.sealed.len() > self.disk.sealed.len() {
+            if disk.encrypted.len() > self.disk.encrypted.len() {
                 self.commit(disk, cx)?;
                 cx.steps.point()?;
             }
@@ -634,12 +635,12 @@ impl Peer {
                 requests.push(Request::Bundle(device, self.asked));
             }
         }
-        requests.extend(self.disk.sealed.iter().cloned().map(Request::Submit));
+        requests.extend(self.disk.encrypted.iter().cloned().map(Request::Submit));
         Ok(requests)
     }
 
-    /// Moves drafts to the sealed ones, in order for each device. Gives the devices that need a session first.
-    fn seal(&mut self, disk: &mut Disk, cx: &mut Context<'_>) -> BTreeSet<Address> {
+    /// Moves drafts to the encrypted ones, in order for each device. Gives the devices that need a session first.
+    fn encrypt(&mut self, disk: &mut Disk, cx: &mut Context<'_>) -> BTreeSet<Address> {
         let us = self.address();
         let mut wanted = BTreeSet::new();
         for draft in std::mem::take(&mut disk.drafts) {
@@ -668,9 +669,9 @@ impl Peer {
             let text = if let Body::Text(id, _) = draft.body { Some(id) } else { None };
             disk.put_record(us, to, &record, cx.judge);
             let session = active_session(&disk.records[&to]);
-            cx.judge.sealed(us, to, text, &plaintext, &ciphertext, session);
+            cx.judge.encrypted(us, to, text, &plaintext, &ciphertext, session);
             let id = EnvelopeId::from_bytes(self.ids.id());
-            disk.sealed.push(Envelope { id, source: us, recipient: to, ciphertext });
+            disk.encrypted.push(Envelope { id, source: us, recipient: to, ciphertext });
         }
         wanted
     }
@@ -681,14 +682,14 @@ impl Peer {
     pub(crate) fn handle(&mut self, response: Response, cx: &mut Context<'_>) -> Result<Vec<Request>, Crashed> {
         match response {
             Response::Accepted(id) => {
-                if self.disk.sealed.iter().any(|envelope| envelope.id == id) {
+                if self.disk.encrypted.iter().any(|envelope| envelope.id == id) {
                     let mut disk = self.disk.clone();
-                    disk.sealed.retain(|envelope| envelope.id != id);
+                    disk.encrypted.retain(|envelope| envelope.id != id);
                     self.commit(disk, cx)?;
                 }
                 Ok(Vec::new())
             }
-            // It stays among the sealed ones.
+            // It stays among the encrypted ones.
             Response::Full => Ok(Vec::new()),
             Response::Bundle(device, number, bundle, attack) => {
                 // A bundle that comes twice is used once: its one-time prekeys are for one session.
@@ -856,9 +857,16 @@ impl Peer {
             let kem = u32::from_be_bytes(*ciphertext[284..].first_chunk().unwrap());
             disk.prekeys.kem.remove(&kem);
         }
-        let rng = &mut self.rng;
-        let opened =
-            record.decrypt(&self.local, *source, Trust::Contact, ciphertext, &disk.prekeys, &mut replay, cx.now, rng);
+        let context = DecryptContext {
+            local: &self.local,
+            remote: *source,
+            trust: Trust::Contact,
+            prekeys: &disk.prekeys,
+            replay: &mut replay,
+            now: cx.now,
+            rng: &mut self.rng,
+        };
+        let opened = record.decrypt(ciphertext, context).map_err(DecryptError::from);
         let decrypted = match opened {
             Ok(decrypted) => decrypted,
             Err(error) => {
@@ -989,10 +997,16 @@ impl Peer {
         let mut record = disk.record(*source);
         let (last_resort, mut replay) = disk.replay_record(ciphertext);
         let trust = if self.fault == Some(Fault::TrustsStrangers) { Trust::Contact } else { Trust::Stranger };
-        let rng = &mut self.rng;
-        let decrypted = record
-            .decrypt(&self.local, *source, trust, ciphertext, &disk.prekeys, &mut replay, cx.now, rng)
-            .map_err(|error| variant(&error))?;
+        let context = DecryptContext {
+            local: &self.local,
+            remote: *source,
+            trust,
+            prekeys: &disk.prekeys,
+            replay: &mut replay,
+            now: cx.now,
+            rng: &mut self.rng,
+        };
+        let decrypted = record.decrypt(ciphertext, context).map_err(|error| variant(&DecryptError::from(error)))?;
         if let Some(used) = decrypted.used {
             used.one_time.map(|id| disk.prekeys.one_time.remove(&id));
             used.kem.map(|id| disk.prekeys.kem.remove(&id));
@@ -1094,12 +1108,8 @@ impl Peer {
 /// Errors after which the two sides may have lost each other. A duplicate is among them, as in the client: the sender may
 /// have been restored from a backup, and count its messages anew.
 fn calls_for_a_reset(error: DecryptError) -> bool {
-    use DecryptError::*;
-    match error {
-        UnknownPrekey | ReplayRecordFull | NoSession | Undecryptable | TooManySkipped | PqAuthFailed(_) => true,
-        Duplicate => true,
-        Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. } => false,
-    }
+    use DecryptError::{AccountMismatch, IdentityChanged, InvalidHandshake, Malformed, Replayed};
+    !matches!(error, Malformed | InvalidHandshake | Replayed | AccountMismatch | IdentityChanged { .. })
 }
 
 /// The error's name without what it carries.

@@ -12,7 +12,7 @@ use kuvert_types::{AccountId, Address, DeviceId, DeviceList, EnvelopeId, Unverif
 use crate::invariants::{AttackId, Judge, one_time_kem};
 use crate::rng::TestRng;
 
-/// What a relay can do to those who use it.
+/// What a relay can do to its users.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Attack {
     /// Accepts an envelope and throws it away.
@@ -89,9 +89,9 @@ impl Attack {
 pub struct Envelope {
     /// Drawn by the sender.
     pub id: EnvelopeId,
-    /// From whom, as the relay says.
+    /// The sender, as the relay says.
     pub source: Address,
-    /// For whom.
+    /// The recipient.
     pub recipient: Address,
     /// The session message.
     pub ciphertext: Vec<u8>,
@@ -140,7 +140,7 @@ pub enum Response {
 /// The public halves of a device's prekeys.
 #[derive(Clone, Debug)]
 pub struct Shelf {
-    /// Whose they are.
+    /// The device that they belong to.
     pub certificate: UnverifiedDeviceCertificate,
     /// The signed prekey.
     pub signed: SignedPrekey,
@@ -173,7 +173,7 @@ pub struct Relay {
     /// Whether it keeps shares; else a mailbox has no bounds.
     shares: Option<Shares>,
     mailboxes: BTreeMap<Address, Vec<Parcel>>,
-    /// Recipient, source, id: ids belong to who submits.
+    /// Recipient, source, id: ids belong to the submitting device.
     seen: BTreeSet<(Address, Address, EnvelopeId)>,
     shelves: BTreeMap<Address, Shelf>,
     lists: BTreeMap<AccountId, Vec<DeviceList>>,

@@ -7,7 +7,7 @@
 //! settling:         everything on its way arrives
 //!      │ (the relay replays all that it ever saw; settling)
 //!      ▼
-//! a round trip:     everyone writes to everyone they have a session with, there and back
+//! a round trip:     each peer writes to each peer that it has a session with, there and back
 //!      ▼
 //! the books:        sessions agree, nothing is missing, every attack has an outcome
 //! ```
@@ -46,17 +46,17 @@ const SETTLE_WITHIN: u64 = 12 * HOUR;
 /// What happens in a world. Numbers of the form (from, to) are drawn from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Accounts.
+    /// How many accounts there are.
     pub accounts: (u64, u64),
     /// Accounts that link a second device along the way, in a thousand.
     pub second_device: u64,
-    /// Texts written.
+    /// How many texts are written.
     pub texts: (u64, u64),
     /// Texts that go over a session begun for them although there is one, in a thousand.
     pub fresh: u64,
     /// Milliseconds of the active time.
     pub active: u64,
-    /// The links.
+    /// The links between peers and the relay.
     pub link: LinkFaults,
     /// Times that a device is cut off.
     pub cuts: u64,
@@ -76,7 +76,7 @@ pub struct Plan {
     pub restorations: u64,
     /// One-time prekeys that a device publishes at a time; with none, all sessions use the last resort.
     pub one_time_prekeys: usize,
-    /// Whether everyone writes to everyone at the beginning.
+    /// Whether each peer writes to each other at the beginning.
     pub simultaneous: bool,
     /// Strangers: accounts that attack those of the world, each for itself.
     pub strangers: u64,
@@ -595,7 +595,7 @@ impl World {
         pairs.filter(|(a, b)| self.peers[a].knows_session_with(*b) || self.peers[b].knows_session_with(*a)).collect()
     }
 
-    /// Who writes to which account so that every such pair is written in one direction.
+    /// Which peer writes to which account, so that every such pair is written in one direction.
     fn acquainted(&self, there: bool) -> BTreeSet<(Address, AccountId)> {
         let pairs = self.acquainted_devices().into_iter();
         pairs.map(|(a, b)| if there { (a, b.account) } else { (b, a.account) }).collect()

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::OnceLock;
 
 use kuvert_protocol::prelude::*;
@@ -63,22 +64,25 @@ fn keys(who: usize) -> &'static Keys {
 /// The secret prekeys of a device that are left.
 struct Prekeys<'a>(&'static Keys, &'a BTreeSet<u32>);
 
-impl PrekeySecrets for Prekeys<'_> {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
-        (id == 1).then(|| SignedPrekeySecret::decode(&self.0.signed).unwrap())
+impl PrekeyStore for Prekeys<'_> {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
+        Ok((id == 1).then(|| SignedPrekeySecret::decode(&self.0.signed).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
-        let left = self.0.one_time.get(id as usize).filter(|_| !self.1.contains(&id))?;
-        Some(OneTimePrekeySecret::decode(left).unwrap())
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
+        let left = self.0.one_time.get(id as usize).filter(|_| !self.1.contains(&id));
+        Ok(left.map(|left| OneTimePrekeySecret::decode(left).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         if id == LAST_RESORT {
-            return Some((KemPrekeySecret::decode(&self.0.last_resort).unwrap(), KemPrekeyKind::LastResort));
+            let secret = KemPrekeySecret::decode(&self.0.last_resort).unwrap();
+            return Ok(Some((secret, KemPrekeyKind::LastResort)));
         }
-        let left = self.0.kem.get(id as usize).filter(|_| !self.1.contains(&id))?;
-        Some((KemPrekeySecret::decode(left).unwrap(), KemPrekeyKind::OneTime))
+        let left = self.0.kem.get(id as usize).filter(|_| !self.1.contains(&id));
+        Ok(left.map(|left| (KemPrekeySecret::decode(left).unwrap(), KemPrekeyKind::OneTime)))
     }
 }
 
@@ -374,16 +378,9 @@ impl Sessions {
     ) -> Result<Decrypted, DecryptError> {
         let rng = &mut rng(state, who);
         let prekeys = Prekeys(keys(who), &state.devices[who].disk.used);
-        record.decrypt(
-            &keys(who).local,
-            keys(1 - who).local.address(),
-            Trust::Contact,
-            bytes,
-            &prekeys,
-            replay,
-            now,
-            rng,
-        )
+        let (local, remote) = (&keys(who).local, keys(1 - who).local.address());
+        let context = DecryptContext { local, remote, trust: Trust::Contact, prekeys: &prekeys, replay, now, rng };
+        Ok(record.decrypt(bytes, context)?)
     }
 
     /// A reset, and everything written once more, each at most once an hour. A reset that is not confirmed is repeated.

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::reader::DecodeError;
 
-/// Whoever knows it may send to its account without a name. The account draws it, tells its contacts inside of sealed
-/// contents, and draws another one to shut somebody out. A relay keeps its [hash](Self::hash) only.
+/// A device that knows it may send to its account without a name [KV-082]. The account draws it, tells it to its contacts
+/// inside of encrypted contents, and draws another one to shut a contact out. A relay keeps its [hash](Self::hash) only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AccessKey([u8; Self::LEN]);
 
@@ -23,12 +23,12 @@ impl AccessKey {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
-    /// What a relay keeps. The key has 128 random bits: nobody finds it from this.
+    /// What a relay keeps. The key has 128 random bits: it cannot be found from this.
     pub fn hash(&self) -> AccessKeyHash {
         Sha256::digest(self.0).into()
     }

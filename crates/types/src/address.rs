@@ -1,4 +1,4 @@
-//! Who is written to: an account, and one of its devices.
+//! Addresses: an account, and one of its devices.
 
 use alloc::string::String;
 use core::fmt;
@@ -56,6 +56,7 @@ macro_rules! random_id {
         impl FromStr for $name {
             type Err = DecodeError;
 
+            /// [KV-011]
             fn from_str(text: &str) -> Result<Self, DecodeError> {
                 let upper: String = text.to_ascii_uppercase();
                 let bytes = BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| DecodeError::Value)?;
@@ -84,7 +85,10 @@ impl DeviceId {
     /// The device on which the account was made.
     pub const PRIMARY: Self = Self(NonZeroU32::MIN);
 
-    /// A device number; zero is none.
+    /// A device number.
+    ///
+    /// # Errors
+    /// [`DecodeError::Value`]: the number is zero.
     pub fn new(number: u32) -> Result<Self, DecodeError> {
         NonZeroU32::new(number).map(Self).ok_or(DecodeError::Value)
     }

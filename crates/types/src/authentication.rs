@@ -1,4 +1,4 @@
-//! What a device signs to prove itself to a relay: the relay's challenge *and* a value that both ends take from their TLS
+//! What a device signs to prove itself to a relay [KV-070]: the relay's challenge *and* a value that both ends take from their TLS
 //! connection (RFC 8446, section 7.5). A signature is good on that connection only: there is nothing to replay, and a
 //! relay in the middle cannot pass it on to another relay.
 

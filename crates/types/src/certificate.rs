@@ -79,7 +79,7 @@ impl UnverifiedDeviceCertificate {
     /// Reads exactly [`DeviceCertificate::LEN`] bytes.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, device number 0.
+    /// [`DecodeError::Length`], [`DecodeError::Version`]; [`DecodeError::Value`] for device number 0.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != VERSION {
@@ -103,11 +103,11 @@ impl UnverifiedDeviceCertificate {
         &self.body
     }
 
-    /// Checks both signatures. The caller still has to compare [`DeviceCertificate::account_key`] with the key it
+    /// Checks both signatures [KV-012]. The caller still has to compare [`DeviceCertificate::account_key`] with the key it
     /// trusts for that account.
     ///
     /// # Errors
-    /// One of the two signatures does not verify.
+    /// [`SignatureError`]: one of the two signatures does not verify.
     pub fn verify(self) -> Result<DeviceCertificate, SignatureError> {
         let body = self.body;
         self.account_signature.verify(body.account_key.as_bytes(), &body.account_statement())?;
@@ -116,7 +116,7 @@ impl UnverifiedDeviceCertificate {
     }
 
     /// For bytes that this program stored itself after [`verify`](Self::verify) had succeeded, so that reading its own
-    /// store does not cost two signature checks each time. Never for bytes that came from somebody else.
+    /// store does not cost two signature checks each time. Never for bytes that came from another party.
     pub const fn trust_own_storage(self) -> DeviceCertificate {
         DeviceCertificate(self)
     }
@@ -133,7 +133,7 @@ impl DeviceCertificate {
     /// Puts a certificate together and checks it as a stranger would.
     ///
     /// # Errors
-    /// One of the two signatures does not verify.
+    /// [`SignatureError`]: one of the two signatures does not verify.
     pub fn assemble(
         body: CertificateBody,
         account_signature: Signature,
@@ -171,7 +171,7 @@ impl DeviceCertificate {
         bytes
     }
 
-    /// SHA-256 of the body: what a device list names a device by. Signatures are left out, so that re-signing the same
+    /// SHA-256 of the body: what a device list names a device by [KV-013]. Signatures are left out, so that re-signing the same
     /// keys is the same device.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.0.body.to_bytes()).into()

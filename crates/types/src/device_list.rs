@@ -33,7 +33,7 @@ pub struct DeviceEntry {
 /// What a list says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeviceListBody {
-    /// Whose devices.
+    /// The account that the devices belong to.
     pub account: AccountId,
     /// Counts up by at least one with every change.
     pub number: u64,
@@ -61,6 +61,7 @@ impl DeviceListBody {
         [DEVICE_LIST.as_slice(), &self.to_bytes()].concat()
     }
 
+    /// [KV-014] 1 to [`MAX_DEVICES`] devices, strictly ascending.
     fn is_well_formed(&self) -> bool {
         (1..=MAX_DEVICES).contains(&self.devices.len()) && self.devices.is_sorted_by(|a, b| a.device < b.device)
     }
@@ -77,7 +78,8 @@ impl UnverifiedDeviceList {
     /// Reads a whole list.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, no or too many devices, devices out of order.
+    /// [`DecodeError::Length`], [`DecodeError::Version`]; [`DecodeError::Value`] for no or too many devices, or devices out of
+    /// order.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != VERSION {
@@ -104,7 +106,7 @@ impl UnverifiedDeviceList {
     /// Checks the signature with the key that the caller trusts for the account.
     ///
     /// # Errors
-    /// The signature does not verify.
+    /// [`SignatureError`]: the signature does not verify.
     pub fn verify(self, account_key: &AccountKey) -> Result<DeviceList, SignatureError> {
         self.signature.verify(account_key.as_bytes(), &self.body.statement())?;
         Ok(DeviceList(self))
@@ -127,10 +129,10 @@ pub enum DeviceListConflict {
     /// Another account's list.
     #[error("the device list belongs to another account")]
     OtherAccount,
-    /// A lower number than the one known: somebody is turning back the clock.
+    /// A lower number than the one known: the list was replaced by an older one.
     #[error("the device list is older than the one already known")]
     Older,
-    /// The number known, with other content: somebody shows different lists to different people.
+    /// The number known, with other content: different lists are shown to different people.
     #[error("two different device lists carry the same number")]
     Forked,
 }
@@ -143,7 +145,7 @@ impl DeviceList {
     /// Puts a list together and checks it as a stranger would.
     ///
     /// # Errors
-    /// The signature does not verify, or the body breaks the rules in the module's head.
+    /// [`SignatureError`]: the signature does not verify, or the body breaks the rules in the module's head.
     pub fn assemble(body: DeviceListBody, signature: Signature, key: &AccountKey) -> Result<Self, SignatureError> {
         if !body.is_well_formed() {
             return Err(SignatureError);
@@ -166,7 +168,7 @@ impl DeviceList {
         DeviceListState { number: self.0.body.number, hash: self.hash() }
     }
 
-    /// Whether the list names this device with these keys.
+    /// Whether the list names this device with these keys [KV-016].
     pub fn names(&self, certificate: &DeviceCertificate) -> bool {
         certificate.address().account == self.0.body.account
             && self.0.body.devices.iter().any(|entry| {
@@ -174,7 +176,7 @@ impl DeviceList {
             })
     }
 
-    /// Whether this list may take the place of `known`. Equal lists may.
+    /// Whether this list may take the place of `known` [KV-015]. Equal lists may.
     ///
     /// # Errors
     /// See [`DeviceListConflict`].

@@ -1,5 +1,5 @@
-//! What every other crate of Kuvert shares and nobody has to keep secret: addresses, public keys, signed statements,
-//! relay addresses, limits. Builds without std.
+//! The public vocabulary of Kuvert, without any secret: addresses, public keys, signed statements, relay addresses, limits.
+//! Every other crate of Kuvert uses it. Builds without std.
 //!
 //! | module | holds |
 //! |---|---|
@@ -16,6 +16,7 @@
 //! | [`limits`] | every bound on what one side may send the other |
 
 #![no_std]
+#![deny(missing_docs)]
 
 extern crate alloc;
 
@@ -42,3 +43,8 @@ pub use level::Level;
 pub use reader::{DecodeError, Reader};
 pub use relay_url::RelayUrl;
 pub use signature::{Signature, SignatureError};
+
+/// The examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

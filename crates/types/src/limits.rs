@@ -1,19 +1,22 @@
-//! Every bound on what one side may send the other, with unit and reason.
+//! Every bound on what one side may send the other, with unit and reason [KV-076].
 
-/// Days that a relay keeps an envelope that nobody fetches, at most. An operator may choose less, never more.
+/// Days that a relay keeps an envelope that is not fetched, at most. An operator may choose less, never more.
 pub const MAX_RETENTION_DAYS: u32 = 30;
 
 /// Bytes of a text message (UTF-8). Longer texts belong into an attachment.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// Bytes of the sealed part of an envelope: a text of [`MAX_TEXT_BYTES`] with padding, the first message's handshake and
+/// Bytes of the ciphertext of an envelope: a text of [`MAX_TEXT_BYTES`] with padding, the first message's handshake and
 /// some room.
 pub const MAX_CIPHERTEXT_BYTES: usize = 96 * 1024;
 
 /// Bytes of one frame between client and relay: the largest envelope, or 50 KEM prekeys.
 pub const MAX_FRAME_BYTES: usize = 128 * 1024;
 
-/// Devices of one account. Every message is sealed once per device, so this bounds the cost of a message.
+/// Bytes of the name of an extension of a relay.
+pub const MAX_EXTENSION_NAME_BYTES: usize = 32;
+
+/// Devices of one account. Every message is encrypted once for each device, so this bounds the cost of a message.
 pub const MAX_DEVICES: usize = 16;
 
 /// One-time prekeys of a kind (curve, KEM) that a relay keeps for a device. A client refills to this many.
@@ -33,7 +36,7 @@ pub const MAX_MAILBOX_BYTES: u64 = 64 * 1024 * 1024;
 pub const STRANGERS_PART: u64 = 4;
 
 /// One stranger gets one part in so many of what other strangers left of [`STRANGERS_PART`]: 625 envelopes and 2 MiB of an
-/// empty mailbox, so that a contact who has not answered yet can be written to for days. Each one leaves room for the next: it
+/// empty mailbox, so that a contact that has not answered yet can be written to for days. Each one leaves room for the next: it
 /// takes some 60 accounts to fill the strangers' part.
 pub const STRANGER_PART: u64 = 8;
 
@@ -45,7 +48,7 @@ pub const STRANGER_FLOOR_BYTES: u64 = 8 * 1024;
 pub const SEALED_PART: u64 = 2;
 
 /// One contact under its name gets one part in so many: 2,500 envelopes and 8 MiB. With all of the sealed mail's part and all
-/// of the strangers' an eighth is still left, so no one account fills a mailbox, whatever it was told.
+/// of the strangers' an eighth is still left, so a single account never fills a mailbox, whatever it was told.
 pub const CONTACT_PART: u64 = 8;
 
 /// Senders that a device hears of when mail for it was refused for want of room: those with the most bytes.
@@ -95,6 +98,13 @@ pub const PHONE_CODE_DIGITS: usize = 6;
 
 /// Whether `name` may be a user name: 1 to [`MAX_NAME_BYTES`] of `a-z`, `0-9`, `-`, `_`, `.`, starting with a letter.
 /// Lower case only, so that no two names look alike.
+///
+/// ```
+/// use kuvert_types::limits::is_valid_name;
+///
+/// assert!(is_valid_name("alice.b"));
+/// assert!(!is_valid_name("Alice") && !is_valid_name("4lice"));
+/// ```
 pub fn is_valid_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -110,7 +120,7 @@ pub fn is_valid_phone(number: &str) -> bool {
     })
 }
 
-/// Whether `text` can stand on one line of somebody's screen: 1 to `max` bytes, no control characters.
+/// Whether `text` can stand on one line of a screen: 1 to `max` bytes, no control characters.
 pub fn is_valid_line(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
 }

@@ -1,7 +1,8 @@
-//! Reading fixed layouts from bytes that somebody else sent.
+//! Reading fixed layouts from bytes that another party sent. Integers are big-endian [KV-001].
 
 /// Why bytes are not what they should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Too few bytes, or bytes left over.
     #[error("wrong length")]
@@ -30,7 +31,10 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    /// Runs `read` over all of `bytes` and refuses bytes left over.
+    /// Runs `read` over all of `bytes` and refuses bytes left over [KV-002].
+    ///
+    /// # Errors
+    /// Those of `read`, and [`DecodeError::Length`] if bytes are left over.
     pub fn whole<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let mut reader = Self(bytes);
         let value = read(&mut reader)?;
@@ -39,6 +43,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `n` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Length`]: there are fewer.
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(DecodeError::Length)?;
         self.0 = tail;
@@ -46,6 +53,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes as an array.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.0.split_first_chunk().ok_or(DecodeError::Length)?;
         self.0 = tail;
@@ -53,21 +63,33 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array().map(u8::from_be_bytes)
     }
 
     /// The next two bytes, big-endian.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_be_bytes)
     }
 
     /// The next four bytes, big-endian.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// The next eight bytes, big-endian.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_be_bytes)
     }
@@ -83,6 +105,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses bytes left over.
+    ///
+    /// # Errors
+    /// [`DecodeError::Length`]: there are some.
     pub fn end(self) -> Result<(), DecodeError> {
         if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Length) }
     }

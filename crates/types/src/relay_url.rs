@@ -21,6 +21,7 @@ pub struct RelayUrl {
 
 /// Why a text is not a relay's address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RelayUrlError {
     /// Does not start with `kuvert://`.
     #[error("a relay address starts with kuvert://")]
@@ -42,7 +43,7 @@ impl RelayUrl {
     /// Reads the 43 characters.
     ///
     /// # Errors
-    /// Other characters or another length.
+    /// [`DecodeError::Value`]: other characters. [`DecodeError::Length`]: not 32 bytes.
     pub fn parse_fingerprint(text: &str) -> Result<[u8; 32], DecodeError> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| DecodeError::Value)?;
         bytes.try_into().map_err(|_| DecodeError::Length)
@@ -64,6 +65,7 @@ impl fmt::Display for RelayUrl {
 impl FromStr for RelayUrl {
     type Err = RelayUrlError;
 
+    /// [KV-019] Brackets around an IPv6 address, and always a fingerprint.
     fn from_str(text: &str) -> Result<Self, RelayUrlError> {
         let rest = text.trim().strip_prefix("kuvert://").ok_or(RelayUrlError::Scheme)?;
         let (host_port, fingerprint) = rest.split_once('#').ok_or(RelayUrlError::Fingerprint)?;

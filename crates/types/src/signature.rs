@@ -27,13 +27,14 @@ impl Signature {
         &self.0
     }
 
-    /// Verifies over `message` with the Ed25519 public key `key`.
+    /// Verifies over `message` with the Ed25519 public key `key`, strictly [KV-005].
     ///
     /// # Errors
-    /// The signature does not verify, an encoding is not canonical, or the key has small order.
+    /// [`SignatureError`]: the signature does not verify, an encoding is not canonical, or the key has small order.
     pub fn verify(&self, key: &[u8; 32], message: &[u8]) -> Result<(), SignatureError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| SignatureError)?;
         let signature = ed25519_dalek::Signature::from_bytes(&self.0);
+        // [KV-005] Refuses encodings that are not canonical, and keys and commitments of small order.
         key.verify_strict(message, &signature).map_err(|_| SignatureError)
     }
 }

@@ -18,10 +18,10 @@ pub struct FieldError {
 
 /// Adds the field's name to a [`DecodeError`].
 pub trait InField<T> {
-    /// See the trait.
+    /// Names the field of an error.
     ///
     /// # Errors
-    /// The error that was there before, with `field` beside it.
+    /// [`FieldError`]: the error that was there before, with `field` beside it.
     fn in_field(self, field: &'static str) -> Result<T, FieldError>;
 }
 
@@ -34,7 +34,7 @@ impl<T> InField<T> for Result<T, DecodeError> {
 /// A field of exactly `N` bytes.
 ///
 /// # Errors
-/// Another length.
+/// [`DecodeError::Length`] for another length.
 pub fn array<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N], FieldError> {
     bytes.try_into().map_err(|_| DecodeError::Length).in_field(field)
 }
@@ -42,7 +42,7 @@ pub fn array<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N
 /// A field that must be there.
 ///
 /// # Errors
-/// It is not.
+/// [`DecodeError::Length`] if it is absent.
 pub fn required<T>(value: Option<T>, field: &'static str) -> Result<T, FieldError> {
     value.ok_or(DecodeError::Length).in_field(field)
 }
@@ -50,7 +50,7 @@ pub fn required<T>(value: Option<T>, field: &'static str) -> Result<T, FieldErro
 /// An address.
 ///
 /// # Errors
-/// An account id of another length than 16 bytes, device 0.
+/// [`DecodeError::Length`] for an account id of another length than 16 bytes, [`DecodeError::Value`] for device 0.
 pub fn address(value: &v1::Address, field: &'static str) -> Result<Address, FieldError> {
     Ok(Address {
         account: AccountId::try_from(value.account.as_ref()).in_field(field)?,
@@ -63,7 +63,7 @@ pub fn to_wire(address: &Address) -> v1::Address {
     v1::Address { account: Bytes::copy_from_slice(address.account.as_bytes()), device: address.device.get() }
 }
 
-/// A checked envelope.
+/// A checked envelope [KV-066].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Envelope {
     /// Drawn by the sender.
@@ -72,7 +72,7 @@ pub struct Envelope {
     pub recipient: Address,
     /// Where it comes from, when the sender tells.
     pub source: Option<Address>,
-    /// 1 to [`MAX_CIPHERTEXT_BYTES`] sealed bytes.
+    /// 1 to [`MAX_CIPHERTEXT_BYTES`] bytes, opaque to the relay.
     pub ciphertext: Bytes,
 }
 
@@ -80,6 +80,7 @@ impl TryFrom<v1::Envelope> for Envelope {
     type Error = FieldError;
 
     fn try_from(value: v1::Envelope) -> Result<Self, FieldError> {
+        // [KV-066] Ids and addresses are checked below by their types.
         if !(1..=MAX_CIPHERTEXT_BYTES).contains(&value.ciphertext.len()) {
             return Err(FieldError { field: "ciphertext", reason: DecodeError::Length });
         }
@@ -112,7 +113,7 @@ mod tests {
             id: EnvelopeId::from_bytes([1; 16]),
             recipient: Address { account: AccountId::from_bytes([2; 16]), device: DeviceId::PRIMARY },
             source: None,
-            ciphertext: Bytes::from_static(b"sealed"),
+            ciphertext: Bytes::from_static(b"opaque"),
         }
         .into()
     }

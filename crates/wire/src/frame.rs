@@ -1,5 +1,5 @@
 //! A frame is a protobuf message behind its length as a varint. A length over the limit is refused before a byte of the
-//! body is kept, so that nobody can make the other end reserve memory.
+//! body is kept [KV-069], so that one end cannot make the other reserve memory.
 
 use bytes::{Buf, Bytes, BytesMut};
 use kuvert_types::limits::MAX_FRAME_BYTES;
@@ -53,6 +53,7 @@ pub fn decode_within<M: Message + Default>(limit: usize, input: &mut BytesMut) -
     }
 }
 
+/// The body of the next frame. The length is checked before anything is kept [KV-069].
 fn take(limit: usize, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
     let mut length = 0;
     for (i, byte) in input.iter().take(MAX_LENGTH_BYTES).enumerate() {

@@ -5,13 +5,23 @@
 //!
 //! With the feature `content`, also the types of what only the two ends read. A relay does without.
 
+#![deny(missing_docs)]
+
 pub mod checked;
 pub mod frame;
 
 /// The types generated from `proto/kuvert/v1`. Fields are documented there.
 #[allow(missing_docs, clippy::all)]
 pub mod v1 {
-    include!(concat!(env!("OUT_DIR"), "/kuvert.v1.rs"));
+    include!("generated/mod.rs");
+
+    /// What the body of an [`Extension`] named [`NAME`](demonstration::NAME) holds.
+    pub mod demonstration {
+        include!("generated/demonstration.rs");
+
+        /// The extension's name ([`Extension::name`](super::Extension::name)).
+        pub const NAME: &str = "demonstration";
+    }
 }
 
 /// The protocol between client and relay that this build speaks ([`v1::Hello::version`]).
@@ -19,3 +29,8 @@ pub const VERSION: u32 = 1;
 
 /// The TLS application protocol (ALPN) of that version.
 pub const ALPN: &[u8] = b"kuvert/1";
+
+/// The examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

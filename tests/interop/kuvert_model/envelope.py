@@ -147,10 +147,38 @@ def take_frame(data: bytes) -> tuple[bytes, bytes] | None:
     return None if len(data) - at < length else (data[at : at + length], data[at + length :])
 
 
+EXTENSION, EXTENSION_ANSWER = 32, 23  # fields of ClientFrame and ServerFrame
+MAX_EXTENSION_NAME_LEN = 32
+# Fields of ClientFrame that are requests; 16 to 22 and 28 to 30 were the demonstration's, which travels in an extension now.
+REQUESTS = {*range(2, 16), *range(24, 28), 31, EXTENSION}
+
+
+@dataclass(frozen=True)
+class Extension:
+    name: str
+    body: bytes
+
+    def encode(self) -> bytes:
+        refuse_unless(len(self.name.encode()) <= MAX_EXTENSION_NAME_LEN, MALFORMED, "the extension's name is too long")
+        return pb.bytes_field(1, self.name.encode()) + (pb.bytes_field(2, self.body) if self.body else b"")
+
+    @staticmethod
+    def decode(data: bytes) -> "Extension":
+        fields = pb.parse(data)
+        name = pb.last(fields, 1, bytes, b"")
+        refuse_unless(len(name) <= MAX_EXTENSION_NAME_LEN, MALFORMED, "the extension's name is too long")
+        return Extension(name.decode(), pb.last(fields, 2, bytes, b""))
+
+
+def encode_extension_frame(request: int, field: int, extension: Extension) -> bytes:
+    """The body of a ClientFrame or ServerFrame, by the field."""
+    return pb.number_field(1, request) + pb.bytes_field(field, extension.encode())
+
+
 def parse_client_frame(body: bytes) -> tuple[int, int, bytes]:
     """(request number, number of the request's field, its bytes)"""
     fields = pb.parse(body)
-    requests = [number for number in fields if 2 <= number <= 31]
+    requests = [number for number in fields if number in REQUESTS]
     refuse_unless(len(requests) == 1, MALFORMED, "a frame has one request")
     request = pb.last(fields, 1, int, 0)
     refuse_unless(request != 0, MALFORMED, "request 0")

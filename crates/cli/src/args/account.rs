@@ -46,7 +46,7 @@ pub struct Profile {
     /// The name to be shown
     #[arg(long, value_name = "TEXT")]
     pub display_name: Option<String>,
-    /// The e-mail address; the relay knows it and shows it to nobody
+    /// The e-mail address; the relay knows it and shows it to no other user
     #[arg(long, value_name = "ADDRESS")]
     pub email: Option<String>,
     /// A line about yourself
@@ -55,10 +55,10 @@ pub struct Profile {
     /// A picture of at most 64 KiB
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
-    /// Everybody who looks your account up sees name, about text and picture
+    /// Every user who looks your account up sees name, about text and picture
     #[arg(long, conflicts_with = "private")]
     pub public: bool,
-    /// Nobody does
+    /// No other user does
     #[arg(long)]
     pub private: bool,
     /// Delete a part; may be given several times

@@ -12,11 +12,13 @@
 //! |---|---|
 //! | [`state`] | what the screen shows, as a value; pure |
 //! | [`input`] | the input line; pure |
-//! | [`view`] | state → screen; pure |
+//! | [`view`] | state → canvas; pure |
+//! | [`canvas`] | canvas → terminal: what stands there, and drawing what changed |
 //! | [`link`] | the connection: comes back when it breaks, sends what is queued |
 //! | [`screen`] | the terminal, and the loop around state and link |
 //! | [`lines`] | the line mode for stdin that is no terminal, and for terminals without a screen |
 
+mod canvas;
 mod input;
 mod lines;
 mod link;

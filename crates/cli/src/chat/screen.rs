@@ -1,22 +1,19 @@
 //! The chat on the terminal's screen: the loop that carries keys and events into the state.
 
-use std::io;
-use std::mem::ManuallyDrop;
+use std::io::{self, BufWriter, Stdout};
 use std::time::Duration;
 
-use crossterm::event::{Event as TerminalEvent, EventStream};
-use futures_util::StreamExt;
+use crossterm::event::Event as TerminalEvent;
 use kuvert_client::{Client, ContactInfo, Error, MessageRecord};
-use ratatui::DefaultTerminal;
-use ratatui::backend::CrosstermBackend;
 
+use crate::chat::canvas::{self, Canvas};
 use crate::chat::link::{Link, LinkEvent};
 use crate::chat::state::{Effect, State};
 use crate::chat::view;
 use crate::error::{Failure, words};
 use crate::output::time::{Zone, now_ms};
 use crate::signals::Stop;
-use crate::terminal::{self, Kind, Taken, Wake};
+use crate::terminal::{self, Keys, Kind, Taken, Wake};
 
 /// The screen is drawn anew this often without a reason: a new day begins.
 const REDRAW: Duration = Duration::from_secs(30);
@@ -55,7 +52,7 @@ struct Chat {
 
 impl Chat {
     async fn talk(&mut self) -> Result<(), Failure> {
-        let mut keys = EventStream::new();
+        let mut keys = Keys::new();
         let mut link_alive = true;
         loop {
             self.draw().await?;
@@ -67,7 +64,7 @@ impl Chat {
                         Some(Effect::TakeOver) => self.link.take_over(),
                         Some(Effect::Suspend) => {
                             self.screen.taken.suspend_job().await?;
-                            self.screen.renew()?;
+                            self.screen.renew();
                         }
                         None => {}
                     },
@@ -88,11 +85,11 @@ impl Chat {
                 wake = self.screen.taken.wake() => match wake {
                     Wake::Suspend => {
                         self.screen.taken.suspend().await?;
-                        self.screen.renew()?;
+                        self.screen.renew();
                     }
                     Wake::Resume => {
                         self.screen.taken.resume()?;
-                        self.screen.renew()?;
+                        self.screen.renew();
                     }
                     Wake::Gone => return Ok(()),
                 },
@@ -107,10 +104,10 @@ impl Chat {
             return Ok(());
         }
         let Self { state, screen, zone, .. } = self;
-        screen
-            .terminal
-            .draw(|frame| view::draw(frame, state, zone, now_ms()))
-            .map_err(|error| Failure::io("write to the terminal", &error))?;
+        let (columns, rows) = crossterm::terminal::size().map_err(|error| Failure::io("use the terminal", &error))?;
+        let mut canvas = Canvas::new(columns.into(), rows.into());
+        view::draw(&mut canvas, state, zone, now_ms());
+        screen.canvas.draw(canvas).map_err(|error| Failure::io("write to the terminal", &error))?;
         let unread = self.state.unread();
         if !unread.is_empty() && self.state.scroll == 0 {
             self.client.mark_read(&unread).await?;
@@ -162,25 +159,21 @@ impl Chat {
 /// The terminal with its screen; dropped, it is as it was before.
 struct Screen {
     taken: Taken,
-    /// Its own destructor would write to a terminal that is gone, and panic.
-    terminal: ManuallyDrop<DefaultTerminal>,
+    canvas: canvas::Screen<BufWriter<Stdout>>,
 }
 
 impl Screen {
     fn open() -> Result<Self, Failure> {
-        let taken = Taken::take(Kind::Screen)?;
-        Ok(Self { taken, terminal: ManuallyDrop::new(blank()?) })
+        Ok(Self { taken: Taken::take(Kind::Screen)?, canvas: blank() })
     }
 
     /// The terminal was given to others meanwhile: everything is drawn again.
-    fn renew(&mut self) -> Result<(), Failure> {
-        self.terminal = ManuallyDrop::new(blank()?);
-        Ok(())
+    fn renew(&mut self) {
+        self.canvas = blank();
     }
 }
 
-/// A screen on which nothing stands. Made anew where another library would ask the terminal for its cursor's place: the answer
-/// comes among the keys.
-fn blank() -> Result<DefaultTerminal, Failure> {
-    DefaultTerminal::new(CrosstermBackend::new(io::stdout())).map_err(|error| Failure::io("use the terminal", &error))
+/// A screen on which nothing is known to stand.
+fn blank() -> canvas::Screen<BufWriter<Stdout>> {
+    canvas::Screen::new(BufWriter::new(io::stdout()))
 }

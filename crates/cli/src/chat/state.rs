@@ -139,7 +139,7 @@ impl State {
         self.unseen = if self.scroll > 0 { unseen + came } else { 0 };
     }
 
-    /// Messages of the contact that nobody has marked as read yet.
+    /// Messages of the contact that are not marked as read yet.
     pub fn unread(&self) -> Vec<MessageRef> {
         let unread = |entry: &&Entry| !entry.outgoing && entry.state == MessageState::Unshown;
         self.entries.iter().filter(unread).map(|entry| entry.message).collect()
@@ -317,11 +317,12 @@ impl State {
 /// How far a message has come, as a number.
 fn rank(state: &MessageState) -> u8 {
     match state {
-        MessageState::Queued | MessageState::Unshown => 0,
         MessageState::Accepted | MessageState::Shown => 1,
         MessageState::Failed(_) => 2,
         MessageState::Delivered => 3,
         MessageState::Read => 4,
+        // `Queued` and `Unshown`.
+        _ => 0,
     }
 }
 

@@ -1,12 +1,9 @@
 //! State → screen. Draws from the bottom up, so that a long history costs nothing.
 
+use crossterm::style::Color::{DarkBlue, DarkCyan, DarkGreen, DarkRed, DarkYellow};
 use kuvert_client::MessageState;
-use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Position, Rect};
-use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
+use crate::chat::canvas::{Canvas, Line, Span, Style};
 use crate::chat::state::{Entry, State, Status};
 use crate::output::time::Zone;
 use crate::output::wrap::{shorten, width, wrap};
@@ -25,62 +22,67 @@ const SAME_BREATH_MS: u64 = 5 * 60 * 1000;
 
 const YOU: &str = "you";
 
-/// Draws everything, and tells the state how far it can be scrolled.
-pub fn draw(frame: &mut Frame<'_>, state: &mut State, zone: &Zone, now: u64) {
-    let [title, history, rule, input, help] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(1),
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
-    draw_title(frame, title, state);
-    draw_history(frame, history, state, zone, now);
-    draw_rule(frame, rule, state);
-    draw_input(frame, input, state);
-    draw_help(frame, help, state);
+/// Draws everything, and tells the state how far it can be scrolled. Where there is little room, what is written and what was said
+/// last come first.
+pub fn draw(canvas: &mut Canvas, state: &mut State, zone: &Zone, now: u64) {
+    let rows = canvas.rows();
+    let (title, rule, help) = (rows >= 3, rows >= 4, rows >= 5);
+    let above = usize::from(title);
+    let below = 1 + usize::from(rule) + usize::from(help);
+    if title {
+        draw_title(canvas, 0, state);
+    }
+    let history = rows.saturating_sub(above + below);
+    draw_history(canvas, above, history, state, zone, now);
+    let next = above + history;
+    if rule {
+        draw_rule(canvas, next, state);
+    }
+    draw_input(canvas, next + usize::from(rule), state);
+    if help {
+        draw_help(canvas, rows - 1, state);
+    }
 }
 
-fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
+fn draw_title(canvas: &mut Canvas, row: usize, state: &State) {
     let (trust, trust_style) = if state.contact.request {
-        ("a request, not accepted", Style::new().fg(Color::Yellow))
+        ("a request, not accepted", Style::coloured(DarkYellow))
     } else if state.contact.key_changed {
-        ("key changed: nothing is sent", Style::new().fg(Color::Yellow))
+        ("key changed: nothing is sent", Style::coloured(DarkYellow))
     } else if state.contact.verified {
-        ("verified", Style::new().fg(Color::Green))
+        ("verified", Style::coloured(DarkGreen))
     } else {
-        ("not verified", Style::new().fg(Color::Yellow))
+        ("not verified", Style::coloured(DarkYellow))
     };
     let (status, status_style) = match state.status {
-        Status::Connecting => ("connecting…", Style::new().fg(Color::Yellow)),
-        Status::Connected => ("connected", Style::new().fg(Color::Green)),
-        Status::Offline => ("reconnecting…", Style::new().fg(Color::Yellow)),
-        Status::Displaced => ("another window receives", Style::new().fg(Color::Yellow)),
+        Status::Connecting => ("connecting…", Style::coloured(DarkYellow)),
+        Status::Connected => ("connected", Style::coloured(DarkGreen)),
+        Status::Offline => ("reconnecting…", Style::coloured(DarkYellow)),
+        Status::Displaced => ("another window receives", Style::coloured(DarkYellow)),
     };
-    let columns = usize::from(area.width);
+    let columns = canvas.columns();
     // In a narrow window the name counts for more than the connection.
     let narrow = columns < width(trust) + width(status) + MAX_NAME_COLUMNS;
     let status = if narrow { "" } else { status };
     let alias = shorten(&state.alias, columns.saturating_sub(width(trust) + width(status) + 8));
     let used = 1 + width(&alias) + 2 + width(trust) + width(status) + 1;
-    let line = Line::from(vec![
+    let line = [
         Span::raw(" "),
         Span::styled(alias, bold()),
         Span::raw("  "),
         Span::styled(trust, trust_style),
         Span::raw(" ".repeat(columns.saturating_sub(used))),
         Span::styled(status, status_style),
-    ]);
-    frame.render_widget(Paragraph::new(line).style(Style::new().add_modifier(Modifier::UNDERLINED)), area);
+    ];
+    canvas.write(row, &line);
+    canvas.underline(row);
 }
 
-fn draw_history(frame: &mut Frame<'_>, area: Rect, state: &mut State, zone: &Zone, now: u64) {
-    let height = usize::from(area.height);
-    let columns = usize::from(area.width);
+fn draw_history(canvas: &mut Canvas, row: usize, height: usize, state: &mut State, zone: &Zone, now: u64) {
+    let columns = canvas.columns();
     // From the newest up, until the screen is full at the place that was scrolled to.
     let wanted = state.scroll.saturating_add(height);
-    let mut upwards: Vec<Line<'static>> = Vec::with_capacity(height * 2);
+    let mut upwards: Vec<Line> = Vec::with_capacity(height * 2);
     for index in (0..state.entries.len()).rev() {
         if upwards.len() >= wanted {
             break;
@@ -89,18 +91,17 @@ fn draw_history(frame: &mut Frame<'_>, area: Rect, state: &mut State, zone: &Zon
     }
     if state.entries.is_empty() {
         let hint = format!("No messages with {} yet. Write one below.", state.alias);
-        upwards.push(Line::styled(format!(" {hint}"), faint()));
+        upwards.push(vec![Span::styled(format!(" {hint}"), faint())]);
     }
     state.fit(height, upwards.len().saturating_sub(height));
-    let mut shown: Vec<Line<'static>> = upwards.into_iter().skip(state.scroll).take(height).collect();
     // Little history stands at the bottom, next to where one writes.
-    shown.resize(height, Line::default());
-    shown.reverse();
-    frame.render_widget(Paragraph::new(shown), area);
+    for (line, row) in upwards.iter().skip(state.scroll).zip((row..row + height).rev()) {
+        canvas.write(row, line);
+    }
 }
 
 /// One message, with a day's name before it where a new day begins.
-fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u64) -> Vec<Line<'static>> {
+fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u64) -> Vec<Line> {
     let Some(entry) = state.entries.get(index) else { return Vec::new() };
     let before = index.checked_sub(1).and_then(|before| state.entries.get(before));
     let day = zone.day(entry.at);
@@ -116,9 +117,9 @@ fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u6
         });
     let names = width(&state.alias).clamp(width(YOU), MAX_NAME_COLUMNS.min(columns / 5).max(width(YOU)));
     let (name, name_style) = if entry.outgoing {
-        (YOU.to_owned(), Style::new().fg(Color::Cyan))
+        (YOU.to_owned(), Style::coloured(DarkCyan))
     } else {
-        (shorten(&state.alias, names), Style::new().fg(Color::Blue).add_modifier(Modifier::BOLD))
+        (shorten(&state.alias, names), Style::coloured(DarkBlue).bold())
     };
     let indent = TIME_COLUMNS + names + 2;
     let text_columns = columns.saturating_sub(indent + TICK_COLUMNS).max(8);
@@ -138,87 +139,85 @@ fn entry_lines(state: &State, index: usize, columns: usize, zone: &Zone, now: u6
             spans.push(Span::raw(" ".repeat(padding + 1)));
             spans.push(Span::styled(tick, tick_style));
         }
-        lines.push(Line::from(spans));
+        lines.push(spans);
     }
     lines
 }
 
-fn day_line(name: &str, columns: usize) -> Line<'static> {
+fn day_line(name: &str, columns: usize) -> Line {
     let rule = columns.saturating_sub(width(name) + 4) / 2;
-    Line::styled(format!(" {0} {name} {0}", "─".repeat(rule)), faint())
+    vec![Span::styled(format!(" {0} {name} {0}", "─".repeat(rule)), faint())]
 }
 
 /// How far a message of the user's has come.
 fn tick(entry: &Entry) -> (&'static str, Style) {
     if !entry.outgoing {
-        return ("", Style::new());
+        return ("", Style::PLAIN);
     }
     match entry.state {
-        MessageState::Queued => ("…", Style::new().fg(Color::Yellow)),
+        MessageState::Queued => ("…", Style::coloured(DarkYellow)),
         MessageState::Accepted => ("·", faint()),
         MessageState::Delivered => ("✓", faint()),
-        MessageState::Read => ("✓✓", Style::new().fg(Color::Green)),
-        MessageState::Failed(_) => ("!", Style::new().fg(Color::Red)),
-        MessageState::Unshown | MessageState::Shown => ("", Style::new()),
+        MessageState::Read => ("✓✓", Style::coloured(DarkGreen)),
+        MessageState::Failed(_) => ("!", Style::coloured(DarkRed)),
+        // Those of messages that came.
+        _ => ("", Style::PLAIN),
     }
 }
 
-fn draw_rule(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let columns = usize::from(area.width);
+fn draw_rule(canvas: &mut Canvas, row: usize, state: &State) {
+    let columns = canvas.columns();
     let text = match (&state.notice, state.unseen) {
-        (Some(notice), _) => Some((notice.clone(), Style::new().fg(Color::Yellow))),
+        (Some(notice), _) => Some((notice.clone(), Style::coloured(DarkYellow))),
         (None, 0) if state.scroll > 0 => Some(("older messages".to_owned(), faint())),
         (None, 0) => None,
-        (None, count) => Some((format!("{count} new below"), Style::new().fg(Color::Green))),
+        (None, count) => Some((format!("{count} new below"), Style::coloured(DarkGreen))),
     };
     let line = match text {
-        None => Line::styled("─".repeat(columns), faint()),
+        None => vec![Span::styled("─".repeat(columns), faint())],
         Some((text, style)) => {
             let text = shorten(&text, columns.saturating_sub(6));
             let rest = columns.saturating_sub(width(&text) + 4);
-            Line::from(vec![
+            vec![
                 Span::styled("── ", faint()),
                 Span::styled(text, style),
                 Span::styled(format!(" {}", "─".repeat(rest)), faint()),
-            ])
+            ]
         }
     };
-    frame.render_widget(Paragraph::new(line), area);
+    canvas.write(row, &line);
 }
 
-fn draw_input(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let columns = usize::from(area.width).saturating_sub(4);
+fn draw_input(canvas: &mut Canvas, row: usize, state: &State) {
+    let columns = canvas.columns().saturating_sub(4);
     let (text, cursor) = state.input.window(columns);
-    frame.render_widget(Paragraph::new(Line::from(vec![Span::styled(" › ", bold()), Span::raw(text)])), area);
-    let column = u16::try_from(cursor + 3).unwrap_or(u16::MAX);
-    frame.set_cursor_position(Position::new(area.x.saturating_add(column), area.y));
+    canvas.write(row, &[Span::styled(" › ", bold()), Span::raw(text)]);
+    canvas.set_cursor(cursor + 3, row);
 }
 
-fn draw_help(frame: &mut Frame<'_>, area: Rect, state: &State) {
+fn draw_help(canvas: &mut Canvas, row: usize, state: &State) {
     let keys = match state.status {
         Status::Displaced => "Ctrl-R receive here  Enter send  Esc leave",
         _ => "Enter send  PgUp/PgDn scroll  Esc leave",
     };
     let ticks = "… queued  · at the relay  ✓ delivered  ✓✓ read ";
-    let columns = usize::from(area.width);
+    let columns = canvas.columns();
     let gap = columns.saturating_sub(1 + width(keys) + width(ticks));
     let text = if gap > 1 { format!(" {keys}{}{ticks}", " ".repeat(gap)) } else { format!(" {keys}") };
-    frame.render_widget(Paragraph::new(Line::styled(text, faint())), area);
+    canvas.write(row, &[Span::styled(text, faint())]);
 }
 
 fn bold() -> Style {
-    Style::new().add_modifier(Modifier::BOLD)
+    Style::PLAIN.bold()
 }
 
 fn faint() -> Style {
-    Style::new().add_modifier(Modifier::DIM)
+    Style::PLAIN.faint()
 }
 
 #[cfg(test)]
 mod tests {
     use kuvert_client::Direction::{Incoming, Outgoing};
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
 
     use super::*;
     use crate::chat::state::tests::{contact, message};
@@ -226,14 +225,10 @@ mod tests {
     const NOON: u64 = 1_795_262_400_000; // 2026-11-21 12:00 UTC
     const DAY: u64 = 86_400_000;
 
-    fn screen(state: &mut State, columns: u16, rows: u16) -> Vec<String> {
-        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-        terminal.draw(|frame| draw(frame, state, &Zone::utc(), NOON)).unwrap();
-        let buffer = terminal.backend().buffer().clone();
-        let cells = |row: u16| (0..columns).map(move |column| (column, row));
-        (0..rows)
-            .map(|row| cells(row).map(|at| buffer[at].symbol().to_owned()).collect::<String>().trim_end().to_owned())
-            .collect()
+    fn screen(state: &mut State, columns: usize, rows: usize) -> Vec<String> {
+        let mut canvas = Canvas::new(columns, rows);
+        draw(&mut canvas, state, &Zone::utc(), NOON);
+        canvas.text()
     }
 
     #[test]

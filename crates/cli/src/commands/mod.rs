@@ -1,17 +1,13 @@
 //! One file per command: each turns its flags into calls of the client, and what comes back into records.
 
 mod account;
-#[cfg(feature = "bench")]
-mod bench;
-#[cfg(feature = "bench")]
-mod bench_relay;
 mod completions;
 mod contact;
 mod disclosure;
 mod history;
 mod invite;
-mod lens;
 mod man;
+pub mod other;
 mod receive;
 mod register;
 mod relay;
@@ -31,13 +27,11 @@ use kuvert_client::{Accepted, Client, Connection, Error, FlushReport, NotSent};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-#[cfg(feature = "bench")]
-use crate::args::Bench;
 use crate::args::{Command, Contact};
+use crate::chat;
 use crate::error::{Failure, words};
 use crate::options::Options;
 use crate::output::record::Record;
-use crate::{chat, demo};
 
 /// How long the end of a command waits for a line that is being printed, and a transaction that is being committed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -68,16 +62,8 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::History(args) => block_on(history::run(&args, options)),
         Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),
-        Command::Demo(args) => demo::run(args, options),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
-        #[cfg(feature = "bench")]
-        Command::Bench(Bench::Relay(args)) => bench_relay::run(&args, options),
-        #[cfg(feature = "bench")]
-        Command::Bench(Bench::RelayWorker) => bench_relay::work(),
-        #[cfg(feature = "bench")]
-        Command::Bench(args) => bench::run(&args, options),
-        Command::Lens(args) => return Ok(lens::run(args, options.output.is_json())),
         Command::Relay(args) => return relay::run(args, options),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -340,7 +340,7 @@ fn apart(ahead_ms: i64) -> String {
 
 /// Who has how much in the mailbox; mail without its sender's name comes from a person unknown to the relay.
 fn occupants(largest: &[Occupant]) -> String {
-    let named = largest.iter().map(|Occupant { who, account, envelopes, bytes }| {
+    let named = largest.iter().map(|Occupant { who, account, envelopes, bytes, .. }| {
         let who = who.clone().or_else(|| account.map(|account| account.to_string()));
         format!("{} {envelopes} envelopes, {bytes} bytes", who.unwrap_or_else(|| "mail without a sender's name".into()))
     });

@@ -1,14 +1,15 @@
-//! `kuvert relay …`: the same as the program `kuvert-relay`, and `kuvert relay move`, which is about this home.
+//! `kuvert relay move`, which is about this home. Everything else behind `kuvert relay` goes to the program `kuvert-relay`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use kuvert_client::{Error, InviteLink, RelayUrl};
+use kuvert_program::family::Program;
 
 use crate::args::{Relay, RelayMove};
-use crate::commands::{block_on, open};
+use crate::commands::{block_on, open, other};
 use crate::error::{Failure, USAGE};
 use crate::log::Log;
 use crate::options::Options;
@@ -17,18 +18,22 @@ use crate::output::record::Record;
 /// Hands everything but `move` over to the relay's own program.
 ///
 /// # Errors
-/// The relay is not at the new address.
+/// The relay is not at the new address, or the program cannot be run.
 pub fn run(args: Relay, options: &Options) -> Result<ExitCode, Failure> {
     match args.arguments.first().and_then(|first| first.to_str()) {
         Some("move") => moved(args.arguments, options),
         first => {
             let help = args.arguments.len() == 1 && matches!(first, Some("help" | "--help" | "-h"));
-            let json = options.output.is_json().then(|| OsString::from("--json"));
-            let name = OsString::from("kuvert relay");
-            let code = kuvert_relay::program::run([name].into_iter().chain(args.arguments).chain(json));
-            if help {
-                options.output.words("\nFor a home: `kuvert relay move ADDRESS` tells it that its relay has moved")?;
+            let json = options.output.is_json();
+            let program = match Program::named(OsStr::new("relay")) {
+                Ok(program) => program,
+                Err(missing) => return Ok(other::refuse(&missing, json)),
+            };
+            if !help {
+                return Err(other::become_program(&program, args.arguments, json, None));
             }
+            let code = other::run_program(&program, args.arguments, json)?;
+            options.output.words("\nFor a home: `kuvert relay move ADDRESS` tells it that its relay has moved")?;
             Ok(code)
         }
     }

@@ -21,7 +21,7 @@ pub async fn run(args: &SafetyNumber, options: &Options) -> Result<(), Failure> 
     if args.qr { options.output.words(&format!("\n{}", qr(&number.digits)?)) } else { Ok(()) }
 }
 
-/// Both sides show the same code: whoever scans it compares all digits at once.
+/// Both sides show the same code: scanning it compares all digits at once.
 fn qr(digits: &str) -> Result<String, Failure> {
     let code = QrCode::new(digits.as_bytes()).map_err(|error| Failure::new("internal", format!("QR code: {error}")))?;
     // Terminals are dark more often than not: light modules are drawn, dark ones are the background.

@@ -104,7 +104,7 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             let who = harmless::line(who);
             let word = shell_word(&who);
             painter.warning(&format!(
-                "the key of {who} changed: {who} registered anew, or somebody is in between, the relay for instance. Nothing is \
+                "the key of {who} changed: {who} registered anew, or another party is in between, the relay for instance. Nothing is \
                  sent to {who} until you compare `kuvert safety-number {word}`, and then run `kuvert contact accept {word}`"
             ))
         }
@@ -226,7 +226,7 @@ fn profile(profile: &Profile<'_>, painter: &Painter) -> String {
         }
     }
     out.push_str(match (profile.alias, profile.public) {
-        (None, true) => "\n  public: whoever looks your account up sees name, about text and picture",
+        (None, true) => "\n  public: every user who looks your account up sees name, about text and picture",
         (None, false) => "\n  not public",
         (Some(_), true) => "",
         (Some(_), false) => "\n  nothing is public",

@@ -131,10 +131,11 @@ fn literals_behind<'a>(source: &'a str, marker: &str) -> BTreeSet<&'a str> {
     source.split(marker).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect()
 }
 
-/// The error codes of `kuvert`: the client's, and those of the commands.
+/// The error codes of `kuvert`, `kuvert-demo` and `kuvert-bench`: the client's, and those of their commands.
 fn codes() -> String {
     let mut codes: BTreeSet<String> = literals_behind(ERRORS, "=>").into_iter().map(str::to_owned).collect();
-    for source in sources(&root().join("crates/cli/src")) {
+    let directories = ["crates/cli/src", "crates/demo/src", "benches/src/program"];
+    for source in directories.iter().flat_map(|directory| sources(&root().join(directory))) {
         codes.extend(literals_behind(&source, "Failure::new(").into_iter().map(str::to_owned));
     }
     codes.extend(["io".to_owned(), "usage".to_owned()]);
@@ -192,7 +193,7 @@ fn the_document_tells_of_every_notice() {
 #[test]
 fn the_document_tells_of_every_object_of_the_other_programs() {
     let document = fs::read_to_string(root().join("docs/JSON.md")).unwrap();
-    let directories = ["crates/relay/src/program", "crates/lens-page/src", "crates/lens/src", "crates/cli/src/demo"];
+    let directories = ["crates/relay-server/src", "crates/lens-page/src", "crates/lens/src", "crates/demo/src"];
     let mut seen = BTreeSet::new();
     for source in directories.iter().flat_map(|directory| sources(&root().join(directory))) {
         for kind in literals_behind(&source, "\"type\":") {

@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use crate::output::harmless;
 use crate::output::wrap::{flow, widest};
 
-/// Columns of lines whose reader is unknown: what terminals have at least, unless someone made one smaller.
+/// Columns of lines whose reader is unknown: what terminals have at least, unless the user made one smaller.
 pub const DEFAULT_COLUMNS: usize = 80;
 
 /// Narrower terminals get lines of this width.

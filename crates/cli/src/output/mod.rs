@@ -23,7 +23,7 @@ pub mod wrap;
 
 use std::io::{self, Write};
 
-use kuvert_relay::program::words::takes_colours;
+use kuvert_program::words::takes_colours;
 
 use crate::error::Failure;
 use crate::output::layout::{Layout, indented};

@@ -98,7 +98,7 @@ pub enum Record<'a> {
     },
     /// A profile at the relay, one's own or what a contact made public.
     Profile(Box<Profile<'a>>),
-    /// Somebody in the address book has an account.
+    /// A person in the address book has an account.
     AddressBookMatch {
         /// The number.
         phone: &'a str,
@@ -416,7 +416,8 @@ impl<'a> Entry<'a> {
                 MessageState::Delivered => Some("delivered"),
                 MessageState::Read => Some("read"),
                 MessageState::Failed(_) => Some("failed"),
-                MessageState::Unshown | MessageState::Shown => None,
+                // Those of messages that came.
+                _ => None,
             },
             request: self.message.request,
         })

@@ -21,8 +21,7 @@ impl Zone {
         Self(TimeZone::system())
     }
 
-    /// UTC, for tests.
-    #[cfg(test)]
+    /// UTC.
     pub fn utc() -> Self {
         Self(TimeZone::UTC)
     }

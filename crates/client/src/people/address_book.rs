@@ -7,10 +7,11 @@ use kuvert_types::limits::{
     MAX_ADDRESS_BOOK, MAX_BIRTHDAY_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_EMAIL_BYTES, MAX_PEOPLE_PER_UPLOAD,
     MAX_POSTAL_ADDRESS_BYTES, is_valid_line, is_valid_phone,
 };
-use kuvert_wire::v1::{self, client_frame, server_frame};
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 use prost::Message as _;
 
-use super::told::tell;
+use super::{ask, tell};
 use crate::connection::Connection;
 use crate::error::Error;
 
@@ -59,7 +60,7 @@ impl Person {
     }
 }
 
-impl From<&Person> for v1::Person {
+impl From<&Person> for wire::Person {
     fn from(person: &Person) -> Self {
         let Person { phone, name, email, birthday, address } = person.clone();
         Self { phone, name, email, birthday, address }
@@ -91,7 +92,7 @@ impl Connection {
     /// relay has some of them; another upload begins anew.
     ///
     /// # Errors
-    /// `level-too-high`, `address-book-invalid`, `address-book-full`, `limited`.
+    /// `level-too-high`, `not-offered`, `address-book-invalid`, `address-book-full`, `limited`.
     pub async fn upload_address_book(&self, people: &[Person]) -> Result<Upload, Error> {
         if let Some((index, what)) = people.iter().enumerate().find_map(|(n, person)| Some((n, person.check().err()?)))
         {
@@ -101,7 +102,7 @@ impl Connection {
         if distinct.len() > MAX_ADDRESS_BOOK {
             return Err(Error::AddressBookFull);
         }
-        tell(self.engine()).await?;
+        tell(self.engine(), &self.link().link).await?;
         let mut upload = Upload::default();
         for (number, piece) in pieces(people).into_iter().enumerate() {
             let Upload { matches, stored, without_account } = send(self, piece, number == 0).await?;
@@ -121,10 +122,10 @@ impl Connection {
 }
 
 /// What fits a request each; one empty piece for nobody.
-fn pieces(people: &[Person]) -> Vec<Vec<v1::Person>> {
+fn pieces(people: &[Person]) -> Vec<Vec<wire::Person>> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = 0;
-    for person in people.iter().map(v1::Person::from) {
+    for person in people.iter().map(wire::Person::from) {
         let size = person.encoded_len();
         let full = pieces.last().is_some_and(|piece: &Vec<_>| piece.len() == MAX_PEOPLE_PER_UPLOAD);
         if full || bytes + size > MAX_PIECE_BYTES {
@@ -139,15 +140,15 @@ fn pieces(people: &[Person]) -> Vec<Vec<v1::Person>> {
     pieces
 }
 
-async fn send(connection: &Connection, people: Vec<v1::Person>, replace: bool) -> Result<Upload, Error> {
-    let request = client_frame::Body::UploadAddressBook(v1::UploadAddressBook { people, replace });
-    let v1::AddressBookStored { matches, stored, without_account } =
-        match connection.link().link.request(request).await? {
-            Ok(server_frame::Body::AddressBookStored(stored)) => stored,
+async fn send(connection: &Connection, people: Vec<wire::Person>, replace: bool) -> Result<Upload, Error> {
+    let request = request::Body::UploadAddressBook(wire::UploadAddressBook { people, replace });
+    let wire::AddressBookStored { matches, stored, without_account } =
+        match ask(&connection.link().link, request).await? {
+            Ok(answer::Body::AddressBookStored(stored)) => stored,
             Ok(_) => return Err(Error::RelayProtocol { what: "no answer to an address book" }),
             Err(refusal) => return Err(refusal.into_error()),
         };
-    let check = |found: v1::Match| {
+    let check = |found: wire::Match| {
         let account = AccountId::try_from(found.account.as_ref()).ok()?;
         is_valid_phone(&found.phone).then_some(Match { phone: found.phone, account })
     };
@@ -174,7 +175,7 @@ mod tests {
             assert_eq!(pieces.iter().map(Vec::len).sum::<usize>(), people.len());
             for people in pieces {
                 assert!((1..=MAX_PEOPLE_PER_UPLOAD).contains(&people.len()));
-                let request = v1::UploadAddressBook { people, replace: true };
+                let request = wire::UploadAddressBook { people, replace: true };
                 assert!(request.encoded_len() < MAX_FRAME_BYTES - 64);
             }
         }

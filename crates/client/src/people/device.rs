@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use kuvert_types::limits::{MAX_DEVICE_DETAIL_BYTES, is_valid_line};
-use kuvert_wire::v1;
+use kuvert_wire::v1::demonstration as wire;
 
 /// Of this machine.
-pub fn details() -> v1::ReportDevice {
+pub fn details() -> wire::ReportDevice {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     // In the order in which they win.
     let language = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
@@ -15,10 +15,10 @@ pub fn details() -> v1::ReportDevice {
 }
 
 /// Of the machine whose files lie below `root`.
-fn read(root: &Path, language: Option<String>) -> v1::ReportDevice {
+fn read(root: &Path, language: Option<String>) -> wire::ReportDevice {
     let line = |path: &str| fs::read_to_string(root.join(path)).ok().and_then(tidy);
     let kernel = line("proc/sys/kernel/osrelease").map(|release| format!("{release} {}", std::env::consts::ARCH));
-    v1::ReportDevice {
+    wire::ReportDevice {
         model: line("sys/class/dmi/id/product_name").or_else(|| line("proc/device-tree/model")),
         system: system(root).or_else(|| Some(std::env::consts::OS.to_owned())),
         system_version: kernel.and_then(tidy),

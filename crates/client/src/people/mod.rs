@@ -24,20 +24,81 @@ pub(crate) mod profile;
 pub(crate) mod sheet;
 mod told;
 
+use bytes::Bytes;
 use kuvert_types::Level;
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 use kuvert_wire::v1::{self, client_frame, server_frame};
+use prost::Message as _;
 
-pub(crate) use self::told::note;
-use self::told::{row, tell};
+use self::told::{note, row};
 use crate::disclosure;
 use crate::engine::{Engine, Tx, blocking};
 use crate::error::Error;
 use crate::state::{self, ToldRow, own};
 use crate::store::{Table, Transaction};
-use crate::transport::Link;
+use crate::transport::{Link, RelayError};
 
 /// How often the machine is told anew.
 const DEVICE_EVERY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// [KV-101] Asks the extension of the relay that takes all of this. A relay that does not offer it is sent nothing.
+///
+/// # Errors
+/// `not-offered`, those of the connection; `Ok(Err)`: the relay says no.
+pub(crate) async fn ask(link: &Link, body: request::Body) -> Result<Result<answer::Body, RelayError>, Error> {
+    if !link.offers(wire::NAME) {
+        return Err(Error::NotOffered);
+    }
+    let body = wire::Request { body: Some(body) }.encode_to_vec();
+    let extension = v1::Extension { name: wire::NAME.to_owned(), body: Bytes::from(body) };
+    match link.request(client_frame::Body::Extension(extension)).await? {
+        Ok(server_frame::Body::Extension(v1::Extension { name, body })) if name == wire::NAME => {
+            let answer = wire::Answer::decode(body).ok().and_then(|answer| answer.body);
+            answer.map(Ok).ok_or(Error::RelayProtocol { what: "an extension's answer that cannot be read" })
+        }
+        Ok(_) => Err(Error::RelayProtocol { what: "no answer of an extension" }),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Whether the relay takes what L0 tells.
+///
+/// # Errors
+/// `not-offered`.
+pub(crate) fn must_be_offered(link: &Link) -> Result<(), Error> {
+    if link.offers(wire::NAME) { Ok(()) } else { Err(Error::NotOffered) }
+}
+
+/// What [`note`] does, before a registration on this link.
+///
+/// # Errors
+/// `not-offered` at L0; those of the store.
+pub(crate) async fn note_registration(engine: &Engine, link: &Link) -> Result<(), Error> {
+    match note_told(engine, link.offers(wire::NAME)).await {
+        Err(Error::LevelTooHigh { .. }) => Ok(()),
+        noted => noted,
+    }
+}
+
+/// Notes that something is about to be told that only L0 tells, to a relay that offers it.
+///
+/// # Errors
+/// `level-too-high`, `not-offered`.
+async fn tell(engine: &Engine, link: &Link) -> Result<(), Error> {
+    note_told(engine, link.offers(wire::NAME)).await
+}
+
+async fn note_told(engine: &Engine, offered: bool) -> Result<(), Error> {
+    let level = engine.read(|tx| Ok(disclosure::row(tx)?.level())).await?;
+    if level == Level::L0 && !offered {
+        return Err(Error::NotOffered);
+    }
+    match note(engine).await? {
+        Level::L0 => Ok(()),
+        level => Err(Error::LevelTooHigh { level }),
+    }
+}
 
 /// What a new connection owes the relay.
 enum Due {
@@ -64,19 +125,23 @@ fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
 /// # Errors
 /// Those of the connection and of the store.
 pub(crate) async fn settle(engine: &Engine, link: &Link) -> Result<(), Error> {
+    if !link.offers(wire::NAME) {
+        // Nothing is told here, and what was told elsewhere is taken back where it is.
+        return Ok(());
+    }
     let now = engine.now();
     let (request, granted) = match engine.read(move |tx| due(tx, now)).await? {
         Due::Nothing => return Ok(()),
         Due::Device(granted) => {
-            tell(engine).await?;
+            note_told(engine, true).await?;
             let details = blocking(|| Ok(device::details())).await?;
-            let details = v1::ReportDevice { simulated: sheet::lines(&granted), ..details };
-            (client_frame::Body::ReportDevice(details), Some(granted))
+            let details = wire::ReportDevice { simulated: sheet::lines(&granted), ..details };
+            (request::Body::ReportDevice(details), Some(granted))
         }
-        Due::Withdrawal => (client_frame::Body::WithdrawDisclosure(v1::WithdrawDisclosure {}), None),
+        Due::Withdrawal => (request::Body::WithdrawDisclosure(wire::WithdrawDisclosure {}), None),
     };
-    match link.request(request).await? {
-        Ok(server_frame::Body::Done(_)) => {}
+    match ask(link, request).await? {
+        Ok(answer::Body::Done(_)) => {}
         Ok(_) => return Err(Error::RelayProtocol { what: "another answer than Done" }),
         Err(refusal) => {
             tracing::warn!(

@@ -1,9 +1,10 @@
 //! A phone number, verified by a code.
 
 use kuvert_types::limits::is_valid_phone;
-use kuvert_wire::v1::{self, client_frame, server_frame};
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 
-use super::told::tell;
+use super::{ask, tell};
 use crate::connection::Connection;
 use crate::error::Error;
 
@@ -21,16 +22,16 @@ impl Connection {
     /// Asks the relay to send a code to a phone number (E.164). One that was asked for before is good no longer.
     ///
     /// # Errors
-    /// `level-too-high`, `phone-invalid`, `limited`.
+    /// `level-too-high`, `not-offered`, `phone-invalid`, `limited`.
     pub async fn request_phone_code(&self, phone: &str) -> Result<(), Error> {
         let phone = phone.trim();
         if !is_valid_phone(phone) {
             return Err(Error::PhoneInvalid { phone: phone.escape_default().to_string() });
         }
-        tell(self.engine()).await?;
-        let request = client_frame::Body::RequestPhoneCode(v1::RequestPhoneCode { phone: phone.to_owned() });
-        match self.link().link.request(request).await? {
-            Ok(server_frame::Body::Done(_)) => Ok(()),
+        tell(self.engine(), &self.link().link).await?;
+        let request = request::Body::RequestPhoneCode(wire::RequestPhoneCode { phone: phone.to_owned() });
+        match ask(&self.link().link, request).await? {
+            Ok(answer::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a phone number" }),
             Err(refusal) => Err(refusal.into_error()),
         }
@@ -39,12 +40,12 @@ impl Connection {
     /// Gives the code that came.
     ///
     /// # Errors
-    /// `level-too-high`, `phone-code-wrong`, `phone-code-expired`.
+    /// `level-too-high`, `not-offered`, `phone-code-wrong`, `phone-code-expired`.
     pub async fn verify_phone(&self, code: &str) -> Result<VerifiedPhone, Error> {
-        tell(self.engine()).await?;
-        let request = client_frame::Body::VerifyPhone(v1::VerifyPhone { code: code.trim().to_owned() });
-        match self.link().link.request(request).await? {
-            Ok(server_frame::Body::PhoneVerified(v1::PhoneVerified { phone, moved })) if is_valid_phone(&phone) => {
+        tell(self.engine(), &self.link().link).await?;
+        let request = request::Body::VerifyPhone(wire::VerifyPhone { code: code.trim().to_owned() });
+        match ask(&self.link().link, request).await? {
+            Ok(answer::Body::PhoneVerified(wire::PhoneVerified { phone, moved })) if is_valid_phone(&phone) => {
                 Ok(VerifiedPhone { phone, moved })
             }
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a code" }),

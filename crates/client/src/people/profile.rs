@@ -2,9 +2,10 @@
 
 use kuvert_types::AccountId;
 use kuvert_types::limits::{MAX_ABOUT_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PICTURE_BYTES, is_valid_email, is_valid_line};
-use kuvert_wire::v1::{self, client_frame, server_frame};
+use kuvert_wire::v1::demonstration as wire;
+use kuvert_wire::v1::demonstration::{answer, request};
 
-use super::told::tell;
+use super::{ask, tell};
 use crate::connection::Connection;
 use crate::contact::Contact;
 use crate::engine::Tx;
@@ -82,14 +83,14 @@ impl Connection {
     /// Changes this account's profile at the relay.
     ///
     /// # Errors
-    /// `level-too-high`, `profile-invalid`.
+    /// `level-too-high`, `not-offered`, `profile-invalid`.
     pub async fn set_profile(&self, change: ProfileChange) -> Result<(), Error> {
         change.check()?;
-        tell(self.engine()).await?;
+        tell(self.engine(), &self.link().link).await?;
         let ProfileChange { display_name, email, about, picture, public } = change;
-        let request = v1::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
-        match self.link().link.request(client_frame::Body::SetProfile(request)).await? {
-            Ok(server_frame::Body::Done(_)) => Ok(()),
+        let request = wire::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
+        match ask(&self.link().link, request::Body::SetProfile(request)).await? {
+            Ok(answer::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a profile" }),
             Err(refusal) => Err(refusal.into_error()),
         }
@@ -98,7 +99,7 @@ impl Connection {
     /// The profile that the relay shows: one's own, or what a contact made public. The relay learns who asks for whom.
     ///
     /// # Errors
-    /// `contact-unknown`, `limited`.
+    /// `contact-unknown`, `not-offered`, `limited`.
     pub async fn profile(&self, of: Option<AccountId>) -> Result<ProfileInfo, Error> {
         let whose = move |tx: &Tx<'_>| {
             let contact = of.map(|account| Contact::known(tx, &account)).transpose()?;
@@ -106,8 +107,8 @@ impl Connection {
             Ok((contact, account))
         };
         let (contact, account) = self.engine().read(whose).await?;
-        let request = v1::GetProfile { account: account.as_bytes().to_vec().into() };
-        let v1::Profile {
+        let request = wire::GetProfile { account: account.as_bytes().to_vec().into() };
+        let wire::Profile {
             display_name,
             email,
             about,
@@ -119,8 +120,8 @@ impl Connection {
             about_at,
             picture_at,
             phone_at,
-        } = match self.link().link.request(client_frame::Body::GetProfile(request)).await? {
-            Ok(server_frame::Body::Profile(profile)) => profile,
+        } = match ask(&self.link().link, request::Body::GetProfile(request)).await? {
+            Ok(answer::Body::Profile(profile)) => profile,
             Ok(_) => return Err(Error::RelayProtocol { what: "no profile" }),
             Err(refusal) => return Err(refusal.into_error()),
         };

@@ -4,7 +4,7 @@
 //! owner grants it, and again once the home goes above L0.
 
 use kuvert_types::Level;
-use kuvert_wire::v1;
+use kuvert_wire::v1::demonstration as wire;
 
 use super::told::{note, row};
 use crate::disclosure;
@@ -104,10 +104,13 @@ pub(crate) async fn set_permissions(engine: &Engine, grant: &[Permission], deny:
 }
 
 /// What the relay is told of these.
-pub fn lines(granted: &[String]) -> Vec<v1::SimulatedDetail> {
+pub fn lines(granted: &[String]) -> Vec<wire::SimulatedDetail> {
     let granted = PERMISSIONS.iter().filter(|permission| granted.iter().any(|name| name == permission.name));
     granted
-        .map(|permission| v1::SimulatedDetail { what: permission.name.to_owned(), value: permission.value.to_owned() })
+        .map(|permission| wire::SimulatedDetail {
+            what: permission.name.to_owned(),
+            value: permission.value.to_owned(),
+        })
         .collect()
 }
 

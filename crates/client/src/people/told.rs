@@ -28,14 +28,3 @@ pub async fn note(engine: &Engine) -> Result<Level, Error> {
         })
         .await
 }
-
-/// Notes that something is about to be told that only L0 tells.
-///
-/// # Errors
-/// `level-too-high`.
-pub async fn tell(engine: &Engine) -> Result<(), Error> {
-    match note(engine).await? {
-        Level::L0 => Ok(()),
-        level => Err(Error::LevelTooHigh { level }),
-    }
-}

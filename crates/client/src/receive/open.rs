@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use kuvert_protocol::last_resort_prekey;
 use kuvert_protocol::replay::{ReplayRecord, Trust};
-use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, DecryptError, Decrypted, SessionRecord};
+use kuvert_protocol::session::{
+    CONVERGENCE_WINDOW_MS, DecryptContext, DecryptError, DecryptFailure, Decrypted, SessionRecord,
+};
 use kuvert_types::{AccountId, Address, DeviceCertificate, EnvelopeId, UnverifiedDeviceCertificate};
 use prost::Message as _;
 
@@ -348,7 +350,9 @@ impl<'a> Opener<'a> {
         let secrets = Secrets::new(self.tx);
         let device = &self.own.device;
         let decrypt = |record: &mut SessionRecord, replay: &mut ReplayRecord, now| {
-            record.decrypt(device, source, trust, ciphertext, &secrets, replay, now, &mut rng::system_rng())
+            let (prekeys, rng) = (&secrets, &mut rng::system_rng());
+            let context = DecryptContext { local: device, remote: source, trust, prekeys, replay, now, rng };
+            record.decrypt(ciphertext, context)
         };
         let ours = record.unanswered_since();
         let before = ours.map(|since| (since, record.encode(), replay.clone()));
@@ -368,8 +372,11 @@ impl<'a> Opener<'a> {
         if let Some(prekey) = prekey {
             self.replay.insert(prekey, replay);
         }
-        secrets.failure()?;
-        Ok(result)
+        match result {
+            Ok(decrypted) => Ok(Ok(decrypted)),
+            Err(DecryptFailure::Refused(error)) => Ok(Err(error)),
+            Err(DecryptFailure::Store(error)) => Err(error),
+        }
     }
 
     /// The replay record of the last-resort prekey that a message names, if it names one that is here.
@@ -407,12 +414,8 @@ impl<'a> Opener<'a> {
             DecryptError::AccountMismatch | DecryptError::IdentityChanged { .. } => {
                 self.refuse(id, DropReason::WrongSource);
             }
-            DecryptError::UnknownPrekey
-            | DecryptError::ReplayRecordFull
-            | DecryptError::NoSession
-            | DecryptError::Undecryptable
-            | DecryptError::TooManySkipped
-            | DecryptError::PqAuthFailed(_) => self.lost_each_other(contact, id, source)?,
+            // The session cannot go on, or a prekey is gone: a fresh session mends it.
+            _ => self.lost_each_other(contact, id, source)?,
         }
         Ok(())
     }

@@ -170,7 +170,7 @@ impl<'a> Encryptor<'a> {
             Ok(ciphertext) => Ok(Some(ciphertext)),
             Err(EncryptError::TooLong) => Err(Error::Internal { what: "content over the limit" }),
             // The session is at its end. A later flush begins a new one and comes back to this entry.
-            Err(EncryptError::NoSession | EncryptError::Exhausted | EncryptError::PqFailed(_)) => {
+            Err(_) => {
                 resets::request(self.tx, &recipient, self.tx.now())?;
                 Ok(None)
             }

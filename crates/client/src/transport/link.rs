@@ -10,7 +10,7 @@
 //! When the link breaks, every ticket and the queue of pushes learn why. The tasks end with the link.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -71,6 +71,9 @@ pub struct RelayError {
 
 type Answer = Result<server_frame::Body, RelayError>;
 
+/// The names of extensions that a relay says it offers, at most: no relay has more.
+const MAX_EXTENSIONS: usize = 16;
+
 /// A stream to a relay.
 #[derive(Debug)]
 pub struct Link {
@@ -81,6 +84,8 @@ pub struct Link {
     pushes: tokio::sync::Mutex<mpsc::Receiver<Push>>,
     tasks: [JoinHandle<()>; 3],
     request_timeout: Duration,
+    /// What the relay offers beyond mail, once it said so.
+    extensions: OnceLock<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +142,16 @@ impl Link {
             tokio::spawn(read(receive, push, connection.clone(), Arc::clone(&shared))),
             tokio::spawn(watch(connection.clone(), Arc::clone(&shared))),
         ];
-        Self { endpoint, connection, outgoing, shared, pushes: pushes.into(), tasks, request_timeout }
+        Self {
+            endpoint,
+            connection,
+            outgoing,
+            shared,
+            pushes: pushes.into(),
+            tasks,
+            request_timeout,
+            extensions: OnceLock::new(),
+        }
     }
 
     /// Sends a request. Requests go out in the order of these calls.
@@ -174,6 +188,18 @@ impl Link {
     /// The link is broken, or the relay takes too long.
     pub async fn request(&self, body: client_frame::Body) -> Result<Answer, Error> {
         self.send(body).await?.answer().await
+    }
+
+    /// Notes what the relay says that it offers beyond mail.
+    pub fn note_extensions(&self, mut extensions: Vec<String>) {
+        extensions.truncate(MAX_EXTENSIONS);
+        // What it says first counts.
+        let _ = self.extensions.set(extensions);
+    }
+
+    /// Whether the relay said that it offers this extension.
+    pub fn offers(&self, extension: &str) -> bool {
+        self.extensions.get().is_some_and(|offered| offered.iter().any(|name| name == extension))
     }
 
     /// What the relay said unasked, in order.
@@ -366,6 +392,7 @@ impl RelayError {
             Code::RegistrationClosed => Error::RegistrationClosed,
             Code::InvitationNeeded => Error::InvitationNeeded,
             Code::InvitationRefused => Error::InvitationRefused,
+            Code::NotOffered => Error::NotOffered,
             Code::PhoneCodeWrong => Error::PhoneCodeWrong,
             Code::PhoneCodeExpired => Error::PhoneCodeExpired,
             Code::AddressBookFull => Error::AddressBookFull,

@@ -8,14 +8,14 @@ use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Times, Totals, UpdateAccountError, Waiting,
+    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError,
+    Submitted, TakeBundleError, Times, Totals, UpdateAccountError, Waiting,
 };
 use kuvert_types::{AccessKeyHash, DeviceId};
 
-type Refuse = Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>;
+type Refuse = Arc<Mutex<Option<Box<dyn FnMut(&NewEnvelope) -> bool + Send>>>>;
 
-type Lie<T> = Mutex<Option<Box<dyn FnMut(T) -> T + Send>>>;
+type Lie<T> = Arc<Mutex<Option<Box<dyn FnMut(T) -> T + Send>>>>;
 
 #[derive(Default)]
 pub struct LyingStore {
@@ -27,12 +27,12 @@ pub struct LyingStore {
     /// Whether an envelope is refused, as if the mailbox were full.
     pub full: Refuse,
     /// What was submitted as it came.
-    pub seen: Mutex<Vec<(Address, NewEnvelope)>>,
+    pub seen: Arc<Mutex<Vec<(Address, NewEnvelope)>>>,
     /// Accounts that were looked up, and devices of which bundles were taken.
     pub looked_up: Mutex<Vec<AccountBy>>,
     pub bundles_of: Mutex<Vec<Address>>,
     /// For each of them, whether it came with an access key.
-    pub as_contact: Mutex<Vec<(Address, bool)>>,
+    pub as_contact: Arc<Mutex<Vec<(Address, bool)>>>,
 }
 
 impl LyingStore {
@@ -77,9 +77,18 @@ impl LyingStore {
     }
 }
 
-impl Store for LyingStore {
-    fn submit_with(
-        &self,
+/// One connection's submits, told as the store tells them.
+struct LyingSession {
+    inner: Box<dyn Session>,
+    envelope: Lie<NewEnvelope>,
+    full: Refuse,
+    seen: Arc<Mutex<Vec<(Address, NewEnvelope)>>>,
+    as_contact: Arc<Mutex<Vec<(Address, bool)>>>,
+}
+
+impl Session for LyingSession {
+    fn submit(
+        &mut self,
         mailbox: Address,
         envelope: NewEnvelope,
         key: Option<AccessKeyHash>,
@@ -90,7 +99,19 @@ impl Store for LyingStore {
         }
         self.seen.lock().unwrap().push((mailbox, envelope.clone()));
         self.as_contact.lock().unwrap().push((mailbox, key.is_some()));
-        self.inner.submit_with(mailbox, Self::tell(&self.envelope, envelope), key, accepted_at)
+        self.inner.submit(mailbox, LyingStore::tell(&self.envelope, envelope), key, accepted_at)
+    }
+}
+
+impl Store for LyingStore {
+    fn session(&self) -> Box<dyn Session> {
+        Box::new(LyingSession {
+            inner: self.inner.session(),
+            envelope: Arc::clone(&self.envelope),
+            full: Arc::clone(&self.full),
+            seen: Arc::clone(&self.seen),
+            as_contact: Arc::clone(&self.as_contact),
+        })
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {

@@ -19,8 +19,10 @@ use kuvert_client::{
     AccountId, Address, Client, Connection, DropReason, Event, MessageRecord, Options, Profile, ReceiveEnd,
     ReceiveOptions, RelayUrl, SystemClock,
 };
-use kuvert_relay::people::codes::{Code, CodeSender, Sending};
 use kuvert_relay::{Config, ManualClock, RunningRelay};
+use kuvert_relay_lens::LensOffer;
+use kuvert_relay_lens::codes::{Code, CodeSender, Sending};
+use kuvert_relay_sqlite::Embedded;
 use tempfile::TempDir;
 
 use self::lying::LyingStore;
@@ -164,11 +166,11 @@ impl World {
     }
 
     /// What the relay recorded, up to what it answered last.
-    pub async fn observations(&mut self) -> Vec<kuvert_relay::observe::Observed> {
+    pub async fn observations(&mut self) -> Vec<kuvert_relay_lens::observe::Observed> {
         // Stopping it finishes what was seen.
         self.stop_relay().await;
         self.start_relay().await;
-        let record = kuvert_relay::observe::Record::open(&self.dir.path().join("relay/observe.db")).unwrap();
+        let record = kuvert_relay_lens::observe::Record::open(&self.dir.path().join("relay/observe.db")).unwrap();
         record.newest(10_000).unwrap()
     }
 
@@ -193,11 +195,12 @@ async fn start_relay(
 ) -> RunningRelay {
     let config = Config { listen, observe, ..Config::new(dir.path().join("relay")) };
     let clock = Arc::clone(clock) as _;
+    let parts = Embedded::new(clock).with_offer(Arc::new(LensOffer::with_codes(phones.clone())));
     match store {
-        None => kuvert_relay::start(config, clock).await.unwrap(),
+        None => parts.start(config).await.unwrap(),
         Some(store) => {
             std::fs::create_dir_all(&config.data).unwrap();
-            kuvert_relay::start_with(config, clock, store, phones.clone()).await.unwrap()
+            parts.with_store(store).start(config).await.unwrap()
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use kuvert_relay::observe::Observed;
-use kuvert_relay::people::look::Known;
-use kuvert_relay::registry::{Level, Place};
+use kuvert_privacy::registry::{Level, Place};
+use kuvert_relay_lens::look::Known;
+use kuvert_relay_lens::observe::Observed;
 use serde::Serialize;
 
 use super::sight::{Sight, addresses, is_envelope, time};
@@ -16,7 +16,7 @@ use crate::told::Holder;
 /// How long a relay remembers in memory who was there from an address.
 const MEMORY_MS: u64 = 10 * 60 * 1000;
 
-/// Somebody wrote to somebody.
+/// One account wrote to another.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Edge {
     /// The sender's account.
@@ -39,14 +39,14 @@ pub struct Edge {
     pub probability: f64,
 }
 
-/// Somebody stands in somebody's address book.
+/// A person stands in the address book of an account.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Acquaintance {
     /// The account that uploaded the book.
     pub owner: String,
     /// Its name, or how it begins.
     pub owner_label: String,
-    /// The account of the person, or the number of somebody without one.
+    /// The account of the person, or the phone number of a person without one.
     pub person: String,
     /// What the account is called, or what the owner calls the person.
     pub person_label: String,

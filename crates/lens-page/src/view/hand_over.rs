@@ -1,6 +1,6 @@
-//! Exactly what an operator could hand over to somebody who may ask for it, at a level.
+//! Exactly what an operator could hand over to an authority that may ask for it, at a level.
 
-use kuvert_relay::registry::{Level, Place, not_held};
+use kuvert_privacy::registry::{Level, Place, not_held};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kuvert_relay::registry::not_held;
-use kuvert_relay::registry::{self, Level, Place};
+use kuvert_privacy::registry::not_held;
+use kuvert_privacy::registry::{self, Level, Place};
 use serde::Serialize;
 
 use super::Names;

@@ -21,8 +21,8 @@ mod sight;
 
 use std::collections::BTreeMap;
 
-use kuvert_relay::policy;
-use kuvert_relay::registry::{self, Level, Place};
+use kuvert_privacy::registry::{self, Level, Place};
+use kuvert_relay_lens::policy;
 use serde::Serialize;
 
 use self::graph::{Acquaintance, Edge};
@@ -144,7 +144,7 @@ struct Names(BTreeMap<String, String>);
 impl Names {
     fn of(snapshot: &Snapshot, level: Level) -> Self {
         let named = stores(Place::Database, "account", "name", level);
-        let entry = |account: &kuvert_relay::store::sqlite::inspect::KnownAccount| {
+        let entry = |account: &kuvert_relay::admin::KnownAccount| {
             Some((account.account.to_string(), account.name.clone().filter(|_| named)?))
         };
         Self(snapshot.accounts.iter().filter_map(entry).collect())

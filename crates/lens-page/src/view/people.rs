@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kuvert_relay::registry::{Level, Place};
+use kuvert_privacy::registry::{Level, Place};
 use serde::Serialize;
 
 use super::sight::Sight;
@@ -53,7 +53,7 @@ pub struct Device {
 pub fn people(snapshot: &Snapshot, sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Person> {
     let phone = stores(Place::Database, "account", "phone", level);
     let online = online(sights);
-    let person = |known: &kuvert_relay::store::sqlite::inspect::KnownAccount| {
+    let person = |known: &kuvert_relay::admin::KnownAccount| {
         let id = known.account.to_string();
         let (sessions, online_ms) = online.get(id.as_str()).copied().unwrap_or_default();
         Person {
@@ -137,7 +137,7 @@ pub fn devices(sights: &[Sight<'_>], names: &Names, level: Level) -> Vec<Device>
     devices
 }
 
-/// From L1 on, when somebody was there is kept to the day.
+/// From L1 on, the times at which a device was there are kept to the day.
 fn day_after_l0(at: u64, level: Level) -> u64 {
     if level == Level::L0 { at } else { at / DAY_MS * DAY_MS }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kuvert_relay::people::look::Export;
-use kuvert_relay::policy::{self, Advertising, Consent};
-use kuvert_relay::registry::field::{Retention, Section};
-use kuvert_relay::registry::{self, Field, Level, Place};
+use kuvert_privacy::registry::field::{Retention, Section};
+use kuvert_privacy::registry::{self, Field, Level, Place};
+use kuvert_relay_lens::look::Export;
+use kuvert_relay_lens::policy::{self, Advertising, Consent};
 
 use super::lists::{Known, LISTED, listed};
 use super::people::Person;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use kuvert_relay::observe::Observed;
-use kuvert_relay::registry::{Level, Place};
+use kuvert_privacy::registry::{Level, Place};
+use kuvert_relay_lens::observe::Observed;
 
 use super::stores;
 
@@ -13,7 +13,7 @@ const BUCKETS: [u64; 3] = [1_024, 4_096, 16_384];
 /// Times are told to the minute from L3 on: that is how long a receipt may be held back.
 const BLUR_MS: u64 = 60_000;
 
-/// Requests that only L0 makes: above it nobody tells these things.
+/// Requests that only L0 makes: above it no client tells these things.
 const AT_L0: [&str; 7] = [
     "phone_code_requested",
     "phone_verified",

@@ -23,7 +23,7 @@ impl Count {
         Self { received }
     }
 
-    /// Everybody who wrote to somebody.
+    /// Each pair of people of which one wrote to the other.
     pub fn edges(&self) -> Vec<(Person, Person)> {
         let pairs = self.received.iter().enumerate().flat_map(|(index, from)| {
             let to = Person::at(index);

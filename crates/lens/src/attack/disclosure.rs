@@ -1,8 +1,8 @@
 //! Statistical disclosure: what happens just after a delivery happens because of it.
 //!
-//! A device that takes in a text sends a receipt, so that its sender is the recipient of an envelope soon after. So is
-//! somebody who has nothing to do with it; but over many deliveries chance spreads over everybody, and contacts come back.
-//! For a target, each of its deliveries opens an *epoch*. How often somebody is written to within the target's epochs is
+//! A device that takes in a text sends a receipt, so that its sender is the recipient of an envelope soon after. So are
+//! people who have nothing to do with it; but over many deliveries chance spreads over all people, and contacts come back.
+//! For a target, each of its deliveries opens an *epoch*. How often a person is written to within the target's epochs is
 //! compared with how often chance would have it, given how much they are written to at all:
 //!
 //! ```text
@@ -31,10 +31,10 @@ const ANSWER_MS: u64 = 120_000;
 /// False pairs that the attacker accepts, for each target.
 const FALSE_PAIRS: f64 = 0.1;
 
-/// How many contacts the attacker expects somebody to have.
+/// How many contacts the attacker expects a person to have.
 const CONTACTS: f64 = 25.0;
 
-/// The least share of a person's senders that may be anybody.
+/// The least share of a person's senders that may be any person at all.
 const ANYBODY: f64 = 0.05;
 
 /// An attacker's working tables over a log.
@@ -59,7 +59,7 @@ struct Scratch {
     touched: Vec<Person>,
 }
 
-/// Somebody who was written to within a target's epochs.
+/// A person that was written to within a target's epochs.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     person: Person,
@@ -159,7 +159,7 @@ impl<'a> Disclosure<'a> {
         weights.into_iter().map(bits).sum::<f64>() + others * bits(other)
     }
 
-    /// Everybody who got an envelope within the epoch that begins at `at`, each once, in order.
+    /// All people that got an envelope within the epoch that begins at `at`, each once, in order.
     fn recipients_within(&self, at: u64) -> BTreeSet<Person> {
         self.epoch(at).iter().map(|submitted| submitted.recipient).collect()
     }
@@ -184,7 +184,7 @@ impl<'a> Disclosure<'a> {
         })
     }
 
-    /// Everybody who was written to within the target's epochs, with the evidence that it was no chance.
+    /// All people that were written to within the target's epochs, with the evidence that it was no chance.
     fn candidates(&self, target: Person, until: u64) -> Vec<Candidate> {
         let scratch = &mut *self.scratch.borrow_mut();
         let (mut ordinal, mut envelopes) = (0, 0);

@@ -1,4 +1,4 @@
-//! The ratcheted authenticator: proves that headers and ciphertexts come from somebody who knew every earlier output key.
+//! The ratcheted authenticator: proves that headers and ciphertexts come from a holder of every earlier output key.
 //!
 //! ```text
 //! rootₑ ‖ MAC keyₑ = HKDF-SHA256(salt = rootₑ₋₁, IKM = output keyₑ, info = label ‖ e)      64 bytes
@@ -40,7 +40,7 @@ impl Authenticator {
         authenticator
     }
 
-    /// Moves on to `epoch`, whose output key is `key`.
+    /// Moves on to `epoch`, whose output key is `key` [KV-046].
     pub(crate) fn update(&mut self, epoch: Epoch, key: &[u8; 32]) {
         let info: &[&[u8]] = &[&AUTHENTICATOR_UPDATE, &epoch.to_be_bytes()];
         let keys = hkdf_sha256::<64>(&*self.root, &[key], info);
@@ -90,6 +90,7 @@ impl core::fmt::Debug for Authenticator {
     }
 }
 
+/// [KV-010] In constant time, the whole MAC.
 fn verify(expected: &[u8], mac: &[u8]) -> Result<(), SckaFailure> {
     if expected.ct_eq(mac).into() { Ok(()) } else { Err(SckaFailure::Authentication) }
 }

@@ -53,7 +53,7 @@ impl Message {
         out
     }
 
-    /// Reads a message. Every message has exactly one encoding.
+    /// Reads a message [KV-047]. Every message has exactly one encoding.
     pub(crate) fn decode(bytes: &[u8; SCKA_MESSAGE_LEN]) -> Result<Self, SckaError> {
         let (kind, rest) = bytes.split_first().ok_or(SckaError::Malformed)?;
         let (epoch, rest) = rest.split_first_chunk().ok_or(SckaError::Malformed)?;

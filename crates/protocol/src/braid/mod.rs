@@ -81,7 +81,7 @@ pub struct Braid {
     state: State,
 }
 
-/// Where a side is. See the module's head.
+/// Where a side is [KV-048]. See the module's head.
 enum State {
     KeysUnsampled(KeysUnsampled),
     KeysSampled(KeysSampled),
@@ -236,7 +236,7 @@ impl State {
         match self {
             // Only a message of the next epoch moves the last state of an encapsulator.
             Self::Ct2Sampled(state) => Ok((state.receive(message), None)),
-            // Every other state knows messages of its own epoch alone.
+            // [KV-049] Every other state knows messages of its own epoch alone.
             other if message.epoch != other.epoch() => Ok((other, None)),
             Self::KeysSampled(state) => state.receive(message),
             Self::HeaderSent(state) => state.receive(message),

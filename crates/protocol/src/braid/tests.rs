@@ -304,7 +304,7 @@ fn attack_27_a_vector_that_was_not_announced_is_terminal() {
     }
 }
 
-/// Whoever knows only the secret that a session began with cannot make a header that a later epoch takes.
+/// The secret that a session began with is not enough to make a header that a later epoch takes.
 #[test]
 fn the_authenticator_moves_on_with_every_output_key() {
     let (first, mut recipient, mut rng) =

@@ -1,4 +1,4 @@
-//! The account's Ed25519 key. It signs who belongs to the account and never a message.
+//! The account's Ed25519 key. It signs which devices belong to the account, and never a message.
 
 use kuvert_types::device_list::DeviceListBody;
 use kuvert_types::{AccountKey, DeviceList, Signature, SignatureError};
@@ -34,7 +34,7 @@ impl AccountSecret {
     /// Signs a device list.
     ///
     /// # Errors
-    /// The list breaks the rules of `kuvert_types::device_list`: no or too many devices, or not in ascending order.
+    /// [`SignatureError`]: the list breaks the rules of `kuvert_types::device_list`: no or too many devices, or not in ascending order.
     pub fn sign_device_list(&self, body: &DeviceListBody) -> Result<DeviceList, SignatureError> {
         let signature = self.0.sign(&body.statement());
         DeviceList::assemble(body.clone(), signature, &self.public())

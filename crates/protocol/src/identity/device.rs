@@ -107,19 +107,19 @@ impl LocalDevice {
     /// Puts keys and certificate together.
     ///
     /// # Errors
-    /// The certificate names other keys.
+    /// [`LocalDeviceError`]: the certificate names other keys.
     pub fn new(secrets: DeviceSecrets, certificate: DeviceCertificate) -> Result<Self, LocalDeviceError> {
         let matches =
             certificate.signing_key() == secrets.signing_key() && certificate.identity_key() == secrets.identity_key();
         if matches { Ok(Self { secrets, certificate }) } else { Err(LocalDeviceError) }
     }
 
-    /// The keys.
+    /// The device's secret keys.
     pub fn secrets(&self) -> &DeviceSecrets {
         &self.secrets
     }
 
-    /// The certificate.
+    /// The device's certificate.
     pub fn certificate(&self) -> &DeviceCertificate {
         &self.certificate
     }

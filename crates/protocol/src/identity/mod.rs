@@ -1,4 +1,4 @@
-//! Who somebody is: the account key that people compare, and the two keys of each device (PROTOCOL.md, Identities).
+//! Identities: the account key that people compare, and the two keys of each device (PROTOCOL.md, Identities).
 
 mod account;
 mod device;

@@ -21,8 +21,8 @@ const ROUNDS: usize = 5200;
 
 const GROUPS: usize = 6;
 
-/// 60 digits that are the same on both phones exactly if no one sits in between. Displayed as 12 groups of 5.
-/// PROTOCOL.md, Safety number and fingerprint.
+/// 60 digits that are the same on both phones exactly if nothing sits in between. Displayed as 12 groups of 5.
+/// PROTOCOL.md, Safety number and fingerprint [KV-017].
 #[derive(Clone, PartialEq, Eq)]
 pub struct SafetyNumber([u32; 2 * GROUPS]);
 
@@ -54,7 +54,18 @@ impl fmt::Debug for SafetyNumber {
     }
 }
 
-/// The number for two accounts. Which is ours and which theirs makes no difference.
+/// The number for two accounts [KV-017]. Which is ours and which theirs makes no difference.
+///
+/// ```
+/// use kuvert_protocol::safety_number;
+/// use kuvert_types::{AccountId, AccountKey};
+///
+/// let alice = (&AccountId::from_bytes([1; 16]), &AccountKey::from_bytes([3; 32]));
+/// let bob = (&AccountId::from_bytes([2; 16]), &AccountKey::from_bytes([4; 32]));
+/// let shown_to_alice = safety_number(alice, bob);
+/// assert_eq!(shown_to_alice, safety_number(bob, alice));
+/// assert_eq!(shown_to_alice.digits().len(), 60);
+/// ```
 pub fn safety_number(ours: (&AccountId, &AccountKey), theirs: (&AccountId, &AccountKey)) -> SafetyNumber {
     let (ours, theirs) = (half(ours), half(theirs));
     let (first, second) = if ours <= theirs { (ours, theirs) } else { (theirs, ours) };
@@ -77,8 +88,8 @@ fn half((account, key): (&AccountId, &AccountKey)) -> [u32; GROUPS] {
     })
 }
 
-/// `SHA-256(label "Kuvert/1 account fingerprint" ‖ account id 16 ‖ account key 32)`: pins an account key in an invite link.
-/// PROTOCOL.md, Relay addresses and invite links.
+/// `SHA-256(label "Kuvert/1 account fingerprint" ‖ account id 16 ‖ account key 32)`: pins an account key in an invite link
+/// [KV-018]. PROTOCOL.md, Relay addresses and invite links.
 pub fn account_key_fingerprint(account: &AccountId, key: &AccountKey) -> [u8; 32] {
     let hash = Sha256::new().chain_update(ACCOUNT_FINGERPRINT).chain_update(account.as_bytes());
     hash.chain_update(key.as_bytes()).finalize().into()

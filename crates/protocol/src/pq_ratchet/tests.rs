@@ -124,7 +124,7 @@ fn any_agreement_will_do() {
     assert_eq!(alice.epochs.iter().filter(|chains| chains.sending.is_some()).count(), 1);
 }
 
-/// Whoever missed one output key is locked out of every later epoch, even if they know the later output keys.
+/// A party that missed one output key is locked out of every later epoch, even if it knows the later output keys.
 #[test]
 fn every_epoch_depends_on_all_before_it() {
     let (mut alice, _) = pair();

@@ -1,4 +1,4 @@
-//! What an initiator fetches for one device. A relay made it up as far as anyone knows, until [`PrekeyBundle::verify`].
+//! What an initiator fetches for one device. The relay may have made it up, until [`PrekeyBundle::verify`] says otherwise.
 
 use kuvert_types::{AccountKey, Address, DeviceCertificate, UnverifiedDeviceCertificate};
 
@@ -9,7 +9,7 @@ use crate::primitives::x25519::X25519Public;
 /// A bundle as a relay serves it. PROTOCOL.md, Prekeys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PrekeyBundle {
-    /// Whose prekeys.
+    /// The device that the prekeys belong to.
     pub certificate: UnverifiedDeviceCertificate,
     /// The signed prekey.
     pub signed_prekey: SignedPrekey,
@@ -21,8 +21,9 @@ pub struct PrekeyBundle {
     pub one_time_prekey: Option<OneTimePrekey>,
 }
 
-/// Why a bundle is refused. Each means that the relay, or who stands behind it, serves something false.
+/// Why a bundle is refused. Each means that the relay, or a party behind it, serves something false.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BundleError {
     /// The certificate's signatures do not verify.
     #[error("the device certificate does not verify")]
@@ -54,11 +55,11 @@ pub enum BundleError {
 }
 
 impl PrekeyBundle {
-    /// Checks everything: both signatures of the certificate, that it is for `address` and under the account key that the
+    /// Checks everything [KV-023]: both signatures of the certificate, that it is for `address` and under the account key that the
     /// caller trusts, the prekeys' signatures, and that every key is a good key of its kind.
     ///
     /// # Errors
-    /// The first of these that fails.
+    /// See [`BundleError`]: the first check that fails.
     pub fn verify(self, address: Address, account_key: &AccountKey) -> Result<VerifiedBundle, BundleError> {
         let claimed = self.certificate.claimed();
         if claimed.address != address {
@@ -113,7 +114,7 @@ pub struct VerifiedBundle {
 }
 
 impl VerifiedBundle {
-    /// Whose it is.
+    /// The device that it belongs to.
     pub fn certificate(&self) -> &DeviceCertificate {
         &self.certificate
     }

@@ -22,7 +22,7 @@ use crate::primitives::kem1024::{KemSeed, PUBLIC_LEN, SEED_LEN};
 /// How often a KEM prekey may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KemPrekeyKind {
-    /// Once.
+    /// Used once.
     OneTime,
     /// Until it is replaced; only when no one-time key is left.
     LastResort,
@@ -106,7 +106,7 @@ impl KemPrekeySecret {
     /// Reads the stored form.
     ///
     /// # Errors
-    /// Wrong length or an unknown version.
+    /// [`DecodeError::Length`] or [`DecodeError::Version`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             read_version(reader)?;

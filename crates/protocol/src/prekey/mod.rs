@@ -23,11 +23,28 @@ fn read_version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
 }
 
 /// Where a device finds the secret halves of the prekeys that it published.
-pub trait PrekeySecrets {
+///
+/// `Ok(None)` says that there is no such prekey, which refuses the message. An error says that the store could not look:
+/// the message is neither accepted nor refused, and can be tried again.
+pub trait PrekeyStore {
+    /// Why the store could not look. [`Infallible`](core::convert::Infallible) for one in memory.
+    type Error;
+
     /// The signed prekey with this number: the current one or a recent predecessor, which late first messages use.
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret>;
+    ///
+    /// # Errors
+    /// [`Self::Error`]: the store could not look.
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Self::Error>;
+
     /// The one-time curve prekey with this number, unless it was used.
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret>;
-    /// The KEM prekey with this number and what it is: a one-time one unless it was used, or a last-resort one.
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)>;
+    ///
+    /// # Errors
+    /// [`Self::Error`]: the store could not look.
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Self::Error>;
+
+    /// The KEM prekey with this number and its kind: a one-time one unless it was used, or a last-resort one.
+    ///
+    /// # Errors
+    /// [`Self::Error`]: the store could not look.
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Self::Error>;
 }

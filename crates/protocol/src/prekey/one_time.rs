@@ -63,7 +63,7 @@ impl OneTimePrekeySecret {
     /// Reads the stored form.
     ///
     /// # Errors
-    /// Wrong length or an unknown version.
+    /// [`DecodeError::Length`] or [`DecodeError::Version`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             read_version(reader)?;

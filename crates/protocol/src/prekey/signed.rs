@@ -68,7 +68,7 @@ impl SignedPrekeySecret {
     /// Reads the stored form.
     ///
     /// # Errors
-    /// Wrong length or an unknown version.
+    /// [`DecodeError::Length`] or [`DecodeError::Version`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             read_version(reader)?;

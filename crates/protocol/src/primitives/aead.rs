@@ -1,5 +1,5 @@
 //! ChaCha20-Poly1305 (RFC 8439) for bodies and XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) for headers, with the 16-byte
-//! tag apart. Tags are compared in constant time by the [backend](super::backend) and never truncated.
+//! tag apart. Tags are compared in constant time by the [backend](super::backend) and never truncated [KV-010].
 
 use super::backend::chosen;
 
@@ -27,7 +27,7 @@ pub fn seal(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], associated: &[u8], dat
 /// Decrypts `ciphertext` into `plaintext`, which is as long, with ChaCha20-Poly1305.
 ///
 /// # Errors
-/// The tag does not fit. `plaintext` then holds nothing that was decrypted.
+/// [`OpenError`]: the tag does not fit. `plaintext` then holds nothing that was decrypted.
 pub fn open(
     key: &[u8; KEY_LEN],
     nonce: &[u8; NONCE_LEN],

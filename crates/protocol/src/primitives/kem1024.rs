@@ -65,7 +65,7 @@ impl KemKeyPair {
         &self.public
     }
 
-    /// ML-KEM.Decaps. A ciphertext that was not made for this key gives a secret that nobody else knows.
+    /// ML-KEM.Decaps. A ciphertext that was not made for this key gives a secret that no other party knows.
     pub fn decapsulate(&self, ciphertext: &[u8; CIPHERTEXT_LEN]) -> KemShared {
         KemShared(mlkem1024::decapsulate(&self.private, &MlKem1024Ciphertext::from(ciphertext)))
     }
@@ -89,10 +89,10 @@ impl core::fmt::Debug for KemKeyPair {
 pub struct KemPublic([u8; PUBLIC_LEN]);
 
 impl KemPublic {
-    /// Checks bytes that somebody else sent.
+    /// Checks bytes that another party sent [KV-009].
     ///
     /// # Errors
-    /// A coefficient is not below the modulus.
+    /// [`InvalidKemKey`]: a coefficient is not below the modulus.
     pub fn decode(bytes: &[u8; PUBLIC_LEN]) -> Result<Self, InvalidKemKey> {
         if mlkem1024::validate_public_key(&MlKem1024PublicKey::from(bytes)) {
             Ok(Self(*bytes))

@@ -7,7 +7,7 @@
 //! c₁ depends on the header and 32 random bytes; c₂ on the vector, too
 //! ```
 //!
-//! The pieces put together are what FIPS 203 says, bit for bit. The seam over `libcrux-ml-kem`'s incremental interface;
+//! The pieces put together are what FIPS 203 says, bit for bit [KV-044]. The seam over `libcrux-ml-kem`'s incremental interface;
 //! nothing else in the crate knows it. That library picks AVX2 (x86-64) at run time and NEON (AArch64) when compiled,
 //! without any feature of its own being named, and has a portable form for all else.
 //!
@@ -98,7 +98,10 @@ impl KeyPairSeed {
         seed
     }
 
-    /// Header and vector of the encapsulation key.
+    /// Header and vector of the encapsulation key [KV-044].
+    ///
+    /// # Errors
+    /// Never for a seed of 64 bytes.
     pub fn encapsulation_key(&self) -> Result<([u8; HEADER_LEN], Box<[u8; VECTOR_LEN]>), InvalidKey> {
         let mut pair = KeyPair::zeros();
         self.expand(&mut pair)?;
@@ -109,6 +112,9 @@ impl KeyPairSeed {
 
     /// The shared secret in a ciphertext; an unrelated secret if the ciphertext is not one for this key (implicit
     /// rejection, FIPS 203 section 6.3).
+    ///
+    /// # Errors
+    /// Never for ciphertexts of these lengths.
     pub fn decapsulate(
         &self,
         ciphertext1: &[u8; CIPHERTEXT1_LEN],
@@ -144,6 +150,9 @@ impl EncapsulationSeed {
     }
 
     /// First part of the ciphertext, and the shared secret.
+    ///
+    /// # Errors
+    /// Never for a header of this length.
     pub fn encapsulate1(
         &self,
         header: &[u8; HEADER_LEN],
@@ -154,12 +163,16 @@ impl EncapsulationSeed {
     }
 
     /// Second part of the ciphertext, once the vector is there. Refuses a vector that `header` did not announce, and one
-    /// with a coefficient of 3329 or more (FIPS 203 section 7.2, modulus check).
+    /// with a coefficient of 3329 or more (FIPS 203 section 7.2, modulus check) [KV-045].
+    ///
+    /// # Errors
+    /// [`InvalidKey`] for such a vector.
     pub fn encapsulate2(
         self,
         header: &[u8; HEADER_LEN],
         vector: &[u8; VECTOR_LEN],
     ) -> Result<[u8; CIPHERTEXT2_LEN], InvalidKey> {
+        // [KV-045]
         incremental::validate_pk_bytes(header, vector).map_err(|_| InvalidKey)?;
         let mut state = EncapsulationState::zeros();
         self.begin(header, &mut state, &mut SharedSecret([0; 32]))?;

@@ -10,7 +10,7 @@
 //! | [`kem1024`] | ML-KEM-1024 for prekeys | FIPS 203 |
 //! | [`kem768`] | ML-KEM-768 in two parts for the post-quantum ratchet | FIPS 203 |
 //!
-//! Who computes: [`backend`].
+//! What computes: [`backend`].
 
 pub mod aead;
 pub mod backend;

@@ -1,4 +1,4 @@
-//! X25519 (RFC 7748) with every check on keys that somebody else sent.
+//! X25519 (RFC 7748) with every check on keys that another party sent.
 //!
 //! X25519 itself takes any 32 bytes. That leaves three doors open, and each is closed here:
 //! - a *low-order* point makes the result zero whatever the secret is: refused when read, and the result is checked too;
@@ -28,10 +28,11 @@ pub struct InvalidX25519Key;
 pub struct X25519Public([u8; LEN]);
 
 impl X25519Public {
-    /// Checks 32 bytes that somebody else sent.
+    /// Checks 32 bytes that another party sent [KV-006].
     ///
     /// # Errors
-    /// Bit 255 is set, the value is at least p, or the point has low order (on the curve or on its twist).
+    /// [`InvalidX25519Key`]: bit 255 is set, the value is at least p, or the point has low order (on the curve or on its
+    /// twist).
     pub fn decode(bytes: [u8; LEN]) -> Result<Self, InvalidX25519Key> {
         if is_canonical(&bytes) && !LOW_ORDER.contains(&bytes) { Ok(Self(bytes)) } else { Err(InvalidX25519Key) }
     }
@@ -41,7 +42,8 @@ impl X25519Public {
         &self.0
     }
 
-    /// Whether the point is on the curve (not its twist) and a multiple of the base point, as every honestly made key is.
+    /// Whether the point is on the curve (not its twist) and a multiple of the base point, as every honestly made key is
+    /// [KV-008].
     /// Exactly one of the eight spellings of a key passes. Costs about as much as a Diffie–Hellman.
     pub fn is_torsion_free(&self) -> bool {
         // The sign of the Edwards point does not matter: P and −P have the same order.
@@ -114,7 +116,7 @@ impl X25519Secret {
         X25519Public(self.0.public())
     }
 
-    /// Diffie–Hellman.
+    /// Diffie–Hellman. A result of zero is an error [KV-007].
     ///
     /// # Errors
     /// The result is zero. Cannot happen for an [`X25519Public`]; checked all the same (RFC 7748, section 6.1).

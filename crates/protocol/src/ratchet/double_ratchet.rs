@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use kuvert_types::{DecodeError, Reader};
 use rand_core::CryptoRng;
 
-use super::header::{Header, OpenedHeader, SEALED_HEADER_LEN};
+use super::header::{DecryptedHeader, ENCRYPTED_HEADER_LEN, Header};
 use super::keys::{HeaderKey, InitialKeys, MessageKey, NextHeaderKey, ReceivingChainKey, RootKey, SendingChainKey};
 use super::skipped::{MAX_SKIPPED_KEYS, RetainedChain, SkippedMessageKeys};
 use crate::primitives::x25519::{InvalidX25519Key, X25519Public, X25519Secret};
@@ -123,7 +123,7 @@ pub(crate) enum StageError {
     KeyGone,
     /// It is too far ahead.
     TooManySkipped,
-    /// The header contradicts the state: nobody who follows the protocol sends it.
+    /// The header contradicts the state: a sender that follows the protocol never sends it.
     Invalid,
 }
 
@@ -176,7 +176,7 @@ fn derive_skipped(chain_key: &mut ReceivingChainKey, count: u32) -> Vec<MessageK
 }
 
 impl DoubleRatchet {
-    /// RatchetInitAliceHE. `theirs` is the recipient's signed prekey.
+    /// RatchetInitAliceHE [KV-031]. `theirs` is the recipient's signed prekey.
     pub(crate) fn new_initiator(
         keys: InitialKeys,
         theirs: X25519Public,
@@ -198,7 +198,7 @@ impl DoubleRatchet {
         })
     }
 
-    /// RatchetInitBobHE. `ours` and `public` are the signed prekey that the initiator used.
+    /// RatchetInitBobHE [KV-031]. `ours` and `public` are the signed prekey that the initiator used.
     pub(crate) fn new_recipient(keys: InitialKeys, ours: &X25519Secret, public: X25519Public) -> Self {
         Self {
             root: keys.root,
@@ -214,7 +214,7 @@ impl DoubleRatchet {
         }
     }
 
-    /// Whether [`send`](Self::send) would succeed.
+    /// Whether [`send`](Self::send) would succeed: message number 2^32 − 1 is never sent [KV-033].
     pub(crate) fn check_send(&self) -> Result<(), SendError> {
         match &self.sending {
             None => Err(SendError::NoChain),
@@ -223,7 +223,7 @@ impl DoubleRatchet {
         }
     }
 
-    /// Moves the sending chain on by one message.
+    /// Moves the sending chain on by one message [KV-033].
     pub(crate) fn send(&mut self) -> Result<Sending<'_>, SendError> {
         self.check_send()?;
         let chain = self.sending.as_mut().ok_or(SendError::NoChain)?;
@@ -238,19 +238,19 @@ impl DoubleRatchet {
         })
     }
 
-    /// Tries the header keys. At most 2 + [`MAX_RETAINED_HEADER_KEYS`] trials, whatever the bytes are.
-    pub(crate) fn locate(&self, sealed: &[u8; SEALED_HEADER_LEN]) -> Located {
+    /// Tries the header keys [KV-034]. At most 2 + [`MAX_RETAINED_HEADER_KEYS`] trials, whatever the bytes are.
+    pub(crate) fn locate(&self, encrypted: &[u8; ENCRYPTED_HEADER_LEN]) -> Located {
         for (position, key) in self.header_keys() {
-            match Header::open(key, sealed) {
-                OpenedHeader::OtherKey => {}
-                OpenedHeader::Invalid => return Located::Invalid,
-                OpenedHeader::Header(header) => return Located::Header(LocatedHeader { header, position }),
+            match Header::decrypt(key, encrypted) {
+                DecryptedHeader::OtherKey => {}
+                DecryptedHeader::Invalid => return Located::Invalid,
+                DecryptedHeader::Header(header) => return Located::Header(LocatedHeader { header, position }),
             }
         }
         Located::Nowhere
     }
 
-    /// The likeliest first: current chain, next chain, then chains left behind, newest first.
+    /// The likeliest first [KV-034]: current chain, next chain, then chains left behind, newest first.
     fn header_keys(&self) -> impl Iterator<Item = (ChainPosition, &[u8; 32])> {
         let current = self.receiving.iter().map(|chain| (ChainPosition::Current, chain.header_key.as_bytes()));
         let next = core::iter::once((ChainPosition::Next, self.next_receiving_header.as_bytes()));
@@ -259,7 +259,7 @@ impl DoubleRatchet {
         current.chain(next).chain(retained)
     }
 
-    /// The key of the message with this header, and what the message does to the state. Changes nothing.
+    /// The key of the message with this header, and what the message does to the state [KV-035]. Changes nothing.
     pub(crate) fn stage(&self, located: &LocatedHeader) -> Result<RatchetStep, StageError> {
         let LocatedHeader { header, position } = located;
         match *position {
@@ -296,7 +296,7 @@ impl DoubleRatchet {
         Ok(RatchetStep { message_key, change: Change::Claim { position, number } })
     }
 
-    /// The receiving half of DHRatchetHE.
+    /// The receiving half of DHRatchetHE [KV-035].
     fn stage_step(&self, header: &Header) -> Result<RatchetStep, StageError> {
         // A new chain has a new key, and never one of ours.
         if self.theirs == Some(header.ratchet_key) || self.ours.public == header.ratchet_key {
@@ -322,7 +322,7 @@ impl DoubleRatchet {
         Ok(RatchetStep { message_key, change })
     }
 
-    /// Takes in a message that authenticated under the key of `step`, which was staged on this very state.
+    /// Takes in a message that authenticated under the key of `step`, which was staged on this very state [KV-036].
     ///
     /// # Errors
     /// Our side of a Diffie–Hellman step fails; nothing has changed then. Cannot happen after staging succeeded.
@@ -403,6 +403,7 @@ impl DoubleRatchet {
         self.retained.push(chain);
     }
 
+    /// [KV-037] At most [`MAX_SKIPPED_KEYS`], the oldest go; none outlives its time.
     fn drop_excess_keys(&mut self) {
         let chains = || {
             self.retained.iter().map(|chain| &chain.skipped).chain(self.receiving.iter().map(|chain| &chain.skipped))
@@ -571,7 +572,7 @@ mod tests {
         (initiator, DoubleRatchet::new_recipient(keys(), &prekey, prekey.public()))
     }
 
-    fn send(from: &mut DoubleRatchet, rng: &mut Counter) -> ([u8; SEALED_HEADER_LEN], MessageKey) {
+    fn send(from: &mut DoubleRatchet, rng: &mut Counter) -> ([u8; ENCRYPTED_HEADER_LEN], MessageKey) {
         let mut nonce = [0; 24];
         rand_core::Rng::fill_bytes(rng, &mut nonce);
         let sending = from.send().unwrap();
@@ -581,18 +582,18 @@ mod tests {
             message_number: sending.message_number,
             pq: [0; PQ_HEADER_LEN],
         };
-        (header.seal(sending.header_key, &nonce), sending.message_key)
+        (header.encrypt(sending.header_key, &nonce), sending.message_key)
     }
 
-    fn stage(to: &DoubleRatchet, sealed: &[u8; SEALED_HEADER_LEN]) -> Result<RatchetStep, StageError> {
-        match to.locate(sealed) {
+    fn stage(to: &DoubleRatchet, encrypted: &[u8; ENCRYPTED_HEADER_LEN]) -> Result<RatchetStep, StageError> {
+        match to.locate(encrypted) {
             Located::Header(located) => to.stage(&located),
             _ => panic!("the header opens"),
         }
     }
 
-    fn deliver(to: &mut DoubleRatchet, (sealed, key): &([u8; SEALED_HEADER_LEN], MessageKey), rng: &mut Counter) {
-        let step = stage(to, sealed).unwrap();
+    fn deliver(to: &mut DoubleRatchet, (encrypted, key): &([u8; ENCRYPTED_HEADER_LEN], MessageKey), rng: &mut Counter) {
+        let step = stage(to, encrypted).unwrap();
         assert_eq!(step.message_key.as_bytes(), key.as_bytes());
         to.commit(step, rng).unwrap();
     }
@@ -610,7 +611,7 @@ mod tests {
             let back = send(&mut bob, rng);
             deliver(&mut alice, &back, rng);
             most = most.max(bob.header_keys().count());
-            assert!(matches!(bob.locate(&[0x55; SEALED_HEADER_LEN]), Located::Nowhere));
+            assert!(matches!(bob.locate(&[0x55; ENCRYPTED_HEADER_LEN]), Located::Nowhere));
         }
         assert_eq!(most, 2 + MAX_RETAINED_HEADER_KEYS);
         assert_eq!(bob.retained.len(), MAX_RETAINED_HEADER_KEYS);

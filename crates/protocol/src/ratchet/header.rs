@@ -3,11 +3,11 @@
 //! ```text
 //! plaintext, 192 bytes: ratchet key 32 ‖ previous chain length u32 ‖ message number u32
 //!                       ‖ post-quantum header PQ_HEADER_LEN ‖ zero bytes
-//! sealed, 232 bytes:    nonce 24 (random) ‖ ciphertext 192 ‖ tag 16
+//! sent, 232 bytes:      nonce 24 (random) ‖ ciphertext 192 ‖ tag 16
 //!                       XChaCha20-Poly1305, key = header key of the chain, no associated data
 //! ```
 //! The nonce is random because headers of one chain share a key and no counter may be seen from outside. The body's
-//! associated data covers the sealed header, so a header cannot be put before another body.
+//! associated data covers the encrypted header, so a header cannot be put before another body.
 
 use super::keys::HeaderKey;
 use crate::pq_ratchet::PQ_HEADER_LEN;
@@ -18,7 +18,7 @@ use crate::wiped::wipe;
 /// Bytes of a header's plaintext, the same for every message: its length tells nothing.
 pub const HEADER_LEN: usize = 192;
 /// Bytes of a header as sent.
-pub const SEALED_HEADER_LEN: usize = XNONCE_LEN + HEADER_LEN + TAG_LEN;
+pub const ENCRYPTED_HEADER_LEN: usize = XNONCE_LEN + HEADER_LEN + TAG_LEN;
 
 const PQ_AT: usize = 40;
 const PADDING_AT: usize = PQ_AT + PQ_HEADER_LEN;
@@ -32,43 +32,44 @@ pub(crate) struct Header {
     pub(crate) pq: [u8; PQ_HEADER_LEN],
 }
 
-/// What came of opening a header with one key.
-pub(crate) enum OpenedHeader {
+/// What came of decrypting a header with one key.
+pub(crate) enum DecryptedHeader {
     /// The key is not the one.
     OtherKey,
-    /// Somebody who has the key sealed what is no header: a bad ratchet key, or padding that is not zero.
+    /// A holder of the key encrypted what is no header: a bad ratchet key, or padding that is not zero.
     Invalid,
     /// The header.
     Header(Header),
 }
 
 impl Header {
-    pub(crate) fn seal(&self, key: &HeaderKey, nonce: &[u8; XNONCE_LEN]) -> [u8; SEALED_HEADER_LEN] {
-        let mut sealed = [0; SEALED_HEADER_LEN];
-        sealed[..XNONCE_LEN].copy_from_slice(nonce);
-        let plain = &mut sealed[XNONCE_LEN..XNONCE_LEN + HEADER_LEN];
+    pub(crate) fn encrypt(&self, key: &HeaderKey, nonce: &[u8; XNONCE_LEN]) -> [u8; ENCRYPTED_HEADER_LEN] {
+        let mut encrypted = [0; ENCRYPTED_HEADER_LEN];
+        encrypted[..XNONCE_LEN].copy_from_slice(nonce);
+        let plain = &mut encrypted[XNONCE_LEN..XNONCE_LEN + HEADER_LEN];
         plain[..32].copy_from_slice(self.ratchet_key.as_bytes());
         plain[32..36].copy_from_slice(&self.previous_chain_length.to_be_bytes());
         plain[36..PQ_AT].copy_from_slice(&self.message_number.to_be_bytes());
         plain[PQ_AT..PADDING_AT].copy_from_slice(&self.pq);
         let tag = aead::xseal(key.as_bytes(), nonce, &[], plain);
-        sealed[XNONCE_LEN + HEADER_LEN..].copy_from_slice(&tag);
-        sealed
+        encrypted[XNONCE_LEN + HEADER_LEN..].copy_from_slice(&tag);
+        encrypted
     }
 
-    pub(crate) fn open(key: &[u8; aead::KEY_LEN], sealed: &[u8; SEALED_HEADER_LEN]) -> OpenedHeader {
-        let Some((nonce, rest)) = sealed.split_first_chunk::<XNONCE_LEN>() else { return OpenedHeader::OtherKey };
-        let Some((ciphertext, tag)) = rest.split_first_chunk::<HEADER_LEN>() else { return OpenedHeader::OtherKey };
-        let Some(tag) = tag.first_chunk::<TAG_LEN>() else { return OpenedHeader::OtherKey };
+    pub(crate) fn decrypt(key: &[u8; aead::KEY_LEN], encrypted: &[u8; ENCRYPTED_HEADER_LEN]) -> DecryptedHeader {
+        let Some((nonce, rest)) = encrypted.split_first_chunk::<XNONCE_LEN>() else { return DecryptedHeader::OtherKey };
+        let Some((ciphertext, tag)) = rest.split_first_chunk::<HEADER_LEN>() else { return DecryptedHeader::OtherKey };
+        let Some(tag) = tag.first_chunk::<TAG_LEN>() else { return DecryptedHeader::OtherKey };
         let mut plain = [0; HEADER_LEN];
         let opened = match aead::xopen(key, nonce, &[], ciphertext, tag, &mut plain) {
-            Ok(()) => Self::parse(&plain).map_or(OpenedHeader::Invalid, OpenedHeader::Header),
-            Err(aead::OpenError) => OpenedHeader::OtherKey,
+            Ok(()) => Self::parse(&plain).map_or(DecryptedHeader::Invalid, DecryptedHeader::Header),
+            Err(aead::OpenError) => DecryptedHeader::OtherKey,
         };
         wipe(&mut plain);
         opened
     }
 
+    /// [KV-032] The ratchet key is a good one, the padding is zero.
     fn parse(plain: &[u8; HEADER_LEN]) -> Option<Self> {
         let mut reader = kuvert_types::Reader::new(plain);
         let header = Self {
@@ -98,18 +99,18 @@ mod tests {
     #[test]
     fn round_trips_and_refuses_other_keys_and_padding() {
         let key = HeaderKey::from_bytes(&[1; 32]);
-        let mut sealed = header().seal(&key, &[2; 24]);
-        let OpenedHeader::Header(opened) = Header::open(key.as_bytes(), &sealed) else { panic!("own header") };
+        let mut encrypted = header().encrypt(&key, &[2; 24]);
+        let DecryptedHeader::Header(opened) = Header::decrypt(key.as_bytes(), &encrypted) else { panic!("own header") };
         assert_eq!((opened.previous_chain_length, opened.message_number, opened.pq), (7, 9, [3; PQ_HEADER_LEN]));
-        assert!(matches!(Header::open(&[9; 32], &sealed), OpenedHeader::OtherKey));
+        assert!(matches!(Header::decrypt(&[9; 32], &encrypted), DecryptedHeader::OtherKey));
 
-        // The same with one bit of padding set, sealed by somebody who has the key.
-        let (nonce, plain) = ([2; 24], &mut sealed[24..216]);
+        // The same with one bit of padding set, encrypted by somebody who has the key.
+        let (nonce, plain) = ([2; 24], &mut encrypted[24..216]);
         plain.fill(0);
         plain[..32].copy_from_slice(header().ratchet_key.as_bytes());
         plain[HEADER_LEN - 1] = 1;
         let tag = aead::xseal(key.as_bytes(), &nonce, &[], plain);
-        sealed[216..].copy_from_slice(&tag);
-        assert!(matches!(Header::open(key.as_bytes(), &sealed), OpenedHeader::Invalid));
+        encrypted[216..].copy_from_slice(&tag);
+        assert!(matches!(Header::decrypt(key.as_bytes(), &encrypted), DecryptedHeader::Invalid));
     }
 }

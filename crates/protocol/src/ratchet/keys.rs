@@ -111,6 +111,7 @@ impl RootKey {
         )
     }
 
+    /// KDF_RK_HE [KV-030].
     fn step(&self, shared: &SharedSecret) -> Zeroizing<[u8; 96]> {
         hkdf_sha256(&self.0, &[shared.as_bytes()], &[&ROOT_STEP])
     }
@@ -130,7 +131,7 @@ impl ReceivingChainKey {
     }
 }
 
-/// KDF_CK. The HMAC is keyed once for both outputs.
+/// KDF_CK [KV-030]. The HMAC is keyed once for both outputs.
 fn advance_chain(chain_key: &mut [u8; 32]) -> MessageKey {
     let keyed = HmacSha256::new(chain_key);
     let message_key = MessageKey::from_bytes(&keyed.tag(&[&[0x01]]));
@@ -138,7 +139,7 @@ fn advance_chain(chain_key: &mut [u8; 32]) -> MessageKey {
     message_key
 }
 
-/// Key and nonce of one body.
+/// Key and nonce of one body [KV-053].
 pub(crate) struct BodyKey(Zeroizing<[u8; aead::KEY_LEN + aead::NONCE_LEN]>);
 
 impl BodyKey {
@@ -149,12 +150,12 @@ impl BodyKey {
         Self(hkdf_sha256(pq.as_bytes(), &[&ec.0], &[&BODY_KEY, &hash]))
     }
 
-    pub(crate) fn seal(&self, associated_data: &[u8], data: &mut [u8]) -> [u8; aead::TAG_LEN] {
+    pub(crate) fn encrypt(&self, associated_data: &[u8], data: &mut [u8]) -> [u8; aead::TAG_LEN] {
         let (key, nonce) = self.parts();
         aead::seal(key, nonce, associated_data, data)
     }
 
-    pub(crate) fn open(
+    pub(crate) fn decrypt(
         &self,
         associated_data: &[u8],
         ciphertext: &[u8],

@@ -20,5 +20,5 @@ pub(crate) use header::Header;
 pub(crate) use keys::{BodyKey, InitialKeys};
 
 pub use double_ratchet::{MAX_RETAINED_HEADER_KEYS, MAX_SKIP};
-pub use header::{HEADER_LEN, SEALED_HEADER_LEN};
+pub use header::{ENCRYPTED_HEADER_LEN, HEADER_LEN};
 pub use skipped::{MAX_SKIPPED_KEYS, SKIPPED_KEY_LIFETIME};

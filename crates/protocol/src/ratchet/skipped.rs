@@ -9,12 +9,12 @@ use kuvert_types::{DecodeError, Reader};
 use super::keys::{HeaderKey, MessageKey};
 use crate::stored::secret;
 
-/// Skipped keys kept in all chains of a session, at most; above that the oldest go. Twice what one message may skip, so
+/// Skipped keys kept in all chains of a session, at most [KV-037]; above that the oldest go. Twice what one message may skip, so
 /// that a long gap does not at once displace an older one; 72 KB of state.
 pub const MAX_SKIPPED_KEYS: usize = 2_000;
 
 /// Messages received after which a skipped key is deleted. A message overtaken by 4,000 others is lost, not late, and its
-/// key must not lie around for somebody who takes the device later. Counted in messages because no clock can be trusted.
+/// key must not lie around for a thief of the device. Counted in messages because no clock can be trusted.
 pub const SKIPPED_KEY_LIFETIME: u64 = 4_000;
 
 /// The key of one message that has not come yet.

@@ -1,17 +1,20 @@
 //! Why a session refuses. Nothing here holds key material or content.
 
+use core::convert::Infallible;
+
 use kuvert_types::AccountKey;
 
 use crate::scka::SckaFailure;
 
 /// Why no session could be begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InitiateError {
     /// The bundle is for another device than the one that the record's sessions are with.
     #[error("the prekey bundle is for another device than this session record")]
     OtherDevice,
-    /// The bundle carries another account key than the record's sessions. Let the user decide; whoever accepts the new key
-    /// starts with a new record.
+    /// The bundle carries another account key than the record's sessions. Let the user decide. To accept the new key,
+    /// start with a new record.
     #[error("the account key has changed")]
     IdentityChanged {
         /// The key of the sessions there are.
@@ -26,6 +29,7 @@ pub enum InitiateError {
 
 /// Why a message could not be encrypted. The record is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncryptError {
     /// There is no active session: begin one with a prekey bundle.
     #[error("no active session")]
@@ -43,6 +47,7 @@ pub enum EncryptError {
 
 /// Why a message could not be decrypted. Record and replay record are unchanged, byte for byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecryptError {
     /// The bytes are no session message, or an authentic header or content breaks the rules of its layout. Drop it.
     #[error("malformed message")]
@@ -68,8 +73,8 @@ pub enum DecryptError {
     /// The certificate in the message, or the session, is for another address than the sender's, or for this very device.
     #[error("the message does not come from the device that it claims")]
     AccountMismatch,
-    /// The first message comes under another account key than the record's sessions. Let the user decide; whoever accepts
-    /// the new key starts with a new record and tries again.
+    /// The first message comes under another account key than the record's sessions [KV-054]. Let the user decide. To
+    /// accept the new key, start with a new record and try again.
     #[error("the account key has changed")]
     IdentityChanged {
         /// The key of the sessions there are.
@@ -91,4 +96,25 @@ pub enum DecryptError {
     /// helps.
     #[error("the post-quantum ratchet has failed: {0}")]
     PqAuthFailed(SckaFailure),
+}
+
+/// Why [`SessionRecord::decrypt`](super::SessionRecord::decrypt) gave no content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecryptFailure<E> {
+    /// The message is refused.
+    #[error(transparent)]
+    Refused(#[from] DecryptError),
+    /// The store of the prekeys could not look. The message is not to blame: try it again.
+    #[error("the prekeys cannot be read")]
+    Store(#[source] E),
+}
+
+/// A store that cannot fail leaves one reason.
+impl From<DecryptFailure<Infallible>> for DecryptError {
+    fn from(failure: DecryptFailure<Infallible>) -> Self {
+        match failure {
+            DecryptFailure::Refused(error) => error,
+            DecryptFailure::Store(never) => match never {},
+        }
+    }
 }

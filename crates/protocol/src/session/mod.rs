@@ -12,7 +12,9 @@ mod record;
 #[allow(clippy::module_inception)] // the file of `Session`, beside that of `SessionRecord`
 mod session;
 
-pub use error::{DecryptError, EncryptError, InitiateError};
+pub use crate::scka::SckaFailure;
+pub use error::{DecryptError, DecryptFailure, EncryptError, InitiateError};
 pub use record::{
-    CONVERGENCE_WINDOW_MS, Decrypted, INACTIVE_SESSION_LIFETIME_MS, MAX_INACTIVE_SESSIONS, SessionRecord, UsedPrekeys,
+    CONVERGENCE_WINDOW_MS, DecryptContext, Decrypted, INACTIVE_SESSION_LIFETIME_MS, MAX_INACTIVE_SESSIONS,
+    SessionRecord, UsedPrekeys,
 };

@@ -21,13 +21,13 @@ use kuvert_types::{AccountKey, Address, DecodeError, DeviceCertificate, Reader, 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::error::{DecryptError, EncryptError, InitiateError};
+use super::error::{DecryptError, DecryptFailure, EncryptError, InitiateError};
 use super::session::{OpenError, Opened, Session};
 use crate::identity::LocalDevice;
-use crate::message::{Message, PrekeyMessage, RatchetMessage};
+use crate::message::{HandshakeChoice, Message, PrekeyMessage, RatchetMessage};
 use crate::plaintext::Plaintext;
 use crate::pqxdh::{self, PrekeysInUse};
-use crate::prekey::{KemPrekeyKind, PrekeySecrets, VerifiedBundle};
+use crate::prekey::{KemPrekeyKind, PrekeyStore, VerifiedBundle};
 use crate::replay::{ReplayCheck, ReplayRecord, Trust};
 use crate::scka::SckaFailure;
 use crate::wiped::Wiped;
@@ -60,6 +60,7 @@ pub struct SessionRecord {
 /// A decrypted message. The caller stores record, replay record and content in one transaction, and deletes the
 /// one-time prekeys in `used` in the same.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Decrypted {
     /// The content, padding removed.
     pub plaintext: Plaintext,
@@ -67,11 +68,33 @@ pub struct Decrypted {
     pub used: Option<UsedPrekeys>,
     /// Whether it began a session.
     pub new_session: bool,
-    /// Who sent it. The caller compares the account key with the one it trusts.
+    /// The device that sent it. The caller compares the account key with the one it trusts.
     pub remote_certificate: DeviceCertificate,
     /// The message is genuine, and it shows that the other side broke the post-quantum protocol: the session has stopped.
     /// Tell the user; a new session is needed.
     pub pq_failure: Option<SckaFailure>,
+}
+
+/// What decrypting needs besides the message and the sessions.
+#[derive(Debug)]
+pub struct DecryptContext<'a, S: ?Sized, R: ?Sized> {
+    /// This device.
+    pub local: &'a LocalDevice,
+    /// The device that the message came from, as the envelope or the sealed sender says.
+    pub remote: Address,
+    /// Which budget of `replay` pays [KV-059]: [`Trust::Contact`] only if the account key in the message's certificate is
+    /// the one pinned for that contact. [`initiator_certificate`](crate::initiator_certificate) shows that certificate.
+    pub trust: Trust,
+    /// This device's prekeys.
+    pub prekeys: &'a S,
+    /// The record of the prekey that [`last_resort_prekey`](crate::last_resort_prekey) names for the message: the caller
+    /// loads it before and stores it after. For a message that names none it is neither read nor written; an empty one will
+    /// do.
+    pub replay: &'a mut ReplayRecord,
+    /// Unix milliseconds.
+    pub now: u64,
+    /// Draws the next ratchet keys.
+    pub rng: &'a mut R,
 }
 
 /// The prekeys that a first message used.
@@ -117,9 +140,9 @@ impl SessionRecord {
         self.active.as_ref().map(|session| &session.remote)
     }
 
-    /// Forgets every inactive session: messages still under way on them are lost. For a user who ends a conversation with
+    /// Forgets every inactive session: messages still under way on them are lost. For a user that ends a conversation with
     /// an old device, and for tests.
-    pub fn keep_only_active(&mut self) {
+    pub fn drop_inactive(&mut self) {
         self.inactive.clear();
     }
 
@@ -134,7 +157,8 @@ impl SessionRecord {
     /// agreement and 32 for the first ratchet key.
     ///
     /// # Errors
-    /// The bundle is for another device or account key than the sessions there are. The record is unchanged.
+    /// See [`InitiateError`]: the bundle is for another device or account key than the sessions there are. The record is
+    /// unchanged.
     pub fn initiate(
         &mut self,
         local: &LocalDevice,
@@ -153,7 +177,7 @@ impl SessionRecord {
         }
         let session = Session::initiate(local, bundle, now, rng)?;
         self.make_active(session);
-        self.tidy(now);
+        self.prune(now);
         Ok(())
     }
 
@@ -186,33 +210,20 @@ impl SessionRecord {
         message: &mut Vec<u8>,
     ) -> Result<(), EncryptError> {
         self.active.as_mut().ok_or(EncryptError::NoSession)?.encrypt(plaintext, rng, message)?;
-        self.tidy(now);
+        self.prune(now);
         Ok(())
     }
 
-    /// Decrypts a session message that came from `remote`.
-    ///
-    /// `replay` is the record of the prekey that [`last_resort_prekey`](crate::last_resort_prekey) names for the message: the
-    /// caller loads it before and stores it after. For a message that names none it is neither read nor written; an empty
-    /// one will do. `trust` says which of its budgets pays [KV-059]: [`Trust::Contact`] only if the account key in the
-    /// message's certificate is the one pinned for that contact, which the caller can see in
-    /// [`initiator_certificate`](crate::initiator_certificate).
+    /// Decrypts a session message that came from [`DecryptContext::remote`].
     ///
     /// # Errors
-    /// See [`DecryptError`]. Record and `replay` are unchanged, byte for byte; no prekey may be deleted.
-    #[allow(clippy::too_many_arguments)] // everything that a message touches, each named at the call
-    pub fn decrypt(
+    /// See [`DecryptFailure`]. Both records are unchanged, byte for byte [KV-003]; no prekey may be deleted.
+    pub fn decrypt<S: PrekeyStore + ?Sized, R: CryptoRng + ?Sized>(
         &mut self,
-        local: &LocalDevice,
-        remote: Address,
-        trust: Trust,
         message: &[u8],
-        prekeys: &dyn PrekeySecrets,
-        replay: &mut ReplayRecord,
-        now: u64,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Decrypted, DecryptError> {
-        self.decrypt_into(local, remote, trust, message, prekeys, replay, now, rng, Plaintext::default())
+        context: DecryptContext<'_, S, R>,
+    ) -> Result<Decrypted, DecryptFailure<S::Error>> {
+        self.decrypt_into(message, Plaintext::default(), context)
     }
 
     /// [`decrypt`](Self::decrypt), the content written into `buffer`, which comes back as [`Decrypted::plaintext`]. Allocates
@@ -220,45 +231,40 @@ impl SessionRecord {
     ///
     /// # Errors
     /// As for [`decrypt`](Self::decrypt).
-    #[allow(clippy::too_many_arguments)] // as above
-    pub fn decrypt_into(
+    pub fn decrypt_into<S: PrekeyStore + ?Sized, R: CryptoRng + ?Sized>(
         &mut self,
-        local: &LocalDevice,
-        remote: Address,
-        trust: Trust,
         message: &[u8],
-        prekeys: &dyn PrekeySecrets,
-        replay: &mut ReplayRecord,
-        now: u64,
-        rng: &mut (impl CryptoRng + ?Sized),
         mut buffer: Plaintext,
-    ) -> Result<Decrypted, DecryptError> {
+        context: DecryptContext<'_, S, R>,
+    ) -> Result<Decrypted, DecryptFailure<S::Error>> {
         let message = Message::decode(message).map_err(|_| DecryptError::Malformed)?;
-        if self.any_session().is_some_and(|session| session.remote.address() != remote) {
-            return Err(DecryptError::AccountMismatch);
+        // [KV-054] A record is for one device.
+        if self.any_session().is_some_and(|session| session.remote.address() != context.remote) {
+            return Err(DecryptError::AccountMismatch.into());
         }
         match message {
             Message::Ratchet(message) => {
                 let (place, opened) = self.open_somewhere(&message, &mut buffer)?;
-                self.commit(place, opened, buffer, now, rng)
+                Ok(self.commit(place, opened, buffer, context.now, context.rng)?)
             }
             Message::Prekey(message) => {
+                // [KV-056] The certificate is the sender's, and the sender is not this device.
                 let claimed = message.handshake.certificate.claimed().address;
-                if claimed != remote || claimed == local.address() {
-                    return Err(DecryptError::AccountMismatch);
+                if claimed != context.remote || claimed == context.local.address() {
+                    return Err(DecryptError::AccountMismatch.into());
                 }
                 match self.find(|session| session.began_with(message.handshake_bytes)) {
                     Some((place, session)) => {
                         let opened = session.open(&message.ratchet, &mut buffer).map_err(refused)?;
-                        self.commit(place, opened, buffer, now, rng)
+                        Ok(self.commit(place, opened, buffer, context.now, context.rng)?)
                     }
-                    None => self.accept(local, trust, &message, prekeys, replay, now, rng, buffer),
+                    None => self.accept(&message, buffer, context),
                 }
             }
         }
     }
 
-    /// Opens a message in whichever session has its header key.
+    /// Opens a message in the first session that has its header key, the active one before the others [KV-055].
     fn open_somewhere(
         &self,
         message: &RatchetMessage<'_>,
@@ -298,45 +304,34 @@ impl SessionRecord {
                 self.make_active(session);
             }
         }
-        self.tidy(now);
+        self.prune(now);
         Ok(Decrypted { plaintext, used: None, new_session: false, remote_certificate, pq_failure })
     }
 
-    /// A prekey message that begins a session.
-    #[allow(clippy::too_many_arguments)] // as for `decrypt`
-    fn accept(
+    /// A prekey message that begins a session [KV-056].
+    fn accept<S: PrekeyStore + ?Sized, R: CryptoRng + ?Sized>(
         &mut self,
-        local: &LocalDevice,
-        trust: Trust,
         message: &PrekeyMessage<'_>,
-        prekeys: &dyn PrekeySecrets,
-        replay: &mut ReplayRecord,
-        now: u64,
-        rng: &mut (impl CryptoRng + ?Sized),
         mut plaintext: Plaintext,
-    ) -> Result<Decrypted, DecryptError> {
+        context: DecryptContext<'_, S, R>,
+    ) -> Result<Decrypted, DecryptFailure<S::Error>> {
+        let DecryptContext { local, trust, prekeys, replay, now, rng, .. } = context;
         let choice = &message.handshake.choice;
         let remote = message.handshake.certificate.verify().map_err(|_| DecryptError::InvalidHandshake)?;
+        // [KV-054] Another account key is never accepted in silence.
         if let Some(known) = self.account_key().filter(|known| *known != remote.account_key()) {
-            return Err(DecryptError::IdentityChanged { known, presented: remote.account_key() });
+            return Err(DecryptError::IdentityChanged { known, presented: remote.account_key() }.into());
         }
-        let signed = prekeys.signed(choice.signed_prekey_id).ok_or(DecryptError::UnknownPrekey)?;
-        let (kem, kind) = prekeys.kem(choice.kem_prekey_id).ok_or(DecryptError::UnknownPrekey)?;
-        if kind != choice.kem_kind {
-            return Err(DecryptError::UnknownPrekey);
-        }
-        let one_time = match choice.one_time_prekey_id {
-            Some(id) => Some(prekeys.one_time(id).ok_or(DecryptError::UnknownPrekey)?),
-            None => None,
-        };
-        let in_use = PrekeysInUse { signed, kem, one_time };
+        let in_use = find_prekeys(prekeys, choice)?;
         let agreement = pqxdh::respond(local, &remote, choice, &in_use).map_err(|_| DecryptError::InvalidHandshake)?;
         let (account, replay_tag) = (remote.address().account, agreement.secret.replay_tag());
-        if kind == KemPrekeyKind::LastResort {
+        // [KV-059] A last-resort key stays: its first messages are remembered.
+        let last_resort = choice.kem_kind == KemPrekeyKind::LastResort;
+        if last_resort {
             match replay.check(trust, account, &replay_tag) {
                 ReplayCheck::New => {}
-                ReplayCheck::Seen => return Err(DecryptError::Replayed),
-                ReplayCheck::Full => return Err(DecryptError::ReplayRecordFull),
+                ReplayCheck::Seen => return Err(DecryptError::Replayed.into()),
+                ReplayCheck::Full => return Err(DecryptError::ReplayRecordFull.into()),
             }
         }
         let mut session = Session::accept(&agreement, remote, message.handshake_bytes, &in_use.signed, now);
@@ -344,9 +339,21 @@ impl SessionRecord {
         let pq_failure = session.commit(opened, now, rng)?;
 
         // The message has authenticated: only now may anything be burnt or remembered.
-        if kind == KemPrekeyKind::LastResort {
+        if last_resort {
             replay.insert(trust, account, replay_tag);
         }
+        self.place(session, now);
+        let used = UsedPrekeys {
+            signed: choice.signed_prekey_id,
+            one_time: choice.one_time_prekey_id,
+            kem: (!last_resort).then_some(choice.kem_prekey_id),
+        };
+        let used = Some(used);
+        Ok(Decrypted { plaintext, used, new_session: true, remote_certificate: remote, pq_failure })
+    }
+
+    /// Gives a session that the other side began its place: active, unless the active one outranks it [KV-057].
+    fn place(&mut self, mut session: Wiped<Session>, now: u64) {
         session.crossed_with =
             self.active.as_ref().filter(|active| active.is_unanswered()).map(|active| active.transcript);
         if self.active.as_ref().is_some_and(|active| outranks(active, &session, now)) {
@@ -354,14 +361,7 @@ impl SessionRecord {
         } else {
             self.make_active(session);
         }
-        self.tidy(now);
-        let used = UsedPrekeys {
-            signed: choice.signed_prekey_id,
-            one_time: choice.one_time_prekey_id,
-            kem: (kind == KemPrekeyKind::OneTime).then_some(choice.kem_prekey_id),
-        };
-        let used = Some(used);
-        Ok(Decrypted { plaintext, used, new_session: true, remote_certificate: remote, pq_failure })
+        self.prune(now);
     }
 
     fn make_active(&mut self, session: Wiped<Session>) {
@@ -370,8 +370,8 @@ impl SessionRecord {
         }
     }
 
-    /// Deletes inactive sessions that are too old or too many.
-    fn tidy(&mut self, now: u64) {
+    /// Deletes inactive sessions that are too old or too many [KV-058].
+    fn prune(&mut self, now: u64) {
         self.inactive.retain(|session| now.saturating_sub(session.last_received_at) <= INACTIVE_SESSION_LIFETIME_MS);
         self.inactive.truncate(MAX_INACTIVE_SESSIONS);
     }
@@ -416,7 +416,7 @@ impl SessionRecord {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Wrong length, an unknown version, or a value outside its range: the store is damaged.
+    /// [`DecodeError`]: the store is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Reader::whole(bytes, |reader| {
             if reader.u8()? != SNAPSHOT_VERSION {
@@ -440,6 +440,24 @@ impl SessionRecord {
     }
 }
 
+/// The prekeys that a handshake names, each of the kind that it says.
+fn find_prekeys<S: PrekeyStore + ?Sized>(
+    prekeys: &S,
+    choice: &HandshakeChoice<'_>,
+) -> Result<PrekeysInUse, DecryptFailure<S::Error>> {
+    let unknown = DecryptError::UnknownPrekey;
+    let signed = prekeys.signed(choice.signed_prekey_id).map_err(DecryptFailure::Store)?.ok_or(unknown)?;
+    let (kem, kind) = prekeys.kem(choice.kem_prekey_id).map_err(DecryptFailure::Store)?.ok_or(unknown)?;
+    if kind != choice.kem_kind {
+        return Err(unknown.into());
+    }
+    let one_time = match choice.one_time_prekey_id {
+        Some(id) => Some(prekeys.one_time(id).map_err(DecryptFailure::Store)?.ok_or(unknown)?),
+        None => None,
+    };
+    Ok(PrekeysInUse { signed, kem, one_time })
+}
+
 /// Why the one session that a message belongs to does not open it.
 fn refused(error: OpenError) -> DecryptError {
     match error {
@@ -458,7 +476,7 @@ impl core::fmt::Debug for SessionRecord {
     }
 }
 
-/// Whether `active` keeps its place although a message came in on `other`. See the module's head.
+/// Whether `active` keeps its place although a message came in on `other` [KV-057]. See the module's head.
 fn outranks(active: &Session, other: &Session, now: u64) -> bool {
     let crossed = active.crossed_with == Some(other.transcript) || other.crossed_with == Some(active.transcript);
     let silent = now.saturating_sub(active.last_received_at) >= CONVERGENCE_WINDOW_MS;

@@ -2,7 +2,7 @@
 //! being made of a key of both.
 //!
 //! ```text
-//! AD = label "Kuvert/1 associated data" ‖ version u8 ‖ kind u8 ‖ transcript hash 32 ‖ length u32 = 232 ‖ sealed header 232
+//! AD = label "Kuvert/1 associated data" ‖ version u8 ‖ kind u8 ‖ transcript hash 32 ‖ length u32 = 232 ‖ encrypted header 232
 //! body = ChaCha20-Poly1305(key, nonce, AD, padded content)        key and nonce: see `ratchet::keys`
 //! ```
 
@@ -28,12 +28,14 @@ use crate::pq_ratchet::{PostQuantumRatchet, PqError, PqStep};
 use crate::pqxdh::{self, Agreement, TranscriptHash};
 use crate::prekey::{SignedPrekeySecret, VerifiedBundle};
 use crate::primitives::aead::XNONCE_LEN;
-use crate::ratchet::{BodyKey, DoubleRatchet, Header, Located, RatchetStep, SEALED_HEADER_LEN, SendError, StageError};
+use crate::ratchet::{
+    BodyKey, DoubleRatchet, ENCRYPTED_HEADER_LEN, Header, Located, RatchetStep, SendError, StageError,
+};
 use crate::scka::SckaFailure;
 use crate::stored::{flag, optional, reserve};
 use crate::wiped::Wiped;
 
-const ASSOCIATED_DATA_LEN: usize = 32 + 1 + 1 + 32 + 4 + SEALED_HEADER_LEN;
+const ASSOCIATED_DATA_LEN: usize = 32 + 1 + 1 + 32 + 4 + ENCRYPTED_HEADER_LEN;
 
 /// A session with one remote device.
 pub(super) struct Session {
@@ -43,7 +45,7 @@ pub(super) struct Session {
     pub(super) remote: DeviceCertificate,
     /// Whether this side began it.
     pub(super) initiated: bool,
-    /// The handshake, repeated in every message until the first one came back.
+    /// The handshake, repeated in every message until the first one came back [KV-027].
     pending_handshake: Option<Box<[u8; HANDSHAKE_LEN]>>,
     /// The session that this one crossed with: both sides began one at the same time.
     pub(super) crossed_with: Option<TranscriptHash>,
@@ -139,12 +141,14 @@ impl Session {
         rng: &mut (impl CryptoRng + ?Sized),
         message: &mut Vec<u8>,
     ) -> Result<(), EncryptError> {
+        // [KV-029]
         if content.len() > MAX_CONTENT_LEN {
             return Err(EncryptError::TooLong);
         }
-        // Both ratchets are asked before either moves, so that an error leaves the state as it was.
+        // [KV-003] Both ratchets are asked before either moves, so that an error leaves the state as it was.
         self.ratchet.check_send().map_err(send_error)?;
         let mut nonce = [0; XNONCE_LEN];
+        // [KV-078] The nonce is drawn first, then what the post-quantum ratchet draws.
         rng.fill_bytes(&mut nonce);
         let (pq_header, pq_key) = self.pq.send(&mut &mut *rng).map_err(pq_send_error)?;
         let sending = self.ratchet.send().map_err(send_error)?;
@@ -154,7 +158,7 @@ impl Session {
             message_number: sending.message_number,
             pq: pq_header,
         };
-        let sealed_header = header.seal(sending.header_key, &nonce);
+        let encrypted_header = header.encrypt(sending.header_key, &nonce);
 
         let (kind, overhead) = match self.pending_handshake {
             Some(_) => (MessageKind::Prekey, PREKEY_MESSAGE_OVERHEAD),
@@ -165,20 +169,20 @@ impl Session {
         if let Some(handshake) = &self.pending_handshake {
             message.extend_from_slice(&**handshake);
         }
-        message.extend_from_slice(&sealed_header);
+        message.extend_from_slice(&encrypted_header);
         let body_at = message.len();
         padding::append_padded(content, message);
 
-        let associated_data = associated_data(kind, &self.transcript, &sealed_header);
+        let associated_data = associated_data(kind, &self.transcript, &encrypted_header);
         let key = BodyKey::derive(&pq_key, &sending.message_key, &associated_data);
-        let tag = key.seal(&associated_data, &mut message[body_at..]);
+        let tag = key.encrypt(&associated_data, &mut message[body_at..]);
         message.extend_from_slice(&tag);
         Ok(())
     }
 
     /// Decrypts into `plaintext` and authenticates. Changes nothing else.
     pub(super) fn open(&self, message: &RatchetMessage<'_>, plaintext: &mut Plaintext) -> Result<Opened, OpenError> {
-        let located = match self.ratchet.locate(message.sealed_header) {
+        let located = match self.ratchet.locate(message.encrypted_header) {
             Located::Nowhere => return Err(OpenError::OtherSession),
             Located::Invalid => return Err(OpenError::Refused(DecryptError::Malformed)),
             Located::Header(located) => located,
@@ -186,10 +190,11 @@ impl Session {
         let ratchet = self.ratchet.stage(&located).map_err(|error| OpenError::Refused(stage_error(error)))?;
         let pq = self.pq.open(&located.header.pq).map_err(|error| OpenError::Refused(pq_open_error(error)))?;
 
-        let associated_data = associated_data(message.kind, &self.transcript, message.sealed_header);
+        let associated_data = associated_data(message.kind, &self.transcript, message.encrypted_header);
         let key = BodyKey::derive(&pq.key, &ratchet.message_key, &associated_data);
-        key.open(&associated_data, message.ciphertext, message.tag, plaintext.zeros(message.ciphertext.len()))
+        key.decrypt(&associated_data, message.ciphertext, message.tag, plaintext.zeros(message.ciphertext.len()))
             .map_err(|_| OpenError::Refused(DecryptError::Undecryptable))?;
+        // [KV-028]
         let content = padding::content_len(plaintext).ok_or(OpenError::Refused(DecryptError::Malformed))?;
         plaintext.truncate(content);
         Ok(Opened { ratchet, pq })
@@ -218,16 +223,16 @@ fn handshake_digest(handshake: &[u8; HANDSHAKE_LEN]) -> [u8; 32] {
 fn associated_data(
     kind: MessageKind,
     transcript: &TranscriptHash,
-    sealed_header: &[u8; SEALED_HEADER_LEN],
+    encrypted_header: &[u8; ENCRYPTED_HEADER_LEN],
 ) -> [u8; ASSOCIATED_DATA_LEN] {
-    const LENGTH: [u8; 4] = (SEALED_HEADER_LEN as u32).to_be_bytes();
+    const LENGTH: [u8; 4] = (ENCRYPTED_HEADER_LEN as u32).to_be_bytes();
     let mut bytes = [0; ASSOCIATED_DATA_LEN];
     bytes[..32].copy_from_slice(&ASSOCIATED_DATA);
     bytes[32] = PROTOCOL_VERSION;
     bytes[33] = kind.to_byte();
     bytes[34..66].copy_from_slice(&transcript.0);
     bytes[66..70].copy_from_slice(&LENGTH);
-    bytes[70..].copy_from_slice(sealed_header);
+    bytes[70..].copy_from_slice(encrypted_header);
     bytes
 }
 

@@ -8,8 +8,8 @@
 #![allow(deprecated)] // the oracle deprecates expanded keys, and NIST uses them
 
 use data_encoding::HEXUPPER_PERMISSIVE;
-use kuvert_protocol::primitives::kem768::{self, EncapsulationSeed, InvalidKey, KeyPairSeed};
-use kuvert_protocol::primitives::kem1024::{self, KemPublic, KemSeed};
+use kuvert_protocol::hazmat::primitives::kem768::{self, EncapsulationSeed, InvalidKey, KeyPairSeed};
+use kuvert_protocol::hazmat::primitives::kem1024::{self, KemPublic, KemSeed};
 use libcrux_ml_kem::{mlkem768, mlkem1024};
 use ml_kem::kem::{Decapsulate, KeyExport, TryKeyInit};
 use ml_kem::{ExpandedKeyEncoding, ml_kem_768, ml_kem_1024};

@@ -1,8 +1,8 @@
 //! Who agreed with whom on what: 5, 6, 10, 11, 26, 34.
 
+use kuvert_protocol::hazmat::primitives::ed25519::Ed25519Secret;
 use kuvert_protocol::prekey::BundleError;
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::ed25519::Ed25519Secret;
 use kuvert_types::certificate::CertificateBody;
 use kuvert_types::{DeviceCertificate, UnverifiedDeviceCertificate, label};
 
@@ -131,7 +131,7 @@ fn attack_06_re_encapsulation_and_swapped_prekeys_in_a_message_open_nothing() {
     let mut swapped = message.clone();
     swapped[kem_id_at..ciphertext_at].copy_from_slice(&other.kem_prekey.id.to_be_bytes());
     assert_eq!(bob.try_decrypt(alice.address(), &swapped).unwrap_err(), DecryptError::Undecryptable);
-    let key = kuvert_protocol::primitives::kem1024::KemPublic::decode(&other.kem_prekey.public_key).unwrap();
+    let key = kuvert_protocol::hazmat::primitives::kem1024::KemPublic::decode(&other.kem_prekey.public_key).unwrap();
     let (ciphertext, _) = key.encapsulate(&mut TestRng::new(9));
     swapped[ciphertext_at..ciphertext_at + 1568].copy_from_slice(&ciphertext);
     assert_eq!(bob.try_decrypt(alice.address(), &swapped).unwrap_err(), DecryptError::Undecryptable);

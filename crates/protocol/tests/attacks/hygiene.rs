@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kuvert_protocol::hazmat::primitives::ed25519::Ed25519Secret;
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::ed25519::Ed25519Secret;
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{authentication, label};
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use kuvert_protocol::hazmat::ratchet::{MAX_SKIP, MAX_SKIPPED_KEYS};
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::ratchet::{MAX_SKIP, MAX_SKIPPED_KEYS};
 
 use crate::support::forger::{Forger, HeaderChoice, Tricks, pad};
 use crate::support::{Party, TestRng, established, exchange};
@@ -76,7 +76,7 @@ fn attack_13_the_total_of_skipped_keys_is_capped() {
 
 #[test]
 fn attack_13_skipped_keys_expire_by_messages_received() {
-    use kuvert_protocol::ratchet::SKIPPED_KEY_LIFETIME;
+    use kuvert_protocol::hazmat::ratchet::SKIPPED_KEY_LIFETIME;
     let (mut alice, mut bob) = established(133);
     let late: Vec<_> = (0..2).map(|_| alice.encrypt(b"late")).collect();
     let arrives = alice.encrypt(b"arrives");
@@ -217,7 +217,7 @@ fn attack_16_nothing_is_derived_from_a_chain_that_is_not_there() {
     // Zero: no header at all.
     assert_eq!(refused(&|header| header.ratchet_key = [0; 32]), DecryptError::Malformed);
     // Another key than the chain was derived with.
-    let other = *kuvert_protocol::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
+    let other = *kuvert_protocol::hazmat::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
     assert_eq!(refused(&|header| header.ratchet_key = other), DecryptError::Undecryptable);
     // A message of a session that has not begun, without its handshake.
     let mut forger = forger();
@@ -234,7 +234,7 @@ fn attack_16_a_chain_keeps_its_ratchet_key() {
     let mut forger = Forger::new(&alice, &bundle, Tricks::default(), TestRng::new(160));
     let first = forger.message(b"first");
     bob.decrypt(alice.address(), &first);
-    let other = *kuvert_protocol::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
+    let other = *kuvert_protocol::hazmat::primitives::x25519::X25519Secret::from_bytes(&[7; 32]).public().as_bytes();
     let message = forger.message_with(&pad(b"x"), |header| header.ratchet_key = other);
     assert_eq!(bob.try_decrypt(alice.address(), &message).unwrap_err(), DecryptError::Undecryptable);
 }

@@ -2,10 +2,10 @@
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::montgomery::MontgomeryPoint;
+use kuvert_protocol::hazmat::primitives::ed25519::Ed25519Secret;
+use kuvert_protocol::hazmat::primitives::x25519::{X25519Public, X25519Secret};
 use kuvert_protocol::prekey::BundleError;
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::primitives::ed25519::Ed25519Secret;
-use kuvert_protocol::primitives::x25519::{X25519Public, X25519Secret};
 use kuvert_types::certificate::CertificateBody;
 use kuvert_types::{AccountKey, DeviceCertificate, DeviceSigningKey, IdentityKey, Signature, label};
 

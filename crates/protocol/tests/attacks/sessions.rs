@@ -21,7 +21,7 @@ fn agree(alice: &mut Party, bob: &mut Party) -> bool {
     let only_active = |record: &SessionRecord| {
         let bytes = record.encode();
         let mut copy = SessionRecord::decode(&bytes).unwrap();
-        copy.keep_only_active();
+        copy.drop_inactive();
         copy
     };
     let (kept_alice, kept_bob) = (only_active(&alice.record), only_active(&bob.record));

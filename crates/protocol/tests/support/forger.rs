@@ -5,9 +5,9 @@
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
 use hmac::Mac;
-use kuvert_protocol::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
+use kuvert_protocol::hazmat::pq_ratchet::{PQ_HEADER_LEN, PostQuantumRatchet};
+use kuvert_protocol::hazmat::primitives::kem1024::KemPublic;
 use kuvert_protocol::prekey::{KemPrekeyKind, PrekeyBundle};
-use kuvert_protocol::primitives::kem1024::KemPublic;
 use kuvert_protocol::{DeviceSecrets, LocalDevice};
 use kuvert_types::{DeviceCertificate, label};
 use sha2::{Digest, Sha256};

@@ -67,19 +67,21 @@ pub struct Store {
     pub last_resort: BTreeMap<u32, Vec<u8>>,
 }
 
-impl PrekeySecrets for Store {
-    fn signed(&self, id: u32) -> Option<SignedPrekeySecret> {
-        self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap())
+impl PrekeyStore for Store {
+    type Error = Infallible;
+
+    fn signed(&self, id: u32) -> Result<Option<SignedPrekeySecret>, Infallible> {
+        Ok(self.signed.get(&id).map(|bytes| SignedPrekeySecret::decode(bytes).unwrap()))
     }
 
-    fn one_time(&self, id: u32) -> Option<OneTimePrekeySecret> {
-        self.one_time.get(&id).map(|bytes| OneTimePrekeySecret::decode(bytes).unwrap())
+    fn one_time(&self, id: u32) -> Result<Option<OneTimePrekeySecret>, Infallible> {
+        Ok(self.one_time.get(&id).map(|bytes| OneTimePrekeySecret::decode(bytes).unwrap()))
     }
 
-    fn kem(&self, id: u32) -> Option<(KemPrekeySecret, KemPrekeyKind)> {
+    fn kem(&self, id: u32) -> Result<Option<(KemPrekeySecret, KemPrekeyKind)>, Infallible> {
         let decode = |bytes: &Vec<u8>| KemPrekeySecret::decode(bytes).unwrap();
         let one_time = self.kem.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::OneTime));
-        one_time.or_else(|| self.last_resort.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::LastResort)))
+        Ok(one_time.or_else(|| self.last_resort.get(&id).map(|bytes| (decode(bytes), KemPrekeyKind::LastResort))))
     }
 }
 
@@ -183,7 +185,9 @@ impl Party {
         let prekey = last_resort_prekey(message).ok().flatten();
         let mut replay = prekey.and_then(|id| self.replay.get(&id).cloned()).unwrap_or_default();
         let Self { local, trust, store, now, rng, .. } = self;
-        let result = self.record.decrypt(local, from, *trust, message, store, &mut replay, *now, rng);
+        let (trust, now) = (*trust, *now);
+        let context = DecryptContext { local, remote: from, trust, prekeys: store, replay: &mut replay, now, rng };
+        let result = self.record.decrypt(message, context).map_err(DecryptError::from);
         if let Some(id) = prekey.filter(|_| !replay.is_empty()) {
             self.replay.insert(id, replay);
         }

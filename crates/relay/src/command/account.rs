@@ -11,9 +11,8 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::{Code, invalid};
 use super::{Answer, Caller, Refusal};
+use crate::incidents::Kind;
 use crate::observe::Event;
-use crate::people::devices;
-use crate::people::incidents::Kind;
 use crate::service::Service;
 use crate::store::{AccountBy, AccountRecord, DeviceRecord, NumberedDeviceList, ReplaceDeviceListError, StoreError};
 
@@ -74,7 +73,7 @@ pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> R
         })?;
         service.observe(Event::DeviceListPublished { connection, device, number });
         for dropped in dropped {
-            service.logins.end_device(&Address { account: device.account, device: dropped });
+            service.presence.end_device(&Address { account: device.account, device: dropped });
         }
         Ok(Response::Done(v1::Done {}))
     }))
@@ -101,14 +100,14 @@ fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Re
     }
 }
 
-/// Deletes what devices that are not listed told about the machines that they run on.
+/// Deletes what devices that are not listed have told an extension.
 async fn forget_details(service: &Service, record: &AccountRecord, listed: &[DeviceId]) -> Result<(), StoreError> {
     let all = record.devices.iter().map(|device| device.address);
     let gone: Vec<_> = all.filter(|address| !listed.contains(&address.device)).collect();
-    if gone.is_empty() {
-        return Ok(());
+    match &service.extension {
+        Some(extension) if !gone.is_empty() => extension.forget_devices(gone).await,
+        _ => Ok(()),
     }
-    service.people.run_erasing(move |tx| gone.iter().try_for_each(|device| devices::forget(tx, device))).await
 }
 
 /// The devices of an account that a list names with the keys that are known here.
@@ -128,7 +127,7 @@ fn stale() -> Refusal {
 }
 
 /// Nobody here, whatever the reason: the same words every time.
-pub(super) fn unknown() -> Refusal {
+pub fn unknown() -> Refusal {
     Refusal::new(Code::UnknownRecipient, "nobody here goes by this; check the spelling and the relay")
 }
 

@@ -26,6 +26,7 @@ pub fn run(caller: &Caller, delivery: &mut Delivery, request: v1::Acknowledge) -
     let (service, connection, device) = (Arc::clone(&caller.service), caller.connection, caller.device);
     Ok(Box::pin(async move {
         let count = deleted.await?;
+        service.metrics.acknowledged(count);
         service.observe(Event::Acknowledged { connection, device, up_to: request.up_to, count });
         Ok(Response::Done(v1::Done {}))
     }))

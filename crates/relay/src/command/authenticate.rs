@@ -51,6 +51,7 @@ pub async fn run(
     let key = known.as_ref().map(|device| device.signing_key);
     let proven = proof.holds(&address, key.as_ref().unwrap_or(&NOBODY), &signature);
     if !proven || key.is_none() {
+        service.metrics.authentication_failed();
         service.observe(Event::AuthenticationFailed { connection, claimed: address });
         return Err(Refusal::new(
             Code::AuthenticationFailed,

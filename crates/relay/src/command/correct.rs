@@ -8,8 +8,8 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use super::refusal::Code;
 use super::register::{check_name, check_phone, name_taken};
 use super::{Answer, Caller, Refusal, account};
+use crate::incidents::Kind;
 use crate::observe::Event;
-use crate::people::incidents::Kind;
 use crate::store::{AccountChange, UpdateAccountError};
 
 /// Changes name and phone number of the caller's account.

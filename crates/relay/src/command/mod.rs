@@ -1,8 +1,8 @@
 //! What a client can ask for, a file per command.
 //!
-//! A command is judged when it is read, and asks the store for its work at once: so the submits of one connection are
-//! stored in the order in which they were sent, however many are under way. Its answer is a future that the connection's
-//! writer waits for.
+//! A command is judged when it is read, and asks the store for its work at once. The submits of one connection go through
+//! its [`Session`], which keeps their order however many are under way. A command's answer is a future that the
+//! connection's writer waits for.
 //!
 //! | module | commands | who may |
 //! |---|---|---|
@@ -18,33 +18,26 @@
 //! | [`correct`] | UpdateAccount | an account, its own |
 //! | [`delete`] | DeleteAccount | an account, itself |
 //! | [`report`] | RequestReport, FetchReport | an account, its own |
-//! | [`consent`] | GetPolicies, AcceptPolicy, ObjectAdvertising | an account, for itself; in the demonstration only |
-//! | [`phone`] | RequestPhoneCode, VerifyPhone | whoever has the code has the number |
-//! | [`profile`] | SetProfile, GetProfile | an account changes its own; others see what it made public |
-//! | [`address_book`] | UploadAddressBook | an account, its own |
-//! | [`disclosure`] | ReportDevice, WithdrawDisclosure | the device, for itself; an account, for itself |
+//! | [`extension`] | Extension | every device, where the relay has the extension ([`crate::extension`]) |
 //!
 //! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
 
 pub mod account;
 pub mod acknowledge;
-pub mod address_book;
 pub mod attach;
 pub mod authenticate;
 pub mod block;
-pub mod consent;
 pub mod correct;
 pub mod delete;
-pub mod disclosure;
-pub mod phone;
+pub mod extension;
 pub mod prekeys;
-pub mod profile;
 pub mod refusal;
 pub mod register;
 pub mod report;
 pub mod sealed;
 pub mod submit;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,6 +49,7 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use crate::observe::ConnectionNumber;
 use crate::service::Service;
+use crate::store::Session;
 
 pub use refusal::Refusal;
 
@@ -73,16 +67,45 @@ pub struct Caller {
     pub connection: ConnectionNumber,
 }
 
-/// Does what an authenticated device asks for. `attach` and acknowledgements concern the connection's own delivery.
-pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -> Answer {
+impl Caller {
+    /// Refuses to store what is as large as its sender likes, where there is little room, and none for this account [KV-093].
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`.
+    pub fn may_store(&self) -> Result<(), Refusal> {
+        let Self { service, device, .. } = self;
+        if is_kept_out(service, &device.account) { Err(Refusal::low_water()) } else { Ok(()) }
+    }
+}
+
+/// What belongs to one connection, and what its commands change.
+pub struct Lane {
+    /// The mailbox that it is attached to.
+    pub delivery: attach::Delivery,
+    /// The order of its submits.
+    pub session: Box<dyn Session>,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+/// Does what an authenticated device asks for on the connection that has this lane.
+pub fn run(caller: &Caller, lane: &mut Lane, request: Request) -> Answer {
     let name = name(&request);
+    if stores(&request)
+        && let Err(refusal) = caller.may_store()
+    {
+        return counted(&caller.service, name, caller.service.clock.elapsed(), Err(refusal));
+    }
     let answer = match request {
-        request if stores(&request) && is_kept_out(&caller.service, &caller.device.account) => {
-            Err(Refusal::low_water())
-        }
-        Request::Submit(request) => submit::run(caller, request),
-        Request::Attach(v) => attach::run(caller, delivery, v),
-        Request::Acknowledge(request) => acknowledge::run(caller, delivery, request),
+        // It says itself what its requests are called.
+        Request::Extension(request) => return extension::run(caller, request),
+        Request::Submit(request) => submit::run(caller, &mut *lane.session, request),
+        Request::Attach(v) => attach::run(caller, &mut lane.delivery, v),
+        Request::Acknowledge(request) => acknowledge::run(caller, &mut lane.delivery, request),
         Request::AcknowledgeExpired(request) => acknowledge::run_expired(caller, request),
         Request::PublishPrekeys(request) => prekeys::publish(caller, request),
         Request::CountPrekeys(v) => prekeys::count(caller, v),
@@ -99,16 +122,6 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
         Request::DeleteAccount(v) => delete::run(caller, v),
         Request::RequestReport(v) => report::request(caller, v),
         Request::FetchReport(request) => report::fetch(caller, request),
-        Request::GetPolicies(v) => consent::get(caller, v),
-        Request::AcceptPolicy(request) => consent::accept(caller, request),
-        Request::ObjectAdvertising(v) => consent::object(caller, v),
-        Request::RequestPhoneCode(request) => phone::request_code(caller, request),
-        Request::VerifyPhone(request) => phone::verify_code(caller, request),
-        Request::SetProfile(request) => profile::set(caller, request),
-        Request::GetProfile(request) => profile::get(caller, request),
-        Request::UploadAddressBook(request) => address_book::upload(caller, request),
-        Request::ReportDevice(request) => disclosure::report_device(caller, request),
-        Request::WithdrawDisclosure(v) => disclosure::withdraw(caller, v),
         Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
             refusal::Code::Invalid,
             "this connection is authenticated already; open another one to be somebody else",
@@ -119,15 +132,7 @@ pub fn run(caller: &Caller, delivery: &mut attach::Delivery, request: Request) -
 
 /// Whether a request leaves as much on the disk as its sender likes.
 const fn stores(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Submit(_)
-            | Request::PublishPrekeys(_)
-            | Request::SetProfile(_)
-            | Request::UploadAddressBook(_)
-            | Request::ReportDevice(_)
-            | Request::RequestReport(_)
-    )
+    matches!(request, Request::Submit(_) | Request::PublishPrekeys(_) | Request::RequestReport(_))
 }
 
 /// Whether there is little room, and none for this account [KV-093].
@@ -175,15 +180,6 @@ const fn name(request: &Request) -> &'static str {
         Request::DeleteAccount(_) => "delete_account",
         Request::RequestReport(_) => "request_report",
         Request::FetchReport(_) => "fetch_report",
-        Request::GetPolicies(_) => "get_policies",
-        Request::AcceptPolicy(_) => "accept_policy",
-        Request::ObjectAdvertising(_) => "object_advertising",
-        Request::RequestPhoneCode(_) => "request_phone_code",
-        Request::VerifyPhone(_) => "verify_phone",
-        Request::SetProfile(_) => "set_profile",
-        Request::GetProfile(_) => "get_profile",
-        Request::UploadAddressBook(_) => "upload_address_book",
-        Request::ReportDevice(_) => "report_device",
-        Request::WithdrawDisclosure(_) => "withdraw_disclosure",
+        Request::Extension(_) => extension::NOT_OFFERED,
     }
 }

@@ -14,9 +14,9 @@ use kuvert_wire::v1::server_frame::Body as Response;
 
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal, account};
+use crate::incidents::Kind;
 use crate::limits::{ONE_TIME_RESERVE, OneTime};
 use crate::observe::Event;
-use crate::people::incidents::Kind;
 use crate::store::{
     AccountBy, AccountRecord, Bundle, NewPrekeys, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
 };
@@ -154,6 +154,7 @@ async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyB
         Ok(bundle) => {
             let one_time = !bundle.kem_is_last_resort || bundle.one_time.is_some();
             let Caller { service, device: by, connection } = caller;
+            service.metrics.bundle_taken(one_time);
             service.observe(Event::BundleTaken { connection: *connection, by: *by, device, one_time });
             Ok(Some(to_wire(bundle)))
         }

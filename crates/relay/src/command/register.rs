@@ -66,6 +66,7 @@ pub async fn run(
         RegisterError::Store(error) => error.into(),
     })?;
     service.young.registered(device.account, at);
+    service.metrics.registered();
     service.observe(Event::Registered { connection, device, name, phone });
     note_seen(service, device, None);
     Ok((device, authenticated(service, device).await?))

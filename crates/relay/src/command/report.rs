@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
-use prost::Message as _;
 
 use super::refusal::Code;
 use super::{Answer, Caller, Refusal};
-use crate::people::incidents::Kind;
-use crate::people::reports::{self, Request};
+use crate::data_rights::ReportRequest;
+use crate::incidents::Kind;
 use crate::report;
 
 /// Bytes of a report in one answer: half a frame.
@@ -27,8 +26,8 @@ pub fn request(caller: &Caller, _: v1::RequestReport) -> Result<Answer, Refusal>
     })?;
     Ok(Box::pin(async move {
         let (now, delay) = (service.clock.now_ms(), service.report_delay_ms);
-        let asked = service.people.run(move |tx| reports::ask(tx, &device.account, now, delay)).await?;
-        let Request { requested_at, ready_at, kept_until, made: _ } = asked;
+        let asked = service.rights.ask_for_report(device.account, now, delay).await?;
+        let ReportRequest { requested_at, ready_at, kept_until, made: _ } = asked;
         Ok(Response::ReportStatus(v1::ReportStatus { requested_at, ready_at, kept_until }))
     }))
 }
@@ -42,17 +41,17 @@ pub fn fetch(caller: &Caller, request: v1::FetchReport) -> Result<Answer, Refusa
     let account = device.account;
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
-        let found = service.people.run(move |tx| reports::find(tx, &account, now)).await?;
+        let found = service.rights.report_request(account, now).await?;
         let asked =
             found.ok_or_else(|| Refusal::new(Code::Invalid, "no report is kept for this account; ask for one"))?;
         if asked.ready_at > now {
             return Err(not_ready(asked.ready_at - now));
         }
         if !asked.made {
-            let report = report::make(&service, account).await?.encode_to_vec();
-            service.people.run(move |tx| reports::keep(tx, &account, &report)).await?;
+            let report = report::make(&service, account).await?;
+            service.rights.keep_report(account, report).await?;
         }
-        let piece = service.people.run(move |tx| reports::piece(tx, &account, request.offset, PIECE_BYTES)).await?;
+        let piece = service.rights.report_piece(account, request.offset, PIECE_BYTES).await?;
         let (total, bytes) = piece.ok_or_else(|| not_ready(0))?;
         Ok(Response::ReportPiece(v1::ReportPiece { total, bytes: bytes.into() }))
     }))

@@ -15,19 +15,19 @@ use super::submit::{Submission, accept, too_large};
 use super::{Answer, Caller, Refusal, submit};
 use crate::observe::ConnectionNumber;
 use crate::service::Service;
-use crate::store::{NewEnvelope, StoredAccessKey, SubmitError};
+use crate::store::{NewEnvelope, Session, StoredAccessKey, SubmitError};
 
 /// Checks the access key and asks the store for its work. Whether the recipient exists, takes sealed mail, has another key,
 /// or has this one for its contacts' named mail only looks the same from outside: the same words after the same work.
 ///
-/// The key is looked up before this returns, so that the submits of one connection keep their order.
+/// The key is looked up before this returns, and the envelope is handed to the connection's session in its turn.
 ///
 /// # Errors
 /// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`, `LIMITED`, `ACCESS_REFUSED`; the answer can also be `MAILBOX_FULL`, `UNAVAILABLE`.
 pub async fn submit(
     service: &Arc<Service>,
-    connection: ConnectionNumber,
-    from: IpAddr,
+    session: &mut dyn Session,
+    (connection, from): (ConnectionNumber, IpAddr),
     request: v1::SubmitSealed,
 ) -> Result<Answer, Refusal> {
     // Tries count as well: whoever guesses keys or names gets no further than whoever floods.
@@ -54,8 +54,8 @@ pub async fn submit(
     }
     submit::first_day(service, &recipient.account, ciphertext.len())?;
     let envelope = NewEnvelope { id, source: None, ciphertext };
-    let submission = Submission { by: None, recipient, key: None };
-    Ok(accept(service, connection, submission, envelope, |error| match error {
+    let submission = Submission { connection, by: None, recipient, key: None };
+    Ok(accept(service, session, submission, envelope, |error| match error {
         // Gone since the key was looked up.
         SubmitError::UnknownMailbox => access_refused(),
         error => submit::refuse(error),

@@ -12,13 +12,13 @@ use super::refusal::Code;
 use super::{Answer, Caller, Refusal};
 use crate::observe::{ConnectionNumber, Event};
 use crate::service::Service;
-use crate::store::{NewEnvelope, SubmitError, Submitted};
+use crate::store::{NewEnvelope, Session, SubmitError, Submitted};
 
 /// Judges the envelope and asks the store for its work.
 ///
 /// # Errors
 /// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`, `MAILBOX_FULL`, `UNAVAILABLE`.
-pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
+pub fn run(caller: &Caller, session: &mut dyn Session, request: v1::Submit) -> Result<Answer, Refusal> {
     let envelope = checked::required(request.envelope, "envelope")?;
     if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
         return Err(too_large());
@@ -31,9 +31,14 @@ pub fn run(caller: &Caller, request: v1::Submit) -> Result<Answer, Refusal> {
     // A key that opens nothing is no error: the mail is a stranger's, and the answer does not tell.
     first_day(&caller.service, &caller.device.account, ciphertext.len())?;
     let key = request.access_key.map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key")).transpose()?;
-    let submission = Submission { by: Some(caller.device), recipient, key: key.map(|key| key.hash()) };
+    let submission = Submission {
+        connection: caller.connection,
+        by: Some(caller.device),
+        recipient,
+        key: key.map(|key| key.hash()),
+    };
     let envelope = NewEnvelope { id, source, ciphertext };
-    Ok(accept(&caller.service, caller.connection, submission, envelope, refuse))
+    Ok(accept(&caller.service, session, submission, envelope, refuse))
 }
 
 /// Counts an envelope for an account in its first 24 hours [KV-093].
@@ -47,6 +52,8 @@ pub(super) fn first_day(service: &Service, account: &AccountId, bytes: usize) ->
 
 /// What belongs to an envelope and is not stored with it.
 pub(super) struct Submission {
+    /// The connection that it came on.
+    pub connection: ConnectionNumber,
     /// The device that authenticated on the connection; `None` for sealed mail.
     pub by: Option<Address>,
     /// Whom it is for.
@@ -59,26 +66,32 @@ pub(super) struct Submission {
 /// blocked its sender: the answer is the same, after the same commit [KV-086].
 pub(super) fn accept(
     service: &Arc<Service>,
-    connection: ConnectionNumber,
+    session: &mut dyn Session,
     submission: Submission,
     envelope: NewEnvelope,
     refuse: fn(SubmitError) -> Refusal,
 ) -> Answer {
-    let Submission { by, recipient, key } = submission;
+    let Submission { connection, by, recipient, key } = submission;
     let NewEnvelope { id, source, ref ciphertext } = envelope;
     let size = ciphertext.len();
-    let stored = service.store.submit_with(recipient, envelope, key, service.clock.stamp_ms());
+    let stored = session.submit(recipient, envelope, key, service.clock.stamp_ms());
     let service = Arc::clone(service);
     Box::pin(async move {
         let event = match stored.await {
             Ok(stored) => {
                 let repeated = matches!(stored, Submitted::AlreadyStored { .. });
-                if !repeated {
-                    service.wakeups.notify(&recipient);
+                if repeated {
+                    service.metrics.repeated();
+                } else {
+                    service.metrics.accepted(size);
+                    service.presence.notify(&recipient);
                 }
                 Event::Submitted { connection, by, source, recipient, id, size, repeated }
             }
-            Err(SubmitError::Blocked) => Event::Dropped { connection, by, source, recipient, id, size },
+            Err(SubmitError::Blocked) => {
+                service.metrics.dropped();
+                Event::Dropped { connection, by, source, recipient, id, size }
+            }
             Err(error) => return Err(refuse(error)),
         };
         service.observe(event);

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use crate::command::Caller;
 use crate::observe::Event;
+use crate::presence::{Attachment, WakeUp};
 use crate::store::{Cursor, Page, StoredEnvelope};
-use crate::wakeup::{Attachment, WakeUp};
 
 /// Wake-ups are hints and may be lost: the mailbox is also read this often.
 const POLL: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ impl Delivery {
         let (go, start) = oneshot::channel();
         let window = Arc::new(Window::default());
         let deliver = Deliver {
-            attachment: caller.service.wakeups.attach(caller.device),
+            attachment: caller.service.presence.attach(caller.device),
             caller: caller.clone(),
             window: Arc::clone(&window),
             outbox: self.outbox.clone(),
@@ -163,7 +163,7 @@ impl Deliver {
             let page = match self.caller.service.store.read(self.caller.device, after, room, PAGE_BYTES).await {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::warn!(connection = %self.caller.connection, error = crate::logging::kind(&error), "a mailbox could not be read");
+                    tracing::warn!(connection = %self.caller.connection, error = error.kind(), "a mailbox could not be read");
                     match self.wait(STORE_PAUSE).await {
                         Next::Read => continue,
                         Next::Displaced => return self.displaced().await,
@@ -215,6 +215,7 @@ impl Deliver {
     fn deliver_one(&self, envelope: StoredEnvelope) -> Response {
         let Caller { service, device, connection } = &self.caller;
         let StoredEnvelope { cursor, id, source, accepted_at, ciphertext } = envelope;
+        service.metrics.delivered();
         service.observe(Event::Delivered {
             connection: *connection,
             device: *device,

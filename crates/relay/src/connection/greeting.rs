@@ -50,7 +50,12 @@ impl Connected {
     ///
     /// # Errors
     /// Anything but a Hello in a version that this relay speaks ends the connection.
-    pub fn handle(self, frame: ClientFrame, connection: &quinn::Connection) -> Result<(Challenged, Response), Fatal> {
+    pub fn handle(
+        self,
+        frame: ClientFrame,
+        service: &Service,
+        connection: &quinn::Connection,
+    ) -> Result<(Challenged, Response), Fatal> {
         match frame.body {
             Some(Request::Hello(hello)) if hello.version == VERSION => {}
             Some(Request::Hello(_)) => {
@@ -66,7 +71,8 @@ impl Connected {
         connection
             .export_keying_material(&mut proof.exporter, TLS_EXPORTER.as_bytes(), &proof.challenge)
             .map_err(|_| internal())?;
-        let challenge = Response::Challenge(Challenge { challenge: proof.challenge.to_vec().into() });
+        let extensions = service.extension.iter().map(|extension| extension.name().to_owned()).collect();
+        let challenge = Response::Challenge(Challenge { challenge: proof.challenge.to_vec().into(), extensions });
         Ok((Challenged { proof, attempts: 0 }, challenge))
     }
 }

@@ -37,12 +37,13 @@ use self::greeting::{Connected, Outcome};
 use self::reader::{ReadError, Reader};
 use self::writer::{Outbox, Pending, Writer};
 use crate::command::refusal::Code;
-use crate::command::{self, Caller, Refusal, sealed};
+use crate::command::{self, Caller, Lane, Refusal, sealed};
+use crate::incidents::Kind;
 use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
-use crate::logins::Over;
 use crate::observe::{ConnectionNumber, Event};
-use crate::people::incidents::Kind;
+use crate::presence::Over;
 use crate::service::Service;
+use crate::store::Session;
 
 /// How long the relay tries to hand a last word to a client whose queue is full.
 const LAST_WORD: Duration = Duration::from_secs(3);
@@ -112,6 +113,7 @@ impl From<ReadError> for Ending {
 /// Serves a connection whose handshake is done, until it ends.
 pub async fn serve(service: Arc<Service>, connection: quinn::Connection) {
     let number = ConnectionNumber::random();
+    service.metrics.connected();
     service.observe(Event::Connected { connection: number, from: connection.remote_address() });
     tracing::debug!(connection = %number, "connected");
     let close = serve_stream(&service, &connection, number).await;
@@ -128,7 +130,7 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     };
     let (outbox, writer) = Writer::new(connection.clone(), stream);
     let writing = tokio::spawn(writer.run());
-    let ended = service.logins.ended();
+    let ended = service.presence.ended();
     let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
     let ending = match client.greet().await {
         Ok(Greeted::Device(device)) => client.serve_while_it_exists(device, ended).await,
@@ -187,7 +189,7 @@ impl Client<'_> {
         let greeted = timeout(AUTHENTICATION_DEADLINE, async {
             let hello = self.frame().await?;
             let request = hello.request;
-            let (mut challenged, challenge) = Connected.handle(hello, self.connection)?;
+            let (mut challenged, challenge) = Connected.handle(hello, self.service, self.connection)?;
             self.reader.expect_sealed();
             self.answer(request, Ok(challenge)).await?;
             loop {
@@ -212,9 +214,9 @@ impl Client<'_> {
 
     /// Until the connection ends, the account, or the device. `ended`: how many of them had ended before the device was looked up.
     async fn serve_while_it_exists(&mut self, device: Address, ended: u64) -> Ending {
-        let mut login = self.service.logins.enter(device);
+        let mut login = self.service.presence.enter(device);
         // From here on the login hears of it. What happened before has to be looked up.
-        if self.service.logins.ended() != ended && matches!(self.service.store.device(device).await, Ok(None)) {
+        if self.service.presence.ended() != ended && matches!(self.service.store.device(device).await, Ok(None)) {
             return Ending::AccountDeleted;
         }
         tokio::select! {
@@ -230,10 +232,11 @@ impl Client<'_> {
     /// Until the connection ends.
     async fn serve(&mut self, device: Address) -> Ending {
         let caller = Caller { service: Arc::clone(self.service), device, connection: self.number };
-        // Its sender is the only one: when this ends, so do the deliveries.
-        let mut delivery = Delivery::new(self.outbox.deliveries.clone());
+        // The delivery's sender is the only one: when this ends, so do the deliveries.
+        let mut lane =
+            Lane { delivery: Delivery::new(self.outbox.deliveries.clone()), session: self.service.store.session() };
         loop {
-            match self.serve_one(&caller, &mut delivery).await {
+            match self.serve_one(&caller, &mut lane).await {
                 Ok(()) => {}
                 Err(ending) => return ending,
             }
@@ -243,8 +246,9 @@ impl Client<'_> {
     /// Takes sealed envelopes, and nothing else, until the connection ends.
     async fn serve_sealed(&mut self, first: Box<(u64, SubmitSealed)>) -> Ending {
         let (mut request, mut envelope) = *first;
+        let mut session = self.service.store.session();
         loop {
-            if let Err(ending) = self.submit_sealed(request, envelope).await {
+            if let Err(ending) = self.submit_sealed(&mut *session, request, envelope).await {
                 return ending;
             }
             let frame = match timeout(SEALED_IDLE, self.frame()).await {
@@ -266,10 +270,15 @@ impl Client<'_> {
         }
     }
 
-    async fn submit_sealed(&mut self, request: u64, envelope: SubmitSealed) -> Result<(), Ending> {
+    async fn submit_sealed(
+        &mut self,
+        session: &mut dyn Session,
+        request: u64,
+        envelope: SubmitSealed,
+    ) -> Result<(), Ending> {
         let (place, bytes) = self.room(envelope.encoded_len()).await?;
         let (asked, from) = (self.service.clock.elapsed(), self.connection.remote_address().ip());
-        let answer = sealed::submit(self.service, self.number, from, envelope).await;
+        let answer = sealed::submit(self.service, session, (self.number, from), envelope).await;
         let answer = command::counted(self.service, "submit_sealed", asked, answer);
         place.send(Pending { request, answer, bytes });
         Ok(())
@@ -297,13 +306,13 @@ impl Client<'_> {
         }
     }
 
-    async fn serve_one(&mut self, caller: &Caller, delivery: &mut Delivery) -> Result<(), Ending> {
+    async fn serve_one(&mut self, caller: &Caller, lane: &mut Lane) -> Result<(), Ending> {
         let frame = self.frame().await?;
         self.respect_limit(&caller.device).await?;
         let (place, bytes) = self.room(frame.encoded_len()).await?;
         let request = frame.request;
         let pending = match frame.body {
-            Some(body) => Pending { request, answer: command::run(caller, delivery, body), bytes },
+            Some(body) => Pending { request, answer: command::run(caller, lane, body), bytes },
             None => {
                 Pending::ready(request, Err(Refusal::new(Code::Malformed, "a command that this relay does not know")))
             }

@@ -16,9 +16,7 @@ use kuvert_types::AccountId;
 use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS};
 
 pub use expiry::{MS_PER_DAY, accepted_before, expires_at};
-pub use share::{Amount, Sender};
-
-use crate::store::error::MailboxFull;
+pub use share::{Amount, MailboxFull, Sender};
 
 /// What a mailbox remembers of one waiting envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

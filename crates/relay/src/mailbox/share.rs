@@ -16,7 +16,17 @@ use kuvert_types::limits::{
 };
 use kuvert_types::{AccountId, Address};
 
-use crate::store::error::MailboxFull;
+/// Which bound an envelope would break: the mailbox's, or that of its sender's share (see the module's head). Which of
+/// the two is not said, because it would tell a sender about others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MailboxFull {
+    /// Of [`MAX_MAILBOX_ENVELOPES`].
+    #[error("too many envelopes wait, of {MAX_MAILBOX_ENVELOPES} in all")]
+    Envelopes,
+    /// Of [`MAX_MAILBOX_BYTES`].
+    #[error("too many bytes would wait, of {MAX_MAILBOX_BYTES} in all")]
+    Bytes,
+}
 
 /// Whose share an envelope counts for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

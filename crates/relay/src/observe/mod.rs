@@ -7,14 +7,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`event`] | the events |
-//! | [`database`] | an observer that writes `DATA/observe.db`; on with `--observe` |
-//! | [`past`] | forgetting what was written, also when nothing is written any more |
-//! | [`record`] | reading it back |
 
-pub mod database;
 pub mod event;
-pub mod past;
-pub mod record;
 
 use std::fmt;
 
@@ -22,9 +16,8 @@ use kuvert_types::AccountId;
 
 use crate::store::StoreError;
 
-pub use event::{ConnectionNumber, Event};
-pub use past::Past;
-pub use record::{Observed, Record};
+pub use crate::connection_number::ConnectionNumber;
+pub use event::Event;
 
 /// Sees what the relay learns.
 pub trait Observer: Send + Sync + fmt::Debug {

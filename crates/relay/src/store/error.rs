@@ -1,11 +1,10 @@
 //! Errors of the store: one enum per operation that has rules of its own, and [`StoreError`] for what can go wrong with
 //! any of them. Rule errors are the caller's to report; a [`StoreError`] is the relay's own trouble.
 
-use kuvert_types::limits::{
-    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_ONE_TIME_PREKEYS,
-};
+use kuvert_types::limits::{MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_ONE_TIME_PREKEYS};
 
 use super::PrekeyKind;
+pub use crate::mailbox::MailboxFull;
 
 /// The store failed, whatever was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -19,6 +18,20 @@ pub enum StoreError {
     /// The files do not hold what they should.
     #[error("the store's files are damaged: {0}")]
     Corrupt(String),
+}
+
+impl StoreError {
+    /// Its kind, as logs may hold it: its words can hold paths.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(Unavailable::DiskFull) => "disk full",
+            Self::Unavailable(Unavailable::Io(_)) => "input/output",
+            Self::Unavailable(Unavailable::Overloaded) => "overloaded",
+            Self::Unavailable(Unavailable::Stopped) => "closed",
+            Self::Unknown(_) => "unknown whether written",
+            Self::Corrupt(_) => "damaged files",
+        }
+    }
 }
 
 /// Why nothing happened.
@@ -36,18 +49,6 @@ pub enum Unavailable {
     /// The store was closed.
     #[error("the store is closed")]
     Stopped,
-}
-
-/// Which bound an envelope would break: the mailbox's, or that of its sender's share ([`crate::mailbox::share`]). Which of
-/// the two is not said, because it would tell a sender about others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum MailboxFull {
-    /// Of [`MAX_MAILBOX_ENVELOPES`].
-    #[error("too many envelopes wait, of {MAX_MAILBOX_ENVELOPES} in all")]
-    Envelopes,
-    /// Of [`MAX_MAILBOX_BYTES`].
-    #[error("too many bytes would wait, of {MAX_MAILBOX_BYTES} in all")]
-    Bytes,
 }
 
 /// Why an envelope was not stored.

@@ -2,7 +2,7 @@
 //! Tests run the same operations on a backend and on this and compare the answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kuvert_types::limits::{
     MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
@@ -13,7 +13,7 @@ use super::error::MailboxFull;
 use super::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, SignedKey, Store, StoreError,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, Session, SetBlockedError, SignedKey, Store, StoreError,
     StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Totals, Unavailable, UnsignedKey,
     UpdateAccountError, Waiting,
 };
@@ -21,7 +21,7 @@ use crate::mailbox::Amount;
 
 /// The model. What it holds is gone with it.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Content>);
+pub struct MemoryStore(Arc<Mutex<Content>>);
 
 #[derive(Debug, Default)]
 struct Content {
@@ -365,15 +365,21 @@ impl Content {
     }
 }
 
-impl Store for MemoryStore {
-    fn submit_with(
-        &self,
+impl Session for MemoryStore {
+    fn submit(
+        &mut self,
         mailbox: Address,
         envelope: NewEnvelope,
         key: Option<AccessKeyHash>,
         accepted_at: u64,
     ) -> Pending<Submitted, SubmitError> {
         self.with(|content| content.submit(mailbox, envelope, key, accepted_at))
+    }
+}
+
+impl Store for MemoryStore {
+    fn session(&self) -> Box<dyn Session> {
+        Box::new(Self(Arc::clone(&self.0)))
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
@@ -573,4 +579,25 @@ impl Store for MemoryStore {
             Ok(())
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::conformance::Backend;
+
+    use super::*;
+
+    struct Memory;
+
+    impl Backend for Memory {
+        fn new() -> Self {
+            Self
+        }
+
+        fn open(&self) -> Arc<dyn Store> {
+            Arc::new(MemoryStore::new())
+        }
+    }
+
+    crate::store_conformance!(Memory);
 }

@@ -6,8 +6,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`sqlite`] | the embedded backend: one directory, one process |
 //! | [`memory`] | a model that keeps everything in memory; tests compare other backends with it |
+//! | [`Session`] | the submits of one connection, in their order |
+//! | `conformance` | what every backend has to do, as checks (feature `conformance`) |
 //! | [`error`] | errors, one enum per operation |
 //! | [`pending`] | [`Pending`]: the future that every operation returns |
 //!
@@ -16,13 +17,15 @@
 //!
 //! # Time and order
 //! The store reads no clock: every time is an argument in Unix milliseconds. A method enqueues its work **when it is
-//! called**, not when the returned [`Pending`] is first polled, and dropping a [`Pending`] cancels nothing. Writes of one
-//! caller take effect in the order of its calls, so a connection may submit many envelopes without waiting between.
+//! called**, not when the returned [`Pending`] is first polled, and dropping a [`Pending`] cancels nothing. Order has an
+//! owner: the submits of one [`Session`] are stored in the order of its calls, so a connection may submit many envelopes
+//! without waiting between. Other operations are in no order until one has been answered.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod error;
 pub mod memory;
 pub mod pending;
-pub mod sqlite;
 
 use std::fmt;
 
@@ -41,31 +44,27 @@ pub use pending::Pending;
 pub trait Store: Send + Sync + 'static {
     // ---- mailboxes
 
-    /// Puts an envelope at the end of a mailbox. `Ok` means that it is durable: it survives the process and the machine's
-    /// power supply. `key` is the hash of the access key that came with it: if it is the one of the mailbox's account, or
-    /// the source is that account's own, the source is a contact, else a stranger ([`crate::mailbox::share`]). A wrong one
-    /// is no error.
-    ///
-    /// While an envelope with the same id *and the same source* waits in that mailbox, nothing changes and the answer is
-    /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`]. Envelopes without a source
-    /// share their ids; nothing that another device submits under its name has any influence.
+    /// A session, for the submits of one connection. Opening one costs next to nothing.
+    fn session(&self) -> Box<dyn Session>;
+
+    /// [`Session::submit`] in a session of its own: no order is promised between two calls.
     ///
     /// # Errors
-    /// [`SubmitError::UnknownMailbox`], [`SubmitError::Full`] (a bound of [`crate::mailbox::share`]; what was accepted
-    /// before stays), [`SubmitError::TooLarge`]; last [`SubmitError::Blocked`]. That one, like
-    /// [`Submitted::AlreadyStored`], comes after a commit of the same size as if the envelope had been stored.
+    /// Those of [`Session::submit`].
     fn submit_with(
         &self,
         mailbox: Address,
         envelope: NewEnvelope,
         key: Option<AccessKeyHash>,
         accepted_at: u64,
-    ) -> Pending<Submitted, SubmitError>;
+    ) -> Pending<Submitted, SubmitError> {
+        self.session().submit(mailbox, envelope, key, accepted_at)
+    }
 
     /// [`Store::submit_with`] of an envelope that came without an access key.
     ///
     /// # Errors
-    /// Those of [`Store::submit_with`].
+    /// Those of [`Session::submit`].
     fn submit(&self, mailbox: Address, envelope: NewEnvelope, accepted_at: u64) -> Pending<Submitted, SubmitError> {
         self.submit_with(mailbox, envelope, None, accepted_at)
     }
@@ -215,6 +214,11 @@ pub trait Store: Send + Sync + 'static {
     /// Bytes within the backend's files that new mail takes before the files grow. Known at once.
     fn reusable(&self) -> u64;
 
+    /// What is known of the backend's files. Known at once.
+    fn files(&self) -> StoreFiles {
+        StoreFiles::default()
+    }
+
     /// Whether what served the store before did not come to its end.
     fn was_unclean(&self) -> bool {
         false
@@ -244,6 +248,31 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> Pending<(), StoreError>;
 }
 
+/// The submits of one connection. They are stored in the order of the calls, however many are under way at once; between
+/// two sessions there is no order. A session may outlive its store: then it refuses with [`Unavailable::Stopped`].
+pub trait Session: Send {
+    /// Puts an envelope at the end of a mailbox. `Ok` means that it is durable: it survives the process and the machine's
+    /// power supply. `key` is the hash of the access key that came with it: if it is the one of the mailbox's account, or
+    /// the source is that account's own, the source is a contact, else a stranger ([`crate::mailbox::share`]). A wrong one
+    /// is no error.
+    ///
+    /// While an envelope with the same id *and the same source* waits in that mailbox, nothing changes and the answer is
+    /// [`Submitted::AlreadyStored`]. That is how a sender retries after [`StoreError::Unknown`]. Envelopes without a source
+    /// share their ids; nothing that another device submits under its name has any influence.
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownMailbox`], [`SubmitError::Full`] (a bound of [`crate::mailbox::share`]; what was accepted
+    /// before stays), [`SubmitError::TooLarge`]; last [`SubmitError::Blocked`]. That one, like
+    /// [`Submitted::AlreadyStored`], comes after a commit of the same size as if the envelope had been stored.
+    fn submit(
+        &mut self,
+        mailbox: Address,
+        envelope: NewEnvelope,
+        key: Option<AccessKeyHash>,
+        accepted_at: u64,
+    ) -> Pending<Submitted, SubmitError>;
+}
+
 /// A place in one mailbox. Rises with every envelope; gaps are allowed; a value is never given to a second envelope, not
 /// even after the mailbox was emptied and the relay restarted. Cursors of different mailboxes must not be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -270,7 +299,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// How far a relay's time has come ([`crate::relay_time`]).
+/// How far a relay's time has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KnownTime {
     /// Unix milliseconds.
@@ -582,6 +611,17 @@ pub struct Glance {
     pub waiting: u64,
     /// Their bytes of ciphertext.
     pub waiting_bytes: u64,
+}
+
+/// The files of a backend, as far as it has any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreFiles {
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// When the last backup was made, Unix milliseconds; `None`: none is known.
+    pub last_backup_ms: Option<u64>,
 }
 
 /// What a relay holds in sum.

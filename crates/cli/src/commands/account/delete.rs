@@ -8,7 +8,7 @@ use crate::output::record::Record;
 
 const GOES: &[&str] = &[
     "your name, number, profile and devices at the relay; the name is free for others",
-    "your public keys: nobody can begin a conversation with you",
+    "your public keys: others can no longer begin a conversation with you",
     "mail that waits for you, unread",
     "your address book at the relay, if you uploaded one",
 ];

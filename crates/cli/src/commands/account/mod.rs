@@ -13,6 +13,7 @@
 
 mod consent;
 mod correct;
+mod csv;
 mod delete;
 mod permissions;
 mod phone;

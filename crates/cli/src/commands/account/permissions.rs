@@ -29,14 +29,3 @@ pub async fn run(args: &Permissions, options: &Options) -> Result<(), Failure> {
 fn named(names: &[String]) -> Vec<Permission> {
     PERMISSIONS.into_iter().filter(|permission| names.iter().any(|name| name == permission.name)).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lens_page_knows_the_same_sheet() {
-        let here = PERMISSIONS.map(|permission| (permission.name, permission.row));
-        assert_eq!(here, kuvert_lens_page::told::SHEET.map(|(name, row, _)| (name, row)));
-    }
-}

@@ -1,15 +1,17 @@
 //! `kuvert account upload`
 
+use std::fs;
 use std::path::Path;
 
 use kuvert_client::Person;
 use kuvert_types::Level;
 
 use crate::args::Upload;
+use crate::commands::account::csv::{self, Record};
 use crate::commands::open;
 use crate::error::Failure;
 use crate::options::Options;
-use crate::output::record::Record;
+use crate::output::record::Record as Printed;
 
 /// Uploads an address book, or takes it back.
 pub async fn run(args: &Upload, options: &Options) -> Result<(), Failure> {
@@ -17,7 +19,7 @@ pub async fn run(args: &Upload, options: &Options) -> Result<(), Failure> {
     let Some(file) = &args.address_book else {
         let connection = client.connect().await?;
         connection.withdraw_address_book().await?;
-        options.output.print(&Record::AddressBook { people: 0, without_account: 0 })?;
+        options.output.print(&Printed::AddressBook { people: 0, without_account: 0 })?;
         connection.close().await;
         return Ok(());
     };
@@ -31,59 +33,43 @@ pub async fn run(args: &Upload, options: &Options) -> Result<(), Failure> {
     let upload = connection.upload_address_book(&people).await?;
     for found in &upload.matches {
         let account = found.account.to_string();
-        options.output.print(&Record::AddressBookMatch { phone: &found.phone, account: &account })?;
+        options.output.print(&Printed::AddressBookMatch { phone: &found.phone, account: &account })?;
     }
-    options.output.print(&Record::AddressBook { people: upload.stored, without_account: upload.without_account })?;
+    options.output.print(&Printed::AddressBook { people: upload.stored, without_account: upload.without_account })?;
     connection.close().await;
     Ok(())
 }
 
-/// Reads people from CSV, or says in which line somebody cannot be used.
+/// Reads people from CSV, or says in which line there is an entry that cannot be used.
 fn read(path: &Path) -> Result<Vec<Person>, Failure> {
-    let reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_path(path);
-    parse(reader.map_err(|error| refuse(path, &error))?).map_err(|error| match error {
-        Refused::Csv(error) => refuse(path, &error),
-        Refused::Line(line, what) => Failure::new(
-            "address-book-invalid",
-            format!("{} line {line}: {what}; nothing was uploaded", path.display()),
-        ),
-    })
+    let invalid =
+        |what: String| Failure::new("address-book-invalid", format!("{} {what}; nothing was uploaded", path.display()));
+    let bytes = fs::read(path).map_err(|error| Failure::io(&format!("read {}", path.display()), &error))?;
+    let text = String::from_utf8(bytes).map_err(|error| invalid(format!("is not CSV: {error}")))?;
+    parse(&text).map_err(|Refused(line, what)| invalid(format!("line {line}: {what}")))
 }
 
-enum Refused {
-    Csv(csv::Error),
-    Line(u64, &'static str),
-}
+/// A line that cannot be used, and why.
+struct Refused(u64, &'static str);
 
-fn parse(mut reader: csv::Reader<impl std::io::Read>) -> Result<Vec<Person>, Refused> {
-    let header = reader.headers().map_err(Refused::Csv)?.clone();
+fn parse(text: &str) -> Result<Vec<Person>, Refused> {
+    let mut records = csv::records(text).into_iter();
+    let header = records.next().map(|header| header.cells).unwrap_or_default();
     let column = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
-    let phone = column("phone").ok_or(Refused::Line(
+    let phone = column("phone").ok_or(Refused(
         1,
         "the first line names the columns: phone, and name, email, birthday, address if there are any",
     ))?;
     let others = ["name", "email", "birthday", "address"].map(column);
     let mut people = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(Refused::Csv)?;
-        let cell = |at: Option<usize>| Some(record.get(at?)?.to_owned()).filter(|cell| !cell.is_empty());
+    for Record { line, cells } in records {
+        let cell = |at: Option<usize>| cells.get(at?).filter(|cell| !cell.is_empty()).cloned();
         let [name, email, birthday, address] = others.map(cell);
         let person = Person { phone: cell(Some(phone)).unwrap_or_default(), name, email, birthday, address };
-        let line = record.position().map_or(0, csv::Position::line);
-        person.check().map_err(|what| Refused::Line(line, what))?;
+        person.check().map_err(|what| Refused(line, what))?;
         people.push(person);
     }
     Ok(people)
-}
-
-fn refuse(path: &Path, error: &csv::Error) -> Failure {
-    match error.kind() {
-        csv::ErrorKind::Io(error) => Failure::io(&format!("read {}", path.display()), error),
-        _ => Failure::new(
-            "address-book-invalid",
-            format!("{} is not CSV: {error}; nothing was uploaded", path.display()),
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -91,11 +77,7 @@ mod tests {
     use super::*;
 
     fn people(text: &str) -> Result<Vec<Person>, (u64, &'static str)> {
-        let reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-        parse(reader).map_err(|refused| match refused {
-            Refused::Line(line, what) => (line, what),
-            Refused::Csv(error) => panic!("{error}"),
-        })
+        parse(text).map_err(|Refused(line, what)| (line, what))
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Decoder {
         Self { len, chunks: Vec::new() }
     }
 
-    /// Takes a chunk; gives the payload once there are enough. After that the decoder is of no further use.
+    /// Takes a chunk; gives the payload once there are enough [KV-052]. After that the decoder is of no further use.
     pub(crate) fn add(&mut self, index: u16, chunk: &Chunk) -> Result<Option<Vec<u8>>, PaddingError> {
         let k = chunks(self.len);
         let Err(position) = self.position(index) else { return Ok(None) };
@@ -89,6 +89,7 @@ impl Decoder {
                 }
             }
         }
+        // [KV-052]
         if payload[self.len..].iter().any(|byte| *byte != 0) {
             return Err(PaddingError);
         }

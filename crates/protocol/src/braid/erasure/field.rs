@@ -5,7 +5,7 @@
 
 use super::{CHUNK_LEN, Chunk, MAX_CHUNKS};
 
-/// The reduction polynomial without its leading term.
+/// The reduction polynomial without its leading term [KV-051].
 const REDUCTION: u16 = 0x100B;
 
 /// Symbols of a chunk.

@@ -5,7 +5,7 @@
 //! MACs or are checked against a hash. All that passes through here is public (encapsulation keys, ciphertexts, their
 //! MACs), so time may depend on it.
 //!
-//! A systematic Reed–Solomon code over GF(2^16). The payload, padded with zero bytes to `k` chunks of [`CHUNK_LEN`] bytes,
+//! A systematic Reed–Solomon code over GF(2^16) [KV-051]. The payload, padded with zero bytes to `k` chunks of [`CHUNK_LEN`] bytes,
 //! is `k × 64` big-endian symbols. For each of the 64 places in a chunk there is one polynomial of degree below `k`, whose
 //! value at the field element `i` is the symbol in that place of chunk `i`. Chunks 0 to k-1 are therefore the payload
 //! itself, and there are 65,536 different chunks, one per index; a sender that needs more starts over at 0. Every

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::primitives::aead::{KEY_LEN, NONCE_LEN, OpenError, TAG_LEN, XNONCE_LEN};
 
-/// Who does the authenticated encryption and the curve.
+/// What computes the authenticated encryption and the curve.
 pub const NAMES: [&str; 2] = ["aws-lc-rs", "aws-lc-rs"];
 
 /// See [`aead::seal`](crate::primitives::aead::seal).

@@ -1,4 +1,4 @@
-//! Who computes the authenticated encryption and the X25519 of [`aead`](super::aead) and [`x25519`](super::x25519).
+//! What computes the authenticated encryption and the X25519 of [`aead`](super::aead) and [`x25519`](super::x25519).
 //!
 //! | backend | when | what it is |
 //! |---|---|---|

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::primitives::aead::{KEY_LEN, NONCE_LEN, OpenError, TAG_LEN, XNONCE_LEN};
 
-/// Who does the authenticated encryption and the curve.
+/// What computes the authenticated encryption and the curve.
 pub const NAMES: [&str; 2] = ["chacha20poly1305", "x25519-dalek"];
 
 /// See [`aead::seal`](crate::primitives::aead::seal).

@@ -1,0 +1,334 @@
+//! The command line as given. What is not given comes from the environment, the configuration file, the defaults, in that
+//! order: [`kuvert_relay::config::source`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use kuvert_types::AccountId;
+
+use kuvert_privacy::registry::documents;
+
+/// A Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most.
+#[derive(Parser, Debug)]
+#[command(name = "kuvert-relay", version, propagate_version = true)]
+pub struct Args {
+    /// Writes JSON lines to stdout; diagnostics go to stderr.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Logs more; twice, still more. Never a name, address or key, and of a phone number at most how it ends.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serves until SIGTERM or Ctrl-C.
+    Serve(Serve),
+    /// Prints everything that a relay holds, also while it runs.
+    Inspect(Inspect),
+    /// Backs a relay up into a new directory, also while it runs.
+    Backup(Backup),
+    /// Makes a data directory from a backup.
+    Restore(Restore),
+    /// Invitations, for a relay with registration = "invitation"; also while it runs.
+    Invite {
+        /// What about them.
+        #[command(subcommand)]
+        command: Invite,
+    },
+    /// Legal holds: what is kept of an account when it is deleted; also while the relay runs.
+    Hold {
+        /// What about them.
+        #[command(subcommand)]
+        command: Hold,
+    },
+    /// The demonstration's exports: what others would get. Only of a relay that was served with --demonstration.
+    Share {
+        /// For whom.
+        #[command(subcommand)]
+        command: Share,
+    },
+    /// Deletes what accounts told at level L0, all of it; not while the relay runs.
+    Withdraw(Withdraw),
+    /// The configuration: prints a file with every key, explained; checks one.
+    Config {
+        /// What about it; without it the default file is printed.
+        #[command(subcommand)]
+        command: Option<Config>,
+    },
+    /// Prints what is told about data, from the registry of all that a relay can store.
+    Registry(Registry),
+}
+
+/// `backup`
+#[derive(clap::Args, Debug)]
+pub struct Backup {
+    /// The relay's data directory [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+    /// The directory to make. It holds the relay's key, and mail in the sealed form that waits for its recipients.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// `restore`
+#[derive(clap::Args, Debug)]
+pub struct Restore {
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The data directory to make: new or empty [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `invite …`
+#[derive(Subcommand, Debug)]
+pub enum Invite {
+    /// Makes an invitation and prints its code, this once.
+    Create {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// How many accounts can be made with it.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        uses: u32,
+        /// For how long.
+        #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
+    /// Lists the invitations that are good, without their codes.
+    List {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// Takes an invitation back.
+    Revoke {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// Its code, or its name in the list.
+        #[arg(value_name = "CODE|NAME")]
+        code: String,
+    },
+}
+
+/// `hold …`
+#[derive(Subcommand, Debug)]
+pub enum Hold {
+    /// Puts an account under a hold, or gives its hold another reason.
+    Add {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        account: AccountId,
+        /// Why: a file number, an order.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lists the holds, and what is kept under them.
+    List {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// Ends a hold, and deletes what was kept under it.
+    Release {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        account: AccountId,
+        /// Writes the report that was kept into this new directory first.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// `share …`
+#[derive(Subcommand, Debug)]
+pub enum Share {
+    /// What the parent company would get: numbers, frequency of use, whether they may be used for advertising.
+    Parent {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// What comes of matching an advertiser's list of customers.
+    Match {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// CSV with a phone number in the first column: a made-up list.
+        #[arg(long, value_name = "FILE")]
+        list: PathBuf,
+    },
+    /// Everything that is held about one account, and what is not.
+    Subpoena {
+        /// The relay's data directory [default: kuvert-relay in the user's data directory].
+        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+        data: Option<PathBuf>,
+        /// The account, 26 characters.
+        #[arg(long, value_name = "ACCOUNT", required_unless_present = "phone", conflicts_with = "phone")]
+        account: Option<AccountId>,
+        /// Its phone number.
+        #[arg(long, value_name = "E164")]
+        phone: Option<String>,
+    },
+}
+
+impl Share {
+    /// The data directory, where one was named.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Self::Parent { data } | Self::Match { data, .. } | Self::Subpoena { data, .. } => data.as_deref(),
+        }
+    }
+}
+
+/// `withdraw`
+#[derive(clap::Args, Debug)]
+pub struct Withdraw {
+    /// The relay's data directory [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+    /// Says that it is meant: numbers, profiles, address books, devices, consents and the ledger of exports are deleted.
+    #[arg(long, required = true)]
+    pub yes: bool,
+}
+
+/// `config …`
+#[derive(Subcommand, Debug)]
+pub enum Config {
+    /// Prints a configuration file with every key and its default, explained.
+    Default,
+    /// Says what is wrong with a configuration, the environment included; starts nothing.
+    Check {
+        /// The file.
+        #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_CONFIG")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `serve`. Every key of the configuration also has a variable KUVERT_RELAY_…: see the command `config`.
+#[derive(clap::Args, Debug, Default)]
+pub struct Serve {
+    /// A configuration file; see the command `config`.
+    #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// UDP address to listen on; port 0 picks a free one [default: 127.0.0.1:4433].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Host name or IP address that clients should use, where it is not the one listened on.
+    #[arg(long, value_name = "NAME")]
+    pub public_host: Option<String>,
+
+    /// The directory that holds all that the relay keeps [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Writes the relay's address to this file once it is ready.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Days that undelivered envelopes are kept, 1 to 30 [default: 30].
+    #[arg(long, value_name = "DAYS")]
+    pub retention: Option<u32>,
+
+    /// Records everything that the relay learns in observe.db in the data directory.
+    #[arg(long)]
+    pub observe: bool,
+
+    /// Runs the demonstration: terms to accept, and exports of what a parent company would get (`share`).
+    #[arg(long)]
+    pub demonstration: bool,
+
+    /// Serves although the key is not the one that this directory was served with before: clients that know the relay by
+    /// its old address are locked out until they have the new one.
+    #[arg(long)]
+    pub new_key: bool,
+
+    /// The clock is right, however far it is from the time at which this relay was last used: for one start.
+    #[arg(long)]
+    pub trust_clock: bool,
+
+    /// Moves the relay's clock, for demonstrations and drills: 2678400 is day 31.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        env = "KUVERT_RELAY_CLOCK_OFFSET"
+    )]
+    pub clock_offset: i64,
+}
+
+/// `inspect`
+#[derive(clap::Args, Debug)]
+pub struct Inspect {
+    /// The relay's data directory [default: kuvert-relay in the user's data directory].
+    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `registry`
+#[derive(clap::Args, Debug)]
+pub struct Registry {
+    /// Which document.
+    #[arg(value_enum)]
+    pub document: Document,
+
+    /// How it is written; --json means JSON, too.
+    #[arg(long, value_enum, default_value_t = Format::Markdown)]
+    pub format: Format,
+}
+
+/// A document of the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Document {
+    /// The record of processing activities, Art. 30 GDPR
+    Record,
+    /// The privacy notice for users
+    Notice,
+    /// Every field with its meaning: the legend of the lens
+    Legend,
+    /// What is deleted when, and by what
+    Deletion,
+    /// The schema of the report that an account can ask for
+    Report,
+    /// The catalogue M-01 … M-47, and where each item is shown
+    Catalogue,
+}
+
+impl From<Document> for documents::Document {
+    fn from(document: Document) -> Self {
+        match document {
+            Document::Record => Self::Record,
+            Document::Notice => Self::Notice,
+            Document::Legend => Self::Legend,
+            Document::Deletion => Self::Deletion,
+            Document::Report => Self::Report,
+            Document::Catalogue => Self::Catalogue,
+        }
+    }
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people
+    Markdown,
+    /// For programs
+    Json,
+}

@@ -1,0 +1,207 @@
+//! What went wrong: a code for programs, and a message that says what to do next.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::source::SourceError;
+use kuvert_relay::config::ConfigError;
+use kuvert_relay::endpoint::ListenError;
+use kuvert_relay::relay;
+use kuvert_relay::store::{StoreError, Unavailable};
+use kuvert_relay::tls::TlsError;
+use kuvert_relay_sqlite::admin::AdminError;
+use kuvert_relay_sqlite::embedded::StartError;
+use kuvert_relay_sqlite::people::PeopleError;
+use kuvert_relay_sqlite::store::OpenError;
+
+/// Why the program ends with 1 or 2.
+#[derive(Debug)]
+pub struct Failure {
+    /// Stable.
+    code: &'static str,
+    message: String,
+    usage: bool,
+    /// Whoever read the output has seen enough: nothing went wrong.
+    left: bool,
+}
+
+impl Failure {
+    /// Something failed.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), usage: false, left: false }
+    }
+
+    /// Stdout cannot be written.
+    pub fn output(error: &io::Error) -> Self {
+        let left = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { left, ..Self::new("output", format!("cannot write the output: {error}")) }
+    }
+
+    /// A file cannot be written.
+    pub fn write(path: &Path, error: &io::Error) -> Self {
+        Self::new(
+            "io",
+            format!("cannot write {}: {error}. Check that its directory exists and may be written.", path.display()),
+        )
+    }
+
+    /// Nobody said where the data are, and there is no home directory to guess from.
+    pub fn no_data_directory() -> Self {
+        Self::new("no-data-directory", "there is no home directory to keep data in: name a directory with --data")
+    }
+
+    /// Whether the command line, the environment or the configuration is to blame.
+    pub const fn is_usage(&self) -> bool {
+        self.usage
+    }
+
+    /// Whether nothing failed but nobody reads any more, as behind `| head`.
+    pub const fn reader_left(&self) -> bool {
+        self.left
+    }
+
+    /// What went wrong and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Tells.
+    pub fn report(&self, json: bool) {
+        if json {
+            // Stderr says it, too.
+            let _ =
+                super::print(&format!("{}\n", json!({"type": "error", "code": self.code, "message": self.message})));
+        }
+        super::say(&format!("error: {}", self.message));
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let code = match error {
+            ConfigError::Retention(_) => "retention-too-long",
+            ConfigError::Monitoring(_) => "monitoring-exposed",
+            ConfigError::Rate(_) | ConfigError::Zero(_) | ConfigError::ReportDelay(_) | ConfigError::Region => {
+                "config-value"
+            }
+        };
+        Self { usage: true, ..Self::new(code, error.to_string()) }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let code = match error {
+            SourceError::Read { .. } => "config-file",
+            SourceError::Syntax { .. } => "config-syntax",
+            SourceError::UnknownKey { .. } => "config-unknown-key",
+            SourceError::Variable { .. } => "config-value",
+            SourceError::Config(error) => return error.into(),
+        };
+        Self { usage: true, ..Self::new(code, error.to_string()) }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Open(error) => error.into(),
+            AdminError::People(error) => error.into(),
+            AdminError::Store(error) => error.into(),
+            AdminError::Backup(error) => error.into(),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Locked(_) => "data-locked",
+            OpenError::Foreign(_) => "data-foreign",
+            OpenError::Newer { .. } => "data-newer",
+            OpenError::Unregistered { .. } => "data-unregistered",
+            OpenError::Older { .. } => "data-older",
+            OpenError::Permissions { .. } => "data-permissions",
+            OpenError::Owner { .. } | OpenError::FileOwner { .. } => "data-of-another",
+            OpenError::Missing(_) => "data-missing",
+            OpenError::Io { .. } => "data-io",
+            OpenError::Store(error) => return error.clone().into(),
+        };
+        let hint = match &error {
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                ": run the relay as the user who owns the directory, or choose another one with --data"
+            }
+            OpenError::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                ": mount it so that it can be written to, or choose another directory with --data"
+            }
+            OpenError::Io { error, .. }
+                if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) =>
+            {
+                ": it is a file, and data are kept in a directory: choose one with --data"
+            }
+            OpenError::Io { .. } => ": check the directory, or choose another one with --data",
+            _ => "",
+        };
+        Self::new(code, format!("{error}{hint}"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (code, hint) = match &error {
+            StoreError::Unavailable(Unavailable::DiskFull) => ("disk-full", ": make room and start again"),
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => ("data-io", ": check the disk and start again"),
+            StoreError::Corrupt(_) => (
+                "data-corrupt",
+                ": restore the directory from a backup, or start with an empty one; keep this one for a look",
+            ),
+        };
+        Self::new(code, format!("{error}{hint}"))
+    }
+}
+
+impl From<PeopleError> for Failure {
+    fn from(error: PeopleError) -> Self {
+        let code = match &error {
+            PeopleError::Newer { .. } => "data-newer",
+            PeopleError::Older { .. } => "data-older",
+            PeopleError::Unregistered { .. } => "data-unregistered",
+            PeopleError::Disclosures { .. } => "data-disclosures",
+            PeopleError::Database { .. } | PeopleError::Io { .. } => "people",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open(error) => error.into(),
+            StartError::People(error) => error.into(),
+            StartError::Observer(error) => Self::new("observe", error.to_string()),
+            StartError::Relay(error) => error.into(),
+        }
+    }
+}
+
+impl From<relay::StartError> for Failure {
+    fn from(error: relay::StartError) -> Self {
+        let code = match error {
+            relay::StartError::Config(error) => return error.into(),
+            relay::StartError::Store(error) => return error.into(),
+            relay::StartError::Tls(TlsError::OtherKey { .. }) => "tls-other-key",
+            relay::StartError::Tls(TlsError::Permissions { .. }) => "tls-permissions",
+            relay::StartError::Tls(_) => "tls",
+            relay::StartError::Listen(ListenError::InUse(_)) => "port-in-use",
+            relay::StartError::Listen(_) => "listen",
+            relay::StartError::Monitoring { .. } => "monitoring",
+            relay::StartError::Clock(_) => "clock",
+            relay::StartError::PublicHost(_) => {
+                return Self { usage: true, ..Self::new("public-host", error.to_string()) };
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,236 @@
+//! `inspect`: everything that a relay holds, read from its files, also while it runs.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `people` | what people told at L0 |
+//! | `rights` | what is left of deleted accounts, holds, the demonstration |
+
+mod people;
+mod rights;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use kuvert_program::words::Lines;
+use kuvert_types::limits::MAX_RETENTION_DAYS;
+use serde_json::json;
+
+use self::rights::Rights;
+use crate::args::Inspect;
+use crate::failure::Failure;
+use crate::serve::default_data;
+use kuvert_privacy::time::{day, utc};
+use kuvert_relay::admin::Admin as _;
+use kuvert_relay::admin::{KnownAccount, KnownDevice, WaitingEnvelope};
+use kuvert_relay::mailbox::expires_at;
+use kuvert_relay::store::Cursor;
+use kuvert_relay_sqlite::OBSERVE_FILE;
+use kuvert_relay_sqlite::SqliteAdmin;
+use kuvert_relay_sqlite::people::People;
+use kuvert_relay_sqlite::serving::{last_region, last_retention};
+
+/// Envelopes read at once: the relay's files are not kept open for longer than that takes.
+const PAGE: usize = 1_000;
+
+/// Runs `inspect`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => default_data()?,
+    };
+    let relay = SqliteAdmin::open(&data)?;
+    let people = People::look(&data)?;
+    let files = Files { relay: &relay, people: people.as_ref(), data: &data };
+    let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = if json {
+        print_json(files, retention_days, &mut out)
+    } else {
+        let mut out = Lines::of_stdout(&mut out);
+        print_text(files, retention_days, &mut out).and_then(|()| Ok(out.flush()?))
+    };
+    match printed {
+        Err(Stop::Output(error)) => Err(Failure::output(&error)),
+        Err(Stop::Store(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The relay's files.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    relay: &'a SqliteAdmin,
+    people: Option<&'a People>,
+    data: &'a Path,
+}
+
+enum Stop {
+    Output(io::Error),
+    Store(Failure),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
+    result.map_err(|error| Stop::Store(error.into()))
+}
+
+fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let Files { relay, people, data } = files;
+    let totals = store(relay.totals())?;
+    let sum = json!({
+        "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
+        "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
+        "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
+        "region": last_region(data), "people": people::sum_json(&people::sum(people)?),
+    });
+    writeln!(out, "{sum}")?;
+    for object in store(Rights::read(data))?.json() {
+        writeln!(out, "{object}")?;
+    }
+    each_waiting(relay, |envelope| {
+        let line = json!({
+            "type": "waiting", "id": envelope.id.to_string(), "recipient": envelope.recipient.to_string(),
+            "sender": envelope.sender.map(|sender| sender.to_string()), "size": envelope.size,
+            "accepted_at": envelope.accepted_at, "expires_at": expires_at(envelope.accepted_at, retention_days),
+        });
+        Ok(writeln!(out, "{line}")?)
+    })?;
+    for account in store(relay.accounts())? {
+        writeln!(out, "{}", account_json(&account))?;
+        for device in &account.devices {
+            writeln!(out, "{}", device_json(&account, device))?;
+        }
+        if let Some(people) = people {
+            people::print_json(people, &account.account, out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn account_json(account: &KnownAccount) -> serde_json::Value {
+    let KnownAccount {
+        account,
+        account_key,
+        device_list_number,
+        name,
+        phone,
+        registered_at,
+        access_key,
+        sealed_mail,
+        blocked,
+        devices: _,
+    } = account;
+    json!({
+        "type": "account", "account": account.to_string(), "account_key": account_key, "name": name, "phone": phone,
+        "registered_at": registered_at, "device_list_number": device_list_number, "access_key": access_key,
+        "sealed_mail": sealed_mail, "blocked": blocked.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Value {
+    let KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired, last_seen_day } = device;
+    json!({
+        "type": "device", "account": account.account.to_string(), "device": device, "signing_key": signing_key,
+        "identity_key": identity_key, "one_time_prekeys": one_time, "one_time_kem_prekeys": one_time_kem,
+        "expired": expired, "last_seen_day": last_seen_day.map(day),
+    })
+}
+
+fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
+    let Files { relay, people, data } = files;
+    let totals = store(relay.totals())?;
+    writeln!(out, "What the relay in {} holds", data.display())?;
+    if let Some(region) = last_region(data) {
+        writeln!(out, "  region            {} (the operator's label)", region.escape_debug())?;
+    }
+    writeln!(out, "  accounts          {}", totals.accounts)?;
+    writeln!(out, "  devices           {}", totals.devices)?;
+    writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;
+    writeln!(out, "  one-time prekeys  {}", totals.one_time_prekeys)?;
+    people::print_sum(&people::sum(people)?, out)?;
+    writeln!(out, "  retention         {retention_days} days")?;
+    if data.join(OBSERVE_FILE).exists() {
+        writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
+    }
+    store(Rights::read(data))?.print(out)?;
+    for account in store(relay.accounts())? {
+        print_account(&account, out)?;
+        if let Some(people) = people {
+            people::print_text(people, &account.account, out)?;
+        }
+    }
+    let mut first = true;
+    each_waiting(relay, |envelope| {
+        if std::mem::take(&mut first) {
+            writeln!(out, "\nWaiting, in the order of arrival")?;
+        }
+        Ok(print_waiting(envelope, retention_days, out)?)
+    })?;
+    Ok(out.flush()?)
+}
+
+fn print_account(account: &KnownAccount, out: &mut impl Write) -> io::Result<()> {
+    let KnownAccount {
+        account,
+        account_key,
+        device_list_number,
+        name,
+        phone,
+        registered_at,
+        access_key,
+        sealed_mail,
+        blocked,
+        devices,
+    } = account;
+    writeln!(out, "\nAccount {account}")?;
+    writeln!(out, "  name              {}", name.as_deref().unwrap_or("not given"))?;
+    writeln!(out, "  phone             {}", phone.as_deref().unwrap_or("not given"))?;
+    writeln!(out, "  registered        {}", utc(*registered_at))?;
+    writeln!(out, "  account key       {account_key}")?;
+    writeln!(out, "  device list       number {device_list_number}")?;
+    writeln!(out, "  access key        {}", if *access_key { "its hash is here" } else { "none" })?;
+    let sealed = if *sealed_mail { "from whoever has the access key" } else { "not taken" };
+    writeln!(out, "  sealed mail       {sealed}")?;
+    for other in blocked {
+        writeln!(out, "  blocked           {other}")?;
+    }
+    for KnownDevice { device, signing_key, identity_key, one_time, one_time_kem, expired, last_seen_day } in devices {
+        writeln!(out, "  Device {device}")?;
+        writeln!(out, "    last here       {}", last_seen_day.map_or_else(|| "not known".to_owned(), day))?;
+        writeln!(out, "    signing key     {signing_key}")?;
+        writeln!(out, "    identity key    {identity_key}")?;
+        writeln!(out, "    prekeys         {one_time} one-time, {one_time_kem} one-time KEM")?;
+        if *expired > 0 {
+            writeln!(out, "    expired         {expired} envelopes, not yet told to the device")?;
+        }
+    }
+    Ok(())
+}
+
+fn print_waiting(envelope: &WaitingEnvelope, retention_days: u32, out: &mut impl Write) -> io::Result<()> {
+    let sender = envelope.sender.map_or_else(|| "unknown".to_owned(), |sender| sender.to_string());
+    writeln!(out, "  Envelope {}", envelope.id)?;
+    writeln!(out, "    from            {sender}")?;
+    writeln!(out, "    to              {}", envelope.recipient)?;
+    writeln!(out, "    size            {} bytes of ciphertext", envelope.size)?;
+    writeln!(out, "    accepted        {}", utc(envelope.accepted_at))?;
+    writeln!(out, "    deleted unread  {}", utc(expires_at(envelope.accepted_at, retention_days)))
+}
+
+fn each_waiting(relay: &SqliteAdmin, mut show: impl FnMut(&WaitingEnvelope) -> Result<(), Stop>) -> Result<(), Stop> {
+    let mut after = Cursor::START;
+    loop {
+        let page = store(relay.waiting(after, PAGE))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.cursor;
+        page.iter().try_for_each(&mut show)?;
+    }
+}

@@ -1,0 +1,136 @@
+//! The program `kuvert-relay`. Another program can offer it as a subcommand of its own: [`run`] takes the name that usage
+//! lines show from its first argument.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`] | flags, as given |
+//! | [`serve`] | `serve` |
+//! | [`inspect`] | `inspect` |
+//! | [`backup`] | `backup`, `restore` |
+//! | [`invite`] | `invite` |
+//! | [`hold`] | `hold` |
+//! | [`share`] | `share` |
+//! | [`withdraw`] | `withdraw` |
+//! | [`configuration`] | `config` |
+//! | [`source`] | settings, from a file and the environment |
+//! | [`logging`] | logs without names, numbers, addresses and keys |
+//! | [`failure`] | what went wrong, for people and for programs |
+
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod args;
+pub mod backup;
+pub mod configuration;
+pub mod failure;
+pub mod hold;
+pub mod inspect;
+pub mod invite;
+pub mod logging;
+pub mod serve;
+pub mod share;
+pub mod source;
+pub mod withdraw;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use kuvert_privacy::registry::documents;
+use kuvert_program::{manual, process, words};
+
+use self::args::{Args, Command, Format};
+use self::failure::Failure;
+
+/// Everything went well.
+const DONE: u8 = 0;
+/// It did not; the message says what to do.
+const FAILED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// The command line, for completions and man pages.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+/// Runs the program. The first argument is its name: a path, or words such as `kuvert relay`.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    if let Some(written) = manual::asked_for(command, &args) {
+        return written;
+    }
+    let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
+    let parsed = words::fitted(process::without_empty_variables(command()))
+        .bin_name(name)
+        .try_get_matches_from(args)
+        .and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors.
+            words::print(&error);
+            return if error.use_stderr() { USAGE.into() } else { DONE.into() };
+        }
+    };
+    let json = args.json;
+    let result = match args.command {
+        Command::Serve(serve) => serve::run(serve, args.verbose, json),
+        Command::Inspect(inspect) => inspect::run(&inspect, json),
+        Command::Backup(args) => backup::run(args, json),
+        Command::Restore(args) => backup::run_restore(args, json),
+        Command::Invite { command } => invite::run(command, json),
+        Command::Hold { command } => hold::run(command, json),
+        Command::Share { command } => share::run(&command, json),
+        Command::Withdraw(args) => withdraw::run(args, json),
+        Command::Config { command } => configuration::run(command, json),
+        Command::Registry(registry) if json || registry.format == Format::Json => {
+            print(&format!("{:#}\n", documents::Document::from(registry.document).json()))
+        }
+        Command::Registry(registry) => print(&documents::Document::from(registry.document).markdown()),
+    };
+    match result {
+        Ok(()) => DONE.into(),
+        Err(failure) if failure.reader_left() => DONE.into(),
+        Err(failure) => {
+            failure.report(json);
+            if failure.is_usage() { USAGE.into() } else { FAILED.into() }
+        }
+    }
+}
+
+fn program_name(argument: &OsString) -> String {
+    let text = argument.to_string_lossy();
+    if text.contains('/') {
+        Path::new(argument).file_name().unwrap_or(argument).to_string_lossy().into_owned()
+    } else {
+        text.into_owned()
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Says something on stderr. Where that cannot be written, nothing is left to say it with.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_shows_the_name_that_the_program_was_called_by() {
+        for (name, shown) in [("/usr/bin/kuvert-relay", "Usage: kuvert-relay"), ("kuvert relay", "Usage: kuvert relay")]
+        {
+            let name = program_name(&name.into());
+            assert!(command().bin_name(name).render_usage().to_string().starts_with(shown));
+        }
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,214 @@
+//! `serve`: settles the configuration, starts the relay, says where it is, and stops it on a signal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+
+use kuvert_program::directories;
+use kuvert_types::RelayUrl;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::FAILED;
+use crate::args::Serve;
+use crate::failure::Failure;
+use crate::logging;
+use crate::source;
+use crate::{print, say};
+use kuvert_relay::clock::SystemClock;
+use kuvert_relay::config::{Config, LogLevel};
+use kuvert_relay::relay::{RunningRelay, StartError};
+use kuvert_relay::tls::TlsError;
+use kuvert_relay::whole_file;
+use kuvert_relay_sqlite::SERVING_FILE;
+use kuvert_relay_sqlite::serving::{self, Serving};
+
+/// Runs `serve`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
+    let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
+    let new_key = args.new_key;
+    let config = settle(args, verbose)?;
+    logging::start(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("runtime", format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        // Before the relay starts, so that no signal is missed.
+        let mut stop =
+            Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
+        let relay = kuvert_relay_lens::start(config.clone(), clock).await?;
+        let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
+        if let Err(failure) = announced {
+            relay.shutdown().await;
+            return Err(failure);
+        }
+        while stop.wait_or_reload().await == Asked::Reload {
+            match relay.reload_certificate() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+            }
+        }
+        tracing::info!("stopping");
+        tokio::select! {
+            () = relay.shutdown() => Ok(()),
+            () = stop.wait() => {
+                say("stopped at once; what was accepted is safe");
+                process::exit(FAILED.into())
+            }
+        }
+    })
+}
+
+/// Flags win over the environment, that over the file, that over the defaults.
+pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
+    let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
+    let Serve {
+        config: _,
+        listen,
+        public_host,
+        data,
+        ready_file,
+        retention,
+        observe,
+        demonstration,
+        new_key: _,
+        trust_clock,
+        clock_offset: _,
+    } = args;
+    config.listen = listen.unwrap_or(config.listen);
+    config.public_host = public_host.or(config.public_host);
+    config.ready_file = ready_file.or(config.ready_file);
+    config.retention_days = retention.unwrap_or(config.retention_days);
+    config.observe |= observe;
+    config.demonstration |= demonstration;
+    config.trust_clock = trust_clock;
+    config.log.level = match verbose {
+        0 => config.log.level,
+        1 => config.log.level.max(LogLevel::Debug),
+        _ => LogLevel::Trace,
+    };
+    config.data = match data {
+        Some(data) => data,
+        None if config.data.as_os_str().is_empty() => default_data()?,
+        None => config.data,
+    };
+    config.check()?;
+    Ok(config)
+}
+
+/// `kuvert-relay` in the user's data directory (XDG).
+pub(super) fn default_data() -> Result<PathBuf, Failure> {
+    Ok(directories::data().ok_or_else(Failure::no_data_directory)?.join("kuvert-relay"))
+}
+
+/// Refuses to serve with another key than before. Clients pin it: a certificate that was renewed with a new key, or a
+/// directory restored without its `tls/`, would lock everybody out.
+fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Failure> {
+    let before = serving::last(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
+    match before {
+        Some(before) if before.fingerprint != relay.address().fingerprint && !new_key => {
+            Err(StartError::Tls(TlsError::OtherKey {
+                hint: "or put the old key back; --new-key serves with the new one all the same",
+            })
+            .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says where the relay is: on stdout, and in the ready file once everything else is done.
+fn announce(relay: &RunningRelay, config: &Config, json: bool) -> Result<(), Failure> {
+    let address = relay.address().to_string();
+    let serving = Serving {
+        retention_days: config.retention_days,
+        address: Some(address.clone()),
+        demonstration: config.demonstration,
+        region: config.region.clone(),
+    };
+    serving.note(&config.data).map_err(|error| Failure::write(&config.data.join(SERVING_FILE), &error))?;
+    let line = if json {
+        let monitoring = relay.monitoring_address().map(|address| address.to_string());
+        json!({"type": "ready", "address": address, "monitoring": monitoring}).to_string()
+    } else {
+        address.clone()
+    };
+    // A relay whose stdout nothing reads is as good as any other.
+    if let Err(failure) = print(&format!("{line}\n")) {
+        tracing::warn!(error = failure.message(), "the relay's address is not on stdout; it serves all the same");
+    }
+    match &config.ready_file {
+        Some(path) => write_whole(path, &format!("{address}\n")),
+        None => Ok(()),
+    }
+}
+
+fn write_whole(path: &Path, content: &str) -> Result<(), Failure> {
+    whole_file::write(path, content.as_bytes(), whole_file::READABLE).map_err(|error| Failure::write(path, &error))
+}
+
+/// SIGTERM and Ctrl-C, and SIGHUP.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait_or_reload(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        fs::write(&file, "retention_days = 7\nlisten = \"127.0.0.1:99\"\nobserve = true\n[log]\nlevel = \"error\"")
+            .unwrap();
+        let args =
+            |retention| Serve { config: Some(file.clone()), data: Some("there".into()), retention, ..Serve::default() };
+        let config = settle(args(None), 0).unwrap();
+        assert_eq!((config.retention_days, config.listen.port(), config.observe), (7, 99, true));
+        assert_eq!(config.log.level, LogLevel::Error);
+        let config = settle(args(Some(3)), 1).unwrap();
+        assert_eq!((config.retention_days, config.log.level), (3, LogLevel::Debug));
+        assert!(settle(args(Some(31)), 0).unwrap_err().is_usage());
+    }
+}

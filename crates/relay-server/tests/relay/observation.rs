@@ -1,0 +1,100 @@
+//! What the relay learns, written down with `observe`, and not otherwise.
+
+use kuvert_relay::{Config, SystemClock};
+use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::{self, demonstration};
+use rusqlite::Connection;
+use std::sync::Arc;
+
+use crate::common::*;
+
+#[tokio::test]
+async fn every_thing_that_the_relay_learns_is_an_event() {
+    let data = tempfile::tempdir().unwrap();
+    let config = Config { observe: true, ..config(data.path()) };
+    let relay = start_with(config, Arc::new(SystemClock::new())).await;
+    let (alice, bob) = (Device::named("alice"), Device { phone: Some("+491701234567".into()), ..Device::named("bob") });
+    let mut alice_there = Client::register(relay.address(), &alice).await;
+    let mut bob_there = Client::register(relay.address(), &bob).await;
+    bob_there.ask(Request::PublishPrekeys(prekeys(1, 5, true))).await;
+    let by = Some(v1::get_account::By::Name("bob".into()));
+    alice_there.ask(Request::GetAccount(v1::GetAccount { by })).await;
+    alice_there.ask(take_bundles(&bob)).await;
+    alice_there.submit(envelope_from(&alice, &bob, "sealed")).await;
+    bob_there.welcome(true).await;
+    submit_sealed(relay.address(), envelope(&bob, "sealed sender")).await;
+    bob_there.attach().await;
+    bob_there.delivery().await;
+    let cursor = bob_there.delivery().await.cursor;
+    bob_there.acknowledge(cursor).await;
+    bob_there.ask(set_blocked(&alice, true)).await;
+    alice_there.submit(envelope_from(&alice, &bob, "not wanted")).await;
+    bob_there.ask(set_blocked(&alice, false)).await;
+    // What is told at L0 only.
+    let number = "+491709999999";
+    bob_there.ask(tell(demonstration::RequestPhoneCode { phone: number.into() })).await;
+    bob_there.ask(tell(demonstration::SetProfile { public: Some(true), ..demonstration::SetProfile::default() })).await;
+    let people = vec![demonstration::Person { phone: number.into(), ..demonstration::Person::default() }];
+    alice_there.ask(tell(demonstration::UploadAddressBook { people, replace: true })).await;
+    let account = bytes::Bytes::copy_from_slice(bob.address.account.as_bytes());
+    alice_there.ask(tell(demonstration::GetProfile { account })).await;
+    alice_there.ask(tell(demonstration::ReportDevice::default())).await;
+    alice_there.ask(tell(demonstration::WithdrawDisclosure {})).await;
+    let alice_port = i64::from(alice_there._endpoint.local_addr().unwrap().port());
+    relay.shutdown().await;
+
+    let database = Connection::open(data.path().join("observe.db")).unwrap();
+    let count = |condition: &str| -> i64 {
+        database.query_row(&format!("SELECT count(*) FROM event WHERE {condition}"), [], |row| row.get(0)).unwrap()
+    };
+    let (from, to) = (alice.address.to_string(), bob.address.to_string());
+    assert_eq!(count("kind = 'connected' AND ip = '127.0.0.1'"), 3);
+    assert_eq!(count(&format!("kind = 'connected' AND port = {alice_port}")), 1);
+    assert_eq!(
+        count(&format!("kind = 'registered' AND device = '{to}' AND name = 'bob' AND phone = '+491701234567'")),
+        1
+    );
+    assert_eq!(count(&format!("kind = 'prekeys_published' AND device = '{to}' AND count = 10")), 1);
+    assert_eq!(count(&format!("kind = 'looked_up' AND device = '{from}' AND name = 'bob' AND yes")), 1);
+    assert_eq!(count(&format!("kind = 'bundle_taken' AND device = '{from}' AND other = '{to}' AND yes")), 1);
+    assert_eq!(count(&format!("kind = 'submitted' AND device = '{from}' AND other = '{to}'")), 1);
+    // What blocking tells the relay: who wants no mail of whom, and that it still comes.
+    let whom = alice.address.account;
+    for blocked in ["yes", "NOT yes"] {
+        let told = format!("kind = 'blocked_set' AND device = '{to}' AND other = '{whom}' AND {blocked}");
+        assert_eq!(count(&told), 1);
+    }
+    assert_eq!(
+        count(&format!(
+            "kind = 'dropped' AND device = '{from}' AND source = '{from}' AND other = '{to}' AND size = 10"
+        )),
+        1
+    );
+    assert_eq!(count(&format!("kind = 'submitted' AND source = '{from}' AND size = 6")), 1);
+    assert_eq!(count("kind = 'submitted' AND source IS NULL AND device IS NULL AND size = 13"), 1);
+    assert_eq!(count(&format!("kind = 'delivered' AND device = '{to}'")), 2);
+    assert_eq!(count(&format!("kind = 'acknowledged' AND device = '{to}' AND count = 2 AND cursor = {cursor}")), 1);
+    assert_eq!(count(&format!("kind = 'phone_code_requested' AND device = '{to}' AND phone = '{number}'")), 1);
+    assert_eq!(count(&format!("kind = 'profile_changed' AND device = '{to}'")), 1);
+    assert_eq!(
+        count(&format!("kind = 'address_book_uploaded' AND device = '{from}' AND count = 1 AND matched = 0")),
+        1
+    );
+    assert_eq!(count(&format!("kind = 'profile_read' AND device = '{from}' AND other = '{}'", bob.address.account)), 1);
+    assert_eq!(count(&format!("kind IN ('device_reported', 'disclosure_withdrawn') AND device = '{from}'")), 2);
+    assert_eq!(count("kind = 'disconnected'"), 3);
+    // Where somebody sits follows from joining on the connection's number.
+    assert_eq!(
+        count("kind = 'submitted' AND connection IN (SELECT connection FROM event WHERE kind = 'connected')"),
+        2
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_in_normal_service() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = start(data.path()).await;
+    drop(Client::register(relay.address(), &Device::new()).await);
+    relay.shutdown().await;
+    assert!(!data.path().join("observe.db").exists());
+}

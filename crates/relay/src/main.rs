@@ -1,9 +1,0 @@
-//! The program `kuvert-relay`. All of it is in the library.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    kuvert_relay::program::memory::no_core_dumps();
-    kuvert_relay::program::process::outlive_the_file_size_limit();
-    kuvert_relay::program::run(std::env::args_os())
-}

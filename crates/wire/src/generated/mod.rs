@@ -1,0 +1,7 @@
+// Written by kuvert-wire-gen from proto/. Do not edit: see crates/wire-gen/src/lib.rs.
+include!("address.rs");
+#[cfg(feature = "content")]
+include!("content.rs");
+include!("envelope.rs");
+include!("prekeys.rs");
+include!("relay.rs");
