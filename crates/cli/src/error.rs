@@ -143,4 +143,24 @@ mod tests {
             assert_eq!(shell_word(alias), word);
         }
     }
+
+    #[test]
+    fn what_to_type_is_said_where_a_command_is_the_way_out() {
+        let who = || "Bob from the choir".to_owned();
+        for (error, typed) in [
+            (Error::LevelTooHigh { level: kuvert_client::Level::L2 }, "`kuvert --level L0 whoami`"),
+            (Error::IdentityChanged { who: who() }, "`kuvert contact accept 'Bob from the choir'`"),
+            (Error::RequestPending { who: who() }, "`kuvert contact accept 'Bob from the choir'`"),
+            (Error::ContactUnknown { who: who() }, "`kuvert contact add`"),
+            (Error::NotRegistered { home: "/home/h".into() }, "`kuvert register --relay KUVERT_URL`"),
+            (Error::AliasTaken { alias: who() }, "--as"),
+            (Error::InvitationNeeded, "--invitation"),
+            (Error::Permissions { path: "/h".into(), mode: 0o644, wanted: 0o600 }, "`chmod 600 /h`"),
+            (Error::HomeOfAnother { path: "/h".into(), owner: 7 }, "`sudo -u '#7'`"),
+            (Error::StoreKeyMissing { path: "/h".into() }, "KUVERT_STORE_KEY_FILE"),
+        ] {
+            assert!(words(&error).contains(typed), "{error}");
+            assert!(!error.to_string().contains(typed), "{error}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ async fn above_l0_nothing_of_it_leaves() {
         let connection = client.connect().await.unwrap();
         let refused = |error: kuvert_client::Error| {
             assert_eq!(error.code(), "level-too-high");
-            assert!(error.to_string().contains("--level L0"), "{error}");
+            assert!(error.to_string().contains("it needs L0"), "{error}");
         };
         refused(connection.request_phone_code(NUMBER).await.unwrap_err());
         refused(connection.verify_phone("123456").await.unwrap_err());
