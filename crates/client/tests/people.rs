@@ -26,7 +26,7 @@ async fn register(world: &World, name: &str, level: Level) -> Client {
 
 /// What stands in a table of the relay's.
 fn count(world: &World, table: &str) -> i64 {
-    let people = People::look(&world.home("relay")).unwrap().unwrap();
+    let people = People::open_read_only(&world.home("relay")).unwrap().unwrap();
     people.transact(|tx| tx.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))).unwrap()
 }
 
@@ -111,7 +111,7 @@ async fn above_l0_nothing_of_it_leaves() {
 async fn at_l0_the_machine_is_told_at_registration_and_once_a_day() {
     let world = world().await;
     let client = register(&world, "alice", Level::L0).await;
-    let people = People::look(&world.home("relay")).unwrap().unwrap();
+    let people = People::open_read_only(&world.home("relay")).unwrap().unwrap();
     let reported = || {
         let sql = "SELECT reported_at, app_version FROM device_details";
         people
@@ -140,7 +140,7 @@ async fn a_phones_permissions_are_simulated_and_denied_until_they_are_granted() 
         sheet.iter().filter(|permitted| permitted.granted).map(|permitted| permitted.permission.name).collect()
     };
     let told = || -> Vec<(String, String)> {
-        let people = People::look(&world.home("relay")).unwrap().unwrap();
+        let people = People::open_read_only(&world.home("relay")).unwrap().unwrap();
         let read = |tx: &rusqlite::Transaction<'_>| {
             let mut select = tx.prepare("SELECT what, value FROM simulated_detail ORDER BY what")?;
             select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
@@ -226,7 +226,7 @@ async fn a_relay_that_offers_no_l0_is_told_nothing_and_registers_nobody_at_l0() 
     assert_eq!(refused.code(), "not-offered");
     assert!(refused.to_string().contains("stay at L1"), "{refused}");
     assert!(!home.exists());
-    assert_eq!(relay.store().totals().await.unwrap().accounts, 0);
+    assert_eq!(relay.store().stats().await.unwrap().accounts, 0);
 
     // A home above L0 has all that it needs.
     let alice = Client::register(&home, relay.address().clone(), profile(), options(Level::L1)).await.unwrap();

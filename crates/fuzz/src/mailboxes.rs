@@ -174,7 +174,7 @@ impl Side {
 
     /// Everything that can be seen.
     fn look(&self) -> String {
-        let mut seen = format!("{:?}", self.store.totals().wait());
+        let mut seen = format!("{:?}", self.store.stats().wait());
         for mailbox in 0..MAILBOXES {
             let waiting = self.store.waiting(address(mailbox)).wait();
             seen += &format!("\n{waiting:?} {}", self.read(mailbox, Cursor::START, usize::MAX, usize::MAX));

@@ -15,10 +15,10 @@ use arbitrary::Arbitrary;
 use bytes::BytesMut;
 use kuvert_protocol::prelude::*;
 use kuvert_relay::clock::{Clock, ManualClock};
-use kuvert_relay::command::attach::Delivery;
 use kuvert_relay::command::authenticate::{self, Proof};
-use kuvert_relay::command::{self, Caller, Lane, Refusal, register};
+use kuvert_relay::command::{self, AuthenticatedDevice, CommandError, Lane, register};
 use kuvert_relay::config::{Config, Limits, Registration};
+use kuvert_relay::delivery::Delivery;
 use kuvert_relay::incidents::Incidents;
 use kuvert_relay::limits::saved::Saved;
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
@@ -27,7 +27,7 @@ use kuvert_relay::observe::{Blind, ConnectionNumber};
 use kuvert_relay::presence::LocalPresence;
 use kuvert_relay::relay_time::RelayClock;
 use kuvert_relay::retention;
-use kuvert_relay::service::Service;
+use kuvert_relay::shared::Shared;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store, Times};
 use kuvert_relay::young::{Disk, LowWater, Space, Young};
@@ -105,7 +105,7 @@ enum State {
 }
 
 struct Known {
-    caller: Caller,
+    caller: AuthenticatedDevice,
     lane: Lane,
     deliveries: mpsc::Receiver<Vec<Response>>,
     /// Cursors, in the order of delivery.
@@ -117,7 +117,7 @@ struct Known {
 type Mail = BTreeMap<Address, Vec<(u64, EnvelopeId)>>;
 
 struct World {
-    service: Arc<Service>,
+    service: Arc<Shared>,
     store: Arc<dyn Store>,
     clock: Arc<ManualClock>,
     devices: [Device; 2],
@@ -161,7 +161,7 @@ impl World {
         let rights = SqliteRights::new(people.clone(), sources, None);
         let config = Config { demonstration: true, ..Config::new("no-such-directory") };
         let extension = offer.extension(&config, people);
-        let service = Arc::new(Service {
+        let service = Arc::new(Shared {
             store: Arc::clone(&store),
             rights: Arc::new(rights),
             extension: Some(extension),
@@ -265,7 +265,7 @@ impl World {
     }
 
     async fn serve(&mut self, at: usize, body: Request) {
-        let (mail, accounts) = (self.mail().await, self.store.totals().await.unwrap().accounts);
+        let (mail, accounts) = (self.mail().await, self.store.stats().await.unwrap().accounts);
         let before = self.look().await;
         let answer = match &mut self.connections[at].state {
             State::Known(known) => {
@@ -279,7 +279,7 @@ impl World {
                 let answer = self.greet(at, body.clone()).await;
                 self.check_mail(&mail, &body, answer.is_ok(), None).await;
                 let registered = matches!((&body, &answer), (Request::Register(_), Ok(_)));
-                let after = self.store.totals().await.unwrap().accounts;
+                let after = self.store.stats().await.unwrap().accounts;
                 assert_eq!(after, accounts + u64::from(registered), "only a registration makes an account");
                 answer
             }
@@ -308,7 +308,7 @@ impl World {
     }
 
     /// What the states before authentication do.
-    async fn greet(&mut self, at: usize, body: Request) -> Result<Response, Refusal> {
+    async fn greet(&mut self, at: usize, body: Request) -> Result<Response, CommandError> {
         let number = ConnectionNumber::random();
         let result = match body {
             Request::Authenticate(request) => authenticate::run(&self.service, number, &PROOF, request).await,
@@ -322,7 +322,7 @@ impl World {
         };
         let (device, response) = result?;
         let (outbox, deliveries) = mpsc::channel(1);
-        let caller = Caller { service: Arc::clone(&self.service), device, connection: number };
+        let caller = AuthenticatedDevice { service: Arc::clone(&self.service), device, connection: number };
         let lane = Lane { delivery: Delivery::new(outbox), session: self.store.session() };
         let known = Known { caller, lane, deliveries, delivered: Vec::new(), attached: false };
         self.connections[at].state = State::Known(Box::new(known));
@@ -365,7 +365,7 @@ impl World {
 
     /// Everything that a refusal must not change.
     async fn look(&self) -> String {
-        let mut seen = format!("{:?}", self.store.totals().await);
+        let mut seen = format!("{:?}", self.store.stats().await);
         for Device { address, .. } in &self.devices {
             let waiting = self.store.waiting(*address).await;
             let account = self.store.account(kuvert_relay::store::AccountBy::Id(address.account)).await;

@@ -120,7 +120,7 @@ impl Files {
     /// See [`FilesError`].
     pub fn read(&self) -> Result<Snapshot, FilesError> {
         let inspector = Inspector::open(&self.data)?;
-        let totals = inspector.totals()?;
+        let totals = inspector.stats()?;
         let retention_days = last_retention(&self.data).unwrap_or(MAX_RETENTION_DAYS);
         let mut waiting = Vec::new();
         for envelope in inspector.waiting(Cursor::START, SHOWN_WAITING)? {

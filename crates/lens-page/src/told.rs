@@ -36,7 +36,7 @@ pub enum ToldError {
 /// # Errors
 /// See [`ToldError`].
 pub fn read(data: &Path, accounts: &[KnownAccount]) -> Result<(Vec<Holder>, Rights), ToldError> {
-    let Some(people) = People::look(data)? else { return Ok(Default::default()) };
+    let Some(people) = People::open_read_only(data)? else { return Ok(Default::default()) };
     let read = people.transact(|tx| {
         let mut holders = Vec::new();
         for KnownAccount { account, .. } in accounts {

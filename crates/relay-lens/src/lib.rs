@@ -43,7 +43,7 @@ use kuvert_privacy::registry::Field;
 use kuvert_privacy::registry::fields::people::DISCLOSURES;
 use kuvert_relay::RunningRelay;
 use kuvert_relay::clock::Clock;
-use kuvert_relay::command::Caller;
+use kuvert_relay::command::AuthenticatedDevice;
 use kuvert_relay::config::Config;
 use kuvert_relay::extension::{Extension, Handled};
 use kuvert_relay::observe::Observer;
@@ -152,7 +152,7 @@ impl Extension for Lens {
         DISCLOSURES
     }
 
-    fn handle(&self, caller: &Caller, body: Bytes) -> Handled {
+    fn handle(&self, caller: &AuthenticatedDevice, body: Bytes) -> Handled {
         command::run(self, caller, body)
     }
 
@@ -165,7 +165,7 @@ impl Extension for Lens {
         self.people.run_erasing(move |tx| withdraw::account(tx, &account))
     }
 
-    fn tidy(&self, now: u64) -> Pending<usize, StoreError> {
+    fn prune(&self, now: u64) -> Pending<usize, StoreError> {
         self.people.run(move |tx| phone::purge(tx, now))
     }
 }

@@ -23,7 +23,7 @@ pub struct Failure {
     code: &'static str,
     message: String,
     usage: bool,
-    /// Whoever read the output has seen enough: nothing went wrong.
+    /// The reader of the output has seen enough: nothing went wrong.
     left: bool,
 }
 
@@ -47,7 +47,7 @@ impl Failure {
         )
     }
 
-    /// Nobody said where the data are, and there is no home directory to guess from.
+    /// It was not said where the data are, and there is no home directory to guess from.
     pub fn no_data_directory() -> Self {
         Self::new("no-data-directory", "there is no home directory to keep data in: name a directory with --data")
     }
@@ -57,7 +57,7 @@ impl Failure {
         self.usage
     }
 
-    /// Whether nothing failed but nobody reads any more, as behind `| head`.
+    /// Whether nothing failed but the output is not read any more, as behind `| head`.
     pub const fn reader_left(&self) -> bool {
         self.left
     }

@@ -1,4 +1,4 @@
-//! `hold`: legal holds, also while the relay runs. An account under one is deleted for everybody as any other; what its
+//! `hold`: legal holds, also while the relay runs. An account under one is deleted for all others as any other; what its
 //! report would have held stays here until the hold is released.
 
 use std::fs::DirBuilder;

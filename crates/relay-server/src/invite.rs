@@ -86,7 +86,7 @@ fn revoke(mut relay: SqliteAdmin, code: &str, json: bool) -> Result<(), Failure>
     if json { print(&[json!({"type": "revoked", "name": name(&hash)}).to_string()]) } else { Ok(()) }
 }
 
-/// What stands for an invitation in lists: it does not let anybody register.
+/// What stands for an invitation in lists: one cannot register with it.
 fn name(hash: &InvitationHash) -> String {
     hash.iter().take(NAME_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }

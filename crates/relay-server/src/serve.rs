@@ -107,7 +107,7 @@ pub(super) fn default_data() -> Result<PathBuf, Failure> {
 }
 
 /// Refuses to serve with another key than before. Clients pin it: a certificate that was renewed with a new key, or a
-/// directory restored without its `tls/`, would lock everybody out.
+/// directory restored without its `tls/`, would lock all clients out.
 fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Failure> {
     let before = serving::last(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
     match before {

@@ -183,7 +183,7 @@ fn try_alone(key: &str, value: Value) -> Result<(), String> {
     table.try_into::<Config>().map(drop).map_err(|error| error.message().to_owned())
 }
 
-/// A table that is not there begins as its default: whoever sets one half of a rate keeps the other.
+/// A table that is not there begins as its default: setting one half of a rate keeps the other.
 fn insert(table: &mut toml::Table, defaults: Option<&toml::Table>, key: &str, value: Value) {
     match key.split_once('.') {
         None => {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kuvert_relay::admin::{Admin, BackupMade, Invitation, KnownAccount, Rights, WaitingEnvelope};
-use kuvert_relay::store::{Cursor, InvitationHash, NewInvitation, StoreError, Totals};
+use kuvert_relay::store::{Cursor, InvitationHash, NewInvitation, Stats, StoreError};
 use kuvert_types::AccountId;
 
 use crate::backup::{self, BackupError};
@@ -87,12 +87,12 @@ impl Admin for SqliteAdmin {
     }
 
     fn rights(&self) -> Result<Rights, AdminError> {
-        let people = People::look(&self.data)?;
+        let people = People::open_read_only(&self.data)?;
         Ok(people.map(|people| people.transact(look::rights)).transpose()?.unwrap_or_default())
     }
 
-    fn totals(&self) -> Result<Totals, AdminError> {
-        Ok(self.inspector()?.totals()?)
+    fn stats(&self) -> Result<Stats, AdminError> {
+        Ok(self.inspector()?.stats()?)
     }
 
     fn accounts(&self) -> Result<Vec<KnownAccount>, AdminError> {

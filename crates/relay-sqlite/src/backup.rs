@@ -148,7 +148,7 @@ fn fill(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupError> {
     let contents = check(&database)?;
     let mut files = BTreeMap::from([(DATABASE_FILE.to_owned(), digest(&database)?)]);
     // Older relays have none.
-    if let Some(people) = People::as_it_is(data)? {
+    if let Some(people) = People::open_unmigrated(data)? {
         let copy = to.join(PEOPLE_FILE);
         people.copy(&copy)?;
         files.insert(PEOPLE_FILE.to_owned(), digest(&copy)?);

@@ -331,7 +331,7 @@ impl Record {
             }
         }
         let store = open(target);
-        let totals = store.totals().wait().map_err(|error| error.to_string())?;
+        let totals = store.stats().wait().map_err(|error| error.to_string())?;
         if totals.devices < registered {
             return Err(format!("{registered} devices were registered, {} are there", totals.devices));
         }

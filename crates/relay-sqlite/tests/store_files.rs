@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kuvert_relay::store::{
-    AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoreError, SubmitError, Totals,
+    AccountBy, Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Stats, Store, StoreError, SubmitError,
     Unavailable,
 };
 use kuvert_relay_sqlite::store::{DATABASE_FILE, Inspector, OpenError, Options, SqliteStore};
@@ -263,7 +263,7 @@ const INSPECT: &str = "KUVERT_TEST_INSPECT";
 fn another_process_may_look_while_the_relay_runs() {
     if let Some(directory) = std::env::var_os(INSPECT) {
         let inspector = Inspector::open(directory.as_ref()).unwrap();
-        println!("@{:?}", inspector.totals().unwrap());
+        println!("@{:?}", inspector.stats().unwrap());
         println!("@{:?}", inspector.waiting(Cursor::START, 1).unwrap());
         assert!(matches!(SqliteStore::open(directory.as_ref()), Err(OpenError::Locked(_))));
         return;
@@ -281,7 +281,7 @@ fn another_process_may_look_while_the_relay_runs() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = String::from_utf8(output.stdout).unwrap();
-    let totals = Totals { accounts: 2, devices: 2, waiting: 2, waiting_bytes: 150, one_time_prekeys: 0 };
+    let totals = Stats { accounts: 2, devices: 2, waiting: 2, waiting_bytes: 150, one_time_prekeys: 0 };
     assert!(output.contains(&format!("@{totals:?}")), "{output}");
 
     let inspector = Inspector::open(directory.path()).unwrap();
@@ -296,9 +296,9 @@ fn another_process_may_look_while_the_relay_runs() {
     // Nothing is held open: the log can be emptied, and what happens later is seen.
     store.acknowledge(address(2), cursor).wait().unwrap();
     store.checkpoint().wait().unwrap();
-    assert_eq!(inspector.totals().unwrap().waiting, 1);
+    assert_eq!(inspector.stats().unwrap().waiting, 1);
     drop(store);
-    assert_eq!(Inspector::open(directory.path()).unwrap().totals().unwrap().waiting, 1, "also without a relay");
+    assert_eq!(Inspector::open(directory.path()).unwrap().stats().unwrap().waiting, 1, "also without a relay");
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_full_disk_refuses_new_mail_and_serves_the_rest() {
     assert_eq!(submit(9_000), Err(SubmitError::Store(full())));
     let register = (3..250).map(|n| store.register(account(n, Some(format!("n{n}")))).wait()).find(Result::is_err);
     assert_eq!(register, Some(Err(full().into())));
-    let registered = store.totals().wait().unwrap().accounts;
+    let registered = store.stats().wait().unwrap().accounts;
     let refused = 1 + registered as u8;
     assert_eq!(store.device(address(refused)).wait(), Ok(None));
     assert_eq!(store.account(AccountBy::Name(format!("n{refused}"))).wait(), Ok(None), "no half account");
@@ -457,7 +457,7 @@ fn a_full_disk_refuses_new_mail_and_serves_the_rest() {
     drop(store);
 
     let store = SqliteStore::open(directory.path()).unwrap();
-    assert_eq!(store.totals().wait().unwrap().waiting, 0);
+    assert_eq!(store.stats().wait().unwrap().waiting, 0);
     assert_eq!(store.waiting(address(1)).wait().unwrap().expired, expected.len() as u64);
 }
 
@@ -501,6 +501,6 @@ fn too_much_in_the_queue_is_refused_and_not_kept() {
     let stored = results.iter().filter(|result| result.is_ok()).count() as u64;
     let overloaded = SubmitError::Store(StoreError::Unavailable(Unavailable::Overloaded));
     assert!(results.iter().all(|result| result.is_ok() || result.as_ref() == Err(&overloaded)));
-    assert_eq!(store.totals().wait().unwrap().waiting, stored);
+    assert_eq!(store.stats().wait().unwrap().waiting, stored);
     assert!(store.submit(address(1), marked(5_000, 90_000), 1).wait().is_ok(), "and the queue is free again");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use kuvert_types::{AccountId, Address, EnvelopeId};
 
 use crate::data_rights::ReportRequest;
-use crate::store::{Cursor, InvitationHash, NewInvitation, StoreError, Totals};
+use crate::store::{Cursor, InvitationHash, NewInvitation, Stats, StoreError};
 
 /// An invitation as stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,7 +178,7 @@ pub trait Admin {
     ///
     /// # Errors
     /// The data cannot be read.
-    fn totals(&self) -> Result<Totals, Self::Error>;
+    fn stats(&self) -> Result<Stats, Self::Error>;
 
     /// All accounts, in the order of registration.
     ///

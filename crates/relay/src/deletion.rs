@@ -12,14 +12,14 @@ use kuvert_types::AccountId;
 use crate::observe::Forgotten;
 use crate::report;
 use crate::retention;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::{AccountBy, StoreError, Unavailable};
 
 /// Deletes an account. `Ok` is durable. An account that is not there is no error.
 ///
 /// # Errors
 /// Those of the stores. The account is there still, maybe without some of what belongs to it.
-pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), StoreError> {
+pub async fn delete(service: &Arc<Shared>, account: AccountId) -> Result<(), StoreError> {
     let record = service.store.account(AccountBy::Id(account)).await?;
     let forgotten = Forgotten {
         account,
@@ -47,7 +47,7 @@ pub async fn delete(service: &Arc<Service>, account: AccountId) -> Result<(), St
     forget(service, &forgotten).await
 }
 
-async fn forget(service: &Service, forgotten: &Forgotten) -> Result<(), StoreError> {
+async fn forget(service: &Shared, forgotten: &Forgotten) -> Result<(), StoreError> {
     let (observer, forgotten) = (Arc::clone(&service.observer), forgotten.clone());
     let done = tokio::task::spawn_blocking(move || observer.forget(&forgotten)).await;
     // The other error is that it panicked, which has been printed.

@@ -16,7 +16,7 @@ use crate::connection::serve;
 use crate::endpoint_key::{EndpointKey, FILE};
 use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RETRY_ABOVE_HANDSHAKES};
 use crate::metrics::Turned;
-use crate::service::Service;
+use crate::shared::Shared;
 
 /// A client that is silent for this long is gone. Clients send a keep-alive about every 25 s: each costs the relay some
 /// 160 µs, and home routers forget a silent UDP flow after 30 s and more.
@@ -44,7 +44,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// What is wrong with the address to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody else has the port.
+    /// Another process has the port.
     #[error(
         "{0} is in use by another program: stop that one, or choose another port with --listen (port 0 picks a free one)"
     )]
@@ -125,7 +125,7 @@ pub fn server(tls: rustls::ServerConfig) -> Result<ServerConfig, NoInitialCipher
 }
 
 /// Accepts connections until the relay stops, then waits for those that are open.
-pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<ConnectionCount>, drain: Duration) {
+pub async fn accept(endpoint: Endpoint, service: Arc<Shared>, count: Arc<ConnectionCount>, drain: Duration) {
     let mut connections = JoinSet::new();
     let stopped = service.stopped();
     tokio::pin!(stopped);
@@ -156,7 +156,7 @@ pub async fn accept(endpoint: Endpoint, service: Arc<Service>, count: Arc<Connec
 
 /// Turns peers away before they cost a handshake: those without a place, and under load those that have not shown that
 /// they receive at the address that they send from (QUIC Retry), or whose address has had its share of handshakes.
-fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, service: &Service) -> Option<Incoming> {
+fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, service: &Shared) -> Option<Incoming> {
     let metrics = &service.metrics;
     let open = count.open();
     let handshakes = tasks.saturating_sub(open);
@@ -181,7 +181,7 @@ fn admit(incoming: Incoming, count: &ConnectionCount, tasks: usize, service: &Se
     Some(incoming)
 }
 
-async fn handshake(incoming: Incoming, service: Arc<Service>, count: Arc<ConnectionCount>) {
+async fn handshake(incoming: Incoming, service: Arc<Shared>, count: Arc<ConnectionCount>) {
     let Ok(Ok(connection)) = timeout(HANDSHAKE_DEADLINE, incoming).await else {
         service.metrics.turned_away(Turned::Handshake);
         tracing::debug!("a handshake failed");

@@ -10,19 +10,19 @@ use bytes::Bytes;
 use kuvert_privacy::registry::Field;
 use kuvert_types::{AccountId, Address};
 
-use crate::command::{Caller, Refusal};
+pub use crate::command::{AuthenticatedDevice, Code, CommandError};
 use crate::store::{Pending, StoreError};
 
 /// An answer to come: the body of the answering frame. It owns all that it needs, and finishes its work also when the
 /// connection is gone.
-pub type Reply = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>>;
+pub type Reply = Pin<Box<dyn Future<Output = Result<Bytes, CommandError>> + Send>>;
 
 /// What became of a request.
 pub struct Handled {
     /// The request's name, as metrics give it.
     pub request: &'static str,
     /// The answer, or why there is none.
-    pub reply: Result<Reply, Refusal>,
+    pub reply: Result<Reply, CommandError>,
 }
 
 impl fmt::Debug for Handled {
@@ -45,8 +45,8 @@ pub trait Extension: Send + Sync + fmt::Debug + 'static {
     fn fields(&self) -> &'static [&'static [Field]];
 
     /// Does what an authenticated device asks for. It is called in the order of the requests, and asks
-    /// [`Caller::may_store`] before it stores anything.
-    fn handle(&self, caller: &Caller, body: Bytes) -> Handled;
+    /// [`AuthenticatedDevice::may_store`] before it stores anything.
+    fn handle(&self, caller: &AuthenticatedDevice, body: Bytes) -> Handled;
 
     /// Deletes what devices that left their account's device list have stored.
     fn forget_devices(&self, devices: Vec<Address>) -> Pending<(), StoreError>;
@@ -55,5 +55,5 @@ pub trait Extension: Send + Sync + fmt::Debug + 'static {
     fn erase(&self, account: AccountId) -> Pending<(), StoreError>;
 
     /// Deletes what has had its time at `now`, Unix milliseconds: asked once a minute. Says how many rows.
-    fn tidy(&self, now: u64) -> Pending<usize, StoreError>;
+    fn prune(&self, now: u64) -> Pending<usize, StoreError>;
 }

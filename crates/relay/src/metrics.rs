@@ -1,4 +1,4 @@
-//! What the relay counts about itself, for Prometheus. Numbers about the relay and nothing about anybody: no label names
+//! What the relay counts about itself, for Prometheus. Numbers about the relay and nothing about its users: no label names
 //! an account, a device, an address or a connection, and every label has a short list of values.
 //!
 //! Names and their meaning stand in [`Metrics::new`]; `packaging/grafana/` shows them, and a test holds the two together.
@@ -15,8 +15,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::command::Refusal;
-use crate::store::Glance;
+use crate::command::CommandError;
+use crate::store::Gauges;
 
 /// What every name begins with.
 const PREFIX: &str = "kuvert_relay";
@@ -67,13 +67,13 @@ impl Turned {
     }
 }
 
-/// What is looked at when somebody asks for the metrics.
+/// What is looked at when the metrics are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Connections that are open.
     pub connections: usize,
     /// What the store holds; `None`: it did not answer.
-    pub held: Option<Glance>,
+    pub held: Option<Gauges>,
     /// Bytes of the database.
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -202,7 +202,7 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn answered<T>(&self, command: &'static str, took: Duration, answer: &Result<T, Refusal>) {
+    pub fn answered<T>(&self, command: &'static str, took: Duration, answer: &Result<T, CommandError>) {
         let code = answer.as_ref().map_or_else(|refusal| refusal.code.as_str_name(), |_| "OK");
         self.requests.get_or_create(&Answered { command, code }).inc();
         self.request_seconds.get_or_create(&OfCommand { command }).observe(took.as_secs_f64());

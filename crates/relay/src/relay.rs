@@ -27,7 +27,7 @@ use crate::observe::{Blind, Observer};
 use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::retention;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
@@ -134,7 +134,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     let (stop, stopping) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
     let metrics = Arc::new(Metrics::new());
-    let service = Arc::new(Service {
+    let service = Arc::new(Shared {
         store: Arc::clone(&store),
         rights,
         extension,
@@ -160,7 +160,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     // Before anything can be fetched: what is too old is never delivered.
     retention::restamp(&service).await?;
     retention::expire(&service, config.retention_days).await?;
-    retention::tidy(&service).await?;
+    retention::prune(&service).await?;
     let yesterday = service.clock.now_ms().saturating_sub(young::millis(young::YOUNG));
     for (account, at) in store.registered_since(yesterday).await? {
         service.young.registered(account, at);
@@ -179,7 +179,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     let drain = Duration::from_secs(config.drain_seconds.into());
     let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), Arc::clone(&service), Arc::clone(&count), drain));
     let expiring = tokio::spawn(retention::run(Arc::clone(&service), config.retention_days));
-    let totals = store.totals().await?;
+    let totals = store.stats().await?;
     if store.was_unclean() {
         tracing::warn!(
             "the last stop was not clean: the relay was killed, or the machine failed. What was accepted is there"
@@ -213,7 +213,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     })
 }
 
-/// The task that answers whoever watches.
+/// The task that answers monitoring.
 struct Monitoring {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -222,7 +222,7 @@ struct Monitoring {
 impl Monitoring {
     async fn start(
         config: &Config,
-        service: &Service,
+        service: &Shared,
         count: &Arc<ConnectionCount>,
     ) -> Result<Option<Self>, StartError> {
         let Some(address) = config.monitoring.listen else { return Ok(None) };
@@ -292,7 +292,7 @@ pub struct RunningRelay {
     config: Config,
     endpoint: quinn::Endpoint,
     monitoring: Option<Monitoring>,
-    service: Arc<Service>,
+    service: Arc<Shared>,
     store: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
     count: Arc<ConnectionCount>,
@@ -353,7 +353,7 @@ impl RunningRelay {
     pub async fn expire(&self) -> Result<u64, StoreError> {
         retention::write_incidents(&self.service).await?;
         retention::restamp(&self.service).await?;
-        retention::tidy(&self.service).await?;
+        retention::prune(&self.service).await?;
         retention::expire(&self.service, self.config.retention_days).await
     }
 
@@ -361,8 +361,8 @@ impl RunningRelay {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn tidy_extension(&self) -> Result<usize, StoreError> {
-        retention::tidy_extension(&self.service).await
+    pub async fn prune_extension(&self) -> Result<usize, StoreError> {
+        retention::prune_extension(&self.service).await
     }
 
     /// Stops: tells clients to go, finishes what they asked for, and closes the store with its files at rest.

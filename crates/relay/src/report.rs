@@ -2,7 +2,7 @@
 
 use kuvert_types::AccountId;
 
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::{AccountBy, Cursor, StoreError};
 
 /// Envelopes of a mailbox that are looked at in one go, and bytes of them.
@@ -12,7 +12,7 @@ const MAIL_PAGE: (usize, usize) = (1_000, 1 << 20);
 ///
 /// # Errors
 /// Those of the store.
-pub async fn make(service: &Service, account: AccountId) -> Result<Vec<u8>, StoreError> {
+pub async fn make(service: &Shared, account: AccountId) -> Result<Vec<u8>, StoreError> {
     let record = service.store.account(AccountBy::Id(account)).await?;
     let mut mail = Vec::new();
     for device in record.iter().flat_map(|record| &record.devices) {

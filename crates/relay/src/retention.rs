@@ -1,4 +1,4 @@
-//! Deletes what nobody fetched in time, in slices, so that submits get their turn in between; and what else has its time:
+//! Deletes what was not fetched in time, in slices, so that submits get their turn in between; and what else has its time:
 //! observations, incidents, reports.
 
 use std::ops::RangeInclusive;
@@ -10,14 +10,14 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError, Unavailable};
 
 /// How often expired mail is looked for: a minute is nothing against days.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
-const TIDY_EVERY: u32 = 60;
+const PRUNE_EVERY: u32 = 60;
 
 /// How long a slice should take, with the submits that it waits for: others wait for it in turn.
 const SLICE_TIME: Duration = Duration::from_millis(40);
@@ -30,7 +30,7 @@ const SLICE: RangeInclusive<usize> = 2_000..=8_000;
 ///
 /// # Errors
 /// Those of the store. What was deleted before stays deleted.
-pub async fn expire(service: &Service, retention_days: u32) -> Result<u64, StoreError> {
+pub async fn expire(service: &Shared, retention_days: u32) -> Result<u64, StoreError> {
     let older_than = accepted_before(service.clock.now_ms(), retention_days);
     let total = expire_in_slices(&*service.store, older_than).await?;
     if total > 0 {
@@ -73,7 +73,7 @@ fn fitting(budget: usize, took: Duration) -> usize {
 ///
 /// # Errors
 /// Those of the store. They are forgotten then: no service depends on them.
-pub async fn write_incidents(service: &Service) -> Result<(), StoreError> {
+pub async fn write_incidents(service: &Shared) -> Result<(), StoreError> {
     let (incidents, now) = (service.incidents.take(), service.clock.now_ms());
     if incidents.is_empty() {
         return Ok(());
@@ -82,7 +82,7 @@ pub async fn write_incidents(service: &Service) -> Result<(), StoreError> {
 }
 
 /// Writes down the limits that outlast a restart. What cannot be written is said in the log: no service depends on it.
-pub async fn save_limits(service: &Arc<Service>) {
+pub async fn save_limits(service: &Arc<Shared>) {
     let service = Arc::clone(service);
     let saved = tokio::task::spawn_blocking(move || {
         service.saved_limits.write(&service.limiter, &service.young, service.clock.now_ms())
@@ -94,7 +94,7 @@ pub async fn save_limits(service: &Arc<Service>) {
 }
 
 /// Tells the store how far the relay's time has come. What cannot be told is told next time.
-pub async fn note_time(service: &Service) {
+pub async fn note_time(service: &Shared) {
     if let Err(error) = service.store.note_time(service.clock.known()).await {
         tracing::debug!(error = error.kind(), "the time could not be noted");
     }
@@ -105,7 +105,7 @@ pub async fn note_time(service: &Service) {
 ///
 /// # Errors
 /// Those of the store. It is done with the next try.
-pub async fn restamp(service: &Service) -> Result<u64, StoreError> {
+pub async fn restamp(service: &Shared) -> Result<u64, StoreError> {
     if !service.clock.must_restamp() {
         return Ok(0);
     }
@@ -121,7 +121,7 @@ pub async fn restamp(service: &Service) -> Result<u64, StoreError> {
 ///
 /// # Errors
 /// Those of the store. What was deleted before stays deleted.
-pub async fn tidy(service: &Service) -> Result<(), StoreError> {
+pub async fn prune(service: &Shared) -> Result<(), StoreError> {
     let now = service.clock.now_ms();
     let before = now.saturating_sub(u64::from(TRACE_DAYS) * MS_PER_DAY);
     service.rights.purge(before, now).await?;
@@ -135,30 +135,30 @@ pub async fn tidy(service: &Service) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Those of the store.
-pub async fn tidy_extension(service: &Service) -> Result<usize, StoreError> {
+pub async fn prune_extension(service: &Shared) -> Result<usize, StoreError> {
     match &service.extension {
-        Some(extension) => extension.tidy(service.clock.now_ms()).await,
+        Some(extension) => extension.prune(service.clock.now_ms()).await,
         None => Ok(0),
     }
 }
 
 /// Expires each minute, and forgets what limits need not remember, until the relay stops.
-pub async fn run(service: Arc<Service>, retention_days: u32) {
+pub async fn run(service: Arc<Shared>, retention_days: u32) {
     // The start has just looked.
     let mut ticks = interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = service.stopped();
     tokio::pin!(stopped);
-    let mut since_tidy = 0;
+    let mut since_pruned = 0;
     loop {
         tokio::select! {
             () = &mut stopped => return,
             _ = ticks.tick() => {}
         }
-        service.limiter.tidy();
-        service.young.tidy(service.clock.now_ms());
+        service.limiter.prune();
+        service.young.prune(service.clock.now_ms());
         save_limits(&service).await;
-        if let Err(error) = tidy_extension(&service).await {
+        if let Err(error) = prune_extension(&service).await {
             let error = error.kind();
             tracing::warn!(error, "old rows of the extension could not be deleted; trying again in a minute");
         }
@@ -168,11 +168,11 @@ pub async fn run(service: Arc<Service>, retention_days: u32) {
         if let Err(error) = restamp(&service).await {
             tracing::warn!(error = error.kind(), "mail keeps the wrong time for now; trying again in a minute");
         }
-        since_tidy += 1;
-        if since_tidy >= TIDY_EVERY {
-            since_tidy = 0;
+        since_pruned += 1;
+        if since_pruned >= PRUNE_EVERY {
+            since_pruned = 0;
             note_time(&service).await;
-            if let Err(error) = tidy(&service).await {
+            if let Err(error) = prune(&service).await {
                 tracing::warn!(error = error.kind(), "old traces could not be deleted; trying again in an hour");
             }
         }

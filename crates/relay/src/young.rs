@@ -217,7 +217,7 @@ impl Young {
     }
 
     /// Forgets the accounts that are young no more.
-    pub fn tidy(&self, now: u64) {
+    pub fn prune(&self, now: u64) {
         let mut accounts = self.lock();
         accounts.retain(|_, young| young.until > now);
         accounts.shrink_to_fit();
@@ -266,7 +266,7 @@ mod tests {
         assert!(young.submit(&ALICE, 1_000, 2_000).is_err(), "it does not begin again");
         assert!(young.is_young(&ALICE, day + 999) && !young.is_young(&ALICE, day + 1_000));
         assert_eq!(young.submit(&ALICE, 100_000, day + 1_000), Ok(()), "a day later it is like others");
-        young.tidy(day + 1_000);
+        young.prune(day + 1_000);
         assert!(young.lock().is_empty());
         assert_eq!(millis(YOUNG), 86_400_000);
     }

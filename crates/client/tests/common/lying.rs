@@ -6,10 +6,10 @@ use kuvert_client::{AccountId, Address, Client};
 use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError,
-    Submitted, TakeBundleError, Times, Totals, UpdateAccountError, Waiting,
+    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoredAccessKey,
+    SubmitError, Submitted, TakeBundleError, Times, UpdateAccountError, Waiting,
 };
 use kuvert_types::{AccessKeyHash, DeviceId};
 
@@ -230,12 +230,12 @@ impl Store for LyingStore {
         self.inner.reusable()
     }
 
-    fn glance(&self) -> Pending<Glance, StoreError> {
-        self.inner.glance()
+    fn gauges(&self) -> Pending<Gauges, StoreError> {
+        self.inner.gauges()
     }
 
-    fn totals(&self) -> Pending<Totals, StoreError> {
-        self.inner.totals()
+    fn stats(&self) -> Pending<Stats, StoreError> {
+        self.inner.stats()
     }
 
     fn checkpoint(&self) -> Pending<(), StoreError> {

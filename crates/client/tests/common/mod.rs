@@ -181,7 +181,7 @@ impl World {
     }
 
     pub async fn waiting(&self) -> u64 {
-        self.relay().store().totals().await.unwrap().waiting
+        self.relay().store().stats().await.unwrap().waiting
     }
 }
 

@@ -12,8 +12,8 @@ use super::Answer;
 use super::phone::bad_number;
 use crate::Lens;
 use crate::address_book::{self, Person, Uploaded};
-use kuvert_relay::command::refusal::Code;
-use kuvert_relay::command::{Caller, Refusal};
+use kuvert_relay::command::error::Code;
+use kuvert_relay::command::{AuthenticatedDevice, CommandError};
 use kuvert_relay::incidents::Kind;
 use kuvert_relay::observe::Event;
 
@@ -21,20 +21,24 @@ use kuvert_relay::observe::Event;
 ///
 /// # Errors
 /// `INVALID`, `LIMITED`; the answer can also be `ADDRESS_BOOK_FULL`.
-pub fn upload(lens: &Lens, caller: &Caller, request: wire::UploadAddressBook) -> Result<Answer, Refusal> {
+pub fn upload(
+    lens: &Lens,
+    caller: &AuthenticatedDevice,
+    request: wire::UploadAddressBook,
+) -> Result<Answer, CommandError> {
     let wire::UploadAddressBook { people, replace } = request;
     if people.len() > MAX_PEOPLE_PER_UPLOAD {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::Invalid,
             format!("one command uploads at most {MAX_PEOPLE_PER_UPLOAD} people; send several"),
         ));
     }
     let people = people.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     // Whoever uploads every number there is learns who is here, so that has its price.
     service.limiter.numbers_checked(&device.account, people.len()).map_err(|wait| {
         service.incidents.note(device.account, Kind::NumbersChecked);
-        Refusal::limited("phone numbers of other people", wait)
+        CommandError::limited("phone numbers of other people", wait)
     })?;
     let rows = lens.people.clone();
     Ok(Box::pin(async move {
@@ -47,7 +51,7 @@ pub fn upload(lens: &Lens, caller: &Caller, request: wire::UploadAddressBook) ->
             _ => rows.run(work).await?,
         };
         let uploaded = uploaded.ok_or_else(|| {
-            Refusal::new(
+            CommandError::new(
                 Code::AddressBookFull,
                 format!("an address book holds at most {MAX_ADDRESS_BOOK} people; replace it by a smaller one"),
             )
@@ -58,7 +62,7 @@ pub fn upload(lens: &Lens, caller: &Caller, request: wire::UploadAddressBook) ->
     }))
 }
 
-fn check(person: wire::Person) -> Result<Person, Refusal> {
+fn check(person: wire::Person) -> Result<Person, CommandError> {
     let wire::Person { phone, name, email, birthday, address } = person;
     if !is_valid_phone(&phone) {
         return Err(bad_number());
@@ -70,7 +74,7 @@ fn check(person: wire::Person) -> Result<Person, Refusal> {
         ("a postal address", &address, MAX_POSTAL_ADDRESS_BYTES),
     ] {
         if part.as_ref().is_some_and(|part| !is_valid_line(part, most)) {
-            return Err(Refusal::new(
+            return Err(CommandError::new(
                 Code::Invalid,
                 format!("{what} has 1 to {most} bytes and no control characters; leave it out if there is none"),
             ));

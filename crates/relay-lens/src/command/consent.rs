@@ -9,14 +9,14 @@ use super::Answer;
 use crate::policy::{self, Consent, Refused};
 use crate::{Lens, consents};
 use kuvert_privacy::time::utc;
-use kuvert_relay::command::refusal::Code;
-use kuvert_relay::command::{Caller, Refusal};
+use kuvert_relay::command::error::Code;
+use kuvert_relay::command::{AuthenticatedDevice, CommandError};
 
 /// The versions, and what the caller accepted.
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`.
-pub fn get(lens: &Lens, caller: &Caller, _: wire::GetPolicies) -> Result<Answer, Refusal> {
+pub fn get(lens: &Lens, caller: &AuthenticatedDevice, _: wire::GetPolicies) -> Result<Answer, CommandError> {
     change(lens, caller, |_, _| Ok(None))
 }
 
@@ -24,7 +24,7 @@ pub fn get(lens: &Lens, caller: &Caller, _: wire::GetPolicies) -> Result<Answer,
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`; the answer can also be `INVALID`.
-pub fn accept(lens: &Lens, caller: &Caller, request: wire::AcceptPolicy) -> Result<Answer, Refusal> {
+pub fn accept(lens: &Lens, caller: &AuthenticatedDevice, request: wire::AcceptPolicy) -> Result<Answer, CommandError> {
     change(lens, caller, move |ledger, now| {
         let same = |consent: &&Consent| consent.version == request.version;
         match ledger.iter().find(same) {
@@ -39,19 +39,22 @@ pub fn accept(lens: &Lens, caller: &Caller, request: wire::AcceptPolicy) -> Resu
 ///
 /// # Errors
 /// `NO_DEMONSTRATION`; the answer can also be `TOO_LATE` or `INVALID`.
-pub fn object(lens: &Lens, caller: &Caller, _: wire::ObjectAdvertising) -> Result<Answer, Refusal> {
+pub fn object(lens: &Lens, caller: &AuthenticatedDevice, _: wire::ObjectAdvertising) -> Result<Answer, CommandError> {
     change(lens, caller, |ledger, now| policy::object(ledger, now).map(Some))
 }
 
 /// Reads the ledger, asks `decide` for an entry to write, and answers with the ledger as it is then: one transaction.
 fn change(
     lens: &Lens,
-    caller: &Caller,
+    caller: &AuthenticatedDevice,
     decide: impl FnOnce(&[Consent], u64) -> Result<Option<Consent>, Refused> + Send + 'static,
-) -> Result<Answer, Refusal> {
-    let Caller { service, device, .. } = caller.clone();
+) -> Result<Answer, CommandError> {
+    let AuthenticatedDevice { service, device, .. } = caller.clone();
     if !lens.demonstration {
-        return Err(Refusal::new(Code::NoDemonstration, "this relay has no terms: it does not run the demonstration"));
+        return Err(CommandError::new(
+            Code::NoDemonstration,
+            "this relay has no terms: it does not run the demonstration",
+        ));
     }
     let rows = lens.people.clone();
     Ok(Box::pin(async move {
@@ -73,17 +76,17 @@ fn change(
     }))
 }
 
-fn refuse(refused: Refused) -> Refusal {
+fn refuse(refused: Refused) -> CommandError {
     match refused {
-        Refused::UnknownVersion => Refusal::new(Code::Invalid, "there is no such version of the terms"),
+        Refused::UnknownVersion => CommandError::new(Code::Invalid, "there is no such version of the terms"),
         Refused::AlreadyAccepted => {
-            Refusal::new(Code::Invalid, "this version was accepted already, and the choice made then stands")
+            CommandError::new(Code::Invalid, "this version was accepted already, and the choice made then stands")
         }
-        Refused::Superseded => Refusal::new(Code::Invalid, "a later version was accepted already"),
+        Refused::Superseded => CommandError::new(Code::Invalid, "a later version was accepted already"),
         Refused::NothingAccepted => {
-            Refusal::new(Code::Invalid, "no terms were accepted: there is nothing to object to")
+            CommandError::new(Code::Invalid, "no terms were accepted: there is nothing to object to")
         }
-        Refused::TooLate(until) => Refusal::new(
+        Refused::TooLate(until) => CommandError::new(
             Code::TooLate,
             format!("use for advertising could be refused until {}; the choice is binding now", utc(until)),
         ),

@@ -9,8 +9,8 @@ use crate::Lens;
 use crate::devices::{self, Details};
 use crate::withdraw;
 use kuvert_relay::command::account::unknown;
-use kuvert_relay::command::refusal::Code;
-use kuvert_relay::command::{Caller, Refusal};
+use kuvert_relay::command::error::Code;
+use kuvert_relay::command::{AuthenticatedDevice, CommandError};
 use kuvert_relay::observe::Event;
 use kuvert_relay::store::{AccountChange, UpdateAccountError};
 
@@ -18,9 +18,13 @@ use kuvert_relay::store::{AccountChange, UpdateAccountError};
 ///
 /// # Errors
 /// `INVALID`.
-pub fn report_device(lens: &Lens, caller: &Caller, request: wire::ReportDevice) -> Result<Answer, Refusal> {
+pub fn report_device(
+    lens: &Lens,
+    caller: &AuthenticatedDevice,
+    request: wire::ReportDevice,
+) -> Result<Answer, CommandError> {
     let details = check(request)?;
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     let rows = lens.people.clone();
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
@@ -30,18 +34,18 @@ pub fn report_device(lens: &Lens, caller: &Caller, request: wire::ReportDevice) 
     }))
 }
 
-fn check(request: wire::ReportDevice) -> Result<Details, Refusal> {
+fn check(request: wire::ReportDevice) -> Result<Details, CommandError> {
     let wire::ReportDevice { model, system, system_version, app_version, language, network, simulated } = request;
     let parts = [&model, &system, &system_version, &app_version, &language, &network];
     let made_up = simulated.iter().flat_map(|detail| [&detail.what, &detail.value]);
     if parts.into_iter().flatten().chain(made_up).any(|part| !is_valid_line(part, MAX_DEVICE_DETAIL_BYTES)) {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::Invalid,
             format!("what a device tells has 1 to {MAX_DEVICE_DETAIL_BYTES} bytes each and no control characters"),
         ));
     }
     if simulated.len() > MAX_SIMULATED_DETAILS {
-        return Err(Refusal::new(Code::Invalid, format!("at most {MAX_SIMULATED_DETAILS} details are simulated")));
+        return Err(CommandError::new(Code::Invalid, format!("at most {MAX_SIMULATED_DETAILS} details are simulated")));
     }
     let simulated = simulated.into_iter().map(|detail| (detail.what, detail.value)).collect();
     Ok(Details { model, system, system_version, app_version, language, network, simulated })
@@ -52,8 +56,12 @@ fn check(request: wire::ReportDevice) -> Result<Details, Refusal> {
 ///
 /// # Errors
 /// None beyond the stores'.
-pub fn withdraw(lens: &Lens, caller: &Caller, _: wire::WithdrawDisclosure) -> Result<Answer, Refusal> {
-    let Caller { service, device, connection } = caller.clone();
+pub fn withdraw(
+    lens: &Lens,
+    caller: &AuthenticatedDevice,
+    _: wire::WithdrawDisclosure,
+) -> Result<Answer, CommandError> {
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     let rows = lens.people.clone();
     Ok(Box::pin(async move {
         rows.run_erasing(move |tx| withdraw::all(tx, &device.account)).await?;

@@ -25,21 +25,21 @@ use kuvert_wire::v1::demonstration::request::Body as Request;
 use prost::Message as _;
 
 use super::Lens;
-use kuvert_relay::command::refusal::Code;
-use kuvert_relay::command::{Caller, Refusal};
+use kuvert_relay::command::error::Code;
+use kuvert_relay::command::{AuthenticatedDevice, CommandError};
 use kuvert_relay::extension::{Handled, Reply};
 
 /// An answer to come.
-pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, CommandError>> + Send>>;
 
 /// As metrics name a body that is no request.
 const UNREADABLE: &str = "demonstration";
 
 /// Does what an authenticated device asks for.
-pub fn run(lens: &Lens, caller: &Caller, body: Bytes) -> Handled {
+pub fn run(lens: &Lens, caller: &AuthenticatedDevice, body: Bytes) -> Handled {
     // The decoder's words can hold what was sent.
     let Some(request) = wire::Request::decode(body).ok().and_then(|request| request.body) else {
-        let refusal = Refusal::new(Code::Malformed, "the body is no request that the demonstration knows");
+        let refusal = CommandError::new(Code::Malformed, "the body is no request that the demonstration knows");
         return Handled { request: UNREADABLE, reply: Err(refusal) };
     };
     let name = name(&request);
@@ -50,7 +50,7 @@ pub fn run(lens: &Lens, caller: &Caller, body: Bytes) -> Handled {
     Handled { request: name, reply }
 }
 
-fn judge(lens: &Lens, caller: &Caller, request: Request) -> Result<Answer, Refusal> {
+fn judge(lens: &Lens, caller: &AuthenticatedDevice, request: Request) -> Result<Answer, CommandError> {
     match request {
         Request::GetPolicies(v) => consent::get(lens, caller, v),
         Request::AcceptPolicy(request) => consent::accept(lens, caller, request),

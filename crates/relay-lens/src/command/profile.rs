@@ -12,8 +12,8 @@ use super::Answer;
 use crate::Lens;
 use crate::phone;
 use crate::profile::{self, Change, Profile};
-use kuvert_relay::command::refusal::Code;
-use kuvert_relay::command::{Caller, Refusal};
+use kuvert_relay::command::error::Code;
+use kuvert_relay::command::{AuthenticatedDevice, CommandError};
 use kuvert_relay::incidents::Kind;
 use kuvert_relay::observe::Event;
 
@@ -21,9 +21,9 @@ use kuvert_relay::observe::Event;
 ///
 /// # Errors
 /// `INVALID`.
-pub fn set(lens: &Lens, caller: &Caller, request: wire::SetProfile) -> Result<Answer, Refusal> {
+pub fn set(lens: &Lens, caller: &AuthenticatedDevice, request: wire::SetProfile) -> Result<Answer, CommandError> {
     let change = check(request)?;
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     let rows = lens.people.clone();
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
@@ -33,10 +33,10 @@ pub fn set(lens: &Lens, caller: &Caller, request: wire::SetProfile) -> Result<An
     }))
 }
 
-fn check(request: wire::SetProfile) -> Result<Change, Refusal> {
+fn check(request: wire::SetProfile) -> Result<Change, CommandError> {
     let wire::SetProfile { display_name, email, about, picture, public } = request;
     let invalid = |what: &str, most: usize| {
-        Refusal::new(Code::Invalid, format!("{what} has at most {most} bytes, and no control characters"))
+        CommandError::new(Code::Invalid, format!("{what} has at most {most} bytes, and no control characters"))
     };
     let good = |part: &Option<String>, is: &dyn Fn(&str) -> bool| {
         part.as_deref().is_none_or(|part| part.is_empty() || is(part))
@@ -51,7 +51,7 @@ fn check(request: wire::SetProfile) -> Result<Change, Refusal> {
         return Err(invalid("an about text", MAX_ABOUT_BYTES));
     }
     if picture.as_ref().is_some_and(|picture| picture.len() > MAX_PICTURE_BYTES) {
-        return Err(Refusal::new(Code::Invalid, format!("a picture has at most {MAX_PICTURE_BYTES} bytes")));
+        return Err(CommandError::new(Code::Invalid, format!("a picture has at most {MAX_PICTURE_BYTES} bytes")));
     }
     Ok(Change { display_name, email, about, picture: picture.map(Into::into), public })
 }
@@ -60,12 +60,12 @@ fn check(request: wire::SetProfile) -> Result<Change, Refusal> {
 ///
 /// # Errors
 /// `MALFORMED`, `LIMITED`.
-pub fn get(lens: &Lens, caller: &Caller, request: wire::GetProfile) -> Result<Answer, Refusal> {
+pub fn get(lens: &Lens, caller: &AuthenticatedDevice, request: wire::GetProfile) -> Result<Answer, CommandError> {
     let account = AccountId::try_from(request.account.as_ref()).in_field("account")?;
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     service.limiter.lookup(&device).map_err(|wait| {
         service.incidents.note(device.account, Kind::Lookups);
-        Refusal::limited("account lookups", wait)
+        CommandError::limited("account lookups", wait)
     })?;
     let rows = lens.people.clone();
     Ok(Box::pin(async move {

@@ -42,7 +42,7 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
         None => default_data()?,
     };
     let relay = SqliteAdmin::open(&data)?;
-    let people = People::look(&data)?;
+    let people = People::open_read_only(&data)?;
     let files = Files { relay: &relay, people: people.as_ref(), data: &data };
     let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
     let mut out = BufWriter::new(io::stdout().lock());
@@ -84,7 +84,7 @@ fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
 
 fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
     let Files { relay, people, data } = files;
-    let totals = store(relay.totals())?;
+    let totals = store(relay.stats())?;
     let sum = json!({
         "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
         "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
@@ -146,7 +146,7 @@ fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Valu
 
 fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
     let Files { relay, people, data } = files;
-    let totals = store(relay.totals())?;
+    let totals = store(relay.stats())?;
     writeln!(out, "What the relay in {} holds", data.display())?;
     if let Some(region) = last_region(data) {
         writeln!(out, "  region            {} (the operator's label)", region.escape_debug())?;

@@ -21,7 +21,7 @@ pub struct Rights {
 impl Rights {
     /// Reads it.
     pub fn read(data: &Path) -> Result<Self, Failure> {
-        let look = People::look(data)?.map(|people| people.transact(look::rights)).transpose()?;
+        let look = People::open_read_only(data)?.map(|people| people.transact(look::rights)).transpose()?;
         Ok(Self { demonstration: last_demonstration(data), look: look.unwrap_or_default() })
     }
 

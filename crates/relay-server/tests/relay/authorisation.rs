@@ -1,4 +1,4 @@
-//! Nobody fetches, acknowledges, publishes or deletes for another: a negative test for every command.
+//! No device fetches, acknowledges, publishes or deletes for another: a negative test for every command.
 
 use bytes::Bytes;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -66,7 +66,7 @@ async fn without_authentication_no_command_does_anything() {
         client.send(premature).await;
         assert_eq!(client.closed().await.0.unwrap().code(), Code::NotAuthenticated);
     }
-    let totals = relay.store().totals().await.unwrap();
+    let totals = relay.store().stats().await.unwrap();
     assert_eq!((totals.waiting, totals.one_time_prekeys, totals.accounts), (0, 0, 1));
     relay.shutdown().await;
 }
@@ -97,7 +97,7 @@ async fn submit_under_another_name_or_none_is_forbidden() {
     assert_eq!(client.refused(submit(envelope(&bob, "sealed"))).await, Code::Forbidden);
     assert_eq!(client.refused(submit_as_contact(envelope(&bob, "sealed"))).await, Code::Forbidden);
     client.submit(envelope_from(&mallory, &bob, "sealed")).await;
-    assert_eq!(relay.store().totals().await.unwrap().waiting, 1);
+    assert_eq!(relay.store().stats().await.unwrap().waiting, 1);
     relay.shutdown().await;
 }
 

@@ -69,7 +69,7 @@ async fn a_relay_that_offers_mail_alone_answers_so_and_stores_nothing_of_it() {
     client.submit(envelope_from(&alice, &alice, "sealed")).await;
     assert!(matches!(client.ask(Request::RequestReport(v1::RequestReport {})).await, Response::ReportStatus(_)));
     relay.expire().await.unwrap();
-    assert_eq!(relay.tidy_extension().await.unwrap(), 0);
+    assert_eq!(relay.prune_extension().await.unwrap(), 0);
     assert!(!holds(data.path(), MARKER) && !holds(data.path(), NUMBER));
     let people = Connection::open(data.path().join("people.db")).unwrap();
     for table in ["phone", "phone_code", "profile", "address_book", "device_details", "simulated_detail", "consent"] {
@@ -152,7 +152,7 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     let profile = wire::SetProfile { about: Some(MARKER.into()), ..wire::SetProfile::default() };
     client.ask(tell(profile)).await;
     relay.shutdown().await;
-    let refused = start_plain(data.path()).await.err().expect("it refuses");
+    let refused = start_plain(data.path()).await.expect_err("it refuses");
     assert!(matches!(refused, StartError::People(PeopleError::Disclosures { .. })), "{refused}");
     assert!(refused.to_string().contains("kuvert-relay-lens"), "{refused}");
     assert!(holds(data.path(), MARKER), "nothing was deleted");
@@ -168,7 +168,13 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     assert_eq!(String::from_utf8_lossy(&withdrawn.stdout), "{\"rows\":1,\"type\":\"withdrawn\"}\n", "{withdrawn:?}");
     assert!(!holds(data.path(), MARKER));
     start_plain(data.path()).await.unwrap().shutdown().await;
-    assert!(People::look(data.path()).unwrap().unwrap().transact(kuvert_relay_lens::tables::stand).is_ok_and(|is| !is));
+    assert!(
+        People::open_read_only(data.path())
+            .unwrap()
+            .unwrap()
+            .transact(kuvert_relay_lens::tables::stand)
+            .is_ok_and(|is| !is)
+    );
     // And come again with the extension.
     let relay = start(data.path()).await;
     let (mut client, _) = Client::authenticate(relay.address(), &alice).await;

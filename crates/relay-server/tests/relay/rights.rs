@@ -81,7 +81,7 @@ async fn a_device_that_its_accounts_list_leaves_out_is_gone_with_its_mail_and_it
     assert_eq!(bob_there.refused(take_bundles_of(&alice, &[1])).await, Code::UnknownRecipient);
     let record = looked_up(bob_there.ask(by_name("alice")).await);
     assert!(record.certificates.is_empty(), "only what is listed");
-    let totals = relay.store().totals().await.unwrap();
+    let totals = relay.store().stats().await.unwrap();
     assert_eq!((totals.accounts, totals.devices, totals.waiting, totals.one_time_prekeys), (2, 1, 0, 0));
     let mut late = Client::connect(relay.address()).await;
     let proof = late.hello().await;
@@ -138,7 +138,7 @@ async fn a_deleted_account_is_gone_with_its_mail_and_its_connections() {
     drop(Client::register(relay.address(), &again).await);
     let (_, greeting) = Client::authenticate(relay.address(), &again).await;
     assert_eq!((greeting.waiting, greeting.expired), (0, 0));
-    assert_eq!(relay.store().totals().await.unwrap().accounts, 3);
+    assert_eq!(relay.store().stats().await.unwrap().accounts, 3);
     relay.shutdown().await;
 }
 

@@ -1,4 +1,4 @@
-//! Sealed mail: only with the recipient's access key, under nobody's name, and for nothing else.
+//! Sealed mail: only with the recipient's access key, under no name, and for nothing else.
 
 use bytes::Bytes;
 use kuvert_relay::config::Rate;
@@ -132,7 +132,7 @@ async fn attack_33_no_key_another_key_and_no_such_recipient_look_the_same() {
         assert!(matches!(bob_there.ask(set_key(now)).await, Response::Done(_)));
         assert_eq!(client.refused(sealed(envelope(&bob, "x"), KEY.as_bytes())).await, Code::AccessRefused);
     }
-    assert_eq!(relay.store().totals().await.unwrap().waiting, 1);
+    assert_eq!(relay.store().stats().await.unwrap().waiting, 1);
     relay.shutdown().await;
 }
 
@@ -159,7 +159,7 @@ async fn what_is_wrong_with_a_sealed_envelope_is_said_and_the_connection_goes_on
             .await,
         Code::Malformed
     );
-    assert_eq!(relay.store().totals().await.unwrap().waiting, 1);
+    assert_eq!(relay.store().stats().await.unwrap().waiting, 1);
     relay.shutdown().await;
 }
 

@@ -142,7 +142,7 @@ async fn who_is_blocked_is_answered_as_before_and_its_mail_is_dropped() {
     // Mallory's mail to others goes on, and so does Bob's to Mallory.
     mallory_there.submit(envelope(&alice, "hello")).await;
     bob_there.submit(envelope(&mallory, "no more, please")).await;
-    assert_eq!(relay.store().totals().await.unwrap().waiting, 3);
+    assert_eq!(relay.store().stats().await.unwrap().waiting, 3);
     bob_there.ask(set_blocked(&mallory, false)).await;
     mallory_there.submit(envelope(&bob, "sorry")).await;
     assert_eq!(bob_there.delivery().await.envelope.unwrap().ciphertext, "sorry".as_bytes());

@@ -141,8 +141,8 @@ impl People {
     ///
     /// # Errors
     /// See [`PeopleError`].
-    pub fn look(data: &Path) -> Result<Option<Self>, PeopleError> {
-        let Some(people) = Self::as_it_is(data)? else { return Ok(None) };
+    pub fn open_read_only(data: &Path) -> Result<Option<Self>, PeopleError> {
+        let Some(people) = Self::open_unmigrated(data)? else { return Ok(None) };
         let path = data.join(PEOPLE_FILE);
         let found = schema::version(&people.0.lock().unwrap_or_else(PoisonError::into_inner));
         match found.map_err(|error| PeopleError::Database { path: path.clone(), error })? {
@@ -155,7 +155,7 @@ impl People {
     ///
     /// # Errors
     /// See [`PeopleError`].
-    pub fn as_it_is(data: &Path) -> Result<Option<Self>, PeopleError> {
+    pub fn open_unmigrated(data: &Path) -> Result<Option<Self>, PeopleError> {
         let path = data.join(PEOPLE_FILE);
         if !path.exists() {
             return Ok(None);
@@ -267,7 +267,7 @@ mod tests {
         let bytes = || std::fs::read(folder.path().join(PEOPLE_FILE)).unwrap();
         let holds = |bytes: &[u8]| bytes.windows(14).any(|window| window == b"+4915550000001");
         assert!(holds(&bytes()));
-        let look = People::look(folder.path()).unwrap().unwrap();
+        let look = People::open_read_only(folder.path()).unwrap().unwrap();
         assert_eq!(count(&look), Ok(1));
         assert!(look.transact(|tx| tx.execute("DELETE FROM hold", [])).is_err());
         people.transact(|tx| tx.execute("DELETE FROM hold", [])).unwrap();
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn somebody_elses_database_is_refused_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(People::look(folder.path()).unwrap().is_none());
+        assert!(People::open_read_only(folder.path()).unwrap().is_none());
         let path = folder.path().join(PEOPLE_FILE);
         drop(People::open(folder.path(), None).unwrap());
         Connection::open(&path).unwrap().execute_batch("ALTER TABLE hold ADD COLUMN shoe_size INTEGER").unwrap();
@@ -285,8 +285,11 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
         assert!(matches!(People::open(folder.path(), None), Err(PeopleError::Newer { found: 99, .. })));
         Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
-        assert!(matches!(People::look(folder.path()), Err(PeopleError::Older { found: 1, .. })));
-        assert!(People::as_it_is(folder.path()).unwrap().is_some(), "a backup is made before a new version starts");
+        assert!(matches!(People::open_read_only(folder.path()), Err(PeopleError::Older { found: 1, .. })));
+        assert!(
+            People::open_unmigrated(folder.path()).unwrap().is_some(),
+            "a backup is made before a new version starts"
+        );
         std::fs::write(&path, b"not a database, only text that somebody put there by mistake").unwrap();
         assert!(matches!(People::open(folder.path(), None), Err(PeopleError::Database { .. })));
     }

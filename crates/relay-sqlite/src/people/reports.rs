@@ -20,7 +20,7 @@ pub fn find(tx: &Transaction<'_>, account: &AccountId, now: u64) -> rusqlite::Re
     Ok(found.optional()?.filter(|request| request.kept_until > now))
 }
 
-/// Asks for a report. One that was asked for before and is not made yet stays as it is: nobody gets to the end of the delay
+/// Asks for a report. One that was asked for before and is not made yet stays as it is: no account gets to the end of the delay
 /// sooner, or never, by asking again.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Deleting what belongs to an account. What others hold about it is theirs and stays: a number in somebody's address book
+//! Deleting what belongs to an account. What others hold about it is theirs and stays: a number in another account's address book
 //! is a shadow row before the account was made, and again when it is gone.
 
 use kuvert_types::AccountId;

@@ -17,7 +17,7 @@ use kuvert_relay::mailbox::expires_at;
 /// In the mailboxes of the account's devices.
 const ITS_MAILBOXES: &str = "mailbox IN (SELECT mailbox FROM device WHERE account = :account)";
 
-/// Observations that name it, and those of its connections that name nobody. Texts begin with the account.
+/// Observations that name it, and those of its connections that name no account. Texts begin with the account.
 const ITS_EVENTS: &str =
     "substr(device, 1, length(:account)) = :account OR substr(other, 1, length(:account)) = :account
     OR substr(source, 1, length(:account)) = :account

@@ -1,7 +1,7 @@
 //! Copies of the database: taken beside a running relay, looked at, and made safe to serve again.
 //!
 //! A copy is made with `VACUUM INTO`, in one read transaction. SQLite's page-wise backup would also carry along what
-//! deletions leave within pages until they are wiped (module `residue`): bytes of delivered mail have no place in a backup.
+//! deletions leave within pages until they are wiped (module `scrub`): bytes of delivered mail have no place in a backup.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::column::unsigned;
 use super::inspect::Inspector;
 use super::schema::{self, store_error};
 use super::{DATABASE_FILE, OpenError, Options};
-use kuvert_relay::store::{StoreError, Totals};
+use kuvert_relay::store::{Stats, StoreError};
 use kuvert_relay::whole_file;
 
 /// Cursors that are skipped when a copy is served again: more than a relay gives out between a copy and its end.
@@ -24,7 +24,7 @@ pub struct Contents {
     /// The schema's version.
     pub version: i64,
     /// In sum.
-    pub totals: Totals,
+    pub totals: Stats,
 }
 
 /// What was taken out of a copy so that it can be served again.
@@ -73,7 +73,7 @@ pub fn check(database: &Path) -> Result<Contents, OpenError> {
     if result != "ok" {
         return Err(StoreError::Corrupt(result).into());
     }
-    Ok(Contents { version, totals: Inspector::on(connection).totals()? })
+    Ok(Contents { version, totals: Inspector::on(connection).stats()? })
 }
 
 /// Makes a copy one that can be served: brings it to the present version, and takes out what may have been given away since

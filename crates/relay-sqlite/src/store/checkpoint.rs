@@ -11,7 +11,7 @@
 //! from its beginning. So passes run until little is left, and the writer copies that between two transactions. Under load
 //! the log then starts over within its file: overwriting blocks that the file has already is the cheapest write there is.
 //! When the store is quiet, and every few seconds under load, the file is truncated: deleted bytes leave the disk. Then the
-//! checkpoint thread wipes what deletions left within pages (module residue).
+//! checkpoint thread wipes what deletions left within pages (module scrub).
 
 use std::fs::File;
 use std::path::Path;
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::command::Command;
-use super::residue::{self, Residue, Suspects};
 use super::schema::store_error;
+use super::scrub::{self, Scrub, Suspects};
 use super::{OpenError, Options, schema};
 use kuvert_relay::store::{StoreError, Unavailable};
 
@@ -35,13 +35,13 @@ const LITTLE: u64 = 256;
 /// must not grow for ever.
 const MAX_PASSES: u32 = 4;
 
-/// How long truncating waits for readers. Ours need far less; somebody else's may take long and shall not stop mail.
+/// How long truncating waits for readers. Ours need far less; those of other programs may take long and shall not stop mail.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long an explicit checkpoint waits for readers.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest pause between attempts to truncate while somebody reads.
+/// The longest pause between attempts to truncate while a reader is at work.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Handle of the checkpoint thread, which ends when this is dropped.
@@ -71,7 +71,7 @@ pub fn start(database: &Path, file: Arc<File>, writer: Sender<Command>) -> Resul
                     }
                     None
                 }
-                Request::Wipe(suspects) => residue::wipe(&file, &suspects).err().map(|error| {
+                Request::Wipe(suspects) => scrub::wipe(&file, &suspects).err().map(|error| {
                     tracing::warn!(%error, "wiping failed");
                     suspects
                 }),
@@ -122,7 +122,7 @@ pub struct Policy {
     log_age: Duration,
     quiet: Duration,
     checkpointer: Checkpointer,
-    residue: Residue,
+    scrub: Scrub,
     thread: Thread,
     /// Since when the file may hold bytes; `None`: it is empty.
     dirty_since: Option<Instant>,
@@ -140,13 +140,13 @@ enum Thread {
 }
 
 impl Policy {
-    pub fn new(options: &Options, checkpointer: Checkpointer, residue: Residue) -> Self {
+    pub fn new(options: &Options, checkpointer: Checkpointer, scrub: Scrub) -> Self {
         Self {
             log_pages: options.log_pages,
             log_age: options.log_age,
             quiet: options.quiet,
             checkpointer,
-            residue,
+            scrub,
             thread: Thread::Rests,
             // A previous process may have left a log.
             dirty_since: Some(Instant::now()),
@@ -159,7 +159,7 @@ impl Policy {
         self.dirty_since.map(|_| self.pause)
     }
 
-    /// Whether the checkpoint thread is at work. Nobody else may touch the main file meanwhile.
+    /// Whether the checkpoint thread is at work. Nothing else may touch the main file meanwhile.
     pub fn is_at_work(&self) -> bool {
         self.thread != Thread::Rests
     }
@@ -168,7 +168,7 @@ impl Policy {
     pub fn committed(&mut self, connection: &Connection, deleted: bool) -> rusqlite::Result<()> {
         let since = *self.dirty_since.get_or_insert_with(Instant::now);
         let log = checkpoint(connection, "NOOP")?;
-        self.residue.committed(log.pages, deleted);
+        self.scrub.committed(log.pages, deleted);
         let long = log.pages.saturating_sub(log.copied) >= self.log_pages;
         if !self.is_at_work() && (long || since.elapsed() >= self.log_age) {
             self.begin_pass(1);
@@ -179,7 +179,7 @@ impl Policy {
     /// When the checkpoint thread has done what it was asked. `failed`: it could not wipe these.
     pub fn pass_done(&mut self, connection: &Connection, failed: Option<Suspects>) -> rusqlite::Result<()> {
         if let Some(suspects) = failed {
-            self.residue.put_back(suspects);
+            self.scrub.put_back(suspects);
         }
         let Thread::Passes(passes) = std::mem::replace(&mut self.thread, Thread::Rests) else { return Ok(()) };
         let log = checkpoint(connection, "NOOP")?;
@@ -208,15 +208,15 @@ impl Policy {
 
     /// On request, while the checkpoint thread rests.
     pub fn now(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        finish(connection, &mut self.residue)
+        finish(connection, &mut self.scrub)
     }
 
     /// At the end: waits for the checkpoint thread, then as [`Policy::now`]. Hands back the handle on the main file, which
     /// must be closed after SQLite's.
     pub fn stop(mut self, connection: &Connection) -> (Result<(), StoreError>, Arc<File>) {
         self.checkpointer.stop();
-        let result = finish(connection, &mut self.residue);
-        (result, Arc::clone(self.residue.database()))
+        let result = finish(connection, &mut self.scrub);
+        (result, Arc::clone(self.scrub.database()))
     }
 
     fn begin_pass(&mut self, passes: u32) {
@@ -228,7 +228,7 @@ impl Policy {
     fn truncate_and_wipe(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let done = self.truncate(connection, PATIENCE)?;
         if done
-            && let Some(suspects) = self.residue.take()
+            && let Some(suspects) = self.scrub.take()
             && self.checkpointer.request(Request::Wipe(suspects))
         {
             self.thread = Thread::Wipes;
@@ -252,13 +252,13 @@ fn truncate(connection: &Connection, patience: Duration) -> rusqlite::Result<boo
 }
 
 /// Empties the log and wipes.
-fn finish(connection: &Connection, residue: &mut Residue) -> Result<(), StoreError> {
+fn finish(connection: &Connection, scrub: &mut Scrub) -> Result<(), StoreError> {
     if !truncate(connection, LONG_PATIENCE).map_err(|error| store_error(&error))? {
         return Err(Unavailable::Io("another process is reading the database".into()).into());
     }
-    let Some(suspects) = residue.take() else { return Ok(()) };
-    residue::wipe(residue.database(), &suspects).map_err(|error| {
-        residue.put_back(suspects);
+    let Some(suspects) = scrub.take() else { return Ok(()) };
+    scrub::wipe(scrub.database(), &suspects).map_err(|error| {
+        scrub.put_back(suspects);
         Unavailable::Io(error.to_string()).into()
     })
 }

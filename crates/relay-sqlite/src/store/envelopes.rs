@@ -11,7 +11,7 @@ use super::writer::Work;
 use kuvert_relay::mailbox::{Entry, Sender};
 use kuvert_relay::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
 
-/// In a mailbox in which more waits, nobody takes what comes: it is not kept in memory.
+/// In a mailbox in which more waits, what comes is not taken at once: it is not kept in memory.
 const ATTACHED_WAITING: u64 = 16;
 
 /// Runs within the writer's transaction. A rule error changes nothing.

@@ -12,7 +12,7 @@ use super::accounts::device_number;
 use super::column::{address, signed, unsigned};
 use super::schema::store_error;
 use super::{DATABASE_FILE, OpenError, schema};
-use kuvert_relay::store::{Cursor, StoreError, Totals};
+use kuvert_relay::store::{Cursor, Stats, StoreError};
 
 /// A read-only view of a store. Every call sees the state of its moment and holds nothing open afterwards: a slow reader
 /// must not keep the relay from emptying its log.
@@ -48,13 +48,13 @@ impl Inspector {
     ///
     /// # Errors
     /// The files cannot be read.
-    pub fn totals(&self) -> Result<Totals, StoreError> {
+    pub fn stats(&self) -> Result<Stats, StoreError> {
         let totals = self.0.query_row(
             "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM device),
                 (SELECT count(*) FROM one_time_prekey), count(*), ifnull(sum(length(ciphertext)), 0) FROM envelope",
             [],
             |row| {
-                Ok(Totals {
+                Ok(Stats {
                     accounts: unsigned(row, 0)?,
                     devices: unsigned(row, 1)?,
                     one_time_prekeys: unsigned(row, 2)?,

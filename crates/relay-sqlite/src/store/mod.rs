@@ -14,12 +14,12 @@
 //! | `command` | everything that can be asked of the writer |
 //! | `envelopes`, `accounts`, `prekeys` | the statements, by what they are about |
 //! | `index` | in memory: addresses, access keys, who blocks whom and, of each waiting envelope, 16 bytes |
-//! | `recent` | in memory, bounded: the youngest envelopes, for whoever is attached |
+//! | `recent` | in memory, bounded: the youngest envelopes, for devices that are attached |
 //! | `times` | how far the relay's time has come |
 //! | `reader` | reader threads |
 //! | `checkpoint` | when and how the write-ahead log is emptied |
 //! | [`registered`] | the comparison of the tables with the registry |
-//! | `residue` | wiping what deletions leave within pages |
+//! | `scrub` | wiping what deletions leave within pages |
 //! | `schema` | tables, versions, connection settings |
 //! | `files` | the directory, its permissions, the lock, the reserve for a full disk |
 //! | [`backup`] | copies, and making them safe to serve again |
@@ -35,7 +35,7 @@
 //!
 //! # Erasure
 //! `secure_delete` overwrites deleted rows with zeros, checkpoints carry that into the main file, once the store is quiet
-//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped (`residue`). What a file
+//! the log is truncated, and copies that SQLite left within pages while it merged them are wiped (`scrub`). What a file
 //! system or a disk keeps of freed blocks is beyond a program's reach.
 
 mod accounts;
@@ -52,8 +52,8 @@ mod prekeys;
 mod reader;
 mod recent;
 pub mod registered;
-mod residue;
 mod schema;
+mod scrub;
 mod space;
 mod times;
 mod writer;
@@ -72,10 +72,10 @@ use command::{Command, Slot};
 use index::SharedIndex;
 use kuvert_privacy::registry::Mismatch;
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Store, StoreError, StoreFiles, StoredAccessKey,
-    SubmitError, Submitted, TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
+    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
+    StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
 };
 
 pub use inspect::Inspector;
@@ -298,10 +298,10 @@ impl SqliteStore {
         let state = index::load(&connection, options.recent_bytes)?;
         let (index, newest) = (state.index.clone(), state.eras.newest());
         let (readers, reader_threads) = reader::start(files.database(), options.readers, &index)?;
-        let residue = residue::Residue::new(files.database(), files.unclean())
+        let scrub = scrub::Scrub::new(files.database(), files.unclean())
             .map_err(|error| OpenError::Io { path: files.database().to_owned(), error })?;
-        let checkpointer = checkpoint::start(files.database(), Arc::clone(residue.database()), writer.clone())?;
-        let policy = checkpoint::Policy::new(&options, checkpointer, residue);
+        let checkpointer = checkpoint::start(files.database(), Arc::clone(scrub.database()), writer.clone())?;
+        let policy = checkpoint::Policy::new(&options, checkpointer, scrub);
         let writer_thread = writer::start(writer::Setup {
             connection,
             files,
@@ -477,12 +477,12 @@ impl Store for SqliteStore {
         self.ask(move |reader| reader.count_prekeys(device))
     }
 
-    fn glance(&self) -> Pending<Glance, StoreError> {
-        self.ask(|reader| Ok(reader.glance()))
+    fn gauges(&self) -> Pending<Gauges, StoreError> {
+        self.ask(|reader| Ok(reader.gauges()))
     }
 
-    fn totals(&self) -> Pending<Totals, StoreError> {
-        self.ask(reader::Reader::totals)
+    fn stats(&self) -> Pending<Stats, StoreError> {
+        self.ask(reader::Reader::stats)
     }
 
     fn room(&self) -> Pending<(), StoreError> {

@@ -13,7 +13,7 @@ use super::index::SharedIndex;
 use super::schema::store_error;
 use super::{OpenError, accounts, envelopes, prekeys, schema, times};
 use kuvert_relay::store::{
-    AccountBy, AccountRecord, DeviceRecord, Glance, PrekeyCounts, StoreError, StoredEnvelope, Times, Totals,
+    AccountBy, AccountRecord, DeviceRecord, Gauges, PrekeyCounts, Stats, StoreError, StoredEnvelope, Times,
 };
 
 /// A question with the place for its answer inside.
@@ -79,17 +79,17 @@ impl Reader {
         times::read(&self.connection).map_err(|error| store_error(&error))
     }
 
-    pub fn glance(&self) -> Glance {
-        self.index.lock().glance()
+    pub fn gauges(&self) -> Gauges {
+        self.index.lock().gauges()
     }
 
-    pub fn totals(&mut self) -> Result<Totals, StoreError> {
-        let Glance { devices: _, waiting, waiting_bytes } = self.glance();
+    pub fn stats(&mut self) -> Result<Stats, StoreError> {
+        let Gauges { devices: _, waiting, waiting_bytes } = self.gauges();
         let count = |table: &str| {
             let sql = format!("SELECT count(*) FROM {table}");
             self.connection.query_row(&sql, [], |row| unsigned(row, 0)).map_err(|error| store_error(&error))
         };
-        Ok(Totals {
+        Ok(Stats {
             accounts: count("account")?,
             devices: count("device")?,
             waiting,

@@ -9,18 +9,18 @@ use kuvert_wire::v1;
 use kuvert_wire::v1::get_account::By;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::{Code, invalid};
-use super::{Answer, Caller, Refusal};
+use super::error::{Code, invalid};
+use super::{Answer, AuthenticatedDevice, CommandError};
 use crate::incidents::Kind;
 use crate::observe::Event;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::{AccountBy, AccountRecord, DeviceRecord, NumberedDeviceList, ReplaceDeviceListError, StoreError};
 
-/// Looks an account up. The phone number is not in the answer: nobody else is told.
+/// Looks an account up. The phone number is not in the answer: no other account is told.
 ///
 /// # Errors
 /// `MALFORMED`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`.
-pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> {
+pub fn get(caller: &AuthenticatedDevice, request: v1::GetAccount) -> Result<Answer, CommandError> {
     let (by, name, account) = match request.by {
         Some(By::Account(id)) => {
             let id = AccountId::try_from(id.as_ref()).in_field("account")?;
@@ -29,12 +29,12 @@ pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> 
         // Nobody can have another name, and a log or an index need not see it.
         Some(By::Name(name)) if !is_valid_name(&name) => return Err(unknown()),
         Some(By::Name(name)) => (AccountBy::Name(name.clone()), Some(name), None),
-        None => return Err(Refusal::new(Code::Malformed, "say by what to look the account up: account or name")),
+        None => return Err(CommandError::new(Code::Malformed, "say by what to look the account up: account or name")),
     };
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     service.limiter.lookup(&device).map_err(|wait| {
         service.incidents.note(device.account, Kind::Lookups);
-        Refusal::limited("account lookups", wait)
+        CommandError::limited("account lookups", wait)
     })?;
     let found = service.store.account(by);
     Ok(Box::pin(async move {
@@ -50,11 +50,14 @@ pub fn get(caller: &Caller, request: v1::GetAccount) -> Result<Answer, Refusal> 
 ///
 /// # Errors
 /// `INVALID`, `FORBIDDEN`; the answer can also be `STALE_DEVICE_LIST`.
-pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> Result<Answer, Refusal> {
+pub fn publish_device_list(
+    caller: &AuthenticatedDevice,
+    request: v1::PublishDeviceList,
+) -> Result<Answer, CommandError> {
     let list = UnverifiedDeviceList::decode(&request.device_list).map_err(|error| invalid("the device list", error))?;
     let caller = caller.clone();
     Ok(Box::pin(async move {
-        let Caller { service, device, connection } = caller;
+        let AuthenticatedDevice { service, device, connection } = caller;
         let record = service.store.account(AccountBy::Id(device.account)).await?.ok_or_else(unknown)?;
         let list = check(list, &request.device_list, &record)?;
         let number = list.body().number;
@@ -79,29 +82,32 @@ pub fn publish_device_list(caller: &Caller, request: v1::PublishDeviceList) -> R
     }))
 }
 
-fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Result<DeviceList, Refusal> {
+fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Result<DeviceList, CommandError> {
     let list = list.verify(&record.account_key).map_err(|_| {
-        Refusal::new(Code::Forbidden, "the device list is not signed by the key of this device's account")
+        CommandError::new(Code::Forbidden, "the device list is not signed by the key of this device's account")
     })?;
     if i64::try_from(list.body().number).is_err() {
-        return Err(Refusal::new(Code::Invalid, "the device list's number is too high"));
+        return Err(CommandError::new(Code::Invalid, "the device list's number is too high"));
     }
     let known = UnverifiedDeviceList::decode(&record.device_list.bytes).ok();
     let known = known.and_then(|known| known.verify(&record.account_key).ok()).ok_or_else(|| {
-        Refusal::new(Code::Internal, "the device list that the relay holds is damaged; its operator has to look at it")
+        CommandError::new(
+            Code::Internal,
+            "the device list that the relay holds is damaged; its operator has to look at it",
+        )
     })?;
     match list.may_replace(&known) {
         // Equal bytes: a repetition after a lost answer.
         Ok(()) if bytes == record.device_list.bytes || list.body().number > known.body().number => Ok(list),
         Err(DeviceListConflict::OtherAccount) => {
-            Err(Refusal::new(Code::Forbidden, "the device list belongs to another account"))
+            Err(CommandError::new(Code::Forbidden, "the device list belongs to another account"))
         }
         Ok(()) | Err(DeviceListConflict::Older | DeviceListConflict::Forked) => Err(stale()),
     }
 }
 
 /// Deletes what devices that are not listed have told an extension.
-async fn forget_details(service: &Service, record: &AccountRecord, listed: &[DeviceId]) -> Result<(), StoreError> {
+async fn forget_details(service: &Shared, record: &AccountRecord, listed: &[DeviceId]) -> Result<(), StoreError> {
     let all = record.devices.iter().map(|device| device.address);
     let gone: Vec<_> = all.filter(|address| !listed.contains(&address.device)).collect();
     match &service.extension {
@@ -119,16 +125,16 @@ fn listed(list: &DeviceList, record: &AccountRecord) -> Vec<DeviceId> {
     record.devices.iter().filter(|device| names(device).is_some()).map(|device| device.address.device).collect()
 }
 
-fn stale() -> Refusal {
-    Refusal::new(
+fn stale() -> CommandError {
+    CommandError::new(
         Code::StaleDeviceList,
         "the relay holds this device list's number or a higher one; fetch it, apply the change to it and publish again",
     )
 }
 
-/// Nobody here, whatever the reason: the same words every time.
-pub fn unknown() -> Refusal {
-    Refusal::new(Code::UnknownRecipient, "nobody here goes by this; check the spelling and the relay")
+/// No such account, whatever the reason: the same words every time.
+pub fn unknown() -> CommandError {
+    CommandError::new(Code::UnknownRecipient, "nobody here goes by this; check the spelling and the relay")
 }
 
 fn to_wire(record: AccountRecord) -> v1::AccountRecord {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::attach::Delivery;
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError};
+use crate::delivery::Delivery;
 use crate::observe::Event;
 use crate::store::Cursor;
 
@@ -15,9 +15,13 @@ use crate::store::Cursor;
 ///
 /// # Errors
 /// `FORBIDDEN` for a cursor that was not delivered on this connection: deleting unseen mail is never meant.
-pub fn run(caller: &Caller, delivery: &mut Delivery, request: v1::Acknowledge) -> Result<Answer, Refusal> {
+pub fn run(
+    caller: &AuthenticatedDevice,
+    delivery: &mut Delivery,
+    request: v1::Acknowledge,
+) -> Result<Answer, CommandError> {
     if !delivery.acknowledge(request.up_to) {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::Forbidden,
             "only what was delivered on this connection can be acknowledged; attach and wait for the delivery first",
         ));
@@ -36,7 +40,7 @@ pub fn run(caller: &Caller, delivery: &mut Delivery, request: v1::Acknowledge) -
 ///
 /// # Errors
 /// None beyond the store's.
-pub fn run_expired(caller: &Caller, request: v1::AcknowledgeExpired) -> Result<Answer, Refusal> {
+pub fn run_expired(caller: &AuthenticatedDevice, request: v1::AcknowledgeExpired) -> Result<Answer, CommandError> {
     let done = caller.service.store.acknowledge_expired(caller.device, request.count);
     let (service, connection, device) = (Arc::clone(&caller.service), caller.connection, caller.device);
     Ok(Box::pin(async move {

@@ -3,15 +3,15 @@
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
-pub use crate::connection::delivery::Delivery;
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError};
+use crate::delivery::Delivery;
 
 /// Answers Attached, then deliveries follow.
 ///
 /// # Errors
 /// `INVALID` if this connection is attached already.
-pub fn run(caller: &Caller, delivery: &mut Delivery, _: v1::Attach) -> Result<Answer, Refusal> {
+pub fn run(caller: &AuthenticatedDevice, delivery: &mut Delivery, _: v1::Attach) -> Result<Answer, CommandError> {
     match delivery.start(caller) {
         // The deliveries start when this answer is on its way, so that a client reads them in that order.
         Ok(go) => Ok(Box::pin(async move {
@@ -19,6 +19,6 @@ pub fn run(caller: &Caller, delivery: &mut Delivery, _: v1::Attach) -> Result<An
             let _ = go.send(());
             Ok(Response::Attached(v1::Attached {}))
         })),
-        Err(_) => Err(Refusal::new(Code::Invalid, "this connection is attached already")),
+        Err(_) => Err(CommandError::new(Code::Invalid, "this connection is attached already")),
     }
 }

@@ -7,10 +7,11 @@ use kuvert_wire::checked;
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::Refusal;
-use super::refusal::Code;
-use crate::observe::{ConnectionNumber, Event};
-use crate::service::Service;
+use super::CommandError;
+use super::error::Code;
+use crate::connection_number::ConnectionNumber;
+use crate::observe::Event;
+use crate::shared::Shared;
 use crate::store::{FullMailbox, Occupant};
 
 /// What a signature must cover to be good on one connection.
@@ -40,11 +41,11 @@ const NOBODY: DeviceSigningKey = DeviceSigningKey::from_bytes([
 /// # Errors
 /// `AUTHENTICATION_FAILED`, which does not say whether the address is registered.
 pub async fn run(
-    service: &Service,
+    service: &Shared,
     connection: ConnectionNumber,
     proof: &Proof,
     request: v1::Authenticate,
-) -> Result<(Address, Response), Refusal> {
+) -> Result<(Address, Response), CommandError> {
     let address = checked::address(&checked::required(request.address, "address")?, "address")?;
     let signature = checked::array(&request.signature, "signature").map(Signature::from_bytes)?;
     let known = service.store.device(address).await?;
@@ -53,7 +54,7 @@ pub async fn run(
     if !proven || key.is_none() {
         service.metrics.authentication_failed();
         service.observe(Event::AuthenticationFailed { connection, claimed: address });
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::AuthenticationFailed,
             "this device is not registered here, or the signature is not for this connection; register first, or check \
              that this is the right relay",
@@ -64,8 +65,8 @@ pub async fn run(
     Ok((address, authenticated(service, address).await?))
 }
 
-/// Has the day noted on which a device was here, once a day. Nobody waits for that.
-pub(super) fn note_seen(service: &Service, device: Address, noted: Option<u32>) {
+/// Has the day noted on which a device was here, once a day. The answer does not wait for that.
+pub(super) fn note_seen(service: &Shared, device: Address, noted: Option<u32>) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     // A clock that far in the future is wrong in every other way, too.
     let today = u32::try_from(service.clock.now_ms() / DAY_MS).unwrap_or(u32::MAX);
@@ -75,7 +76,7 @@ pub(super) fn note_seen(service: &Service, device: Address, noted: Option<u32>) 
 }
 
 /// What a device is told when it has proven itself.
-pub(super) async fn authenticated(service: &Service, device: Address) -> Result<Response, Refusal> {
+pub(super) async fn authenticated(service: &Shared, device: Address) -> Result<Response, CommandError> {
     let waiting = service.store.waiting(device).await?;
     let full = service.store.take_full(device).await?;
     Ok(Response::Authenticated(v1::Authenticated {

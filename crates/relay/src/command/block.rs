@@ -6,8 +6,8 @@ use kuvert_wire::checked::InField;
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError};
 use crate::observe::Event;
 use crate::store::SetBlockedError;
 
@@ -15,17 +15,20 @@ use crate::store::SetBlockedError;
 ///
 /// # Errors
 /// `MALFORMED`; `INVALID` for the caller's own account; the answer can also be `INVALID` (too many) and `UNAVAILABLE`.
-pub fn set(caller: &Caller, request: v1::SetBlocked) -> Result<Answer, Refusal> {
+pub fn set(caller: &AuthenticatedDevice, request: v1::SetBlocked) -> Result<Answer, CommandError> {
     let v1::SetBlocked { account, blocked } = request;
     let account = AccountId::try_from(account.as_ref()).in_field("account")?;
-    let Caller { service, device, connection } = caller.clone();
+    let AuthenticatedDevice { service, device, connection } = caller.clone();
     if account == device.account {
-        return Err(Refusal::new(Code::Invalid, "an account does not block itself: its devices write to each other"));
+        return Err(CommandError::new(
+            Code::Invalid,
+            "an account does not block itself: its devices write to each other",
+        ));
     }
     let set = service.store.set_blocked(device.account, account, blocked);
     Ok(Box::pin(async move {
         set.await.map_err(|error| match error {
-            SetBlockedError::TooMany => Refusal::new(
+            SetBlockedError::TooMany => CommandError::new(
                 Code::Invalid,
                 format!(
                     "the relay drops the mail of at most {MAX_BLOCKED} accounts for you; unblock another one first"

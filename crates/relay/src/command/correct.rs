@@ -5,9 +5,9 @@ use std::sync::Arc;
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
+use super::error::Code;
 use super::register::{check_name, check_phone, name_taken};
-use super::{Answer, Caller, Refusal, account};
+use super::{Answer, AuthenticatedDevice, CommandError, account};
 use crate::incidents::Kind;
 use crate::observe::Event;
 use crate::store::{AccountChange, UpdateAccountError};
@@ -16,10 +16,10 @@ use crate::store::{AccountChange, UpdateAccountError};
 ///
 /// # Errors
 /// `INVALID`; the answer can also be `NAME_TAKEN`.
-pub fn run(caller: &Caller, request: v1::UpdateAccount) -> Result<Answer, Refusal> {
+pub fn run(caller: &AuthenticatedDevice, request: v1::UpdateAccount) -> Result<Answer, CommandError> {
     let v1::UpdateAccount { name, phone, clear_name, clear_phone } = request;
     if (clear_name && name.is_some()) || (clear_phone && phone.is_some()) {
-        return Err(Refusal::new(Code::Invalid, "say what is to stand there, or that nothing is: not both"));
+        return Err(CommandError::new(Code::Invalid, "say what is to stand there, or that nothing is: not both"));
     }
     check_name(name.as_deref())?;
     check_phone(phone.as_deref())?;
@@ -27,7 +27,7 @@ pub fn run(caller: &Caller, request: v1::UpdateAccount) -> Result<Answer, Refusa
     let (service, connection, device) = (Arc::clone(&caller.service), caller.connection, caller.device);
     service.limiter.lookup(&device).map_err(|wait| {
         service.incidents.note(device.account, Kind::Lookups);
-        Refusal::limited("corrections", wait)
+        CommandError::limited("corrections", wait)
     })?;
     let part = |value: &Option<String>, clear: bool| (clear || value.is_some()).then(|| value.clone());
     let change = AccountChange { name: part(&name, clear_name), phone: part(&phone, clear_phone) };

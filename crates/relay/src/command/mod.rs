@@ -4,12 +4,15 @@
 //! its [`Session`], which keeps their order however many are under way. A command's answer is a future that the
 //! connection's writer waits for.
 //!
-//! | module | commands | who may |
+//! One table, `commands!` below, says for each command how metrics name it, whether it leaves as much on the disk as its
+//! sender likes, and what does it. A test compares the list here with it.
+//!
+//! | module | commands | which may |
 //! |---|---|---|
-//! | [`authenticate`] | Authenticate | whoever holds the device's key |
-//! | [`register`] | Register | whoever holds the keys of a new account |
+//! | [`authenticate`] | Authenticate | a peer that holds the device's key |
+//! | [`register`] | Register | a peer that holds the keys of a new account |
 //! | [`submit`] | Submit | every device, under its own name |
-//! | [`sealed`] | SubmitSealed, SetAccessKey | nobody who has a name, with the access key; the account for its own |
+//! | [`sealed`] | SubmitSealed, SetAccessKey | a peer without a name, with the access key; the account for its own |
 //! | [`block`] | SetBlocked | an account, for its own mail |
 //! | [`attach`] | Attach | the device, for its own mailbox |
 //! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
@@ -29,9 +32,10 @@ pub mod authenticate;
 pub mod block;
 pub mod correct;
 pub mod delete;
+pub mod error;
 pub mod extension;
 pub mod prekeys;
-pub mod refusal;
+
 pub mod register;
 pub mod report;
 pub mod sealed;
@@ -43,45 +47,35 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kuvert_types::{AccountId, Address};
+use kuvert_types::AccountId;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use crate::observe::ConnectionNumber;
-use crate::service::Service;
+use crate::delivery::Delivery;
+use crate::shared::Shared;
 use crate::store::Session;
 
-pub use refusal::Refusal;
+pub use crate::device::AuthenticatedDevice;
+pub use error::{Code, CommandError};
 
-/// An answer to come. It owns all that it needs, and finishes its work also when nobody is there to hear it.
-pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
+/// An answer to come. It owns all that it needs, and finishes its work also when the connection is gone.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, CommandError>> + Send>>;
 
-/// Who asks, on an authenticated connection.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The relay.
-    pub service: Arc<Service>,
-    /// The device that authenticated.
-    pub device: Address,
-    /// Its connection.
-    pub connection: ConnectionNumber,
-}
-
-impl Caller {
+impl AuthenticatedDevice {
     /// Refuses to store what is as large as its sender likes, where there is little room, and none for this account [KV-093].
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub fn may_store(&self) -> Result<(), Refusal> {
+    pub fn may_store(&self) -> Result<(), CommandError> {
         let Self { service, device, .. } = self;
-        if is_kept_out(service, &device.account) { Err(Refusal::low_water()) } else { Ok(()) }
+        if is_kept_out(service, &device.account) { Err(CommandError::low_water()) } else { Ok(()) }
     }
 }
 
 /// What belongs to one connection, and what its commands change.
 pub struct Lane {
     /// The mailbox that it is attached to.
-    pub delivery: attach::Delivery,
+    pub delivery: Delivery,
     /// The order of its submits.
     pub session: Box<dyn Session>,
 }
@@ -92,60 +86,102 @@ impl fmt::Debug for Lane {
     }
 }
 
-/// Does what an authenticated device asks for on the connection that has this lane.
-pub fn run(caller: &Caller, lane: &mut Lane, request: Request) -> Answer {
-    let name = name(&request);
-    if stores(&request)
-        && let Err(refusal) = caller.may_store()
-    {
-        return counted(&caller.service, name, caller.service.clock.elapsed(), Err(refusal));
-    }
-    let answer = match request {
-        // It says itself what its requests are called.
-        Request::Extension(request) => return extension::run(caller, request),
-        Request::Submit(request) => submit::run(caller, &mut *lane.session, request),
-        Request::Attach(v) => attach::run(caller, &mut lane.delivery, v),
-        Request::Acknowledge(request) => acknowledge::run(caller, &mut lane.delivery, request),
-        Request::AcknowledgeExpired(request) => acknowledge::run_expired(caller, request),
-        Request::PublishPrekeys(request) => prekeys::publish(caller, request),
-        Request::CountPrekeys(v) => prekeys::count(caller, v),
-        Request::TakeBundles(request) => prekeys::take(caller, request),
-        Request::GetAccount(request) => account::get(caller, request),
-        Request::PublishDeviceList(request) => account::publish_device_list(caller, request),
-        Request::SetAccessKey(request) => sealed::set_access_key(caller, request),
-        Request::SubmitSealed(_) => Err(Refusal::new(
-            refusal::Code::Invalid,
-            "this connection is authenticated; a sealed envelope is submitted on one that is not",
-        )),
-        Request::SetBlocked(request) => block::set(caller, request),
-        Request::UpdateAccount(request) => correct::run(caller, request),
-        Request::DeleteAccount(v) => delete::run(caller, v),
-        Request::RequestReport(v) => report::request(caller, v),
-        Request::FetchReport(request) => report::fetch(caller, request),
-        Request::Hello(_) | Request::Authenticate(_) | Request::Register(_) => Err(Refusal::new(
-            refusal::Code::Invalid,
-            "this connection is authenticated already; open another one to be somebody else",
-        )),
-    };
-    counted(&caller.service, name, caller.service.clock.elapsed(), answer)
+/// A command, as it is told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Command {
+    /// Its frame in the protocol.
+    pub frame: &'static str,
+    /// As metrics name it.
+    pub name: &'static str,
+    /// Whether it leaves as much on the disk as its sender likes.
+    pub stores: bool,
 }
 
-/// Whether a request leaves as much on the disk as its sender likes.
-const fn stores(request: &Request) -> bool {
-    matches!(request, Request::Submit(_) | Request::PublishPrekeys(_) | Request::RequestReport(_))
+/// A line for each command: frame, name, whether it stores, and what does it. What does it is given the device, its lane, the
+/// request, and the name, which it may change.
+macro_rules! commands {
+    ($($frame:ident, $name:literal, $stores:literal => |$device:pat_param, $lane:pat_param, $request:pat_param, $called:pat_param| $work:expr;)*) => {
+        /// Every command.
+        pub const COMMANDS: &[Command] =
+            &[$(Command { frame: stringify!($frame), name: $name, stores: $stores },)*];
+
+        const fn command(request: &Request) -> Command {
+            match request {
+                $(Request::$frame(_) => Command { frame: stringify!($frame), name: $name, stores: $stores },)*
+            }
+        }
+
+        fn judge(
+            device: &AuthenticatedDevice,
+            lane: &mut Lane,
+            request: Request,
+            called: &mut &'static str,
+        ) -> Result<Answer, CommandError> {
+            match request {
+                $(Request::$frame(request) => {
+                    let ($device, $lane, $request, $called) = (device, lane, request, called);
+                    $work
+                })*
+            }
+        }
+    };
+}
+
+commands! {
+    Hello, "hello", false => |_, _, _, _| Err(authenticated_already());
+    Authenticate, "authenticate", false => |_, _, _, _| Err(authenticated_already());
+    Register, "register", false => |_, _, _, _| Err(authenticated_already());
+    Submit, "submit", true => |device, lane, request, _| submit::run(device, &mut *lane.session, request);
+    SubmitSealed, "submit_sealed", false => |_, _, _, _| Err(no_sealed_mail_here());
+    SetAccessKey, "set_access_key", false => |device, _, request, _| sealed::set_access_key(device, request);
+    SetBlocked, "set_blocked", false => |device, _, request, _| block::set(device, request);
+    Attach, "attach", false => |device, lane, request, _| attach::run(device, &mut lane.delivery, request);
+    Acknowledge, "acknowledge", false => |device, lane, request, _| acknowledge::run(device, &mut lane.delivery, request);
+    AcknowledgeExpired, "acknowledge_expired", false => |device, _, request, _| acknowledge::run_expired(device, request);
+    PublishPrekeys, "publish_prekeys", true => |device, _, request, _| prekeys::publish(device, request);
+    CountPrekeys, "count_prekeys", false => |device, _, request, _| prekeys::count(device, request);
+    TakeBundles, "take_bundles", false => |device, _, request, _| prekeys::take(device, request);
+    GetAccount, "get_account", false => |device, _, request, _| account::get(device, request);
+    PublishDeviceList, "publish_device_list", false => |device, _, request, _| account::publish_device_list(device, request);
+    UpdateAccount, "update_account", false => |device, _, request, _| correct::run(device, request);
+    DeleteAccount, "delete_account", false => |device, _, request, _| delete::run(device, request);
+    RequestReport, "request_report", true => |device, _, request, _| report::request(device, request);
+    FetchReport, "fetch_report", false => |device, _, request, _| report::fetch(device, request);
+    // An extension says itself what its requests are called.
+    Extension, "extension", false => |device, _, request, called| extension::run(device, request, called);
+}
+
+/// Does what an authenticated device asks for on the connection that has this lane.
+pub fn run(device: &AuthenticatedDevice, lane: &mut Lane, request: Request) -> Answer {
+    let asked = device.service.clock.elapsed();
+    let Command { mut name, stores, .. } = command(&request);
+    let may = if stores { device.may_store() } else { Ok(()) };
+    let answer = may.and_then(|()| judge(device, lane, request, &mut name));
+    counted(&device.service, name, asked, answer)
+}
+
+fn authenticated_already() -> CommandError {
+    CommandError::new(Code::Invalid, "this connection is authenticated already; open another one to be somebody else")
+}
+
+fn no_sealed_mail_here() -> CommandError {
+    CommandError::new(
+        Code::Invalid,
+        "this connection is authenticated; a sealed envelope is submitted on one that is not",
+    )
 }
 
 /// Whether there is little room, and none for this account [KV-093].
-fn is_kept_out(service: &Service, account: &AccountId) -> bool {
+fn is_kept_out(service: &Shared, account: &AccountId) -> bool {
     service.young.is_young(account, service.clock.now_ms()) && service.low_water.is_low()
 }
 
 /// An answer to a request that was read at `asked`, which is counted when it is there.
 pub(crate) fn counted(
-    service: &Arc<Service>,
+    service: &Arc<Shared>,
     name: &'static str,
     asked: Duration,
-    answer: Result<Answer, Refusal>,
+    answer: Result<Answer, CommandError>,
 ) -> Answer {
     let service = Arc::clone(service);
     Box::pin(async move {
@@ -158,28 +194,29 @@ pub(crate) fn counted(
     })
 }
 
-/// As metrics name it.
-const fn name(request: &Request) -> &'static str {
-    match request {
-        Request::Hello(_) => "hello",
-        Request::Authenticate(_) => "authenticate",
-        Request::Register(_) => "register",
-        Request::Submit(_) => "submit",
-        Request::Attach(_) => "attach",
-        Request::Acknowledge(_) => "acknowledge",
-        Request::AcknowledgeExpired(_) => "acknowledge_expired",
-        Request::PublishPrekeys(_) => "publish_prekeys",
-        Request::CountPrekeys(_) => "count_prekeys",
-        Request::TakeBundles(_) => "take_bundles",
-        Request::GetAccount(_) => "get_account",
-        Request::PublishDeviceList(_) => "publish_device_list",
-        Request::SubmitSealed(_) => "submit_sealed",
-        Request::SetAccessKey(_) => "set_access_key",
-        Request::SetBlocked(_) => "set_blocked",
-        Request::UpdateAccount(_) => "update_account",
-        Request::DeleteAccount(_) => "delete_account",
-        Request::RequestReport(_) => "request_report",
-        Request::FetchReport(_) => "fetch_report",
-        Request::Extension(_) => extension::NOT_OFFERED,
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_commands_is_the_table() {
+        // Rows begin with a module's name; the second column has the frames.
+        let rows = include_str!("mod.rs").lines().filter(|line| line.starts_with("//! | [`"));
+        let frames = rows.filter_map(|row| row.split('|').nth(2)).flat_map(|frames| frames.split(','));
+        let listed: Vec<&str> = frames.map(str::trim).collect();
+        let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!(listed.len(), distinct.len(), "none stands twice");
+        let greets = |command: &&Command| command.frame != "Hello";
+        assert_eq!(distinct, COMMANDS.iter().filter(greets).map(|command| command.frame).collect());
+    }
+
+    #[test]
+    fn metrics_name_commands_as_the_protocol_does() {
+        for Command { frame, name, .. } in COMMANDS {
+            let words = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
+            assert_eq!(words.collect::<String>(), *frame);
+        }
     }
 }

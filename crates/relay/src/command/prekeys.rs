@@ -1,6 +1,6 @@
 //! The prekey directory: PublishPrekeys, CountPrekeys, TakeBundles.
 //!
-//! The relay cannot check the signatures inside of prekeys (it has no code for it); whoever takes them does.
+//! The relay cannot check the signatures inside of prekeys (it has no code for it); the taker does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use kuvert_wire::checked::{self, FieldError, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal, account};
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError, account};
 use crate::incidents::Kind;
 use crate::limits::{ONE_TIME_RESERVE, OneTime};
 use crate::observe::Event;
@@ -31,7 +31,7 @@ const KEM_KEY_BYTES: usize = 1568;
 ///
 /// # Errors
 /// `MALFORMED`, `INVALID`; the answer can also be `PREKEY_REUSED`.
-pub fn publish(caller: &Caller, request: v1::PublishPrekeys) -> Result<Answer, Refusal> {
+pub fn publish(caller: &AuthenticatedDevice, request: v1::PublishPrekeys) -> Result<Answer, CommandError> {
     let prekeys = check(request)?;
     let one_time = prekeys.one_time.len() + prekeys.one_time_kem.len();
     let published = caller.service.store.publish_prekeys(caller.device, prekeys);
@@ -39,11 +39,11 @@ pub fn publish(caller: &Caller, request: v1::PublishPrekeys) -> Result<Answer, R
     Ok(Box::pin(async move {
         published.await.map_err(|error| match error {
             PublishPrekeysError::UnknownDevice => no_such_device(),
-            PublishPrekeysError::Reused { id, .. } => Refusal::new(
+            PublishPrekeysError::Reused { id, .. } => CommandError::new(
                 Code::PrekeyReused,
                 format!("prekey {id} or a later one was published before; ids of a kind must rise"),
             ),
-            PublishPrekeysError::TooMany { .. } => Refusal::new(
+            PublishPrekeysError::TooMany { .. } => CommandError::new(
                 Code::Invalid,
                 format!(
                     "a device may have {MAX_ONE_TIME_PREKEYS} one-time prekeys of a kind; count them and send fewer"
@@ -60,7 +60,7 @@ pub fn publish(caller: &Caller, request: v1::PublishPrekeys) -> Result<Answer, R
 ///
 /// # Errors
 /// None beyond the store's.
-pub fn count(caller: &Caller, _: v1::CountPrekeys) -> Result<Answer, Refusal> {
+pub fn count(caller: &AuthenticatedDevice, _: v1::CountPrekeys) -> Result<Answer, CommandError> {
     let counts = caller.service.store.count_prekeys(caller.device);
     caller.service.observe(Event::PrekeysCounted { connection: caller.connection, device: caller.device });
     Ok(Box::pin(async move {
@@ -77,10 +77,10 @@ pub fn count(caller: &Caller, _: v1::CountPrekeys) -> Result<Answer, Refusal> {
 ///
 /// # Errors
 /// `MALFORMED`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT` or `UNAVAILABLE`.
-pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal> {
+pub fn take(caller: &AuthenticatedDevice, request: v1::TakeBundles) -> Result<Answer, CommandError> {
     let wanted = AccountId::try_from(request.account.as_ref()).in_field("account")?;
     if request.devices.len() > MAX_DEVICES {
-        return Err(Refusal::new(Code::Invalid, format!("an account has at most {MAX_DEVICES} devices")));
+        return Err(CommandError::new(Code::Invalid, format!("an account has at most {MAX_DEVICES} devices")));
     }
     let devices: Vec<_> =
         request.devices.into_iter().map(DeviceId::new).collect::<Result<_, _>>().in_field("devices")?;
@@ -100,7 +100,7 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
             bundles.extend(take_one(&caller, device).await?);
         }
         if bundles.is_empty() {
-            return Err(Refusal::new(
+            return Err(CommandError::new(
                 Code::Unavailable,
                 "the recipient has registered and not published its keys yet; try again later",
             ));
@@ -110,25 +110,25 @@ pub fn take(caller: &Caller, request: v1::TakeBundles) -> Result<Answer, Refusal
 }
 
 /// So many bundles for the taker, of whatever account.
-fn limit(caller: &Caller, bundles: usize) -> Result<(), Refusal> {
+fn limit(caller: &AuthenticatedDevice, bundles: usize) -> Result<(), CommandError> {
     let taken = caller.service.limiter.bundles(&caller.device, u32::try_from(bundles).unwrap_or(u32::MAX));
     taken.map_err(|wait| refuse(caller, wait))
 }
 
 /// [KV-090] So many bundles of one account for the taker. Only for accounts that exist, and behind the taker's own limit: a pair
 /// is remembered for each, and made-up accounts must not fill the memory.
-fn limit_pair(caller: &Caller, of: &AccountId, bundles: usize) -> Result<(), Refusal> {
+fn limit_pair(caller: &AuthenticatedDevice, of: &AccountId, bundles: usize) -> Result<(), CommandError> {
     let count = u32::try_from(bundles).unwrap_or(u32::MAX);
     let taken = caller.service.limiter.bundles_of(&caller.device.account, of, count);
     taken.map_err(|wait| refuse(caller, wait))
 }
 
-fn refuse(caller: &Caller, wait: Duration) -> Refusal {
+fn refuse(caller: &AuthenticatedDevice, wait: Duration) -> CommandError {
     caller.service.incidents.note(caller.device.account, Kind::Bundles);
-    Refusal::limited("prekey bundles", wait)
+    CommandError::limited("prekey bundles", wait)
 }
 
-fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, Refusal> {
+fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, CommandError> {
     let all = record.devices.iter().map(|device| device.address);
     if wanted.is_empty() {
         return Ok(all.collect());
@@ -142,8 +142,8 @@ fn choose(record: &AccountRecord, wanted: &[DeviceId]) -> Result<Vec<Address>, R
 }
 
 /// A bundle, with one-time prekeys as far as [KV-090] grants them. `None` for a device that has not published anything yet.
-async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyBundle>, Refusal> {
-    let Caller { service, .. } = caller;
+async fn take_one(caller: &AuthenticatedDevice, device: Address) -> Result<Option<v1::PrekeyBundle>, CommandError> {
+    let AuthenticatedDevice { service, .. } = caller;
     // The taker or others together may be draining them: what is left is kept, and first messages still go through.
     let taken = match service.limiter.one_time_prekeys(&caller.device.account, &device.account) {
         OneTime::All => service.store.take_bundle(device),
@@ -153,7 +153,7 @@ async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyB
     match taken.await {
         Ok(bundle) => {
             let one_time = !bundle.kem_is_last_resort || bundle.one_time.is_some();
-            let Caller { service, device: by, connection } = caller;
+            let AuthenticatedDevice { service, device: by, connection } = caller;
             service.metrics.bundle_taken(one_time);
             service.observe(Event::BundleTaken { connection: *connection, by: *by, device, one_time });
             Ok(Some(to_wire(bundle)))
@@ -165,14 +165,14 @@ async fn take_one(caller: &Caller, device: Address) -> Result<Option<v1::PrekeyB
     }
 }
 
-fn no_such_device() -> Refusal {
-    Refusal::new(Code::UnknownRecipient, "the account has no such device; look the account up again")
+fn no_such_device() -> CommandError {
+    CommandError::new(Code::UnknownRecipient, "the account has no such device; look the account up again")
 }
 
-fn check(request: v1::PublishPrekeys) -> Result<NewPrekeys, Refusal> {
+fn check(request: v1::PublishPrekeys) -> Result<NewPrekeys, CommandError> {
     let most = request.one_time_prekeys.len().max(request.one_time_kem_prekeys.len());
     if most > MAX_PREKEYS_PER_PUBLISH {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::Invalid,
             format!("one command publishes at most {MAX_PREKEYS_PER_PUBLISH} one-time prekeys of a kind; send several"),
         ));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError};
 use crate::data_rights::ReportRequest;
 use crate::incidents::Kind;
 use crate::report;
@@ -18,11 +18,11 @@ const PIECE_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// `LIMITED`.
-pub fn request(caller: &Caller, _: v1::RequestReport) -> Result<Answer, Refusal> {
-    let Caller { service, device, .. } = caller.clone();
+pub fn request(caller: &AuthenticatedDevice, _: v1::RequestReport) -> Result<Answer, CommandError> {
+    let AuthenticatedDevice { service, device, .. } = caller.clone();
     service.limiter.report(&device.account).map_err(|wait| {
         service.incidents.note(device.account, Kind::Reports);
-        Refusal::limited("reports", wait)
+        CommandError::limited("reports", wait)
     })?;
     Ok(Box::pin(async move {
         let (now, delay) = (service.clock.now_ms(), service.report_delay_ms);
@@ -36,14 +36,14 @@ pub fn request(caller: &Caller, _: v1::RequestReport) -> Result<Answer, Refusal>
 ///
 /// # Errors
 /// The answer can be `NOT_READY`, and `INVALID` if none was asked for.
-pub fn fetch(caller: &Caller, request: v1::FetchReport) -> Result<Answer, Refusal> {
-    let Caller { service, device, .. } = caller.clone();
+pub fn fetch(caller: &AuthenticatedDevice, request: v1::FetchReport) -> Result<Answer, CommandError> {
+    let AuthenticatedDevice { service, device, .. } = caller.clone();
     let account = device.account;
     Ok(Box::pin(async move {
         let now = service.clock.now_ms();
         let found = service.rights.report_request(account, now).await?;
         let asked =
-            found.ok_or_else(|| Refusal::new(Code::Invalid, "no report is kept for this account; ask for one"))?;
+            found.ok_or_else(|| CommandError::new(Code::Invalid, "no report is kept for this account; ask for one"))?;
         if asked.ready_at > now {
             return Err(not_ready(asked.ready_at - now));
         }
@@ -57,10 +57,10 @@ pub fn fetch(caller: &Caller, request: v1::FetchReport) -> Result<Answer, Refusa
     }))
 }
 
-fn not_ready(wait_ms: u64) -> Refusal {
+fn not_ready(wait_ms: u64) -> CommandError {
     let wait = Duration::from_millis(wait_ms);
     let minutes = wait.as_secs().div_ceil(60);
-    Refusal {
+    CommandError {
         code: Code::NotReady,
         message: format!("the report is not ready yet; come back in {minutes} min").into(),
         retry_after: Some(wait),

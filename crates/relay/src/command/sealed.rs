@@ -1,4 +1,4 @@
-//! Sealed mail: SubmitSealed, on a connection on which nobody authenticated; SetAccessKey, by which an account takes it.
+//! Sealed mail: SubmitSealed, on a connection on which no device authenticated; SetAccessKey, by which an account takes it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 use subtle::Choice;
 
-use super::refusal::Code;
+use super::error::Code;
 use super::submit::{Submission, accept, too_large};
-use super::{Answer, Caller, Refusal, submit};
-use crate::observe::ConnectionNumber;
-use crate::service::Service;
+use super::{Answer, AuthenticatedDevice, CommandError, submit};
+use crate::connection_number::ConnectionNumber;
+use crate::shared::Shared;
 use crate::store::{NewEnvelope, Session, StoredAccessKey, SubmitError};
 
 /// Checks the access key and asks the store for its work. Whether the recipient exists, takes sealed mail, has another key,
@@ -25,13 +25,13 @@ use crate::store::{NewEnvelope, Session, StoredAccessKey, SubmitError};
 /// # Errors
 /// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`, `LIMITED`, `ACCESS_REFUSED`; the answer can also be `MAILBOX_FULL`, `UNAVAILABLE`.
 pub async fn submit(
-    service: &Arc<Service>,
+    service: &Arc<Shared>,
     session: &mut dyn Session,
     (connection, from): (ConnectionNumber, IpAddr),
     request: v1::SubmitSealed,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, CommandError> {
     // Tries count as well: whoever guesses keys or names gets no further than whoever floods.
-    service.limiter.sealed(from).map_err(|wait| Refusal::limited("sealed envelopes from this address", wait))?;
+    service.limiter.sealed(from).map_err(|wait| CommandError::limited("sealed envelopes from this address", wait))?;
     let envelope = checked::required(request.envelope, "envelope")?;
     if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
         return Err(too_large());
@@ -39,7 +39,7 @@ pub async fn submit(
     let Envelope { id, recipient, source, ciphertext } = Envelope::try_from(envelope)?;
     let key = AccessKey::try_from(request.access_key.as_ref()).in_field("access_key")?;
     if source.is_some() {
-        return Err(Refusal::new(
+        return Err(CommandError::new(
             Code::Forbidden,
             "a sealed envelope names no source; authenticate to submit one that does",
         ));
@@ -50,7 +50,7 @@ pub async fn submit(
     }
     // Who submits it is not known, but whose key it came with is: an account could write to itself.
     if super::is_kept_out(service, &recipient.account) {
-        return Err(Refusal::low_water());
+        return Err(CommandError::low_water());
     }
     submit::first_day(service, &recipient.account, ciphertext.len())?;
     let envelope = NewEnvelope { id, source: None, ciphertext };
@@ -69,8 +69,8 @@ fn opens(key: &AccessKey, stored: Option<&StoredAccessKey>) -> bool {
     (StoredAccessKey::opens(stored, &key.hash()) & takes_sealed).into()
 }
 
-fn access_refused() -> Refusal {
-    Refusal::new(
+fn access_refused() -> CommandError {
+    CommandError::new(
         Code::AccessRefused,
         "no sealed mail is taken there with this access key; authenticate and submit with the sender's name",
     )
@@ -80,7 +80,7 @@ fn access_refused() -> Refusal {
 ///
 /// # Errors
 /// `MALFORMED`; the answer can also be `UNAVAILABLE`.
-pub fn set_access_key(caller: &Caller, request: v1::SetAccessKey) -> Result<Answer, Refusal> {
+pub fn set_access_key(caller: &AuthenticatedDevice, request: v1::SetAccessKey) -> Result<Answer, CommandError> {
     let hash = request.hash.map(|hash| checked::array(&hash, "hash")).transpose()?;
     let key = hash.map(|hash| StoredAccessKey { hash, sealed: request.sealed });
     let set = caller.service.store.set_access_key(caller.device.account, key);

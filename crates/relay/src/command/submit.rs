@@ -8,17 +8,22 @@ use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
 
-use super::refusal::Code;
-use super::{Answer, Caller, Refusal};
-use crate::observe::{ConnectionNumber, Event};
-use crate::service::Service;
+use super::error::Code;
+use super::{Answer, AuthenticatedDevice, CommandError};
+use crate::connection_number::ConnectionNumber;
+use crate::observe::Event;
+use crate::shared::Shared;
 use crate::store::{NewEnvelope, Session, SubmitError, Submitted};
 
 /// Judges the envelope and asks the store for its work.
 ///
 /// # Errors
 /// `MALFORMED`, `TOO_LARGE`, `FORBIDDEN`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`, `MAILBOX_FULL`, `UNAVAILABLE`.
-pub fn run(caller: &Caller, session: &mut dyn Session, request: v1::Submit) -> Result<Answer, Refusal> {
+pub fn run(
+    caller: &AuthenticatedDevice,
+    session: &mut dyn Session,
+    request: v1::Submit,
+) -> Result<Answer, CommandError> {
     let envelope = checked::required(request.envelope, "envelope")?;
     if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
         return Err(too_large());
@@ -26,7 +31,7 @@ pub fn run(caller: &Caller, session: &mut dyn Session, request: v1::Submit) -> R
     let Envelope { id, recipient, source, ciphertext } = Envelope::try_from(envelope)?;
     // Without one it would be sealed mail that showed no access key.
     if source != Some(caller.device) {
-        return Err(Refusal::new(Code::Forbidden, "an envelope's source is the device that submits it"));
+        return Err(CommandError::new(Code::Forbidden, "an envelope's source is the device that submits it"));
     }
     // A key that opens nothing is no error: the mail is a stranger's, and the answer does not tell.
     first_day(&caller.service, &caller.device.account, ciphertext.len())?;
@@ -45,9 +50,9 @@ pub fn run(caller: &Caller, session: &mut dyn Session, request: v1::Submit) -> R
 ///
 /// # Errors
 /// `LIMITED`: it has submitted what it may until then.
-pub(super) fn first_day(service: &Service, account: &AccountId, bytes: usize) -> Result<(), Refusal> {
+pub(super) fn first_day(service: &Shared, account: &AccountId, bytes: usize) -> Result<(), CommandError> {
     let wait = service.young.submit(account, bytes, service.clock.now_ms());
-    wait.map_err(|wait| Refusal::limited("bytes for an account's first day", wait))
+    wait.map_err(|wait| CommandError::limited("bytes for an account's first day", wait))
 }
 
 /// What belongs to an envelope and is not stored with it.
@@ -65,11 +70,11 @@ pub(super) struct Submission {
 /// Asks the store for its work, now. Whether the envelope is stored, was stored before, or is dropped because the recipient
 /// blocked its sender: the answer is the same, after the same commit [KV-086].
 pub(super) fn accept(
-    service: &Arc<Service>,
+    service: &Arc<Shared>,
     session: &mut dyn Session,
     submission: Submission,
     envelope: NewEnvelope,
-    refuse: fn(SubmitError) -> Refusal,
+    refuse: fn(SubmitError) -> CommandError,
 ) -> Answer {
     let Submission { connection, by, recipient, key } = submission;
     let NewEnvelope { id, source, ref ciphertext } = envelope;
@@ -99,24 +104,24 @@ pub(super) fn accept(
     })
 }
 
-pub(super) fn too_large() -> Refusal {
-    Refusal::new(Code::TooLarge, format!("an envelope holds at most {MAX_CIPHERTEXT_BYTES} bytes of ciphertext"))
+pub(super) fn too_large() -> CommandError {
+    CommandError::new(Code::TooLarge, format!("an envelope holds at most {MAX_CIPHERTEXT_BYTES} bytes of ciphertext"))
 }
 
-pub(super) fn refuse(error: SubmitError) -> Refusal {
+pub(super) fn refuse(error: SubmitError) -> CommandError {
     match error {
-        SubmitError::UnknownMailbox => Refusal::new(
+        SubmitError::UnknownMailbox => CommandError::new(
             Code::UnknownRecipient,
             "no device here has this address; look the account up again, its devices may have changed",
         ),
         // Neither which bound it is, nor whose: that would tell more about others' mail [KV-087].
-        SubmitError::Full(_) => Refusal::new(
+        SubmitError::Full(_) => CommandError::new(
             Code::MailboxFull,
             "the recipient's mailbox has no room for this envelope; try again when the recipient has been online",
         ),
         SubmitError::TooLarge => too_large(),
         // Answered like an envelope that is stored, before this is asked.
-        SubmitError::Blocked => Refusal::new(Code::Internal, "a dropped envelope is no error"),
+        SubmitError::Blocked => CommandError::new(Code::Internal, "a dropped envelope is no error"),
         SubmitError::Store(error) => error.into(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Connected ──Hello──▶ Challenged ──Authenticate│Register──▶ authenticated (see the module above)
-//!     │                  │  ▲    └───SubmitSealed──▶ nobody's, for sealed envelopes alone
+//!     │                  │  ▲    └───SubmitSealed──▶ anonymous, for sealed envelopes alone
 //!     │ anything else    │  └─ refused: up to AUTHENTICATION_ATTEMPTS times
 //!     ▼                  ▼ anything else
 //!   closed             closed
@@ -18,11 +18,11 @@ use kuvert_wire::v1::{Challenge, ClientFrame, SubmitSealed};
 
 use super::Fatal;
 use crate::command::authenticate::Proof;
-use crate::command::refusal::Code;
-use crate::command::{Refusal, authenticate, register};
+use crate::command::error::Code;
+use crate::command::{CommandError, authenticate, register};
+use crate::connection_number::ConnectionNumber;
 use crate::limits::AUTHENTICATION_ATTEMPTS;
-use crate::observe::ConnectionNumber;
-use crate::service::Service;
+use crate::shared::Shared;
 
 /// A peer that has said nothing yet.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum Outcome {
     /// It does not say who it is, and wants to submit this.
     Sealed(SubmitSealed),
     /// Not this time.
-    Refused(Challenged, Refusal),
+    Refused(Challenged, CommandError),
 }
 
 impl Connected {
@@ -53,7 +53,7 @@ impl Connected {
     pub fn handle(
         self,
         frame: ClientFrame,
-        service: &Service,
+        service: &Shared,
         connection: &quinn::Connection,
     ) -> Result<(Challenged, Response), Fatal> {
         match frame.body {
@@ -61,11 +61,12 @@ impl Connected {
             Some(Request::Hello(_)) => {
                 let message =
                     format!("this relay speaks version {VERSION} of the protocol; update the older of the two");
-                return Err(Fatal::protocol(frame.request, Refusal::new(Code::UnsupportedVersion, message)));
+                return Err(Fatal::protocol(frame.request, CommandError::new(Code::UnsupportedVersion, message)));
             }
             _ => return Err(Fatal::protocol(frame.request, not_authenticated("say Hello first"))),
         }
-        let internal = || Fatal::protocol(frame.request, Refusal::new(Code::Internal, "the relay has no randomness"));
+        let internal =
+            || Fatal::protocol(frame.request, CommandError::new(Code::Internal, "the relay has no randomness"));
         let mut proof = Proof { challenge: [0; CHALLENGE_LEN], exporter: [0; CHALLENGE_LEN] };
         getrandom::fill(&mut proof.challenge).map_err(|_| internal())?;
         connection
@@ -86,7 +87,7 @@ impl Challenged {
     pub async fn handle(
         self,
         frame: ClientFrame,
-        service: &Service,
+        service: &Shared,
         connection: &quinn::Connection,
         number: ConnectionNumber,
     ) -> Result<Outcome, Fatal> {
@@ -113,6 +114,6 @@ impl Challenged {
     }
 }
 
-fn not_authenticated(message: &'static str) -> Refusal {
-    Refusal::new(Code::NotAuthenticated, message)
+fn not_authenticated(message: &'static str) -> CommandError {
+    CommandError::new(Code::NotAuthenticated, message)
 }

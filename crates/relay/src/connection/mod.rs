@@ -5,7 +5,6 @@
 //! | [`greeting`] | the states before a device is authenticated |
 //! | [`reader`] | bytes to frames |
 //! | [`writer`] | answers and deliveries to bytes |
-//! | [`delivery`] | a mailbox to its device |
 //! | [`close`] | the codes with which connections are closed |
 //!
 //! One task reads frames and hands each to [`crate::command`]; one task waits for the answers and writes them; one
@@ -13,7 +12,6 @@
 //! memory is bounded by the constants of [`crate::limits`].
 
 pub mod close;
-pub mod delivery;
 pub mod greeting;
 pub mod reader;
 pub mod writer;
@@ -32,17 +30,18 @@ use tokio::sync::mpsc::Permit;
 use tokio::time::timeout;
 
 use self::close::Close;
-use self::delivery::Delivery;
 use self::greeting::{Connected, Outcome};
 use self::reader::{ReadError, Reader};
 use self::writer::{Outbox, Pending, Writer};
-use crate::command::refusal::Code;
-use crate::command::{self, Caller, Lane, Refusal, sealed};
+use crate::command::error::Code;
+use crate::command::{self, AuthenticatedDevice, CommandError, Lane, sealed};
+use crate::connection_number::ConnectionNumber;
+use crate::delivery::Delivery;
 use crate::incidents::Kind;
 use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
-use crate::observe::{ConnectionNumber, Event};
+use crate::observe::Event;
 use crate::presence::Over;
-use crate::service::Service;
+use crate::shared::Shared;
 use crate::store::Session;
 
 /// How long the relay tries to hand a last word to a client whose queue is full.
@@ -63,18 +62,18 @@ fn permits(bytes: usize) -> u32 {
 #[derive(Debug)]
 pub struct Fatal {
     request: u64,
-    refusal: Refusal,
+    refusal: CommandError,
     close: Close,
 }
 
 impl Fatal {
     /// The client broke the protocol.
-    pub fn protocol(request: u64, refusal: Refusal) -> Self {
+    pub fn protocol(request: u64, refusal: CommandError) -> Self {
         Self { request, refusal, close: Close::PROTOCOL }
     }
 
     fn too_slow(message: &'static str) -> Self {
-        Self { request: 0, refusal: Refusal::new(Code::Limited, message), close: Close::TOO_SLOW }
+        Self { request: 0, refusal: CommandError::new(Code::Limited, message), close: Close::TOO_SLOW }
     }
 }
 
@@ -99,19 +98,20 @@ impl From<ReadError> for Ending {
         Self::Fatal(match error {
             ReadError::Ended => return Self::ClientLeft,
             ReadError::TooSlow => Fatal::too_slow("a frame took too long to arrive"),
-            ReadError::Frame(error @ FrameError::TooLarge) => {
-                Fatal::protocol(0, Refusal::new(Code::TooLarge, format!("{error}; before authentication much less")))
-            }
+            ReadError::Frame(error @ FrameError::TooLarge) => Fatal::protocol(
+                0,
+                CommandError::new(Code::TooLarge, format!("{error}; before authentication much less")),
+            ),
             // The decoder's words can hold what was sent.
             ReadError::Frame(FrameError::Malformed(_)) => {
-                Fatal::protocol(0, Refusal::new(Code::Malformed, "what was sent is no frame of this protocol"))
+                Fatal::protocol(0, CommandError::new(Code::Malformed, "what was sent is no frame of this protocol"))
             }
         })
     }
 }
 
 /// Serves a connection whose handshake is done, until it ends.
-pub async fn serve(service: Arc<Service>, connection: quinn::Connection) {
+pub async fn serve(service: Arc<Shared>, connection: quinn::Connection) {
     let number = ConnectionNumber::random();
     service.metrics.connected();
     service.observe(Event::Connected { connection: number, from: connection.remote_address() });
@@ -122,7 +122,7 @@ pub async fn serve(service: Arc<Service>, connection: quinn::Connection) {
     service.observe(Event::Disconnected { connection: number });
 }
 
-async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, number: ConnectionNumber) -> Close {
+async fn serve_stream(service: &Arc<Shared>, connection: &quinn::Connection, number: ConnectionNumber) -> Close {
     let (stream, incoming) = match timeout(AUTHENTICATION_DEADLINE, connection.accept_bi()).await {
         Ok(Ok(streams)) => streams,
         Ok(Err(_)) => return Close::DONE,
@@ -133,20 +133,20 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     let ended = service.presence.ended();
     let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
     let ending = match client.greet().await {
-        Ok(Greeted::Device(device)) => client.serve_while_it_exists(device, ended).await,
-        Ok(Greeted::Nobody(first)) => client.serve_sealed(first).await,
+        Ok(Peer::Device(device)) => client.serve_while_it_exists(device, ended).await,
+        Ok(Peer::Anonymous(first)) => client.serve_sealed(first).await,
         Err(ending) => ending,
     };
     let (last_word, close) = match ending {
         Ending::ClientLeft => (None, Close::DONE),
         Ending::GoingAway => (Some(Pending::ready(0, Ok(Response::GoingAway(GoingAway {})))), Close::GOING_AWAY),
         Ending::AccountDeleted => {
-            let refusal = Refusal::new(Code::AuthenticationFailed, "this account was deleted");
+            let refusal = CommandError::new(Code::AuthenticationFailed, "this account was deleted");
             (Some(Pending::ready(0, Err(refusal))), Close::ACCOUNT_DELETED)
         }
         Ending::DeviceDropped => {
             let refusal =
-                Refusal::new(Code::AuthenticationFailed, "this account's device list names this device no more");
+                CommandError::new(Code::AuthenticationFailed, "this account's device list names this device no more");
             (Some(Pending::ready(0, Err(refusal))), Close::DEVICE_DROPPED)
         }
         Ending::Fatal(fatal) => {
@@ -165,17 +165,17 @@ async fn serve_stream(service: &Arc<Service>, connection: &quinn::Connection, nu
     close
 }
 
-/// Whom a connection is for.
-enum Greeted {
+/// What is at the other end of a connection.
+enum Peer {
     /// The device that authenticated.
     Device(Address),
-    /// Somebody who submits sealed envelopes: the first, with its request's number.
-    Nobody(Box<(u64, SubmitSealed)>),
+    /// A peer without a name, which submits sealed envelopes: the first, with its request's number.
+    Anonymous(Box<(u64, SubmitSealed)>),
 }
 
 /// The reading side of a connection.
 struct Client<'a> {
-    service: &'a Arc<Service>,
+    service: &'a Arc<Shared>,
     connection: &'a quinn::Connection,
     number: ConnectionNumber,
     reader: Reader,
@@ -185,7 +185,7 @@ struct Client<'a> {
 
 impl Client<'_> {
     /// Until a device is authenticated, or a sealed envelope comes.
-    async fn greet(&mut self) -> Result<Greeted, Ending> {
+    async fn greet(&mut self) -> Result<Peer, Ending> {
         let greeted = timeout(AUTHENTICATION_DEADLINE, async {
             let hello = self.frame().await?;
             let request = hello.request;
@@ -199,9 +199,9 @@ impl Client<'_> {
                     Outcome::Authenticated(device, response) => {
                         self.reader.trust();
                         self.answer(request, Ok(response)).await?;
-                        return Ok(Greeted::Device(device));
+                        return Ok(Peer::Device(device));
                     }
-                    Outcome::Sealed(first) => return Ok(Greeted::Nobody(Box::new((request, first)))),
+                    Outcome::Sealed(first) => return Ok(Peer::Anonymous(Box::new((request, first)))),
                     Outcome::Refused(again, refusal) => {
                         challenged = again;
                         self.answer(request, Err(refusal)).await?;
@@ -231,7 +231,7 @@ impl Client<'_> {
 
     /// Until the connection ends.
     async fn serve(&mut self, device: Address) -> Ending {
-        let caller = Caller { service: Arc::clone(self.service), device, connection: self.number };
+        let caller = AuthenticatedDevice { service: Arc::clone(self.service), device, connection: self.number };
         // The delivery's sender is the only one: when this ends, so do the deliveries.
         let mut lane =
             Lane { delivery: Delivery::new(self.outbox.deliveries.clone()), session: self.service.store.session() };
@@ -260,7 +260,7 @@ impl Client<'_> {
             envelope = match frame.body {
                 Some(Request::SubmitSealed(envelope)) => envelope,
                 _ => {
-                    let refusal = Refusal::new(
+                    let refusal = CommandError::new(
                         Code::NotAuthenticated,
                         "this connection takes sealed envelopes only; open another one to authenticate",
                     );
@@ -306,16 +306,17 @@ impl Client<'_> {
         }
     }
 
-    async fn serve_one(&mut self, caller: &Caller, lane: &mut Lane) -> Result<(), Ending> {
+    async fn serve_one(&mut self, caller: &AuthenticatedDevice, lane: &mut Lane) -> Result<(), Ending> {
         let frame = self.frame().await?;
         self.respect_limit(&caller.device).await?;
         let (place, bytes) = self.room(frame.encoded_len()).await?;
         let request = frame.request;
         let pending = match frame.body {
             Some(body) => Pending { request, answer: command::run(caller, lane, body), bytes },
-            None => {
-                Pending::ready(request, Err(Refusal::new(Code::Malformed, "a command that this relay does not know")))
-            }
+            None => Pending::ready(
+                request,
+                Err(CommandError::new(Code::Malformed, "a command that this relay does not know")),
+            ),
         };
         place.send(pending);
         Ok(())
@@ -347,7 +348,7 @@ impl Client<'_> {
             }
             if self.refused_streams > MAX_REFUSED_STREAMS {
                 let refusal =
-                    Refusal::new(Code::Malformed, "one stream per connection: send all commands on the first");
+                    CommandError::new(Code::Malformed, "one stream per connection: send all commands on the first");
                 return Err(Fatal { request: 0, refusal, close: Close::ONE_STREAM }.into());
             }
         }
@@ -367,7 +368,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    async fn answer(&self, request: u64, body: Result<Response, Refusal>) -> Result<(), Ending> {
+    async fn answer(&self, request: u64, body: Result<Response, CommandError>) -> Result<(), Ending> {
         self.outbox.answers.send(Pending::ready(request, body)).await.map_err(|_| Ending::ClientLeft)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::close::Close;
-use crate::command::{Answer, Refusal};
+use crate::command::{Answer, CommandError};
 use crate::limits::{MAX_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_UNSENT_BYTES, WRITE_STALL};
 
 /// How long a client gets to take the last bytes.
@@ -31,7 +31,7 @@ pub struct Pending {
 
 impl Pending {
     /// An answer that is known already, to a request that holds nothing any more.
-    pub fn ready(request: u64, body: Result<Response, Refusal>) -> Self {
+    pub fn ready(request: u64, body: Result<Response, CommandError>) -> Self {
         Self { request, answer: Box::pin(std::future::ready(body)), bytes: None }
     }
 }
@@ -68,7 +68,7 @@ impl Writer {
         (Outbox { answers, bytes: Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT)), deliveries }, writer)
     }
 
-    /// Writes until everybody who could put something into the outbox is gone. Every command that was accepted is
+    /// Writes until all that could put something into the outbox are gone. Every command that was accepted is
     /// finished, whether or not the client still listens: others wait for the wake-ups in it.
     pub async fn run(mut self) {
         if let Err(close) = self.write_all().await {

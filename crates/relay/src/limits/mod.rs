@@ -1,7 +1,7 @@
 //! How much one device, address or account may ask for. The numbers are in [`crate::config::Limits`]; what no operator
 //! should have to think about is a constant here.
 //!
-//! State is in memory; some of it is read again after a restart ([`saved`]). Keys that have rested are forgotten by [`Limiter::tidy`].
+//! State is in memory; some of it is read again after a restart ([`saved`]). Keys that have rested are forgotten by [`Limiter::prune`].
 //!
 //! | module | holds |
 //! |---|---|
@@ -235,21 +235,21 @@ impl Limiter {
     }
 
     /// Forgets all keys that have rested, so that memory follows those who are active.
-    pub fn tidy(&self) {
+    pub fn prune(&self) {
         let now = self.clock.elapsed();
-        self.requests.tidy(now);
-        self.handshakes.tidy(now);
-        self.registrations.tidy(now);
-        self.lookups.tidy(now);
-        self.bundles.tidy(now);
-        self.sealed.tidy(now);
-        self.bundles_by_taker.tidy(now);
-        self.one_time_by_taker.tidy(now);
-        self.one_time_prekeys.tidy(now);
-        self.reports.tidy(now);
-        self.phone_codes_by_account.tidy(now);
-        self.phone_codes_by_number.tidy(now);
-        self.numbers_checked.tidy(now);
+        self.requests.prune(now);
+        self.handshakes.prune(now);
+        self.registrations.prune(now);
+        self.lookups.prune(now);
+        self.bundles.prune(now);
+        self.sealed.prune(now);
+        self.bundles_by_taker.prune(now);
+        self.one_time_by_taker.prune(now);
+        self.one_time_prekeys.prune(now);
+        self.reports.prune(now);
+        self.phone_codes_by_account.prune(now);
+        self.phone_codes_by_number.prune(now);
+        self.numbers_checked.prune(now);
     }
 }
 
@@ -300,7 +300,7 @@ mod tests {
         }
         assert_eq!(limiter.requests.len(), 100);
         clock.advance(Duration::from_secs(3600));
-        limiter.tidy();
+        limiter.prune();
         assert_eq!(limiter.requests.len(), 0);
     }
 

@@ -86,8 +86,8 @@ impl RatePerPlace {
         &self.0
     }
 
-    pub(super) fn tidy(&self, now: Duration) {
-        self.0.iter().for_each(|rate| rate.tidy(now));
+    pub(super) fn prune(&self, now: Duration) {
+        self.0.iter().for_each(|rate| rate.prune(now));
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
             let rate = rate();
             assert_eq!(admitted(&rate, 0, from), 10 * times, "{number}");
             assert_eq!(admitted(&rate, 1, from), times, "{number}");
-            rate.tidy(Duration::from_secs(3600));
+            rate.prune(Duration::from_secs(3600));
             assert!(rate.0.iter().all(|rate| rate.len() == 0));
         }
         // One place that floods leaves the network around it its share.

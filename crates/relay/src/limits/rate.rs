@@ -98,7 +98,7 @@ impl<K: Hash + Eq> Keyed<K> {
     }
 
     /// Forgets who has rested.
-    pub(super) fn tidy(&self, now: Duration) {
+    pub(super) fn prune(&self, now: Duration) {
         let mut rested_at = self.lock();
         rested_at.retain(|_, moment| *moment > now);
         rested_at.shrink_to_fit();

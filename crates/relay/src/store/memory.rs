@@ -11,11 +11,11 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
 use super::error::MailboxFull;
 use super::{
-    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Glance, KnownTime, NewAccount,
+    AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
     NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, Session, SetBlockedError, SignedKey, Store, StoreError,
-    StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Totals, Unavailable, UnsignedKey,
-    UpdateAccountError, Waiting,
+    PublishPrekeysError, RegisterError, ReplaceDeviceListError, Session, SetBlockedError, SignedKey, Stats, Store,
+    StoreError, StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Unavailable,
+    UnsignedKey, UpdateAccountError, Waiting,
 };
 use crate::mailbox::Amount;
 
@@ -513,9 +513,9 @@ impl Store for MemoryStore {
         })
     }
 
-    fn glance(&self) -> Pending<Glance, StoreError> {
+    fn gauges(&self) -> Pending<Gauges, StoreError> {
         self.with(|content| {
-            Ok(Glance {
+            Ok(Gauges {
                 devices: content.devices.len() as u64,
                 waiting: content.envelopes.len() as u64,
                 waiting_bytes: content.envelopes.iter().map(|held| held.envelope.ciphertext.len() as u64).sum(),
@@ -523,9 +523,9 @@ impl Store for MemoryStore {
         })
     }
 
-    fn totals(&self) -> Pending<Totals, StoreError> {
+    fn stats(&self) -> Pending<Stats, StoreError> {
         self.with(|content| {
-            Ok(Totals {
+            Ok(Stats {
                 accounts: content.accounts.len() as u64,
                 devices: content.devices.len() as u64,
                 waiting: content.envelopes.len() as u64,

@@ -210,7 +210,7 @@ impl Side<'_> {
 
     /// Everything that can be seen.
     fn look(&self) -> String {
-        let mut seen = format!("{:?}", self.store.totals().wait());
+        let mut seen = format!("{:?}", self.store.stats().wait());
         for n in 1..=ACCOUNTS {
             let page = self.store.read(address(n), Cursor::START, usize::MAX, usize::MAX).wait().unwrap();
             let envelopes: Vec<_> = page

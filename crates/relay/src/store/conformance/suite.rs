@@ -11,10 +11,10 @@ use super::world::*;
 use crate::mailbox::Amount;
 use crate::store::error::MailboxFull;
 use crate::store::{
-    AccountBy, AccountChange, Cursor, Doubt, Glance, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
+    AccountBy, AccountChange, Cursor, Doubt, Gauges, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
     NumberedDeviceList, Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Times, Totals, Unavailable, UpdateAccountError, Waiting,
+    ReplaceDeviceListError, SetBlockedError, Stats, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
+    TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
 };
 use kuvert_types::limits::{
     MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
@@ -374,7 +374,7 @@ pub fn expiry_takes_the_oldest_first_in_slices<B: Backend>(backend: &B) {
     assert_eq!(store.expire(NOW + 50_001, 4).wait(), Ok(0));
     assert_eq!((waiting(&*store, 1), waiting(&*store, 2)), (vec![6, 8], vec![7, 9]));
     assert_eq!(store.expire(u64::MAX, 4).wait(), Ok(4));
-    assert_eq!(store.totals().wait().unwrap().waiting, 0);
+    assert_eq!(store.stats().wait().unwrap().waiting, 0);
 }
 
 pub fn expiry_finds_mail_whatever_the_clock_did<B: Backend>(backend: &B) {
@@ -503,7 +503,7 @@ pub fn names_and_ids_are_unique<B: Backend>(backend: &B) {
     // At the same moment: one of them.
     let rivals = [3, 4, 5].map(|n| store.register(new_account(n, Some("carol")))).map(|pending| pending.wait());
     assert_eq!(rivals.iter().filter(|result| result.is_ok()).count(), 1);
-    assert_eq!(store.totals().wait().unwrap().accounts, 3);
+    assert_eq!(store.stats().wait().unwrap().accounts, 3);
 }
 
 pub fn an_invitation_is_good_for_its_uses_and_until_its_end<B: Backend>(backend: &B) {
@@ -583,9 +583,9 @@ pub fn a_deleted_account_leaves_nothing_and_its_name_is_free<B: Backend>(backend
     assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts::default()));
     assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::UnknownDevice));
     assert_eq!(store.submit(address(1), envelope(3, 10), NOW).wait(), Err(SubmitError::UnknownMailbox));
-    let totals = Totals { accounts: 1, devices: 1, waiting: 2, waiting_bytes: 20, one_time_prekeys: 6 };
-    assert_eq!(store.totals().wait(), Ok(totals));
-    assert_eq!(store.glance().wait(), Ok(Glance { devices: 1, waiting: 2, waiting_bytes: 20 }));
+    let totals = Stats { accounts: 1, devices: 1, waiting: 2, waiting_bytes: 20, one_time_prekeys: 6 };
+    assert_eq!(store.stats().wait(), Ok(totals));
+    assert_eq!(store.gauges().wait(), Ok(Gauges { devices: 1, waiting: 2, waiting_bytes: 20 }));
 
     // What it sent is still delivered, and says who it is from.
     let page = store.read(address(2), Cursor::START, ALL.0, ALL.1).wait().unwrap();
@@ -619,7 +619,7 @@ pub fn deleting_shares_a_transaction_with_what_comes_before_and_after<B: Backend
     assert_eq!(again.wait(), Ok(()));
     assert!(last.wait().is_ok());
     assert_eq!(waiting(&*store, 1), [3]);
-    assert_eq!(store.glance().wait().unwrap(), Glance { devices: 2, waiting: 1, waiting_bytes: 10 });
+    assert_eq!(store.gauges().wait().unwrap(), Gauges { devices: 2, waiting: 1, waiting_bytes: 10 });
 }
 
 pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
@@ -652,7 +652,7 @@ pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(bac
     let other = vec![DeviceId::new(7).unwrap()];
     let replace = |expected| store.replace_device_list(account(1), expected, list.clone(), other.clone()).wait();
     assert_eq!(replace(0), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
-    assert_eq!(store.glance().wait().unwrap().devices, 2, "a refusal drops nothing");
+    assert_eq!(store.gauges().wait().unwrap().devices, 2, "a refusal drops nothing");
     assert_eq!(replace(1), Ok(vec![DeviceId::PRIMARY]));
 
     let record = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap();
@@ -662,9 +662,9 @@ pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(bac
     assert_eq!(store.count_prekeys(address(1)).wait(), Ok(PrekeyCounts::default()));
     assert_eq!(store.take_bundle(address(1)).wait(), Err(TakeBundleError::UnknownDevice));
     assert_eq!(store.submit(address(1), envelope(3, 10), NOW).wait(), Err(SubmitError::UnknownMailbox));
-    let left = Totals { accounts: 2, devices: 1, waiting: 1, waiting_bytes: 10, one_time_prekeys: 6 };
-    assert_eq!(store.totals().wait(), Ok(left));
-    assert_eq!(store.glance().wait(), Ok(Glance { devices: 1, waiting: 1, waiting_bytes: 10 }));
+    let left = Stats { accounts: 2, devices: 1, waiting: 1, waiting_bytes: 10, one_time_prekeys: 6 };
+    assert_eq!(store.stats().wait(), Ok(left));
+    assert_eq!(store.gauges().wait(), Ok(Gauges { devices: 1, waiting: 1, waiting_bytes: 10 }));
     assert_eq!(store.waiting(address(2)).wait(), Ok(Waiting { count: 1, bytes: 10, expired: 1 }));
     store.delete_account(account(1)).wait().unwrap();
     register_again_empty(&*store);
@@ -937,7 +937,7 @@ pub fn concurrent_submitters_and_a_reader_see_no_holes<B: Backend>(backend: &B) 
 
 pub fn totals_add_up<B: Backend>(backend: &B) {
     let store = backend.open();
-    assert_eq!(store.totals().wait(), Ok(Totals::default()));
+    assert_eq!(store.stats().wait(), Ok(Stats::default()));
     register(&*store, 3);
     store.publish_prekeys(address(1), kept_prekeys(1)).wait().unwrap();
     store.publish_prekeys(address(1), one_time_prekeys(0..4)).wait().unwrap();
@@ -946,19 +946,19 @@ pub fn totals_add_up<B: Backend>(backend: &B) {
         submit(&*store, 2, n, NOW);
     }
     store.submit(address(3), envelope(9, 5), NOW).wait().unwrap();
-    let want = Totals { accounts: 3, devices: 3, waiting: 4, waiting_bytes: 35, one_time_prekeys: 6 };
-    assert_eq!(store.totals().wait(), Ok(want));
+    let want = Stats { accounts: 3, devices: 3, waiting: 4, waiting_bytes: 35, one_time_prekeys: 6 };
+    assert_eq!(store.stats().wait(), Ok(want));
     store.checkpoint().wait().unwrap();
-    assert_eq!(store.totals().wait(), Ok(want));
-    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 4, waiting_bytes: 35 }));
+    assert_eq!(store.stats().wait(), Ok(want));
+    assert_eq!(store.gauges().wait(), Ok(Gauges { devices: 3, waiting: 4, waiting_bytes: 35 }));
     // What is delivered, expires or is refused is counted out, or never in.
     let first = store.read(address(2), Cursor::START, 1, 100).wait().unwrap().envelopes[0].cursor;
     store.acknowledge(address(2), first).wait().unwrap();
     store.submit(address(9), envelope(10, 5), NOW).wait().unwrap_err();
     store.submit(address(3), envelope(9, 5), NOW).wait().unwrap();
-    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 3, waiting_bytes: 25 }));
+    assert_eq!(store.gauges().wait(), Ok(Gauges { devices: 3, waiting: 3, waiting_bytes: 25 }));
     store.expire(NOW + 1, 10).wait().unwrap();
-    assert_eq!(store.glance().wait(), Ok(Glance { devices: 3, waiting: 0, waiting_bytes: 0 }));
+    assert_eq!(store.gauges().wait(), Ok(Gauges { devices: 3, waiting: 0, waiting_bytes: 0 }));
 }
 
 pub fn a_closed_store_refuses<B: Backend>(backend: &B) {
@@ -992,7 +992,7 @@ pub fn everything_survives_closing<B: Backend>(backend: &B) {
     store.acknowledge(address(1), cursor).wait().unwrap();
     let look = |store: &dyn Store| {
         (
-            store.totals().wait().unwrap(),
+            store.stats().wait().unwrap(),
             store.account(AccountBy::Name("alice".into())).wait().unwrap(),
             store.read(address(1), Cursor::START, ALL.0, ALL.1).wait().unwrap(),
             store.waiting(address(1)).wait().unwrap(),
@@ -1109,6 +1109,6 @@ pub fn a_deletion_survives_closing<B: Backend>(backend: &B) {
     drop(store);
     let store = backend.open();
     assert_eq!(store.device(address(1)).wait(), Ok(None));
-    assert_eq!(store.totals().wait().unwrap(), Totals { accounts: 1, devices: 1, ..Totals::default() });
+    assert_eq!(store.stats().wait().unwrap(), Stats { accounts: 1, devices: 1, ..Stats::default() });
     assert_eq!(store.expire(u64::MAX, 9).wait(), Ok(0));
 }

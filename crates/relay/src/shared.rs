@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::young::{LowWater, Young};
 
 /// The relay's parts, as connections and retention use them.
-pub struct Service {
+pub struct Shared {
     /// What is kept.
     pub store: Arc<dyn Store>,
     /// What accounts have a right to.
@@ -54,13 +54,13 @@ pub struct Service {
     pub alive: mpsc::Sender<()>,
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").finish_non_exhaustive()
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
-impl Service {
+impl Shared {
     /// Tells the observer.
     pub fn observe(&self, event: Event) {
         self.observer.see(self.clock.now_ms(), event);

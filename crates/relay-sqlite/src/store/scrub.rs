@@ -2,11 +2,11 @@
 //!
 //! SQLite zeroes a deleted cell and a freed page. But when deletions leave a page nearly empty, it merges neighbours, and
 //! where a page has to be laid out anew (`rebuildPage` in its `btree.c`) the cells' earlier bytes stay in the page's
-//! unallocated middle. Nobody deletes those copies when the rows themselves are deleted later.
+//! unallocated middle. Nothing deletes those copies when the rows themselves are deleted later.
 //!
 //! So the writer notes which pages a transaction with deletions wrote (the log says so), and when the log has been copied,
 //! the unallocated middle of those pages is overwritten with zeros in the main file. To SQLite these bytes mean nothing
-//! (<https://www.sqlite.org/fileformat2.html#b_tree_pages>), and whoever changes such a page later writes it to the log
+//! (<https://www.sqlite.org/fileformat2.html#b_tree_pages>), and what changes such a page later writes it to the log
 //! again, where it is noted again. Only one thread works on the main file at a time: the checkpoint thread, or the writer
 //! while that one rests. After a crash, when the notes are lost, all pages are looked at once.
 //!
@@ -49,7 +49,7 @@ pub enum Suspects {
 }
 
 /// The notes.
-pub struct Residue {
+pub struct Scrub {
     database: Arc<File>,
     log_path: PathBuf,
     log: Option<File>,
@@ -61,7 +61,7 @@ pub struct Residue {
     all: bool,
 }
 
-impl Residue {
+impl Scrub {
     /// `unclean`: the process before may have lost its notes.
     pub fn new(database: &Path, unclean: bool) -> io::Result<Self> {
         Ok(Self {
@@ -141,7 +141,7 @@ impl Residue {
     }
 }
 
-/// Overwrites the unallocated middle of pages in the main file. Nobody else writes to it meanwhile.
+/// Overwrites the unallocated middle of pages in the main file. Nothing else writes to it meanwhile.
 pub fn wipe(database: &File, suspects: &Suspects) -> io::Result<()> {
     let count = database.metadata()?.len() / PAGE_BYTES;
     if count >= MAX_FILE_PAGES {
@@ -221,9 +221,9 @@ mod tests {
         let database = folder.path().join("relay.db");
         File::create(&database).unwrap();
         File::create(folder.path().join(LOG_FILE)).unwrap();
-        let mut residue = Residue::new(&database, false).unwrap();
-        residue.committed(0, false);
-        assert!(residue.take().is_none());
+        let mut scrub = Scrub::new(&database, false).unwrap();
+        scrub.committed(0, false);
+        assert!(scrub.take().is_none());
     }
 
     #[test]

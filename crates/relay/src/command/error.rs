@@ -17,7 +17,7 @@ const LOW_WATER_PAUSE: Duration = Duration::from_secs(60);
 
 /// The answer to a command that is not done. Never holds a name, number, address or key.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
+pub struct CommandError {
     /// For programs.
     pub code: Code,
     /// For people.
@@ -26,7 +26,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl CommandError {
     /// A refusal that waiting does not change.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), retry_after: None }
@@ -60,13 +60,13 @@ impl Refusal {
     }
 }
 
-impl From<FieldError> for Refusal {
+impl From<FieldError> for CommandError {
     fn from(error: FieldError) -> Self {
         Self::new(Code::Malformed, format!("field {}: {}", error.field, error.reason))
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         // The reason is for the operator's log: it may hold paths. Clients learn what to do.
         let (code, message) = match error {
@@ -93,6 +93,6 @@ impl From<StoreError> for Refusal {
 }
 
 /// A field that can be read and is not what it must be.
-pub(super) fn invalid(what: &'static str, error: DecodeError) -> Refusal {
-    Refusal::new(Code::Invalid, format!("{what} cannot be read: {error}"))
+pub(super) fn invalid(what: &'static str, error: DecodeError) -> CommandError {
+    CommandError::new(Code::Invalid, format!("{what} cannot be read: {error}"))
 }

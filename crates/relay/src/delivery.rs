@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::command::Caller;
+use crate::device::AuthenticatedDevice;
 use crate::observe::Event;
 use crate::presence::{Attachment, WakeUp};
 use crate::store::{Cursor, Page, StoredEnvelope};
@@ -61,7 +61,7 @@ impl Delivery {
     ///
     /// # Errors
     /// It is attached, and was not displaced since.
-    pub fn start(&mut self, caller: &Caller) -> Result<oneshot::Sender<()>, AlreadyAttached> {
+    pub fn start(&mut self, caller: &AuthenticatedDevice) -> Result<oneshot::Sender<()>, AlreadyAttached> {
         if self.running.as_ref().is_some_and(|running| !running.task.is_finished()) {
             return Err(AlreadyAttached);
         }
@@ -134,7 +134,7 @@ impl Window {
 }
 
 struct Deliver {
-    caller: Caller,
+    caller: AuthenticatedDevice,
     attachment: Attachment,
     window: Arc<Window>,
     outbox: mpsc::Sender<Vec<Response>>,
@@ -147,7 +147,7 @@ enum Next {
 }
 
 impl Deliver {
-    /// Until displaced, or until nobody takes the deliveries any more.
+    /// Until displaced, or until the deliveries are not taken any more.
     async fn run(self) {
         let mut after = Cursor::START;
         // The client is told once that nothing is left, and again whenever something came in between.
@@ -213,7 +213,7 @@ impl Deliver {
     }
 
     fn deliver_one(&self, envelope: StoredEnvelope) -> Response {
-        let Caller { service, device, connection } = &self.caller;
+        let AuthenticatedDevice { service, device, connection } = &self.caller;
         let StoredEnvelope { cursor, id, source, accepted_at, ciphertext } = envelope;
         service.metrics.delivered();
         service.observe(Event::Delivered {
@@ -228,7 +228,7 @@ impl Deliver {
     }
 
     async fn displaced(self) {
-        let Caller { service, device, connection } = &self.caller;
+        let AuthenticatedDevice { service, device, connection } = &self.caller;
         service.observe(Event::Displaced { connection: *connection, device: *device });
         // An error means that the connection has ended: nobody is there to be told.
         let _ = self.outbox.send(vec![Response::Displaced(v1::Displaced {})]).await;
