@@ -69,7 +69,7 @@ async fn a_relay_that_offers_mail_alone_answers_so_and_stores_nothing_of_it() {
     client.submit(envelope_from(&alice, &alice, "sealed")).await;
     assert!(matches!(client.ask(Request::RequestReport(v1::RequestReport {})).await, Response::ReportStatus(_)));
     relay.expire().await.unwrap();
-    assert_eq!(relay.tidy_extension().await.unwrap(), 0);
+    assert_eq!(relay.prune_extension().await.unwrap(), 0);
     assert!(!holds(data.path(), MARKER) && !holds(data.path(), NUMBER));
     let people = Connection::open(data.path().join("people.db")).unwrap();
     for table in ["phone", "phone_code", "profile", "address_book", "device_details", "simulated_detail", "consent"] {
@@ -159,7 +159,7 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
 
     // Once it is taken back, the empty tables go.
     let withdraw = |more: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+        let mut command = std::process::Command::new(crate::PROGRAM);
         command.args(["--json", "withdraw", "--data"]).arg(data.path()).args(more).output().unwrap()
     };
     assert_eq!(withdraw(&[]).status.code(), Some(2), "it has to be meant");

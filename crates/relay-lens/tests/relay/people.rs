@@ -216,7 +216,7 @@ async fn a_code_can_be_neither_guessed_nor_kept() {
     client.ask(request_code(NUMBER)).await;
     assert!(world.file_holds(NUMBER) && !world.file_holds(&world.phones.last(NUMBER)));
     world.clock.advance(Duration::from_secs(3600));
-    assert_eq!(world.relay.tidy_extension().await.unwrap(), 1);
+    assert_eq!(world.relay.prune_extension().await.unwrap(), 1);
     assert!(!world.file_holds(NUMBER));
     world.relay.shutdown().await;
 }
