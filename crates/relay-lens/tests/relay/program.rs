@@ -102,8 +102,10 @@ async fn inspect_prints_what_was_told() {
 
 #[tokio::test]
 async fn its_log_holds_no_name_and_number_but_how_the_number_of_a_code_ends() {
-    let data = tempfile::tempdir().unwrap();
-    let relay = Process::start(data.path(), &["-vv"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "[log]\njson = true\nlevel = \"trace\"").unwrap();
+    let relay = Process::start(&folder.path().join("data"), &["--config", string(&file)]).await;
     let bob = Device::named("othercanary");
     let mut client = Client::register(&relay.url, &bob).await;
     client.ask(Request::PublishPrekeys(prekeys(1, 3, true))).await;
@@ -123,7 +125,7 @@ async fn its_log_holds_no_name_and_number_but_how_the_number_of_a_code_ends() {
     for canary in ["canary", &number[1..number.len() - 2], &bob.address.account.to_string()] {
         assert!(!lower.contains(canary), "{canary} is in the log: {log}");
     }
-    assert!(log.contains("phone_code") && log.contains("19"), "the code, and how its number ends: {log}");
+    assert!(log.contains("phone_code") && log.contains("19\""), "the code, and how its number ends: {log}");
 }
 
 #[tokio::test]
