@@ -20,6 +20,8 @@ pub enum Command {
 
 /// Flags of `serve`.
 #[derive(clap::Args, Debug)]
+// The name of its group would be that of the flags that all programs have.
+#[group(skip)]
 pub struct Serve {
     /// Records everything that the relay learns in observe.db in the data directory.
     #[arg(long)]
