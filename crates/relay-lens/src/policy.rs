@@ -7,6 +7,7 @@
 
 pub use kuvert_privacy::demonstration::{PURPOSES, SHARED_REGARDLESS};
 
+use kuvert_privacy::demonstration::NOT_ACCEPTED;
 use kuvert_relay::mailbox::MS_PER_DAY;
 
 /// Stands at the head of everything that the demonstration shows or exports.
@@ -85,7 +86,7 @@ impl Advertising {
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::NotAccepted => "no terms accepted",
+            Self::NotAccepted => NOT_ACCEPTED,
             Self::Used => "used",
             Self::Reduced => "reduced",
             Self::Refused => "refused",

@@ -28,9 +28,34 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
     fields::ALL.iter().copied().flatten()
 }
 
+/// Whose data are told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Those of a relay that offers mail and nothing beyond: `kuvert-relay`.
+    Mail,
+    /// Those of a relay with the demonstration, too: `kuvert-relay-lens`.
+    All,
+}
+
+impl Scope {
+    /// Its entries, in the order of places and tables.
+    pub fn fields(self) -> impl Iterator<Item = &'static Field> {
+        let lists = match self {
+            Self::Mail => fields::MAIL,
+            Self::All => fields::ALL,
+        };
+        lists.iter().copied().flatten()
+    }
+
+    /// Those of one place.
+    pub fn of(self, place: Place) -> impl Iterator<Item = &'static Field> {
+        self.fields().filter(move |field| field.place == place)
+    }
+}
+
 /// The entries of what every relay stores.
 pub fn mail() -> impl Iterator<Item = &'static Field> {
-    fields::MAIL.iter().copied().flatten()
+    Scope::Mail.fields()
 }
 
 /// The entries of what only a relay with the demonstration stores.

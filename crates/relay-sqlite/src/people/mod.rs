@@ -164,6 +164,15 @@ impl People {
             .map(|connection| Some(Self(Arc::new(Mutex::new(connection)))))
     }
 
+    /// Whether what accounts told at level L0 stands in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn holds_disclosures(&self) -> Result<bool, StoreError> {
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        schema::holds_disclosures(&connection).map_err(|error| store_error(&error))
+    }
+
     /// Copies all of it, as it is at one moment, to the new file `to`, without what deletions left. `Ok`: the copy is on the
     /// disk.
     ///

@@ -144,6 +144,11 @@ fn extension_tables(connection: &Connection) -> rusqlite::Result<BTreeSet<&'stat
     Ok(found)
 }
 
+/// Whether an extension's tables hold anything.
+pub fn holds_disclosures(connection: &Connection) -> rusqlite::Result<bool> {
+    holds_rows(connection, &extension_tables(connection)?)
+}
+
 fn holds_rows(connection: &Connection, tables: &BTreeSet<&str>) -> rusqlite::Result<bool> {
     for table in tables {
         if connection.prepare(&format!("SELECT 1 FROM {table}"))?.exists([])? {

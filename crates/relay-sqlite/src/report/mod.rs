@@ -59,7 +59,7 @@ pub fn gather(
     })?;
     reader.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
     people.transact(|tx| reader.read(Place::People, tx))?;
-    let others = documents.map(|documents| documents.documents(people, account)).transpose()?.unwrap_or_default();
+    let others = documents.map(|documents| documents.documents(people, account)).transpose()?;
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
         reader.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
     }
