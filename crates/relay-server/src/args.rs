@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use kuvert_types::AccountId;
-
 use kuvert_privacy::registry::documents;
+use kuvert_types::AccountId;
 
 /// A Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most.
 #[derive(Parser, Debug)]

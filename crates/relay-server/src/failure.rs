@@ -3,9 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::source::SourceError;
 use kuvert_relay::config::ConfigError;
 use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
@@ -15,6 +12,9 @@ use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
 use kuvert_relay_sqlite::store::OpenError;
+use serde_json::json;
+
+use crate::source::SourceError;
 
 /// Why the program ends with 1 or 2.
 #[derive(Debug)]

@@ -6,6 +6,13 @@ use std::process;
 use std::sync::Arc;
 
 use kuvert_program::directories;
+use kuvert_relay::clock::SystemClock;
+use kuvert_relay::config::{Config, LogLevel};
+use kuvert_relay::relay::{RunningRelay, StartError};
+use kuvert_relay::tls::TlsError;
+use kuvert_relay::whole_file;
+use kuvert_relay_sqlite::SERVING_FILE;
+use kuvert_relay_sqlite::serving::{self, Serving};
 use kuvert_types::RelayUrl;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,13 +23,6 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::source;
 use crate::{print, say};
-use kuvert_relay::clock::SystemClock;
-use kuvert_relay::config::{Config, LogLevel};
-use kuvert_relay::relay::{RunningRelay, StartError};
-use kuvert_relay::tls::TlsError;
-use kuvert_relay::whole_file;
-use kuvert_relay_sqlite::SERVING_FILE;
-use kuvert_relay_sqlite::serving::{self, Serving};
 
 /// Runs `serve`.
 ///

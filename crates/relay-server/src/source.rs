@@ -10,9 +10,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::Value;
-
 use kuvert_relay::config::{Config, ConfigError};
+use toml::Value;
 
 /// The file that `kuvert-relay config` prints: every key with its default, explained.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
