@@ -12,21 +12,29 @@ use kuvert_client::{Client, Event, Level, Options, Receipts, ReceiveOptions};
 
 use crate::common::{World, within};
 
-/// A store in memory that notes who uses it.
+/// A store in memory that notes on which threads it is used, and for what.
 struct Noting {
     store: MemoryStore,
-    threads: Arc<Mutex<HashSet<ThreadId>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    threads: HashSet<ThreadId>,
+    modes: Vec<Mode>,
 }
 
 impl Store for Noting {
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        self.threads.lock().unwrap().insert(thread::current().id());
+        let mut seen = self.seen.lock().unwrap();
+        seen.threads.insert(thread::current().id());
+        seen.modes.push(mode);
         self.store.begin(mode)
     }
 }
 
-async fn register(world: &World, name: &str, threads: &Arc<Mutex<HashSet<ThreadId>>>) -> Client {
-    let store = Noting { store: MemoryStore::new(), threads: Arc::clone(threads) };
+async fn register(world: &World, name: &str, seen: &Arc<Mutex<Seen>>) -> Client {
+    let store = Noting { store: MemoryStore::new(), seen: Arc::clone(seen) };
     let builder = Client::builder(world.home(name)).relay(world.url.clone()).name(name);
     builder.options(world.options()).store(store).register().await.unwrap()
 }
@@ -34,8 +42,8 @@ async fn register(world: &World, name: &str, threads: &Arc<Mutex<HashSet<ThreadI
 #[tokio::test(flavor = "current_thread")]
 async fn no_transaction_runs_on_a_thread_of_the_executor() {
     let world = World::new().await;
-    let threads = Arc::default();
-    let (alice, bob) = (register(&world, "alice", &threads).await, register(&world, "bob", &threads).await);
+    let noted = Arc::default();
+    let (alice, bob) = (register(&world, "alice", &noted).await, register(&world, "bob", &noted).await);
     for client in [&alice, &bob] {
         client.set_level(Level::L2).await.unwrap();
         client.set_receipts(Receipts::Now).await.unwrap();
@@ -74,8 +82,31 @@ async fn no_transaction_runs_on_a_thread_of_the_executor() {
     alice.history(&to_bob, Some("hello")).await.unwrap();
     alice.queued().await.unwrap();
     alice.connect().await.unwrap().flush(|_| {}).await.unwrap();
-    let threads = threads.lock().unwrap();
+    let threads = &noted.lock().unwrap().threads;
     assert!(!threads.is_empty() && !threads.contains(&thread::current().id()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_one_transaction_that_is_synced_to_queue_and_a_page_of_texts_one_more() {
+    const TEXTS: usize = 20;
+    let world = World::new().await;
+    let noted = Arc::default();
+    let alice = register(&world, "alice", &noted).await;
+    let _bob = world.register("bob").await;
+    let bob = alice.contacts().add("bob").await.unwrap();
+    let connection = alice.connect().await.unwrap();
+    connection.send_text(&bob, "the session is there").await.unwrap();
+    let since = || std::mem::take(&mut noted.lock().unwrap().modes);
+    let count = |modes: &[Mode], mode| modes.iter().filter(|one| **one == mode).count();
+    since();
+    for _ in 0..TEXTS {
+        alice.queue_text(&bob, "hello").await.unwrap();
+    }
+    assert_eq!(since(), [Mode::Write; TEXTS]);
+    assert_eq!(connection.flush(|_| {}).await.unwrap().accepted.len(), TEXTS);
+    let modes = since();
+    // Encrypted, and noted as accepted: the second need not survive a power failure.
+    assert_eq!((count(&modes, Mode::Write), count(&modes, Mode::WriteRelaxed)), (1, 1), "{modes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,7 @@ impl Connection {
     }
 }
 
-/// What fits a request each; one empty piece for nobody.
+/// What fits a request each; one empty piece where there is none.
 fn pieces(people: &[Person]) -> Vec<Vec<wire::Person>> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = 0;

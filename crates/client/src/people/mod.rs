@@ -4,7 +4,7 @@
 //!  first thing told ──► `told` ──level L1 or higher──► next connection: WithdrawDisclosure ──Done──► nothing told
 //!                                                         └── no answer, refused ──► the connection after that
 //! ```
-//! It is noted before the relay hears of it, so that no answer that gets lost can leave something there that nobody takes
+//! It is noted before the relay hears of it, so that no answer that gets lost can leave something there that is never taken
 //! back.
 //!
 //! | module | tells |

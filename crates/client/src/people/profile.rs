@@ -23,7 +23,7 @@ pub struct ProfileChange {
     pub about: Option<String>,
     /// A picture in any format, up to [`MAX_PICTURE_BYTES`].
     pub picture: Option<Vec<u8>>,
-    /// Whether everybody who looks the account up sees name, about text and picture.
+    /// Whether every account that looks this one up sees name, about text and picture.
     pub public: Option<bool>,
 }
 
