@@ -152,7 +152,7 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
     let profile = wire::SetProfile { about: Some(MARKER.into()), ..wire::SetProfile::default() };
     client.ask(tell(profile)).await;
     relay.shutdown().await;
-    let refused = start_plain(data.path()).await.err().expect("it refuses");
+    let refused = start_plain(data.path()).await.expect_err("it refuses");
     assert!(matches!(refused, StartError::People(PeopleError::Disclosures { .. })), "{refused}");
     assert!(refused.to_string().contains("kuvert-relay-lens"), "{refused}");
     assert!(holds(data.path(), MARKER), "nothing was deleted");
