@@ -10,7 +10,7 @@ use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, 
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 
-/// Somebody else's keys under a victim's address.
+/// Another account's keys under a victim's address.
 struct Impostor {
     account: AccountSecret,
     device: LocalDevice,
@@ -257,7 +257,7 @@ async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops
     assert_eq!(alice.queue_text(named(&alice, "bob").await, "x").await.unwrap_err().code(), "identity-changed");
 }
 
-/// The same with the sender sealed: everybody with the access key can send that, so nothing comes of it.
+/// The same with the sender sealed: every holder of the access key can send that, so nothing comes of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_33_a_first_message_under_another_key_changes_nothing_when_it_is_sealed() {
     let (store, world, alice, bob) = world().await;

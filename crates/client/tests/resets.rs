@@ -133,8 +133,8 @@ async fn what_was_sealed_and_not_accepted_is_sealed_again_and_all_comes_in_order
     assert_eq!(store.waiting(mailbox).await.unwrap().count, 0);
 }
 
-/// Somebody whose home was restored owes an answer in a session that crosses the other side's unanswered one. Whatever the
-/// rule for crossing sessions says, the reset wins: what is sent again does not go into the session that nobody can read.
+/// A restored home owes an answer in a session that crosses the other side's unanswered one. Whatever the
+/// rule for crossing sessions says, the reset wins: what is sent again does not go into the session that can no longer be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_wins_over_a_crossing_session_also_with_texts_waiting_before_it() {
     // Which of two crossing sessions wins is a coin's throw. Before resets came first, every second one was lost here.

@@ -18,7 +18,7 @@ use crate::error::Error;
 /// Bytes of people in one request; a frame has room for 128 KiB.
 const MAX_PIECE_BYTES: usize = 100 * 1024;
 
-/// Somebody in an address book.
+/// A person in an address book.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Person {
     /// E.164.
@@ -67,7 +67,7 @@ impl From<&Person> for wire::Person {
     }
 }
 
-/// Somebody in the address book who has an account.
+/// A person in the address book who has an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Match {
     /// The number.

@@ -47,7 +47,7 @@ impl kuvert_client::Clock for ShiftedClock {
     }
 }
 
-/// The phone of everybody.
+/// The phones of all people.
 #[derive(Debug, Default)]
 pub struct Phones(Mutex<Vec<String>>);
 
@@ -174,7 +174,7 @@ impl World {
         record.newest(10_000).unwrap()
     }
 
-    /// A client's certificate, as everybody can look it up.
+    /// A client's certificate, as any registered device can look it up.
     pub async fn certificate(&self, client: &Client) -> kuvert_types::DeviceCertificate {
         let device = self.relay().store().device(client.whoami().await.unwrap().address).await.unwrap().unwrap();
         kuvert_types::UnverifiedDeviceCertificate::decode(&device.certificate).unwrap().verify().unwrap()
