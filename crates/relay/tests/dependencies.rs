@@ -56,7 +56,8 @@ fn the_program_that_is_run_for_people_has_nothing_of_the_demonstration() {
 
 #[test]
 fn the_mail_path_has_no_backend_no_extension_and_no_command_line() {
-    let rooms = ["kuvert-protocol", "kuvert-relay-sqlite", "kuvert-relay-lens", "kuvert-relay-server", "kuvert-program"];
+    let rooms =
+        ["kuvert-protocol", "kuvert-relay-sqlite", "kuvert-relay-lens", "kuvert-relay-server", "kuvert-program"];
     links("kuvert-relay", &["kuvert-privacy", "quinn"], &[&rooms[..], &["rusqlite", "clap", "toml"], &OPENS].concat());
 }
 
