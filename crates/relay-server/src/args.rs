@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use kuvert_types::AccountId;
-
 use kuvert_privacy::registry::documents;
+use kuvert_types::AccountId;
 
 /// The id of `--json`.
 pub const JSON: &str = "json";

@@ -3,9 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::source::SourceError;
 use kuvert_relay::config::ConfigError;
 use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
@@ -15,6 +12,9 @@ use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
 use kuvert_relay_sqlite::store::OpenError;
+use serde_json::json;
+
+use crate::source::SourceError;
 
 /// Why the program ends with 1 or 2.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Failure {
     code: &'static str,
     message: String,
     usage: bool,
-    /// Whoever read the output has seen enough: nothing went wrong.
+    /// The reader of the output has seen enough: nothing went wrong.
     left: bool,
 }
 
@@ -52,7 +52,7 @@ impl Failure {
         )
     }
 
-    /// Nobody said where the data are, and there is no home directory to guess from.
+    /// It was not said where the data are, and there is no home directory to guess from.
     pub fn no_data_directory() -> Self {
         Self::new("no-data-directory", "there is no home directory to keep data in: name a directory with --data")
     }
@@ -62,7 +62,7 @@ impl Failure {
         self.usage
     }
 
-    /// Whether nothing failed but nobody reads any more, as behind `| head`.
+    /// Whether nothing failed but the output is not read any more, as behind `| head`.
     pub const fn reader_left(&self) -> bool {
         self.left
     }

@@ -7,6 +7,13 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use kuvert_program::directories;
+use kuvert_relay::clock::SystemClock;
+use kuvert_relay::config::{Config, LogLevel};
+use kuvert_relay::relay::{RunningRelay, StartError};
+use kuvert_relay::tls::TlsError;
+use kuvert_relay::whole_file;
+use kuvert_relay_sqlite::SERVING_FILE;
+use kuvert_relay_sqlite::serving::{self, Serving};
 use kuvert_types::RelayUrl;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,14 +25,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::source;
 use crate::{print, say};
-use kuvert_relay::clock::SystemClock;
-use kuvert_relay::config::{Config, LogLevel};
-use kuvert_relay::relay::{RunningRelay, StartError};
-use kuvert_relay::tls::TlsError;
-use kuvert_relay::whole_file;
-use kuvert_relay_sqlite::SERVING_FILE;
 use kuvert_relay_sqlite::embedded::Embedded;
-use kuvert_relay_sqlite::serving::{self, Serving};
 
 /// Runs `serve`.
 ///
@@ -114,7 +114,7 @@ pub fn default_data() -> Result<PathBuf, Failure> {
 }
 
 /// Refuses to serve with another key than before. Clients pin it: a certificate that was renewed with a new key, or a
-/// directory restored without its `tls/`, would lock everybody out.
+/// directory restored without its `tls/`, would lock all clients out.
 fn check_key(relay: &RunningRelay, data: &Path, new_key: bool) -> Result<(), Failure> {
     let before = serving::last(data).and_then(|serving| serving.address?.parse::<RelayUrl>().ok());
     match before {

@@ -10,10 +10,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::Value;
-
 use crate::edition::Edition;
 use kuvert_relay::config::{Config, ConfigError};
+use toml::Value;
 
 /// The file that `kuvert-relay config` prints: every key with its default, explained.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
@@ -195,7 +194,7 @@ fn try_alone(key: &str, value: Value) -> Result<(), String> {
     table.try_into::<Config>().map(drop).map_err(|error| error.message().to_owned())
 }
 
-/// A table that is not there begins as its default: whoever sets one half of a rate keeps the other.
+/// A table that is not there begins as its default: setting one half of a rate keeps the other.
 fn insert(table: &mut toml::Table, defaults: Option<&toml::Table>, key: &str, value: Value) {
     match key.split_once('.') {
         None => {

@@ -1,6 +1,6 @@
 //! A relay and its client on hosts of their own: network namespaces with cables between them. First two hosts and one cable: it
 //! is pulled, the client's address changes, the way back leads into a black hole. Then a router between the two that loses,
-//! delays, reorders and repeats datagrams, and forgets who they are from. Mail flows again without anybody's help, on the
+//! delays, reorders and repeats datagrams, and forgets who they are from. Mail flows again without a user's help, on the
 //! same connection.
 //!
 //! The faults are made with `ip` and with a router of our own, so this needs no `netem`. Where namespaces are not permitted, or `ip`, `unshare` or
@@ -237,7 +237,7 @@ async fn router_between_two() {
     );
 }
 
-/// The router's side: does what it is told, until nobody is there to tell it anything.
+/// The router's side: does what it is told, until its input ends.
 async fn router() {
     println!("here");
     // A thread of its own: reading lines blocks.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What time it is.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// Unix time in milliseconds: stamps what is stored and decides what has expired. May jump when somebody sets it.
+    /// Unix time in milliseconds: stamps what is stored and decides what has expired. May jump when it is set.
     fn now_ms(&self) -> u64;
 
     /// Time since some fixed moment, which never runs backwards: measures rates.

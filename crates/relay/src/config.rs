@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kuvert_privacy::retention::MAX_DELAY_DAYS;
 use kuvert_types::limits::{MAX_RETENTION_DAYS, is_valid_line};
 use serde::Deserialize;
-
-use kuvert_privacy::retention::MAX_DELAY_DAYS;
 
 /// The port that a relay listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4433;
@@ -83,11 +82,11 @@ impl Default for Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Registration {
-    /// Everybody.
+    /// Every peer.
     Open,
-    /// Whoever has an invitation of the operator's.
+    /// A peer that has an invitation of the operator's.
     Invitation,
-    /// Nobody new.
+    /// No peer: there are no new accounts.
     Closed,
 }
 
@@ -167,10 +166,10 @@ pub struct Limits {
     pub bundles_per_device: Rate,
     /// Prekey bundles of one account that another one takes, with all its devices.
     pub bundles_per_taker: Rate,
-    /// Sealed envelopes from one address, which name nobody whose requests could be counted.
+    /// Sealed envelopes from one address: they name no account whose requests could be counted.
     pub sealed_per_address: Rate,
-    /// Bundles with one-time prekeys handed out for one account, whoever asks; over it they come without. 100 one-time
-    /// prekeys must outlast somebody who tries to drain them until their owner refills.
+    /// Bundles with one-time prekeys handed out for one account, to all takers together; over it they come without. 100 one-time
+    /// prekeys must outlast an attacker that tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
     /// The same for one account, handed out to one other: no stranger has more than these.
     pub one_time_prekeys_per_taker: Rate,
@@ -183,7 +182,7 @@ pub struct Limits {
     pub reports_per_account: Rate,
     /// Codes that one account asks for.
     pub phone_codes_per_account: Rate,
-    /// Codes that are sent to one number, whoever asks: nobody is flooded with them.
+    /// Codes that are sent to one number, whichever accounts ask: no phone is flooded with them.
     pub phone_codes_per_number: Rate,
     /// Numbers of address books that one account has compared with verified ones: what finding out who is here costs.
     pub numbers_checked_per_account: Rate,
@@ -230,7 +229,7 @@ pub enum ConfigError {
         "monitoring.listen = \"{0}\" can be reached from other machines, and nothing protects it: listen on 127.0.0.1, or set monitoring.any_address = true if a firewall does"
     )]
     Monitoring(SocketAddr),
-    /// Longer than the relay promises anybody.
+    /// Longer than the relay promises.
     #[error(
         "a retention of {0} days is not possible: undelivered mail is kept for 1 to {MAX_RETENTION_DAYS} days, never longer"
     )]

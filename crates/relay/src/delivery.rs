@@ -147,7 +147,7 @@ enum Next {
 }
 
 impl Deliver {
-    /// Until displaced, or until nobody takes the deliveries any more.
+    /// Until displaced, or until the deliveries are not taken any more.
     async fn run(self) {
         let mut after = Cursor::START;
         // The client is told once that nothing is left, and again whenever something came in between.

@@ -44,7 +44,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// What is wrong with the address to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody else has the port.
+    /// Another process has the port.
     #[error(
         "{0} is in use by another program: stop that one, or choose another port with --listen (port 0 picks a free one)"
     )]

@@ -1,7 +1,7 @@
 //! What lets a relay that was restarted tell clients of the one before that their connections are gone (stateless reset,
 //! RFC 9000, section 10.3): the same keys as before. Without them a client hears nothing until its own timeout.
 //!
-//! Whoever has the keys can end clients' connections, and no more than that. A file that is missing, damaged or readable
+//! An attacker that has the keys can end clients' connections, and no more than that. A file that is missing, damaged or readable
 //! for others is replaced: all that is lost is the word to those clients.
 
 use std::fs::File;
@@ -33,7 +33,7 @@ impl std::fmt::Debug for EndpointKey {
 }
 
 impl EndpointKey {
-    /// Keys that nobody had before.
+    /// Keys that were never used before.
     ///
     /// # Errors
     /// The system has no randomness.

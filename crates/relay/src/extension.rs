@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kuvert_privacy::registry::Field;
 use kuvert_types::{AccountId, Address};
 
-use crate::command::{AuthenticatedDevice, CommandError};
+pub use crate::command::{AuthenticatedDevice, Code, CommandError};
 use crate::store::{Pending, StoreError};
 
 /// An answer to come: the body of the answering frame. It owns all that it needs, and finishes its work also when the

@@ -1,6 +1,6 @@
 //! The codes of invitations: drawn here, given to people, and kept as a hash only.
 //!
-//! A code is 128 random bits in base 32, in groups to read out: `k3zq-…`. Nobody guesses one, so a plain SHA-256 is enough
+//! A code is 128 random bits in base 32, in groups to read out: `k3zq-…`. It cannot be guessed, so a plain SHA-256 is enough
 //! to keep it, and looking it up by its hash tells nothing through time.
 
 use data_encoding::BASE32_NOPAD;
@@ -30,7 +30,7 @@ pub fn draw() -> Result<(String, InvitationHash), getrandom::Error> {
     Ok((groups.join("-"), hash_plain(&plain)))
 }
 
-/// The hash of a code as somebody typed it: hyphens, blanks and capitals do not matter. `None`: no code looks like that.
+/// The hash of a code as it was typed: hyphens, blanks and capitals do not matter. `None`: no code looks like that.
 pub fn hash(code: &str) -> Option<InvitationHash> {
     let plain: String = code
         .chars()

@@ -1,4 +1,4 @@
-//! What the relay counts about itself, for Prometheus. Numbers about the relay and nothing about anybody: no label names
+//! What the relay counts about itself, for Prometheus. Numbers about the relay and nothing about its users: no label names
 //! an account, a device, an address or a connection, and every label has a short list of values.
 //!
 //! Names and their meaning stand in [`Metrics::new`]; `packaging/grafana/` shows them, and a test holds the two together.
@@ -67,7 +67,7 @@ impl Turned {
     }
 }
 
-/// What is looked at when somebody asks for the metrics.
+/// What is looked at when the metrics are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Connections that are open.

@@ -1,4 +1,4 @@
-//! Metrics and health for whoever watches the relay, over plain HTTP on an address of this machine.
+//! Metrics and health for what watches the relay, over plain HTTP on an address of this machine.
 //!
 //! | path | answer |
 //! |---|---|
@@ -28,7 +28,7 @@ use crate::relay_time::RelayClock;
 use crate::store::{Store, StoreError, StoreFiles, Unavailable};
 use crate::young::LowWater;
 
-/// Bytes of a request. Nobody has more to say here.
+/// Bytes of a request: more is never needed here.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
 
 /// Header lines of a request.
@@ -46,7 +46,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(3);
 /// What a relay says that serves with little room.
 const LOW_WATER: &str = "little free disk space: nobody registers, and nothing is stored for new accounts";
 
-/// A mailbox that is nobody's: asking about it shows that the store answers, and changes nothing.
+/// A mailbox that belongs to no account: asking about it shows that the store answers, and changes nothing.
 const NOBODY: Address = Address { account: AccountId::from_bytes([0; 16]), device: DeviceId::PRIMARY };
 
 /// What monitoring looks at.

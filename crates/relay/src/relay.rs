@@ -213,7 +213,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     })
 }
 
-/// The task that answers whoever watches.
+/// The task that answers monitoring.
 struct Monitoring {
     address: SocketAddr,
     task: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! Deletes what nobody fetched in time, in slices, so that submits get their turn in between; and what else has its time:
+//! Deletes what was not fetched in time, in slices, so that submits get their turn in between; and what else has its time:
 //! observations, incidents, reports.
 
 use std::ops::RangeInclusive;

@@ -138,7 +138,7 @@ choice! {
         Recipient = "the recipient",
         /// Sender and recipient both: who is in contact with whom.
         Both = "sender and recipient",
-        /// People in somebody's address book, with or without an account.
+        /// People in an address book, with or without an account.
         Others = "people in an address book",
         /// Who runs the relay.
         Operator = "the operator",
@@ -150,9 +150,9 @@ choice! {
 choice! {
     /// What kind of data a field is.
     Category {
-        /// Who somebody is.
+        /// Who a user is.
         Account = "account",
-        /// Whom somebody knows.
+        /// Whom a user knows.
         Contacts = "contacts",
         /// Public keys.
         Keys = "public keys",
@@ -172,7 +172,7 @@ choice! {
     Purpose {
         /// Getting an envelope to its recipient.
         Delivery = "deliver messages",
-        /// Beginning a session with somebody who is away.
+        /// Beginning a session with a device that is away.
         KeyExchange = "let others begin an encrypted conversation",
         /// Being found.
         Discovery = "be found by others",
@@ -206,7 +206,7 @@ choice! {
 }
 
 choice! {
-    /// Who sees a field beside the operator, and whoever can make the operator hand it over.
+    /// Who sees a field beside the operator, and those that can make the operator hand it over.
     Recipient {
         /// The account's own devices.
         OwnDevices = "the account's own devices",
@@ -322,11 +322,11 @@ impl Serialize for Retention {
 choice! {
     /// What deletes a field.
     Deletion {
-        /// Acknowledging deletes the row; what nobody fetches, the purge deletes. Both overwrite it.
+        /// Acknowledging deletes the row; what is not fetched, the purge deletes. Both overwrite it.
         AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, by the purge, or with the recipient's account",
         /// Handing it out deletes it durably first.
         HandOut = "the row is deleted before it is handed out, or with the account",
-        /// Using it deletes it; what nobody uses, the purge deletes.
+        /// Using it deletes it; what is not used, the purge deletes.
         UseOrPurge = "the row is deleted and overwritten when it is used, by the purge, or with the account",
         /// Publishing a newer one overwrites it.
         Replace = "a newer one overwrites it; it goes with the account",

@@ -27,7 +27,7 @@ choice! {
         Content = "Content",
         /// What is not.
         Metadata = "Metadata",
-        /// Who somebody is and knows.
+        /// Who a user is and knows.
         Account = "Account and contacts",
         /// What is agreed to and passed on.
         Sharing = "Consent and sharing",

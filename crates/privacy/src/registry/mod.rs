@@ -10,7 +10,6 @@
 //! | [`fields`] | the entries: database, observations, memory, configuration, log |
 //! | [`items`] | the catalogue M-01 … M-47 of what a messenger's server sees, and where each item is shown |
 //! | [`not_held`] | what the relay cannot tell, and the test that shows it |
-//! | [`shared`] | what the demonstration shares, and what for |
 //! | [`mod@check`] | the comparison at start |
 //! | [`documents`] | what is written from the entries |
 

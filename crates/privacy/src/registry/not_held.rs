@@ -1,4 +1,4 @@
-//! What the relay cannot tell, whoever asks. Each entry names the test that shows it.
+//! What the relay cannot tell. Each entry names the test that shows it.
 
 use serde::Serialize;
 

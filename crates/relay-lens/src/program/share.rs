@@ -1,4 +1,4 @@
-//! `share`: the exports of the demonstration. Each shows what somebody else would get, is written down in the sharing
+//! `share`: the exports of the demonstration. Each shows what another company would get, is recorded in the sharing
 //! ledger, and says in its first field that it is a demonstration. Nothing is sent anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};

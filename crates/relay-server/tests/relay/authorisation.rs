@@ -1,4 +1,4 @@
-//! Nobody fetches, acknowledges, publishes or deletes for another: a negative test for every command.
+//! No device fetches, acknowledges, publishes or deletes for another: a negative test for every command.
 
 use bytes::Bytes;
 use kuvert_wire::v1::client_frame::Body as Request;

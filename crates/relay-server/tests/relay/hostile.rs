@@ -1,4 +1,4 @@
-//! Clients that do what they should not. They cost bounded memory, are told what is wrong, and harm nobody else.
+//! Clients that do what they should not. They cost bounded memory, are told what is wrong, and harm no other client.
 
 use std::time::Duration;
 

@@ -163,7 +163,7 @@ async fn anything_else_is_refused_and_harms_nobody() {
     relay.shutdown().await;
 }
 
-/// A panel that asks for a metric that does not exist shows nothing, and nobody notices.
+/// A panel that asks for a metric that does not exist shows nothing, and it is not noticed.
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() {
     let data = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 //! A bad network between client and relay: loss, delay, disorder, duplicates, a new address, a hole. Mail flows again without
-//! anybody's help, on the same connection.
+//! a user's help, on the same connection.
 //!
 //! The network is a forwarder of datagrams in this process, so that the tests need no rights and run everywhere.
 

@@ -1,4 +1,4 @@
-//! Sealed mail: only with the recipient's access key, under nobody's name, and for nothing else.
+//! Sealed mail: only with the recipient's access key, under no name, and for nothing else.
 
 use bytes::Bytes;
 use kuvert_relay::RunningRelay;

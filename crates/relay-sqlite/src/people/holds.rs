@@ -1,4 +1,4 @@
-//! Legal holds: an account under one is deleted for everybody as any other, and its report is kept until the operator
+//! Legal holds: an account under one is deleted for all others as any other, and its report is kept until the operator
 //! releases the hold.
 
 use kuvert_relay::admin::Hold;

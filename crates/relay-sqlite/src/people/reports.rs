@@ -2,10 +2,9 @@
 
 use kuvert_privacy::retention::REPORT_KEPT_DAYS;
 use kuvert_relay::data_rights::ReportRequest;
+use kuvert_relay::mailbox::MS_PER_DAY;
 use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Transaction};
-
-use kuvert_relay::mailbox::MS_PER_DAY;
 
 /// The request of an account, unless its time is over.
 ///
@@ -20,7 +19,7 @@ pub fn find(tx: &Transaction<'_>, account: &AccountId, now: u64) -> rusqlite::Re
     Ok(found.optional()?.filter(|request| request.kept_until > now))
 }
 
-/// Asks for a report. One that was asked for before and is not made yet stays as it is: nobody gets to the end of the delay
+/// Asks for a report. One that was asked for before and is not made yet stays as it is: no account gets to the end of the delay
 /// sooner, or never, by asking again.
 ///
 /// # Errors

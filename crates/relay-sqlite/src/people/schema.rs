@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use kuvert_privacy::registry::fields::people::{DISCLOSURES, RIGHTS};
+use kuvert_privacy::registry::{Field, Place};
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::PeopleError;
 use crate::store::registered::{self, CheckError};
-use kuvert_privacy::registry::fields::people::{DISCLOSURES, RIGHTS};
-use kuvert_privacy::registry::{Field, Place};
 
 /// The version that this program writes.
 pub const VERSION: i64 = STEPS as i64;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kuvert_privacy::registry::Place;
 use kuvert_privacy::report;
+use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use rusqlite::{Connection, OpenFlags};
@@ -17,7 +18,6 @@ use self::rows::{Mail, Reader};
 use crate::OBSERVE_FILE;
 use crate::people::People;
 use crate::store::{Inspector, OpenError, store_error};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// How long the relay's own writing may keep us waiting.
 const BUSY: Duration = Duration::from_secs(5);

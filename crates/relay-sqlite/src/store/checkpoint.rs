@@ -20,13 +20,13 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use kuvert_relay::store::{StoreError, Unavailable};
 use rusqlite::Connection;
 
 use super::command::Command;
 use super::schema::store_error;
 use super::scrub::{self, Scrub, Suspects};
 use super::{OpenError, Options, schema};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// Pages that the writer copies itself: a few milliseconds.
 const LITTLE: u64 = 256;
@@ -35,13 +35,13 @@ const LITTLE: u64 = 256;
 /// must not grow for ever.
 const MAX_PASSES: u32 = 4;
 
-/// How long truncating waits for readers. Ours need far less; somebody else's may take long and shall not stop mail.
+/// How long truncating waits for readers. Ours need far less; those of other programs may take long and shall not stop mail.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long an explicit checkpoint waits for readers.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest pause between attempts to truncate while somebody reads.
+/// The longest pause between attempts to truncate while a reader is at work.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Handle of the checkpoint thread, which ends when this is dropped.
@@ -159,7 +159,7 @@ impl Policy {
         self.dirty_since.map(|_| self.pause)
     }
 
-    /// Whether the checkpoint thread is at work. Nobody else may touch the main file meanwhile.
+    /// Whether the checkpoint thread is at work. Nothing else may touch the main file meanwhile.
     pub fn is_at_work(&self) -> bool {
         self.thread != Thread::Rests
     }

@@ -140,7 +140,7 @@ impl Files {
         grow().is_err_and(|error: io::Error| full.contains(&error.kind()))
     }
 
-    /// Gives the reserve's room to whoever needs it next.
+    /// Gives the reserve's room to what needs it next.
     pub fn release_reserve(&self) {
         if let Err(error) = private().open(&self.reserve).and_then(|file| file.set_len(0)) {
             tracing::warn!(%error, "the reserve cannot be released");

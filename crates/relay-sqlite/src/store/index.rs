@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
+use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 use kuvert_types::{AccessKeyHash, AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
 
@@ -16,8 +18,6 @@ use super::column::{account, address, unsigned};
 use super::envelopes::Eras;
 use super::recent::Recent;
 use super::schema::store_error;
-use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
-use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -45,7 +45,7 @@ pub struct Index {
     /// Envelopes and bytes that wait in all mailboxes.
     waiting: (u64, u64),
     recent: Recent,
-    /// Keys the tags, so that nobody can make ids whose tags collide.
+    /// Keys the tags, so that a sender cannot make ids whose tags collide.
     tags: RandomState,
 }
 
@@ -78,7 +78,7 @@ impl Index {
         self.mailboxes.get(&number)
     }
 
-    /// The mailbox, to be changed. Whoever changes it notes how to undo that.
+    /// The mailbox, to be changed. What changes it notes how to undo that.
     pub fn mailbox_mut(&mut self, number: MailboxNumber) -> &mut Mailbox {
         self.mailboxes.entry(number).or_default()
     }

@@ -1,5 +1,8 @@
 //! The prekey directory.
 
+use kuvert_relay::store::{
+    Bundle, NewPrekeys, PrekeyCounts, PrekeyKind, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
+};
 use kuvert_types::Address;
 use kuvert_types::limits::MAX_ONE_TIME_PREKEYS;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -7,9 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::column::{bytes, unsigned};
 use super::index::MailboxNumber;
 use super::writer::Work;
-use kuvert_relay::store::{
-    Bundle, NewPrekeys, PrekeyCounts, PrekeyKind, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
-};
 
 /// `one_time_prekey.kind`
 const CURVE: i64 = 0;
@@ -134,7 +134,7 @@ fn highest(connection: &Connection, number: MailboxNumber) -> rusqlite::Result<H
     Ok(stored.optional()?.unwrap_or(none))
 }
 
-/// Runs within the writer's transaction, so that the deletion is durable before anybody sees the keys.
+/// Runs within the writer's transaction, so that the deletion is durable before a taker sees the keys.
 /// No one-time prekey is taken of a kind of which fewer than `reserve` are left. A rule error changes nothing.
 pub fn take(work: &mut Work<'_>, device: &Address, reserve: u64) -> rusqlite::Result<Result<Bundle, TakeBundleError>> {
     let Some(number) = work.index.lock().number(device) else { return Ok(Err(TakeBundleError::UnknownDevice)) };

@@ -1,4 +1,4 @@
-//! What was stored last, in memory: whoever is attached gets it without a look at the disk.
+//! What was stored last, in memory: a device that is attached gets it without a look at the disk.
 //!
 //! Bounded, and only ever a copy: everything in it was committed before, and what is not in it is read from the database.
 
@@ -73,9 +73,10 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use kuvert_relay::store::Cursor;
     use kuvert_types::EnvelopeId;
+
+    use super::*;
 
     fn envelope(cursor: u64, size: usize) -> StoredEnvelope {
         StoredEnvelope {

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use kuvert_privacy::registry::Place;
+use kuvert_relay::store::{StoreError, Unavailable};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::registered::{self, CheckError};
 use super::{OpenError, Options};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// "Kuvr": tells our databases from other people's.
 const APPLICATION_ID: i64 = 0x4B75_7672;
@@ -28,7 +28,7 @@ const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// A reader's page cache: the inner nodes of the tree and little more. Pages themselves are in the system's cache.
 const READER_CACHE_KIB: i64 = 1024;
 
-/// How long another process (somebody's `sqlite3`) may hold the write lock before our writes fail.
+/// How long another process (an operator's `sqlite3`) may hold the write lock before our writes fail.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const V1: &str = "

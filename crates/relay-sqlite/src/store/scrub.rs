@@ -2,11 +2,11 @@
 //!
 //! SQLite zeroes a deleted cell and a freed page. But when deletions leave a page nearly empty, it merges neighbours, and
 //! where a page has to be laid out anew (`rebuildPage` in its `btree.c`) the cells' earlier bytes stay in the page's
-//! unallocated middle. Nobody deletes those copies when the rows themselves are deleted later.
+//! unallocated middle. Nothing deletes those copies when the rows themselves are deleted later.
 //!
 //! So the writer notes which pages a transaction with deletions wrote (the log says so), and when the log has been copied,
 //! the unallocated middle of those pages is overwritten with zeros in the main file. To SQLite these bytes mean nothing
-//! (<https://www.sqlite.org/fileformat2.html#b_tree_pages>), and whoever changes such a page later writes it to the log
+//! (<https://www.sqlite.org/fileformat2.html#b_tree_pages>), and what changes such a page later writes it to the log
 //! again, where it is noted again. Only one thread works on the main file at a time: the checkpoint thread, or the writer
 //! while that one rests. After a crash, when the notes are lost, all pages are looked at once.
 //!
@@ -141,7 +141,7 @@ impl Scrub {
     }
 }
 
-/// Overwrites the unallocated middle of pages in the main file. Nobody else writes to it meanwhile.
+/// Overwrites the unallocated middle of pages in the main file. Nothing else writes to it meanwhile.
 pub fn wipe(database: &File, suspects: &Suspects) -> io::Result<()> {
     let count = database.metadata()?.len() / PAGE_BYTES;
     if count >= MAX_FILE_PAGES {

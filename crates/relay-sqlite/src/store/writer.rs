@@ -2,7 +2,7 @@
 //! disk: the longer a write to the disk takes, the more work shares the next one.
 //!
 //! When a transaction fails, none of its commands happened. They are then tried one by one, so that one command's trouble
-//! is not everybody's. A full disk refuses what needs room and lets the rest go on.
+//! is not all of theirs. A full disk refuses what needs room and lets the rest go on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kuvert_relay::store::{StoreError, StoredEnvelope, Unavailable};
 use rusqlite::Connection;
 
 use super::checkpoint::Policy;
@@ -23,7 +24,6 @@ use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
 use super::space::Space;
 use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys, times};
-use kuvert_relay::store::{StoreError, StoredEnvelope, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
 /// skips what is left of a block.
@@ -32,10 +32,10 @@ const CURSOR_BLOCK: u64 = 1 << 16;
 /// Bytes of ciphertext in one transaction, about: bounds memory and the time that a transaction takes.
 pub(super) const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Commands that may fail one after another before the trouble counts as everybody's.
+/// Commands that may fail one after another before the trouble counts as all of theirs.
 const MAX_SINGLE_FAILURES: u32 = 3;
 
-/// How long acknowledgements wait for a submit to share its commit with. Somebody waits for mail; nobody waits for its
+/// How long acknowledgements wait for a submit to share its commit with. A device waits for mail; none waits for its
 /// deletion.
 const ACKNOWLEDGEMENT_PATIENCE: Duration = Duration::from_millis(2);
 
@@ -62,7 +62,7 @@ pub struct Work<'a> {
     pub undo: &'a mut Vec<Undo>,
     pub eras: &'a mut Eras,
     pub next_cursor: &'a mut u64,
-    /// What is stored, for whoever is attached.
+    /// What is stored, for devices that are attached.
     pub stored: &'a mut Vec<StoredEnvelope>,
     /// Set when envelopes or accounts are deleted.
     pub deleted: &'a mut bool,
@@ -310,7 +310,7 @@ impl Writer {
 
     // ---- checkpoints
 
-    /// For whoever asked, unless the checkpoint thread is at work: then when it is done.
+    /// For those that asked, unless the checkpoint thread is at work: then when it is done.
     fn checkpoint_on_request(&mut self) {
         if self.checkpoints.is_empty() || self.policy.is_at_work() {
             return;

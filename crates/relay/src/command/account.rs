@@ -16,7 +16,7 @@ use crate::observe::Event;
 use crate::shared::Shared;
 use crate::store::{AccountBy, AccountRecord, DeviceRecord, NumberedDeviceList, ReplaceDeviceListError, StoreError};
 
-/// Looks an account up. The phone number is not in the answer: nobody else is told.
+/// Looks an account up. The phone number is not in the answer: no other account is told.
 ///
 /// # Errors
 /// `MALFORMED`, `LIMITED`; the answer can also be `UNKNOWN_RECIPIENT`.
@@ -132,7 +132,7 @@ fn stale() -> CommandError {
     )
 }
 
-/// Nobody here, whatever the reason: the same words every time.
+/// No such account, whatever the reason: the same words every time.
 pub fn unknown() -> CommandError {
     CommandError::new(Code::UnknownRecipient, "nobody here goes by this; check the spelling and the relay")
 }

@@ -65,7 +65,7 @@ pub async fn run(
     Ok((address, authenticated(service, address).await?))
 }
 
-/// Has the day noted on which a device was here, once a day. Nobody waits for that.
+/// Has the day noted on which a device was here, once a day. The answer does not wait for that.
 pub(super) fn note_seen(service: &Shared, device: Address, noted: Option<u32>) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     // A clock that far in the future is wrong in every other way, too.

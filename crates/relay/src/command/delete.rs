@@ -1,7 +1,7 @@
 //! DeleteAccount: an account goes, with all that belongs to it.
 //!
 //! It needs no proof beyond the connection's own. The device signed this connection's challenge and TLS exporter with its
-//! key; whoever could send on the connection all the same has the memory of a process that holds that key, and could sign
+//! key; an attacker that could send on the connection all the same has the memory of a process that holds that key, and could sign
 //! once more. Asking the user again is the client's business.
 
 use std::sync::Arc;

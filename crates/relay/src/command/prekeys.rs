@@ -1,6 +1,6 @@
 //! The prekey directory: PublishPrekeys, CountPrekeys, TakeBundles.
 //!
-//! The relay cannot check the signatures inside of prekeys (it has no code for it); whoever takes them does.
+//! The relay cannot check the signatures inside of prekeys (it has no code for it); the taker does.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -127,12 +127,12 @@ pub(super) fn check_phone(phone: Option<&str>) -> Result<(), CommandError> {
     Err(CommandError::new(Code::Invalid, "a phone number is written as +491701234567: +, then 7 to 15 digits"))
 }
 
-/// The words for a name that somebody else has.
+/// The words for a name that another account has.
 pub(super) fn name_taken() -> CommandError {
     CommandError::new(Code::NameTaken, "this name is taken; choose another one")
 }
 
-/// The same words whatever is wrong with it: nobody learns which codes were good once.
+/// The same words whatever is wrong with it: a peer does not learn which codes were good once.
 fn not_invited() -> CommandError {
     CommandError::new(
         Code::InvitationRefused,

@@ -1,4 +1,4 @@
-//! Sealed mail: SubmitSealed, on a connection on which nobody authenticated; SetAccessKey, by which an account takes it.
+//! Sealed mail: SubmitSealed, on a connection on which no device authenticated; SetAccessKey, by which an account takes it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

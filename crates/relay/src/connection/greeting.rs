@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Connected ──Hello──▶ Challenged ──Authenticate│Register──▶ authenticated (see the module above)
-//!     │                  │  ▲    └───SubmitSealed──▶ nobody's, for sealed envelopes alone
+//!     │                  │  ▲    └───SubmitSealed──▶ anonymous, for sealed envelopes alone
 //!     │ anything else    │  └─ refused: up to AUTHENTICATION_ATTEMPTS times
 //!     ▼                  ▼ anything else
 //!   closed             closed

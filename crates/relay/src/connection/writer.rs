@@ -26,13 +26,13 @@ pub struct Pending {
     /// What it will be.
     pub answer: Answer,
     /// The request's part of [`MAX_BYTES_IN_FLIGHT`], given back with the answer.
-    pub bytes: Option<OwnedSemaphorePermit>,
+    pub _bytes: Option<OwnedSemaphorePermit>,
 }
 
 impl Pending {
     /// An answer that is known already, to a request that holds nothing any more.
     pub fn ready(request: u64, body: Result<Response, CommandError>) -> Self {
-        Self { request, answer: Box::pin(std::future::ready(body)), bytes: None }
+        Self { request, answer: Box::pin(std::future::ready(body)), _bytes: None }
     }
 }
 
@@ -68,7 +68,7 @@ impl Writer {
         (Outbox { answers, bytes: Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT)), deliveries }, writer)
     }
 
-    /// Writes until everybody who could put something into the outbox is gone. Every command that was accepted is
+    /// Writes until all that could put something into the outbox are gone. Every command that was accepted is
     /// finished, whether or not the client still listens: others wait for the wake-ups in it.
     pub async fn run(mut self) {
         if let Err(close) = self.write_all().await {

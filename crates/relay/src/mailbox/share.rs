@@ -6,7 +6,7 @@
 //! | sealed mail | a half | not known |
 //! | strangers | a quarter | an eighth of what other strangers left of the quarter |
 //!
-//! So a quarter of the mailbox is the contacts' alone, and no one account reaches all of it: a contact that has the access key
+//! So a quarter of the mailbox is the contacts' alone, and no single account reaches all of it: a contact that has the access key
 //! and uses it for sealed mail, too, gets five eighths. An account that fills its share as a stranger leaves 7 of 8 parts of
 //! what was there to the next one.
 

@@ -39,7 +39,7 @@ pub enum Event {
         /// The device.
         device: Address,
     },
-    /// Somebody claimed to be a device and could not prove it.
+    /// A peer claimed to be a device and could not prove it.
     AuthenticationFailed {
         /// On which connection.
         connection: ConnectionNumber,
@@ -52,7 +52,7 @@ pub enum Event {
         connection: ConnectionNumber,
         /// The device that was authenticated on it, if one was.
         by: Option<Address>,
-        /// Whom the envelope names as its source, if anybody.
+        /// What the envelope names as its source, if anything.
         source: Option<Address>,
         /// Whom it is for.
         recipient: Address,
@@ -89,7 +89,7 @@ pub enum Event {
         /// Blocked, or no longer.
         blocked: bool,
     },
-    /// A device asked for its mail: somebody sits there now.
+    /// A device asked for its mail: it is in use now.
     Attached {
         /// On which connection.
         connection: ConnectionNumber,
@@ -136,7 +136,7 @@ pub enum Event {
         /// So many.
         count: u64,
     },
-    /// Somebody looked somebody up.
+    /// A device looked an account up.
     LookedUp {
         /// On which connection.
         connection: ConnectionNumber,
@@ -149,7 +149,7 @@ pub enum Event {
         /// Whether it exists.
         found: bool,
     },
-    /// Somebody is about to write to an account for the first time.
+    /// A device is about to write to an account for the first time.
     BundleTaken {
         /// On which connection.
         connection: ConnectionNumber,
@@ -228,7 +228,7 @@ pub enum Event {
         /// By which device.
         device: Address,
     },
-    /// Somebody looked at a profile.
+    /// A device looked at a profile.
     ProfileRead {
         /// On which connection.
         connection: ConnectionNumber,
@@ -262,7 +262,7 @@ pub enum Event {
         /// By which device.
         device: Address,
     },
-    /// Envelopes were deleted because nobody fetched them in time.
+    /// Envelopes were deleted because they were not fetched in time.
     Expired {
         /// So many.
         count: u64,

@@ -446,7 +446,7 @@ pub struct NewAccount {
     pub invitation: Option<InvitationHash>,
 }
 
-/// What a relay keeps of an invitation: the SHA-256 of its code, so that whoever reads the store cannot register with it.
+/// What a relay keeps of an invitation: the SHA-256 of its code, so that a reader of the store cannot register with it.
 pub type InvitationHash = [u8; 32];
 
 /// An invitation that is good from now on.
@@ -585,11 +585,11 @@ pub struct Bundle {
     pub certificate: Bytes,
     /// The signed prekey.
     pub signed: SignedKey,
-    /// A KEM prekey, handed out to nobody else unless it is the last-resort one.
+    /// A KEM prekey, handed out this once unless it is the last-resort one.
     pub kem: SignedKey,
     /// Whether `kem` is the last-resort prekey.
     pub kem_is_last_resort: bool,
-    /// A one-time curve prekey, handed out to nobody else.
+    /// A one-time curve prekey, handed out this once.
     pub one_time: Option<UnsignedKey>,
 }
 

@@ -49,7 +49,7 @@ impl<T, E: From<StoreError>> Future for Pending<T, E> {
     }
 }
 
-/// The backend went away with the question: nobody knows how far it came.
+/// The backend went away with the question: how far it came is not known.
 fn lost<E: From<StoreError>>() -> E {
     StoreError::Unknown("the store's worker ended".into()).into()
 }

@@ -60,7 +60,7 @@ const BLOCKED: Field = Field {
     ..ACCOUNT
 };
 
-/// How many envelopes nobody fetched in time.
+/// How many envelopes were not fetched in time.
 const EXPIRED: Field = Field {
     table: "expired",
     subject: Subject::Recipient,

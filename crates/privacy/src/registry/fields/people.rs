@@ -89,7 +89,7 @@ const REPORT: Field = Field {
     ..CONSENT
 };
 
-/// A limit that somebody ran into.
+/// A limit that an account ran into.
 const INCIDENT: Field = Field {
     table: "incident",
     form: Form::Number,
@@ -141,7 +141,7 @@ const SHARED: Field = Field {
 const SHARED_ACCOUNT: Field =
     Field { table: "shared_account", form: Form::Identifier, report: Section::None, items: &[20, 22, 25], ..CONSENT };
 
-/// What is counted and is about nobody.
+/// What is counted and is about no person.
 const COUNT: Field = Field {
     table: "deletion",
     form: Form::Number,

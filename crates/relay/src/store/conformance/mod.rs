@@ -1,6 +1,6 @@
 //! What every backend of the store has to do, as checks that panic where one does not. A backend's own tests run them:
 //!
-//! ```ignore
+//! ```text
 //! kuvert_relay::store_conformance!(MyBackend);
 //! // Where it keeps what it stored:
 //! kuvert_relay::durable_store_conformance!(MyBackend);
