@@ -51,8 +51,13 @@ struct WithLens;
 
 impl Edition for WithLens {
     fn command(&self, common: clap::Command) -> clap::Command {
-        let named = common.name(NAME).about(ABOUT).long_about(None);
-        Command::augment_subcommands(named.mut_subcommand("serve", Serve::augment_args))
+        // What is added brings words of its own about the whole: these are not for help.
+        let with_flags = |serve: clap::Command| {
+            let about = serve.get_about().map(ToString::to_string).unwrap_or_default();
+            Serve::augment_args(serve).about(about).long_about(None)
+        };
+        let all = Command::augment_subcommands(common.mut_subcommand("serve", with_flags));
+        all.name(NAME).about(ABOUT).long_about(None)
     }
 
     fn run(&self, name: &str, matches: &ArgMatches, json: bool) -> Option<Result<(), Failure>> {
@@ -103,5 +108,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn help_says_what_the_program_and_each_command_are_for() {
+        let command = command();
+        assert_eq!(command.get_about().unwrap().to_string(), ABOUT);
+        let common = kuvert_relay_server::command_of(&kuvert_relay_server::edition::Mail);
+        for theirs in common.get_subcommands() {
+            let ours = command.find_subcommand(theirs.get_name()).unwrap();
+            assert_eq!(ours.get_about().map(ToString::to_string), theirs.get_about().map(ToString::to_string));
+        }
     }
 }
