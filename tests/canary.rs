@@ -38,7 +38,7 @@ impl Secrets {
 
 #[test]
 fn a_canary_is_nowhere_in_the_relay() {
-    let relay = Relay::start_with(&["-vv", "--observe"]);
+    let relay = Relay::start_lens(&["-vv", "--observe"]);
     let (alice, bob) = alice_and_bob(&relay);
     let control = support::Home::registered(&relay, CONTROL);
     alice.ok(&["contact", "add", "bob", "--as", ALIAS]);

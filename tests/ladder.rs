@@ -196,10 +196,12 @@ fn scan(level: Level) {
     let monitoring = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fs::write(&config, format!("[monitoring]\nlisten = \"{monitoring}\"\n")).unwrap();
     let mut arguments = vec!["-vv", "--config", config.to_str().unwrap()];
-    if level == Level::L0 {
+    let mut relay = if level == Level::L0 {
         arguments.push("--observe");
-    }
-    let mut relay = Relay::start_with(&arguments);
+        Relay::start_lens(&arguments)
+    } else {
+        Relay::start_with(&arguments)
+    };
     let markers = markers(level);
     let (alice, bob) = (Home::empty(), Home::empty());
     tell(&relay, &alice, &markers, level);

@@ -12,7 +12,7 @@ fn submitted(relay: &Relay) -> Vec<Observed> {
 
 #[test]
 fn at_l2_the_relay_records_no_sender_after_the_first_exchange() {
-    let mut relay = Relay::start_with(&["--observe"]);
+    let mut relay = Relay::start_lens(&["--observe"]);
     let (alice, bob) = alice_and_bob(&relay);
     for home in [&alice, &bob] {
         assert_eq!(find(&home.ok(&["whoami"]), "whoami")["level"], "L1");

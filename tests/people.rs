@@ -34,7 +34,7 @@ fn verify(home: &Home, relay: &Relay, number: &str) {
 
 #[test]
 fn what_l0_tells_is_there_and_gone_at_l1() {
-    let relay = Relay::start();
+    let relay = Relay::start_lens(&[]);
     let (alice, bob) = (registered_at(&relay, "alice", "L0"), registered_at(&relay, "bob", "L0"));
     alice.run(&["account", "verify", "000000"]).fails_with("phone-code-wrong");
     verify(&alice, &relay, ALICE);
@@ -92,7 +92,7 @@ fn what_l0_tells_is_there_and_gone_at_l1() {
 
 #[test]
 fn an_address_book_that_cannot_be_used_names_its_line() {
-    let relay = Relay::start();
+    let relay = Relay::start_lens(&[]);
     let alice = registered_at(&relay, "alice", "L0");
     let book = alice.path().join("people.csv");
     fs::write(&book, format!("phone,name\n{CARLA},Carla\n030 1234,Dora\n")).unwrap();

@@ -91,9 +91,9 @@ fn an_account_is_corrected_and_deleted_and_what_it_sent_stays_with_bob() {
     Home::registered(&relay, "alice-canary-name");
 }
 
-/// What `kuvert-relay` prints, if it succeeds; else the code of its error.
+/// What `kuvert-relay-lens` prints, if it succeeds; else the code of its error.
 fn relay_command(relay: &Relay, arguments: &[&str]) -> Result<Value, String> {
-    let mut command = Command::new(kuvert_relay());
+    let mut command = Command::new(kuvert_relay_lens());
     let output = command.arg("--json").args(arguments).arg("--data").arg(relay.data()).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     if output.status.success() {
@@ -113,7 +113,7 @@ fn read(directory: &Path, file: &str) -> Value {
 fn what_the_demonstration_shares_is_what_was_accepted_and_is_written_down() {
     const NUMBERS: [&str; 3] = ["+4915550000001", "+4915550000002", "+4915550000003"];
     let folder = tempfile::tempdir().unwrap();
-    let mut relay = Relay::start();
+    let mut relay = Relay::start_lens(&[]);
     let homes = ["alice", "bob", "carol"].map(|name| (name, Home::empty()));
     for ((name, home), number) in homes.iter().zip(NUMBERS) {
         home.ok(&["register", "--relay", &relay.address, "--name", name, "--phone", number]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kuvert_client::home::Home;
 use kuvert_client::store::sqlite::{Opened, SqliteStore};
 use kuvert_client::store::{Mode, Store, Table};
-use kuvert_client::{Client, Connection, Options, Profile, ReceiveOptions, RelayUrl};
+use kuvert_client::{Client, Connection, ContactInfo, Event, EventSink, Options, Profile, ReceiveOptions, RelayUrl};
 use kuvert_protocol::SessionRecord;
 use kuvert_relay::{Config, SystemClock};
 use serde::Serialize;
@@ -85,7 +85,8 @@ impl Person {
     async fn open(directory: &Path, name: &str) -> Outcome<Self> {
         let (home, store) = stored(&directory.join(name))?;
         let spent = Arc::<Spent>::default();
-        let client = Client::with_store(home, Box::new(Metered::new(store, Arc::clone(&spent))), options())?;
+        let store = Metered::new(store, Arc::clone(&spent));
+        let client = Client::builder(home.directory()).options(options()).store(store).open().await?;
         let connection = client.connect().await?;
         Ok(Self { client, connection, spent })
     }
@@ -98,21 +99,18 @@ impl Person {
 
     /// Everything that waits, shown.
     async fn receive(&self) -> Outcome<usize> {
-        let mut messages = 0;
-        let on_event = |event| {
-            if let kuvert_client::Event::Message(message) = event {
-                messages += 1;
-                // What the programs do once a message is on the screen; an error comes back with the next call.
-                let _ = self.client.mark_shown(&[message.message]);
-            }
-            ControlFlow::Continue(())
-        };
-        self.client.receive(&self.connection, ReceiveOptions::default(), on_event).await?;
-        Ok(messages)
+        let mut reader = Reader { client: &self.client, messages: 0 };
+        self.connection.receive_into(ReceiveOptions::default(), &mut reader).await?;
+        Ok(reader.messages)
+    }
+
+    /// The contact that the owner calls so.
+    async fn contact(&self, name: &str) -> Outcome<ContactInfo> {
+        Ok(self.client.contacts().find(name).await?)
     }
 
     async fn flush(&self, expected: usize) -> Outcome<()> {
-        let report = self.client.flush(&self.connection, |_| {}).await?;
+        let report = self.connection.flush(|_| {}).await?;
         match report.accepted.len() {
             accepted if accepted == expected => Ok(()),
             accepted => Err(format!("{accepted} of {expected} messages were accepted").into()),
@@ -141,6 +139,23 @@ impl Person {
             store_us: store as f64 / 1e3 / messages as f64,
             commits: commits as f64 / messages as f64,
         })
+    }
+}
+
+/// Shows what comes.
+struct Reader<'a> {
+    client: &'a Client,
+    messages: usize,
+}
+
+impl EventSink for &mut Reader<'_> {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        if let Event::Message(message) = event {
+            self.messages += 1;
+            // What the programs do once a message is on the screen; an error comes back with the next call.
+            let _ = self.client.mark_shown(&[message.message]).await;
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -182,21 +197,25 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     progress("accounts");
     let alice = Person::register(directory, "alice", &url).await?;
     let mut bob = Person::register(directory, "bob", &url).await?;
-    alice.client.add_contact(&alice.connection, "bob", None).await?;
-    bob.client.add_contact(&bob.connection, "alice", None).await?;
+    let to_bob = alice.connection.add_contact("bob", None).await?;
+    let to_alice = bob.connection.add_contact("alice", None).await?;
     // The session is there and answered before anything is measured.
-    alice.client.queue_text("bob", "first")?;
+    alice.client.queue_text(&to_bob, "first").await?;
     alice.flush(1).await?;
     bob.receive().await?;
-    bob.client.queue_text("alice", "answer")?;
+    bob.client.queue_text(&to_alice, "answer").await?;
     bob.flush(1).await?;
     alice.receive().await?;
 
     let text = "x".repeat(256);
     let mut rows = Vec::new();
     progress("queue");
-    let queue =
-        async { (0..messages).try_for_each(|_| alice.client.queue_text("bob", &text).map(drop)).map_err(Into::into) };
+    let queue = async {
+        for _ in 0..messages {
+            alice.client.queue_text(&to_bob, &text).await?;
+        }
+        Ok(())
+    };
     rows.push(alice.measure("queue", messages, queue).await?);
     progress("send");
     rows.push(alice.measure("send", messages, alice.flush(messages)).await?);
@@ -211,19 +230,18 @@ async fn run(messages: usize, mut progress: impl FnMut(&str)) -> Outcome<ClientR
     rows.push(bob.measure("receive", messages, receive).await?);
 
     progress("recipients");
-    let mut names = Vec::new();
+    let mut recipients = Vec::new();
     for number in 0..RECIPIENTS {
         let name = format!("recipient{number}");
         let profile = Profile { name: Some(name.clone()), ..Profile::default() };
         Client::register(&directory.join(&name), url.clone(), profile, options()).await?;
-        alice.client.add_contact(&alice.connection, &name, None).await?;
-        names.push(name);
+        recipients.push(alice.connection.add_contact(&name, None).await?);
     }
     for name in ["first_to_many", "send_to_many"] {
         progress(name);
         let send = async {
-            for name in &names {
-                alice.client.queue_text(name, &text)?;
+            for recipient in &recipients {
+                alice.client.queue_text(recipient, &text).await?;
             }
             alice.flush(RECIPIENTS).await
         };
@@ -254,7 +272,7 @@ async fn memory(directory: &Path, held: Option<f64>) -> Outcome<Memory> {
 
     let resident = resident();
     let alice = Person::open(directory, "alice").await?;
-    alice.client.queue_text("bob", "one more")?;
+    alice.client.queue_text(alice.contact("bob").await?, "one more").await?;
     alice.flush(1).await?;
     alice.receive().await?;
     let client = resident.zip(self::resident()).map(|(before, after)| after - before);

@@ -38,11 +38,14 @@ pub fn kuvert_with(name: &str) -> &'static Path {
 /// The relay.
 pub fn kuvert_relay() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| program(RELAY))
+    PROGRAM.get_or_init(|| program("kuvert-relay"))
 }
 
-/// The relay's program, with the demonstration of what a relay can ask for.
-const RELAY: &str = "kuvert-relay";
+/// The relay with the demonstration of what a relay can ask for.
+pub fn kuvert_relay_lens() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| program("kuvert-relay-lens"))
+}
 
 /// A program of the workspace. It lies above the test's own executable, where `cargo build` puts it and where `cargo test
 /// --workspace` does; tests that are run alone do not build it.
@@ -95,6 +98,7 @@ fn limited(bytes: u64, command: &Command) -> Command {
 
 /// A relay in a directory of its own.
 pub struct Relay {
+    program: &'static Path,
     directory: tempfile::TempDir,
     child: Option<Child>,
     /// Where clients find it: `kuvert://…`
@@ -110,8 +114,17 @@ impl Relay {
 
     /// Starts one with further arguments of `serve`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let mut relay =
-            Self { directory: tempfile::tempdir().unwrap(), child: None, address: String::new(), starts: 0 };
+        Self::start_as(kuvert_relay(), arguments)
+    }
+
+    /// Starts one with the demonstration, with further arguments of `serve`.
+    pub fn start_lens(arguments: &[&str]) -> Self {
+        Self::start_as(kuvert_relay_lens(), arguments)
+    }
+
+    fn start_as(program: &'static Path, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut relay = Self { program, directory, child: None, address: String::new(), starts: 0 };
         relay.launch(0, arguments, None);
         relay
     }
@@ -149,7 +162,7 @@ impl Relay {
         let ready = self.directory.path().join("ready");
         let _ = fs::remove_file(&ready);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = clean(kuvert_relay());
+        let mut command = clean(self.program);
         command.arg("serve").args(["--listen", &format!("127.0.0.1:{port}")]).arg("--data").arg(self.data());
         command.arg("--ready-file").arg(&ready).args(arguments);
         if let Some(bytes) = limit {
@@ -208,9 +221,9 @@ impl Relay {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    /// What `kuvert-relay inspect --json` prints.
+    /// What its program's `inspect --json` prints.
     pub fn inspect(&self) -> Vec<Value> {
-        let output = clean(kuvert_relay()).args(["--json", "inspect", "--data"]).arg(self.data()).output().unwrap();
+        let output = clean(self.program).args(["--json", "inspect", "--data"]).arg(self.data()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         objects(&output.stdout)
     }

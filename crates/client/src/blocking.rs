@@ -3,24 +3,22 @@
 //! Without it a blocked account's mail comes here and is dropped here, and the relay does not know that it is unwanted. With
 //! it the relay keeps a row that says which account does not want to hear from which.
 
-use std::sync::Arc;
-
 use kuvert_types::AccountId;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
-use crate::client::Inner;
-use crate::contacts::Contact;
+use crate::contact::Contact;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::state::{AtRelay, own};
-use crate::store::{Mode, Table, Transaction};
+use crate::store::{Table, Transaction};
 use crate::transport::Link;
 
 /// Tells the relay what changed since it was last told.
 ///
 /// # Errors
 /// Those of the connection and of the store. A relay that says no is asked again with the next flush.
-pub async fn publish(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
-    for (account, blocked) in inner.blocking(|inner| inner.transact(Mode::Read, unpublished)).await? {
+pub async fn publish(engine: &Engine, link: &Link) -> Result<(), Error> {
+    for (account, blocked) in engine.read(|tx| unpublished(tx)).await? {
         let request = v1::SetBlocked { account: account.as_bytes().to_vec().into(), blocked };
         match link.request(client_frame::Body::SetBlocked(request)).await? {
             Ok(server_frame::Body::Done(_)) => {}
@@ -30,7 +28,7 @@ pub async fn publish(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
                 continue;
             }
         }
-        inner.blocking(move |inner| inner.transact(Mode::Write, |tx| note(tx, &account, blocked))).await?;
+        engine.write(move |tx| note(tx, &account, blocked)).await?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub struct Content {
     pub body: Body,
     /// The sender's access key, when it tells one.
     pub access_key: Option<AccessKey>,
-    /// Whether sealed mail may be sent to the sender with it.
+    /// Whether anonymous mail may be sent to the sender with it.
     pub takes_sealed: bool,
 }
 
@@ -98,7 +98,7 @@ pub enum Body {
     Unknown,
 }
 
-/// A content that waits for sealing: the device lists' states come with [`seal_content`].
+/// A content that waits for encryption: the device lists' states come with [`finish_content`].
 pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     let message_id = Bytes::copy_from_slice(id.as_bytes());
     v1::Content {
@@ -120,7 +120,7 @@ pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
 }
 
 /// A draft with the lists' states, and the own access key if it is to be told, as they are now.
-pub fn seal_content(
+pub fn finish_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
@@ -195,39 +195,42 @@ mod tests {
 
     const ID: EnvelopeId = EnvelopeId::from_bytes([4; 16]);
 
-    fn sealed(body: v1::content::Body) -> Vec<u8> {
+    fn finished(body: v1::content::Body) -> Vec<u8> {
         let state = |number| DeviceListState { number, hash: [7; 32] };
-        seal_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
+        finish_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
     }
 
     #[test]
     fn contents_round_trip() {
-        let content = open_content(&sealed(text("hello"))).unwrap();
+        let content = open_content(&finished(text("hello"))).unwrap();
         assert_eq!((content.id, content.sent_at, content.body), (ID, 99, Body::Text("hello".into())));
         assert_eq!((content.sender_list.number, content.recipient_list.number), (1, 2));
-        let body = open_content(&sealed(receipts(&[ID], &[]))).unwrap().body;
+        let body = open_content(&finished(receipts(&[ID], &[]))).unwrap().body;
         assert_eq!(body, Body::Receipts { delivered: vec![ID], read: vec![] });
-        assert_eq!(open_content(&sealed(session_reset())).unwrap().body, Body::SessionReset);
+        assert_eq!(open_content(&finished(session_reset())).unwrap().body, Body::SessionReset);
     }
 
     #[test]
     fn an_access_key_travels_within() {
         let state = |number| DeviceListState { number, hash: [7; 32] };
         let key = AccessKey::from_bytes([9; 16]);
-        let sealed = seal_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
-        let opened = open_content(&sealed).unwrap();
+        let finished = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
+        let opened = open_content(&finished).unwrap();
         assert_eq!((opened.access_key, opened.takes_sealed), (Some(key), true));
-        assert_eq!(open_content(&seal_content(&sealed, state(1), state(2), None).unwrap()).unwrap().access_key, None);
+        assert_eq!(
+            open_content(&finish_content(&finished, state(1), state(2), None).unwrap()).unwrap().access_key,
+            None
+        );
     }
 
     #[test]
     fn contents_that_break_the_rules_are_refused() {
-        assert!(open_content(&sealed(text(""))).is_err());
-        assert!(open_content(&sealed(text(&"x".repeat(MAX_TEXT_BYTES + 1)))).is_err());
-        assert!(open_content(&sealed(text(&"x".repeat(MAX_TEXT_BYTES)))).is_ok());
+        assert!(open_content(&finished(text(""))).is_err());
+        assert!(open_content(&finished(text(&"x".repeat(MAX_TEXT_BYTES + 1)))).is_err());
+        assert!(open_content(&finished(text(&"x".repeat(MAX_TEXT_BYTES)))).is_ok());
         assert!(open_content(&draft(ID, 1, text("no lists"))).is_err());
         assert!(open_content(b"\xFF\xFF").is_err());
-        let mut content = v1::Content::decode(sealed(text("x")).as_slice()).unwrap();
+        let mut content = v1::Content::decode(finished(text("x")).as_slice()).unwrap();
         content.message_id = Bytes::from_static(b"short");
         assert!(open_content(&content.encode_to_vec()).is_err());
     }
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_body_from_the_future_is_no_error() {
-        let mut bytes = sealed(session_reset());
+        let mut bytes = finished(session_reset());
         // Field 15, length-delimited, 1 byte: unknown here.
         let known = v1::Content { body: None, ..v1::Content::decode(bytes.as_slice()).unwrap() };
         bytes = known.encode_to_vec();

@@ -10,7 +10,7 @@
 //! | held mail (`HeldRow.held_at`) | dropped after 30 days | only by both clocks |
 //! | envelope ids (log Received) | forgotten after 45 days | only by both clocks |
 //! | texts that were not confirmed (`MessageRow.stored_at`) | sent again within 30 days | only by both clocks; a text is no older than those before it |
-//! | sealed mail on its way (`DisclosureRow.sealed_until`) | refused after 31 days | only by both clocks; set right when they agree again |
+//! | anonymous mail on its way (`DisclosureRow.sealed_until`) | refused after 31 days | only by both clocks; set right when they agree again |
 //! | replaced prekeys (`replaced_at`, twice) | deleted after 7 or 37 days | both clocks, each by its own; one ahead of now counts for nothing |
 //! | all mail fetched (`caught_up_at`) | shortens that | noted only if they agree |
 //! | resets, their repetition, resends (`PeerRow`) | not before an hour, 2, 4 … | by distance: at most one more; never put off |

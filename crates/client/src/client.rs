@@ -1,551 +1,456 @@
-//! The façade: one home, opened. What needs the relay is in `connect`, `send` and `receive`.
+//! The façade: a home, opened. Everything here hands over to the parts below; nothing below knows it.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
 
-use kuvert_protocol::identity::{DeviceSecrets, LocalDevice, account_key_fingerprint, safety_number};
-use kuvert_types::limits::is_valid_name;
-use kuvert_types::{AccountId, AccountKey, Address, DeviceList, RelayUrl, UnverifiedDeviceCertificate};
-use kuvert_wire::v1::get_account::By;
+use kuvert_protocol::identity::account_key_fingerprint;
+use kuvert_types::{Level, RelayUrl};
 
-use crate::blocking;
-use crate::certain::RelayClock;
-pub use crate::connect::Connection;
-use crate::connect::{load_own, look_up};
-use crate::contacts::{Account, Compared, Contact, check_alias, free_alias, requests};
-use crate::devices;
-use crate::disclosure;
+use crate::connection::{Connection, establish, establish_at, establish_patiently};
+use crate::consumer::Consumer;
+use crate::contacts::Contacts;
+use crate::conversation::{ConversationId, MessageRef};
+use crate::disclosure::{self, Disclosure};
+use crate::engine::{Engine, blocking};
 use crate::error::Error;
-use crate::fold::fold;
-use crate::home::Home;
+use crate::event::{Calls, Event, EventSink};
+use crate::history;
+use crate::home::{Exclusive, Home};
 use crate::invite::InviteLink;
-use crate::options::Options;
-use crate::receive::open_held;
-use crate::records::{ContactInfo, MessageRecord, SafetyNumber, Whoami};
-use crate::state::{AtRelay, OwnRow, Stored, damaged, own_row};
+use crate::options::{Options, Profile};
+use crate::patience::BACKOFF;
+use crate::people::sheet::{self, Permission, Permitted};
+use crate::receive::{self, Turn};
+use crate::records::{MessageRecord, MessageState, Receipts, Whoami};
+use crate::registration::{check_profile, must_offer_l0, register};
+use crate::send;
+use crate::state::change_own;
 use crate::store::sqlite::{Opened, SqliteStore};
-use crate::store::{Log, Mode, Store, Table, Transaction};
+use crate::store::{Log, Store, Table, Transaction as _};
 
 /// One home: an account's device, its sessions, its address book, its mail. Cheap to clone.
 ///
-/// Methods that are not `async` do one small transaction and block for as long as that takes (a few milliseconds, or up to
-/// [`Options::lock_timeout`] when another process is writing).
+/// Everything that reads or writes the store is `async` and takes a few milliseconds, or up to [`Options::lock_timeout`] when
+/// another process of the home is writing.
 #[derive(Clone)]
-pub struct Client(pub(crate) Arc<Inner>);
+pub struct Client(Engine);
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("home", &self.0.home.directory()).finish_non_exhaustive()
+        f.debug_struct("Client").field("home", &self.0.home().directory()).finish_non_exhaustive()
     }
 }
 
-/// What all handles on a home share.
-pub(crate) struct Inner {
-    pub home: Home,
-    pub options: Options,
-    pub own: Own,
-    pub device: LocalDevice,
-    pub relay_clock: RelayClock,
-    store: Arc<Mutex<Box<dyn Store>>>,
+/// What a home is opened or made with. Made by [`Client::builder`].
+pub struct Builder {
+    home: PathBuf,
+    relay: Option<RelayUrl>,
+    profile: Profile,
+    options: Options,
+    store: Option<Box<dyn Store>>,
 }
 
-/// Who this home is; fixed once registered.
-#[derive(Clone)]
-pub(crate) struct Own {
-    pub address: Address,
-    pub key: AccountKey,
-    pub list: DeviceList,
-    /// Which relay it is: the pinned key counts. Where it is now says [`Inner::relay`].
-    pub relay: RelayUrl,
-    pub name: Option<String>,
-    pub registered: bool,
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { home, relay, profile, options, store } = self;
+        f.debug_struct("Builder")
+            .field("home", home)
+            .field("relay", relay)
+            .field("profile", profile)
+            .field("options", options)
+            .field("store", &store.as_ref().map(|_| "given"))
+            .finish()
+    }
 }
 
-impl Own {
-    pub fn from_row(row: &OwnRow, secrets: DeviceSecrets) -> Result<(Self, LocalDevice), Error> {
-        let certificate = UnverifiedDeviceCertificate::decode(&row.certificate).map_err(|_| damaged("own account"))?;
-        let certificate = certificate.verify().map_err(|_| damaged("own account"))?;
-        let device = LocalDevice::new(secrets, certificate).map_err(|_| damaged("own account"))?;
-        let key = certificate.account_key();
-        let own = Self {
-            address: certificate.address(),
-            key,
-            list: devices::stored(&row.device_list, &key)?,
-            relay: row.relay.parse().map_err(|_| damaged("own account"))?,
-            name: row.name.clone(),
-            registered: row.registered,
+impl Builder {
+    /// The relay at which [`register`](Self::register) makes the account.
+    #[must_use]
+    pub fn relay(mut self, relay: RelayUrl) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// The name by which others find the new account ([`kuvert_types::limits::is_valid_name`]).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.profile.name = Some(name.into());
+        self
+    }
+
+    /// All that the new account tells the relay about its owner.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How the home is opened, and how patient its connections are.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// A store of the caller's own in place of the home's encrypted SQLite file. The directory is then used for locks only.
+    #[must_use]
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
+
+    /// Makes an account in the home (created if missing, mode 0700), registers it at the relay and publishes prekeys.
+    /// If it was interrupted before, it goes on with the same keys.
+    ///
+    /// # Errors
+    /// `relay-missing`, `already-registered`, `name-invalid`, `phone-invalid`, `not-offered`, `name-taken`, `registration-closed`,
+    /// `invitation-needed`, `invitation-refused`, and those of [`Client::connect`] and [`open`](Self::open).
+    pub async fn register(self) -> Result<Client, Error> {
+        let Self { home, relay, profile, options, store } = self;
+        let relay = relay.ok_or(Error::RelayMissing)?;
+        check_profile(&profile)?;
+        if options.level == Some(Level::L0) {
+            // Before anything is stored or told.
+            must_offer_l0(&relay, &options).await?;
+        }
+        let key_file = options.store_key_file.clone();
+        let home = blocking(move || Home::create(&home, key_file.as_deref())).await?;
+        // The store's key is drawn by one process at a time.
+        let held = home.hold(Exclusive::Outbox, options.lock_timeout).await?;
+        let (place, busy) = (home.clone(), options.lock_timeout);
+        let store = match store {
+            Some(store) => store,
+            None => {
+                let make = move || {
+                    let key = place.store_key_or_make()?;
+                    SqliteStore::open_or_create(&place.store_file(), place.key_file(), &key, busy)
+                };
+                Box::new(blocking(make).await?)
+            }
         };
-        Ok((own, device))
-    }
-}
-
-impl Inner {
-    pub fn load(home: Home, mut store: Box<dyn Store>, options: Options) -> Result<Arc<Self>, Error> {
-        let (own, device) = load_own(&mut *store, &home)?;
-        let relay_clock = RelayClock::default();
-        Ok(Arc::new(Self { home, options, own, device, relay_clock, store: Arc::new(Mutex::new(store)) }))
+        let engine = Engine::new(home, store, options);
+        register(&engine, relay, profile).await?;
+        drop(held);
+        Ok(Client(engine))
     }
 
-    /// The same home after its account's row changed.
-    pub fn reload(&self) -> Result<Arc<Self>, Error> {
-        let (own, device) = load_own(&mut **self.store.lock().unwrap_or_else(PoisonError::into_inner), &self.home)?;
-        let store = Arc::clone(&self.store);
-        let (home, options, relay_clock) = (self.home.clone(), self.options.clone(), RelayClock::default());
-        Ok(Arc::new(Self { home, options, own, device, relay_clock, store }))
-    }
-
-    /// Refuses what needs an account at the relay.
-    pub fn must_exist(&self) -> Result<(), Error> {
-        if self.transact(Mode::Read, own_row)?.deleted_at == 0 { Ok(()) } else { Err(Error::AccountDeleted) }
-    }
-
-    /// The time, if both this machine's clock and the relay's say so: what may decide that something is too old.
-    pub fn certain_now(&self) -> Option<u64> {
-        self.relay_clock.agrees(self.now())
-    }
-
-    /// Where the relay is, as it was told last: another process may have been told since this handle was opened.
-    pub fn relay(&self) -> Result<RelayUrl, Error> {
-        self.transact(Mode::Read, own_row)?.relay.parse().map_err(|_| damaged("own account"))
-    }
-
-    pub fn now(&self) -> u64 {
-        self.options.clock.now_ms()
-    }
-
-    /// Runs `work` in one transaction: committed if it succeeds, without effect if not.
-    pub fn transact<T>(&self, mode: Mode, work: impl FnOnce(&dyn Transaction) -> Result<T, Error>) -> Result<T, Error> {
-        // A panic in another holder rolled its transaction back.
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx = store.begin(mode)?;
-        let value = work(&*tx)?;
-        tx.commit()?;
-        Ok(value)
-    }
-
-    /// Runs `work` in one transaction: committed if it gives a value, without effect if it gives none or fails.
-    pub fn attempt<T>(
-        &self,
-        mode: Mode,
-        work: impl FnOnce(&dyn Transaction) -> Result<Option<T>, Error>,
-    ) -> Result<Option<T>, Error> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx = store.begin(mode)?;
-        let value = work(&*tx)?;
-        if value.is_some() {
-            tx.commit()?;
-        }
-        Ok(value)
-    }
-
-    /// Runs `work` where it may block. It finishes even if the caller stops waiting.
-    pub async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let inner = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.unwrap_or(Err(Error::Internal { what: "a transaction panicked" }))
-    }
-
-    /// The contact called `who`.
-    pub fn contact(&self, tx: &dyn Transaction, who: &str) -> Result<Contact, Error> {
-        if let Some(contact) = Contact::find(tx, who)? {
-            return Ok(contact);
-        }
-        let who = who.trim();
-        if self.own.name.as_deref().is_some_and(|name| fold(name) == fold(who))
-            || self.own.address.account.to_string() == who
-        {
-            return Err(Error::OwnAddress);
-        }
-        Err(Error::ContactUnknown { who: who.escape_debug().to_string() })
-    }
-}
-
-/// What a contact is to be added by.
-enum Target {
-    Account(AccountId),
-    Name(String),
-    Link(InviteLink),
-}
-
-impl Client {
     /// Opens a home that holds an account.
     ///
     /// # Errors
     /// `not-registered`, `permissions`, `home-unusable`, and those that start with `store-`.
-    pub fn open(home: &Path, options: Options) -> Result<Self, Error> {
-        let home = Home::open(home, options.store_key_file.as_deref())?;
-        let none = || Error::NotRegistered { home: home.directory().to_owned() };
-        if !home.store_file().exists() {
-            return Err(none());
+    pub async fn open(self) -> Result<Client, Error> {
+        let Self { home, options, store, .. } = self;
+        let (key_file, busy) = (options.store_key_file.clone(), options.lock_timeout);
+        let (home, store) = blocking(move || {
+            let home = Home::open(&home, key_file.as_deref())?;
+            let store = store.map_or_else(|| open_store(&home, busy), Ok)?;
+            Ok((home, store))
+        })
+        .await?;
+        let engine = Engine::new(home, store, options);
+        if !engine.identity().await?.registered {
+            return Err(Error::NotRegistered { home: engine.home().directory().to_owned() });
         }
-        let key = home.store_key()?;
-        match SqliteStore::open(&home.store_file(), home.key_file(), &key, options.lock_timeout)? {
-            Opened::Store(store) => Self::with_store(home, Box::new(store), options),
-            Opened::Nothing => Err(none()),
-        }
-    }
-
-    /// Opens a home whose store is behind the caller's own [`Store`]. The home is still used for locks.
-    ///
-    /// # Errors
-    /// `not-registered`, and those of the store.
-    pub fn with_store(home: Home, store: Box<dyn Store>, options: Options) -> Result<Self, Error> {
-        let inner = Inner::load(home, store, options)?;
-        if !inner.own.registered {
-            return Err(Error::NotRegistered { home: inner.home.directory().to_owned() });
-        }
-        let client = Self(inner);
-        if let Some(level) = client.0.options.level {
-            client.set_level(level)?;
+        let client = Client(engine);
+        if let Some(level) = client.0.options().level {
+            client.set_level(level).await?;
         }
         Ok(client)
     }
+}
 
-    /// Who this home is.
+fn open_store(home: &Home, busy: std::time::Duration) -> Result<Box<dyn Store>, Error> {
+    let none = || Error::NotRegistered { home: home.directory().to_owned() };
+    if !home.store_file().exists() {
+        return Err(none());
+    }
+    let key = home.store_key()?;
+    match SqliteStore::open(&home.store_file(), home.key_file(), &key, busy)? {
+        Opened::Store(store) => Ok(Box::new(store)),
+        Opened::Nothing => Err(none()),
+    }
+}
+
+impl Client {
+    /// Begins to open a home, or to make one.
+    pub fn builder(home: impl Into<PathBuf>) -> Builder {
+        Builder {
+            home: home.into(),
+            relay: None,
+            profile: Profile::default(),
+            options: Options::default(),
+            store: None,
+        }
+    }
+
+    /// Opens a home that holds an account: [`Builder::open`].
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub async fn open(home: &Path, options: Options) -> Result<Self, Error> {
+        Self::builder(home).options(options).open().await
+    }
+
+    /// Makes an account: [`Builder::register`].
+    ///
+    /// # Errors
+    /// As [`Builder::register`].
+    pub async fn register(home: &Path, relay: RelayUrl, profile: Profile, options: Options) -> Result<Self, Error> {
+        Self::builder(home).relay(relay).profile(profile).options(options).register().await
+    }
+
+    /// Connects, checks the relay's fingerprint, authenticates.
+    ///
+    /// # Errors
+    /// `account-deleted`, `relay-unreachable`, `relay-fingerprint`, `authentication-failed`, …
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        Ok(Connection::new(self.0.clone(), establish(&self.0).await?))
+    }
+
+    /// Connects after an error that passes ([`Error::passes`]): waits, tries, and goes on until the relay is there. Pauses
+    /// grow from a quarter of a second to 15 s; where the relay asked for more, to that. Can be dropped at any time.
+    ///
+    /// # Errors
+    /// What time does not heal: `relay-fingerprint`, `authentication-failed`, `account-deleted`, those of the store, …
+    pub async fn connect_patiently(&self, after: &Error) -> Result<Connection, Error> {
+        let (link, _) = establish_patiently(&self.0, BACKOFF.0, after).await?;
+        Ok(Connection::new(self.0.clone(), link))
+    }
+
+    /// Tells this home that its relay is at another address now. It has to show the key that is pinned, and to know this
+    /// device, before the address is stored; account, contacts and history stay as they are. Other processes on this home
+    /// take the new address with their next connection.
+    ///
+    /// # Errors
+    /// `relay-fingerprint`: it is another relay's address, or another relay is there; `authentication-failed`: it has the key
+    /// and not the data; those of [`connect`](Self::connect). The address stays then.
+    pub async fn move_relay(&self, to: RelayUrl) -> Result<Connection, Error> {
+        let own = self.0.identity().await?;
+        own.must_exist()?;
+        if to.fingerprint != own.relay.fingerprint {
+            return Err(Error::RelayFingerprint {
+                address: to.host_port(),
+                expected: own.relay.fingerprint_text(),
+                seen: to.fingerprint_text(),
+            });
+        }
+        let link = establish_at(&self.0, &own, &to).await?;
+        self.0.write(move |tx| change_own(tx, |row| row.relay = to.to_string())).await?;
+        Ok(Connection::new(self.0.clone(), link))
+    }
+
+    /// What this home is.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn whoami(&self) -> Result<Whoami, Error> {
-        let own = &self.0.own;
-        let (queued, unshown, level, row) = self.0.transact(Mode::Read, |tx| {
-            Ok((tx.len(Log::Outbox)?, tx.count(Table::Unshown)?, disclosure::row(tx)?.level(), own_row(tx)?))
-        })?;
-        Ok(Whoami {
-            address: own.address,
-            name: row.name,
-            relay: row.relay.parse().map_err(|_| damaged("own account"))?,
-            fingerprint: account_key_fingerprint(&own.address.account, &own.key),
-            deleted_at: (row.deleted_at != 0).then_some(row.deleted_at),
-            queued,
-            unshown,
-            level,
-        })
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
+        self.0
+            .read(|tx| {
+                let own = tx.identity()?;
+                Ok(Whoami {
+                    address: own.address,
+                    name: own.name.clone(),
+                    relay: own.relay.clone(),
+                    fingerprint: account_key_fingerprint(&own.account(), &own.key),
+                    deleted_at: (own.deleted_at != 0).then_some(own.deleted_at),
+                    queued: tx.len(Log::Outbox)?,
+                    unshown: tx.count(Table::Unshown)?,
+                    level: disclosure::row(tx)?.level(),
+                })
+            })
+            .await
     }
 
     /// The link by which others add this account, verified at once.
     ///
     /// # Errors
     /// `account-deleted`.
-    pub fn invite(&self) -> Result<InviteLink, Error> {
-        self.0.must_exist()?;
-        let own = &self.0.own;
+    pub async fn invite(&self) -> Result<InviteLink, Error> {
+        let own = self.0.identity().await?;
+        own.must_exist()?;
         Ok(InviteLink {
-            relay: self.0.relay()?,
-            account: own.address.account,
-            fingerprint: account_key_fingerprint(&own.address.account, &own.key),
+            relay: own.relay.clone(),
+            account: own.account(),
+            fingerprint: account_key_fingerprint(&own.account(), &own.key),
             name: own.name.clone(),
         })
     }
 
-    /// Checks a name or link before a connection is made: what [`add_contact`](Self::add_contact) can refuse offline.
-    ///
-    /// # Errors
-    /// `link-invalid`, `link-other-relay`, `name-invalid`, `own-address`.
-    pub fn check_contact(&self, name_or_link: &str) -> Result<(), Error> {
-        self.target(name_or_link).map(|_| ())
-    }
-
-    fn target(&self, name_or_link: &str) -> Result<Target, Error> {
-        let own = &self.0.own;
-        let text = name_or_link.trim();
-        if !InviteLink::looks_like(text) {
-            if let Ok(account) = text.parse::<AccountId>() {
-                return if account == own.address.account {
-                    Err(Error::OwnAddress)
-                } else {
-                    Ok(Target::Account(account))
-                };
-            }
-            if !is_valid_name(text) {
-                return Err(Error::NameInvalid { name: text.escape_default().to_string() });
-            }
-            if own.name.as_deref() == Some(text) {
-                return Err(Error::OwnAddress);
-            }
-            return Ok(Target::Name(text.to_owned()));
-        }
-        let link: InviteLink = text.parse().map_err(Error::LinkInvalid)?;
-        // The key says which relay it is; it may be reachable under several names.
-        if link.relay.fingerprint != own.relay.fingerprint {
-            let (theirs, ours) = (link.relay.host_port(), self.0.relay()?.host_port());
-            return Err(Error::LinkOtherRelay { theirs, ours });
-        }
-        if link.account == own.address.account { Err(Error::OwnAddress) } else { Ok(Target::Link(link)) }
-    }
-
-    /// Adds a contact by name or account id (trust on first use) or by invite link (verified at once). `alias` defaults to the
-    /// name in the link, else to the relay's name, else to the first 8 characters of the account. Adding a known account again
-    /// checks its key, and changes its alias if one is given; adding a request accepts it. A link that fits a changed key
-    /// accepts that key: the link is the other way to compare.
-    ///
-    /// # Errors
-    /// `unknown-recipient`, `link-invalid`, `link-other-relay`, `invite-mismatch`, `identity-changed`, `own-address`,
-    /// `alias-taken`, `alias-invalid`, `device-list-refused`.
-    pub async fn add_contact(
-        &self,
-        connection: &Connection,
-        name_or_link: &str,
-        alias: Option<&str>,
-    ) -> Result<ContactInfo, Error> {
-        let (by, link) = match self.target(name_or_link)? {
-            Target::Name(name) => (By::Name(name), None),
-            Target::Account(account) => (By::Account(account.as_bytes().to_vec().into()), None),
-            Target::Link(link) => (By::Account(link.account.as_bytes().to_vec().into()), Some(link)),
-        };
-        let asked_for = match &by {
-            By::Account(account) => Some(account.clone()),
-            By::Name(_) => None,
-        };
-        let record = match look_up(&connection.link().link, by).await? {
-            Ok(record) => record,
-            Err(refusal) => return Err(refusal.about(name_or_link.trim())),
-        };
-        let account = Account::check(&record).map_err(|what| Error::RelayProtocol { what })?;
-        if asked_for.is_some_and(|asked_for| asked_for.as_ref() != account.id.as_bytes()) {
-            return Err(Error::RelayProtocol { what: "another account than asked for" });
-        }
-        if link.as_ref().is_some_and(|link| account.fingerprint() != link.fingerprint) {
-            return Err(Error::InviteMismatch);
-        }
-        if account.id == self.0.own.address.account {
-            return Err(Error::OwnAddress);
-        }
-        let alias = alias.map(str::to_owned);
-        let added = self.0.blocking(move |inner| add(inner, &account, alias, link)).await?;
-        connection.compared().insert(added.account);
-        Ok(added)
-    }
-
-    /// The address book, by alias. Without requests.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn contacts(&self) -> Result<Vec<ContactInfo>, Error> {
-        self.0.transact(Mode::Read, |tx| {
-            Ok(Contact::all(tx)?.iter().filter(|contact| !contact.row.request).map(Contact::info).collect())
-        })
-    }
-
-    /// Accounts that wrote first and were not accepted, by alias.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn requests(&self) -> Result<Vec<ContactInfo>, Error> {
-        self.0.transact(Mode::Read, |tx| Ok(requests::all(tx)?.iter().map(Contact::info).collect()))
-    }
-
-    /// Makes a request a contact, unverified: what it wrote is confirmed with the next flush. `alias`: what to call it. For a
-    /// contact it only sets the alias.
-    ///
-    /// # Errors
-    /// `contact-unknown`, `alias-taken`, `alias-invalid`.
-    pub fn accept_request(&self, who: &str, alias: Option<&str>) -> Result<ContactInfo, Error> {
-        let now = self.0.now();
-        self.change(who, |tx, contact| {
-            if let Some(alias) = alias {
-                check_alias(tx, alias, &contact.account)?;
-                alias.clone_into(&mut contact.row.alias);
-            }
-            requests::accept(contact, tx, now)
-        })
-    }
-
-    /// One contact or request: by account id, else by alias, else by the name it was added under.
-    ///
-    /// # Errors
-    /// `contact-unknown`, `own-address`.
-    pub fn contact(&self, who: &str) -> Result<ContactInfo, Error> {
-        self.0.transact(Mode::Read, |tx| Ok(self.0.contact(tx, who)?.info()))
-    }
-
-    /// Marks a contact's key as compared.
-    ///
-    /// # Errors
-    /// `contact-unknown`, `identity-changed` (accept the new key first).
-    pub fn verify(&self, who: &str) -> Result<ContactInfo, Error> {
-        self.change(who, |_, contact| {
-            if contact.row.changed_key.is_some() {
-                return Err(Error::IdentityChanged { who: contact.row.alias.clone() });
-            }
-            contact.row.verified = true;
-            Ok(())
-        })
-    }
-
-    /// Blocks or unblocks a contact or a request. While it is blocked its mail is dropped unseen and nothing is sent to it.
-    /// Blocking draws another access key: from the next flush on the relay takes no sealed mail from it, and gives its mail a
-    /// stranger's room. Unblocking ends that, at the relay, too.
-    ///
-    /// # Errors
-    /// `contact-unknown`.
-    pub fn set_blocked(&self, who: &str, blocked: bool) -> Result<ContactInfo, Error> {
-        self.block(who, blocked, false)
-    }
-
-    /// Blocks a contact or a request, at the relay, too: from the next flush on the relay drops its mail as it comes, and knows
-    /// that this account does not want to hear from that one.
-    ///
-    /// # Errors
-    /// `contact-unknown`.
-    pub fn block_at_relay(&self, who: &str) -> Result<ContactInfo, Error> {
-        self.block(who, true, true)
-    }
-
-    fn block(&self, who: &str, blocked: bool, at_relay: bool) -> Result<ContactInfo, Error> {
-        self.change(who, |tx, contact| {
-            if blocked && !contact.row.blocked {
-                disclosure::rotate(tx)?;
-            }
-            contact.row.blocked = blocked;
-            let known = contact.row.at_relay();
-            let wanted = match (blocked, known) {
-                (true, AtRelay::No) if at_relay => AtRelay::Wanted,
-                (true, AtRelay::Unwanted) if at_relay => AtRelay::Yes,
-                (true, known) => known,
-                (false, AtRelay::No) => AtRelay::No,
-                (false, _) => AtRelay::Unwanted,
-            };
-            contact.row.set_at_relay(wanted);
-            blocking::note_news(tx)
-        })
-    }
-
-    /// Accepts a contact's changed account key: it becomes the pinned one, unverified; old sessions are dropped; mail that was
-    /// kept meanwhile is opened, and shown by the next `receive`. Without a change it does nothing.
-    ///
-    /// # Errors
-    /// `contact-unknown`.
-    pub fn accept_key(&self, who: &str) -> Result<ContactInfo, Error> {
-        self.change(who, |tx, contact| accept_changed_key(&self.0, tx, contact, false))
-    }
-
-    fn change(
-        &self,
-        who: &str,
-        change: impl FnOnce(&dyn Transaction, &mut Contact) -> Result<(), Error>,
-    ) -> Result<ContactInfo, Error> {
-        self.0.transact(Mode::Write, |tx| {
-            let mut contact = self.0.contact(tx, who)?;
-            change(tx, &mut contact)?;
-            contact.save(tx)?;
-            Ok(contact.info())
-        })
-    }
-
-    /// The safety number with a contact. Under a changed key it is the number with the new key, so that it can be compared
-    /// before it is accepted; it is not verified then.
-    ///
-    /// # Errors
-    /// `contact-unknown`.
-    pub fn safety_number(&self, who: &str) -> Result<SafetyNumber, Error> {
-        let contact = self.0.transact(Mode::Read, |tx| self.0.contact(tx, who))?;
-        let changed = contact.row.changed()?;
-        let verified = contact.row.verified && changed.is_none();
-        let key = changed.map_or_else(|| contact.row.key(), Ok)?;
-        let own = &self.0.own;
-        let number = safety_number((&own.address.account, &own.key), (&contact.account, &key));
-        Ok(SafetyNumber { who: contact.row.alias, digits: number.digits(), groups: number.to_string(), verified })
+    /// The address book.
+    pub fn contacts(&self) -> Contacts {
+        Contacts::new(self.0.clone())
     }
 
     /// A conversation in order of arrival, filtered by `search` if given: what contains it, upper and
     /// lower case and composed and decomposed letters alike (see [`fold`](crate::fold())).
     ///
     /// # Errors
-    /// `contact-unknown`.
-    pub fn history(&self, who: &str, search: Option<&str>) -> Result<Vec<MessageRecord>, Error> {
-        let wanted = search.map(|search| (search, fold(search)));
-        let fits = |text: &str| {
-            wanted.as_ref().is_none_or(|(raw, folded)| match folded.as_str() {
-                // Who looks for what cannot be seen wants to find just that.
-                "" => text.contains(raw),
-                folded => fold(text).contains(folded),
-            })
-        };
-        self.0.transact(Mode::Read, |tx| {
-            let contact = self.0.contact(tx, who)?;
-            let mut found = Vec::new();
-            for entry in tx.scan(Log::Message, Some(contact.account.as_bytes()), 0, usize::MAX)? {
-                let stored = Stored::read(&entry)?;
-                if fits(&stored.row.text) {
-                    found.push(stored.record(tx, &contact.row.alias)?);
-                }
-            }
-            Ok(found)
-        })
+    /// `contact-unknown`, `own-address`.
+    pub async fn history(
+        &self,
+        conversation: impl Into<ConversationId>,
+        search: Option<&str>,
+    ) -> Result<Vec<MessageRecord>, Error> {
+        history::conversation(&self.0, conversation.into(), search).await
+    }
+
+    /// Puts a text into the outbox. It survives; the next flush sends it.
+    ///
+    /// # Errors
+    /// `text-empty`, `text-too-long`, `contact-unknown`, `contact-blocked`, `own-address`, `identity-changed`,
+    /// `account-deleted`.
+    pub async fn queue_text(&self, to: impl Into<ConversationId>, text: &str) -> Result<MessageRef, Error> {
+        send::queue_text(&self.0, to.into(), text).await
+    }
+
+    /// Texts that wait in the outbox, in order.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn queued(&self) -> Result<Vec<MessageRecord>, Error> {
+        history::queued(&self.0).await
+    }
+
+    /// How far a message of one's own has come; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn message_state(&self, message: &MessageRef) -> Result<Option<MessageState>, Error> {
+        history::message_state(&self.0, *message).await
+    }
+
+    /// Messages that were stored and never marked as shown, in order of arrival. Another process that receives may be
+    /// showing them now: to show them, use [`show_stored`](Self::show_stored).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unshown(&self) -> Result<Vec<MessageRecord>, Error> {
+        self.0.read(|tx| history::unshown(tx, 0)).await
+    }
+
+    /// What [`Connection::receive`] does first, without a relay: reports messages that were stored and never marked as
+    /// shown, until `on_message` says stop. None while another process receives, for that one shows them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn show_stored(
+        &self,
+        mut on_message: impl FnMut(MessageRecord) -> std::ops::ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        let sink = Calls(|event| match event {
+            Event::Message(message) => on_message(message),
+            _ => std::ops::ControlFlow::Continue(()),
+        });
+        self.show_stored_into(sink).await
+    }
+
+    /// [`show_stored`](Self::show_stored) for a caller that may have to wait before it can take a message.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn show_stored_into(&self, sink: impl EventSink) -> Result<(), Error> {
+        receive::show_stored(&self.0, sink).await
+    }
+
+    /// Marks messages as shown: they do not come again. Cheap: survives a kill of the process at once, a power failure
+    /// from the next full commit on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn mark_shown(&self, messages: &[MessageRef]) -> Result<(), Error> {
+        history::mark(&self.0, messages, false).await
+    }
+
+    /// Marks messages as shown and read: read receipts go out with the next flush.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn mark_read(&self, messages: &[MessageRef]) -> Result<(), Error> {
+        history::mark(&self.0, messages, true).await
+    }
+
+    /// A reader of incoming texts with a name and a cursor of its own: it reads on where it stopped, also in another process,
+    /// whatever other readers of this home do.
+    ///
+    /// # Errors
+    /// `consumer-name-invalid`: it has 1 to 64 bytes.
+    pub fn consumer(&self, name: &str) -> Result<Consumer, Error> {
+        Consumer::new(self.0.clone(), name)
+    }
+
+    /// Waits until no other process of this home receives, and keeps others of this home waiting from then on. A process that was
+    /// displaced comes back this way without displacing in turn. Can be dropped at any point.
+    ///
+    /// # Errors
+    /// `home-unusable`.
+    pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
+        receive::wait_for_turn(&self.0).await
+    }
+
+    /// The level of disclosure that this home is at.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn level(&self) -> Result<Level, Error> {
+        self.0.read(|tx| Ok(disclosure::row(tx)?.level())).await
+    }
+
+    /// Goes to another level, for good. The relay hears of it with the next flush.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn set_level(&self, level: Level) -> Result<(), Error> {
+        if self.level().await? == level {
+            return Ok(());
+        }
+        self.0.write(move |tx| disclosure::set_level(tx, level, tx.now())).await
+    }
+
+    /// When receipts are sent.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipts(&self) -> Result<Receipts, Error> {
+        self.0.read(|tx| Ok(disclosure::row(tx)?.receipts())).await
+    }
+
+    /// Chooses when receipts are sent, whatever the level.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn set_receipts(&self, receipts: Receipts) -> Result<(), Error> {
+        self.0.write(move |tx| disclosure::set_receipts(tx, receipts)).await
+    }
+
+    /// What the relay gets to know at the present level.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn disclosure(&self) -> Result<Disclosure, Error> {
+        disclosure::disclosure(&self.0).await
+    }
+
+    /// The simulated permission sheet. Above L0 all of it is denied.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn permissions(&self) -> Result<Vec<Permitted>, Error> {
+        sheet::permissions(&self.0).await
+    }
+
+    /// Grants and denies permissions of the simulated sheet; what is in both is denied. The relay hears of it with the next
+    /// connection: of what is denied, nothing is left there.
+    ///
+    /// # Errors
+    /// `level-too-high` where something is granted above L0; the sheet is unchanged then.
+    pub async fn set_permissions(&self, grant: &[Permission], deny: &[Permission]) -> Result<(), Error> {
+        sheet::set_permissions(&self.0, grant, deny).await
     }
 }
 
-/// Pins the changed key, and opens what was kept under it.
-fn accept_changed_key(inner: &Inner, tx: &dyn Transaction, contact: &mut Contact, verified: bool) -> Result<(), Error> {
-    if contact.row.changed_key.is_none() {
-        return Ok(());
+impl Connection {
+    /// The home that this connection belongs to.
+    pub fn client(&self) -> Client {
+        Client(self.engine().clone())
     }
-    contact.accept_changed_key(tx, verified)?;
-    // What it says is in the store; the next receive shows it.
-    open_held(inner, tx, &contact.account)?;
-    // Opening may have changed the row.
-    if let Some(fresh) = Contact::get(tx, &contact.account)? {
-        *contact = fresh;
-    }
-    requests::ask_for_what_was_dropped(contact, tx, inner.now())
-}
-
-fn add(
-    inner: &Inner,
-    account: &Account,
-    alias: Option<String>,
-    link: Option<InviteLink>,
-) -> Result<ContactInfo, Error> {
-    // A changed key is noted for good although the call fails.
-    let outcome = inner.transact(Mode::Write, |tx| {
-        if let Some(alias) = &alias {
-            check_alias(tx, alias, &account.id)?;
-        }
-        let mut contact = match Contact::get(tx, &account.id)? {
-            Some(contact) => contact,
-            None => {
-                // [KV-097] The link comes from the person, the relay's name from the relay.
-                let suggested = link.as_ref().and_then(|link| link.name.as_deref()).or(account.name.as_deref());
-                let alias = free_alias(tx, &account.id, suggested)?;
-                Contact::new(account.id, account.key, account.name.clone(), alias, inner.now())
-            }
-        };
-        let mut compared = contact.compare(account)?;
-        if link.is_some() && compared == Compared::KeyChanged {
-            accept_changed_key(inner, tx, &mut contact, true)?;
-            compared = contact.compare(account)?;
-        }
-        if compared == Compared::Fits {
-            let was_request = contact.row.request;
-            requests::accept(&mut contact, tx, inner.now())?;
-            if was_request {
-                // It has the alias of an account without a name so far.
-                contact.row.name.clone_from(&account.name);
-                let suggested = link.as_ref().and_then(|link| link.name.as_deref()).or(account.name.as_deref());
-                contact.row.alias = free_alias(tx, &account.id, suggested)?;
-            }
-            if let Some(alias) = alias {
-                contact.row.alias = alias;
-            }
-            contact.row.verified |= link.is_some();
-            contact.row.compared_at = inner.now();
-        }
-        let who = contact.row.alias.clone();
-        match compared {
-            Compared::Fits => {
-                contact.save(tx)?;
-                Ok(Ok(contact.info()))
-            }
-            Compared::KeyChanged => {
-                contact.save(tx)?;
-                Ok(Err(Error::IdentityChanged { who }))
-            }
-            Compared::Conflict(conflict) => Ok(Err(Error::DeviceListRefused { who, what: conflict.words() })),
-        }
-    });
-    outcome?
 }

@@ -4,13 +4,14 @@ use kuvert_wire::v1::demonstration as wire;
 use kuvert_wire::v1::demonstration::{answer, request};
 use kuvert_wire::v1::error::Code;
 
-use crate::client::{Client, Connection};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::people::ask;
-use crate::transport::Refusal;
+use crate::transport::RelayError;
 
 /// The versions of the terms, and the account's ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Terms {
     /// Oldest first.
     pub policies: Vec<Policy>,
@@ -20,6 +21,7 @@ pub struct Terms {
 
 /// A dated version.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Policy {
     /// The day it is from.
     pub version: String,
@@ -31,6 +33,7 @@ pub struct Policy {
 
 /// What was accepted. Times are Unix milliseconds by the relay's clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Consent {
     /// Which version.
     pub version: String,
@@ -44,39 +47,34 @@ pub struct Consent {
     pub objection_until: Option<u64>,
 }
 
-impl Client {
+impl Connection {
     /// The versions of the terms, and what was accepted.
     ///
     /// # Errors
     /// `not-offered`, `no-demonstration`, and those of the connection.
-    pub async fn terms(&self, connection: &Connection) -> Result<Terms, Error> {
-        self.ask_terms(connection, request::Body::GetPolicies(wire::GetPolicies {})).await
+    pub async fn terms(&self) -> Result<Terms, Error> {
+        self.ask_terms(request::Body::GetPolicies(wire::GetPolicies {})).await
     }
 
     /// Accepts a version, with or without use for advertising.
     ///
     /// # Errors
     /// `not-offered`, `no-demonstration`, `relay-refused` (unknown, accepted already, or an earlier one), and those of the connection.
-    pub async fn accept_terms(
-        &self,
-        connection: &Connection,
-        version: &str,
-        advertising: bool,
-    ) -> Result<Terms, Error> {
+    pub async fn accept_terms(&self, version: &str, advertising: bool) -> Result<Terms, Error> {
         let request = wire::AcceptPolicy { version: version.to_owned(), advertising };
-        self.ask_terms(connection, request::Body::AcceptPolicy(request)).await
+        self.ask_terms(request::Body::AcceptPolicy(request)).await
     }
 
     /// Refuses use for advertising under the version that was accepted last.
     ///
     /// # Errors
     /// `too-late`, `not-offered`, `no-demonstration`, `relay-refused` (nothing was accepted), and those of the connection.
-    pub async fn object_to_advertising(&self, connection: &Connection) -> Result<Terms, Error> {
-        self.ask_terms(connection, request::Body::ObjectAdvertising(wire::ObjectAdvertising {})).await
+    pub async fn object_to_advertising(&self) -> Result<Terms, Error> {
+        self.ask_terms(request::Body::ObjectAdvertising(wire::ObjectAdvertising {})).await
     }
 
-    async fn ask_terms(&self, connection: &Connection, request: request::Body) -> Result<Terms, Error> {
-        match ask(&connection.link().link, request).await? {
+    async fn ask_terms(&self, request: request::Body) -> Result<Terms, Error> {
+        match ask(&self.link().link, request).await? {
             Ok(answer::Body::Policies(policies)) => Ok(terms(policies)),
             Ok(_) => Err(Error::RelayProtocol { what: "no terms" }),
             Err(refusal) => Err(refuse(refusal)),
@@ -84,7 +82,7 @@ impl Client {
     }
 }
 
-fn refuse(refusal: Refusal) -> Error {
+fn refuse(refusal: RelayError) -> Error {
     match refusal.code {
         Code::NoDemonstration => Error::NoDemonstration,
         Code::TooLate => Error::TooLate { detail: refusal.message },

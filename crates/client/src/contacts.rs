@@ -1,318 +1,383 @@
-//! The address book: trust on first use with a pinned account key.
-//!
-//! ```text
-//!  add by name ──► unverified ──verify──► verified          add by link ──► verified
-//!                       │                    │
-//!                       └── another key ─────┴──► key changed: nothing is sent
-//!                                                    │ accept_key: the new key is pinned, unverified; sessions are dropped
-//!                                                    ▼
-//!                                                unverified
-//! ```
-//! [KV-097] A contact is found by its account id before all else, then by its alias, then by the name that it was added
-//! under. The relay's present names play no part: a name that one contact gave up may be another account's today.
+//! The address book, as the caller uses it: adding, naming, verifying, blocking.
 
-pub mod requests;
-
-use kuvert_protocol::identity::account_key_fingerprint;
+use kuvert_protocol::identity::safety_number;
+use kuvert_types::AccountId;
 use kuvert_types::limits::is_valid_name;
-use kuvert_types::{AccountId, AccountKey, DeviceList, UnverifiedDeviceCertificate};
-use kuvert_wire::v1;
+use kuvert_wire::v1::get_account::By;
 
-use crate::devices;
+use crate::blocking;
+use crate::connection::{Connection, establish};
+use crate::contact::{Compared, Contact, check_alias, free_alias};
+use crate::directory::{Account, look_up};
+use crate::disclosure;
+use crate::engine::{Engine, Tx};
 use crate::error::Error;
-use crate::event::ListConflict;
-use crate::fold::{fold, is_invisible};
-use crate::records::ContactInfo;
+use crate::identity::Identity;
+use crate::invite::InviteLink;
+use crate::receive::open_held;
+use crate::records::{ContactInfo, SafetyNumber};
+use crate::requests;
 use crate::resets;
-use crate::state::{self, AtRelay, ContactRow, OutboxRow, Outgoing, own};
-use crate::store::{Log, Table, Transaction};
+use crate::state::{AtRelay, Outgoing};
+use crate::store::{Table, Transaction};
 
-const MAX_ALIAS_CHARS: usize = 64;
-
-/// What a relay says about an account, after everything that can be checked without trusting anybody was checked: it is
-/// all of one piece under *some* account key.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Account {
-    /// The account.
-    pub id: AccountId,
-    /// The key that the relay shows.
-    pub key: AccountKey,
-    /// The list under that key.
-    pub list: DeviceList,
-    /// The name at the relay.
-    pub name: Option<String>,
+/// The address book of a home: contacts, and accounts that wrote first. Cheap to clone.
+///
+/// What a person types is resolved once, by [`find`](Self::find); everything else names a contact by its account.
+#[derive(Clone)]
+pub struct Contacts {
+    engine: Engine,
 }
 
-impl Account {
-    /// Checks a record.
+/// What a contact is to be added by.
+enum Target {
+    Account(AccountId),
+    Name(String),
+    Link(InviteLink),
+}
+
+impl Target {
+    /// Reads what a person typed.
+    fn of(own: &Identity, name_or_link: &str) -> Result<Self, Error> {
+        let text = name_or_link.trim();
+        if !InviteLink::looks_like(text) {
+            if let Ok(account) = text.parse::<AccountId>() {
+                return if account == own.account() { Err(Error::OwnAddress) } else { Ok(Self::Account(account)) };
+            }
+            if !is_valid_name(text) {
+                return Err(Error::NameInvalid { name: text.escape_default().to_string() });
+            }
+            if own.name.as_deref() == Some(text) {
+                return Err(Error::OwnAddress);
+            }
+            return Ok(Self::Name(text.to_owned()));
+        }
+        let link: InviteLink = text.parse().map_err(Error::LinkInvalid)?;
+        // The key says which relay it is; it may be reachable under several names.
+        if link.relay.fingerprint != own.relay.fingerprint {
+            let (theirs, ours) = (link.relay.host_port(), own.relay.host_port());
+            return Err(Error::LinkOtherRelay { theirs, ours });
+        }
+        if link.account == own.account() { Err(Error::OwnAddress) } else { Ok(Self::Link(link)) }
+    }
+}
+
+impl Contacts {
+    pub(crate) const fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Adds a contact over a connection of its own: see [`Connection::add_contact`].
     ///
     /// # Errors
-    /// What does not fit.
-    pub fn check(record: &v1::AccountRecord) -> Result<Self, &'static str> {
-        let id = AccountId::try_from(record.account.as_ref()).map_err(|_| "account id")?;
-        let key = record.account_key.as_ref().try_into().map_err(|_| "account key")?;
-        let key = AccountKey::from_bytes(key);
-        let list = devices::signed(&record.device_list, &id, &key).map_err(|_| "device list")?;
-        for bytes in &record.certificates {
-            let certificate = UnverifiedDeviceCertificate::decode(bytes).map_err(|_| "device certificate")?;
-            let certificate = certificate.verify().map_err(|_| "device certificate")?;
-            // [KV-016] One that the list leaves out is a device that was removed: it plays no part. Another key or account
-            // is a mistake or a lie.
-            if certificate.account_key() != key || certificate.address().account != id {
-                return Err("device certificate");
-            }
-        }
-        let name = record.name.clone().filter(|name| is_valid_name(name));
-        Ok(Self { id, key, list, name })
+    /// As [`Connection::add_contact`], and those of connecting.
+    pub async fn add(&self, name_or_link: &str) -> Result<ContactInfo, Error> {
+        self.check(name_or_link).await?;
+        let connection = Connection::new(self.engine.clone(), establish(&self.engine).await?);
+        let added = connection.add_contact(name_or_link, None).await;
+        connection.close().await;
+        added
     }
 
-    /// As in invite links.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        account_key_fingerprint(&self.id, &self.key)
-    }
-}
-
-/// What a look at a fresh account record changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Compared {
-    /// All as known, or newer.
-    Fits,
-    /// Another account key: noted in the row.
-    KeyChanged,
-    /// The device list contradicts what is known: not taken.
-    Conflict(ListConflict),
-}
-
-/// A contact with its account.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Contact {
-    /// The account.
-    pub account: AccountId,
-    /// What is known.
-    pub row: ContactRow,
-}
-
-impl Contact {
-    /// The contact of an account.
-    pub fn get(tx: &dyn Transaction, account: &AccountId) -> Result<Option<Self>, Error> {
-        let row = state::get(tx, Table::Contact, account.as_bytes())?;
-        Ok(row.map(|row| Self { account: *account, row }))
-    }
-
-    /// All contacts, by alias.
-    pub fn all(tx: &dyn Transaction) -> Result<Vec<Self>, Error> {
-        let mut all = Vec::new();
-        for (key, value) in tx.list(Table::Contact)? {
-            let row = prost::Message::decode(value.as_slice()).map_err(|_| state::damaged("contacts"))?;
-            all.push(Self { account: state::account_id(&key)?, row });
-        }
-        all.sort_by(|a, b| a.row.alias.cmp(&b.row.alias));
-        Ok(all)
-    }
-
-    /// [KV-097] What looks like an account id is that account and nothing else. Else by alias, else by the name that it was
-    /// added under: a verified contact before an unverified one, a contact before a request, the older before the newer. Else by
-    /// an alias that differs only as [`fold`] passes over, if there is just one.
-    pub fn find(tx: &dyn Transaction, who: &str) -> Result<Option<Self>, Error> {
-        let who = who.trim();
-        if let Ok(account) = who.parse::<AccountId>() {
-            return Self::get(tx, &account);
-        }
-        let all = Self::all(tx)?;
-        if let Some(contact) = all.iter().find(|contact| contact.row.alias == who) {
-            return Ok(Some(contact.clone()));
-        }
-        let named = |contact: &&Self| contact.row.name.as_deref() == Some(who);
-        let rank = |contact: &&Self| (!contact.row.verified, contact.row.request, contact.row.added_at);
-        if let Some(contact) = all.iter().filter(named).min_by_key(rank) {
-            return Ok(Some(contact.clone()));
-        }
-        // Typed in another case. Homes of an older build may have several such aliases: none of them is guessed at.
-        let folded = fold(who);
-        let mut alike = all.iter().filter(|contact| fold(&contact.row.alias) == folded);
-        Ok(alike.next().filter(|_| alike.next().is_none()).cloned())
-    }
-
-    /// A new contact with a key that is trusted from now on.
-    pub fn new(account: AccountId, key: AccountKey, name: Option<String>, alias: String, now: u64) -> Self {
-        let (account_key, seen_name) = (key.as_bytes().to_vec(), name.clone());
-        let row = ContactRow { account_key, alias, name, seen_name, added_at: now, ..ContactRow::default() };
-        Self { account, row }
-    }
-
-    /// Stores it.
-    pub fn save(&self, tx: &dyn Transaction) -> Result<(), Error> {
-        if self.row.name_news {
-            tx.put(Table::Own, own::NAME_NEWS, &[])?;
-        }
-        state::put(tx, Table::Contact, self.account.as_bytes(), &self.row)
-    }
-
-    /// For the caller.
-    pub fn info(&self) -> ContactInfo {
-        let ContactRow { alias, name, verified, blocked, changed_key, added_at, request, .. } = &self.row;
-        ContactInfo {
-            account: self.account,
-            alias: alias.clone(),
-            name: name.clone(),
-            verified: *verified,
-            blocked: *blocked,
-            key_changed: changed_key.is_some(),
-            request: *request,
-            blocked_at_relay: matches!(self.row.at_relay(), AtRelay::Wanted | AtRelay::Yes),
-            added_at: *added_at,
-        }
-    }
-
-    /// Notes that somebody came under another account key; whether that is news.
-    pub fn note_key(&mut self, key: &AccountKey) -> bool {
-        let key = Some(key.as_bytes().to_vec());
-        if self.row.changed_key == key {
-            return false;
-        }
-        self.row.changed_key = key;
-        true
-    }
-
-    /// Compares with what the relay shows now, and takes what is newer.
-    pub fn compare(&mut self, account: &Account) -> Result<Compared, Error> {
-        if account.key != self.row.key()? {
-            self.note_key(&account.key);
-            return Ok(Compared::KeyChanged);
-        }
-        if let Err(conflict) = devices::take(&mut self.row, &account.list)? {
-            return Ok(Compared::Conflict(conflict));
-        }
-        if self.row.seen_name != account.name {
-            // A request has not been looked up before: its first name is no news.
-            let before = std::mem::replace(&mut self.row.seen_name, account.name.clone());
-            if self.row.compared_at != 0 && !self.row.name_news {
-                (self.row.name_news, self.row.name_before) = (true, before);
-            }
-        }
-        Ok(Compared::Fits)
-    }
-
-    /// Whether anything may be sent to it.
+    /// Checks a name or link before a connection is made: what [`Connection::add_contact`] can refuse offline.
     ///
     /// # Errors
-    /// `contact-blocked`, `identity-changed`, `request-pending`.
-    pub fn may_send(&self) -> Result<(), Error> {
-        let who = || self.row.alias.clone();
-        if self.row.request {
-            return Err(Error::RequestPending { who: who() });
-        }
-        if self.row.blocked {
-            return Err(Error::ContactBlocked { who: who() });
-        }
-        if self.row.changed_key.is_some() {
-            return Err(Error::IdentityChanged { who: who() });
-        }
-        Ok(())
+    /// `link-invalid`, `link-other-relay`, `name-invalid`, `own-address`.
+    pub async fn check(&self, name_or_link: &str) -> Result<(), Error> {
+        let own = self.engine.identity().await?;
+        Target::of(&own, name_or_link).map(drop)
     }
 
-    /// Pins the changed key, drops sessions under the old one, and has what was sealed for them sealed anew.
-    pub fn accept_changed_key(&mut self, tx: &dyn Transaction, verified: bool) -> Result<(), Error> {
-        let Some(key) = self.row.changed_key.take() else { return Ok(()) };
-        self.row.account_key = key;
-        self.row.verified = verified;
-        self.row.device_list = None;
-        self.row.claimed_number = 0;
-        self.row.claimed_hash.clear();
-        // Told under the old key.
-        self.row.access_key = None;
-        self.row.takes_sealed = false;
-        self.save(tx)?;
-        for device in requests::devices(&self.account) {
-            tx.delete(Table::Session, &device.to_bytes())?;
-        }
-        resets::forget(tx, &self.account)?;
-        for entry in tx.scan(Log::Outbox, Some(self.account.as_bytes()), 0, usize::MAX)? {
-            let outgoing = Outgoing::read(&entry)?;
-            if !outgoing.row.sealed.is_empty() {
-                let row = OutboxRow { sealed: Vec::new(), ..outgoing.row };
-                tx.replace(Log::Outbox, outgoing.place, &prost::Message::encode_to_vec(&row))?;
+    /// The address book, by alias. Without requests.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self) -> Result<Vec<ContactInfo>, Error> {
+        let accepted = |tx: &Tx<'_>| {
+            Ok(Contact::all(tx)?.iter().filter(|contact| !contact.row.request).map(Contact::info).collect())
+        };
+        self.engine.read(accepted).await
+    }
+
+    /// Accounts that wrote first and were not accepted, by alias.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn requests(&self) -> Result<Vec<ContactInfo>, Error> {
+        self.engine.read(|tx| Ok(requests::all(tx)?.iter().map(Contact::info).collect())).await
+    }
+
+    /// The contact or request that a person means: by account id, else by alias, else by the name it was added under.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`.
+    pub async fn find(&self, who: &str) -> Result<ContactInfo, Error> {
+        let who = who.trim().to_owned();
+        self.engine
+            .read(move |tx| match Contact::find(tx, &who)? {
+                Some(contact) => Ok(contact.info()),
+                None if tx.identity()?.is_called(&who) => Err(Error::OwnAddress),
+                None => Err(Error::ContactUnknown { who: who.escape_debug().to_string() }),
+            })
+            .await
+    }
+
+    /// The contact or request with an account.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`.
+    pub async fn get(&self, account: AccountId) -> Result<ContactInfo, Error> {
+        self.engine.read(move |tx| Ok(Contact::known(tx, &account)?.info())).await
+    }
+
+    /// Makes a request a contact, unverified: what it wrote is confirmed with the next flush. `alias`: what to call it. For a
+    /// contact it only sets the alias.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `alias-taken`, `alias-invalid`.
+    pub async fn accept_request(&self, account: AccountId, alias: Option<&str>) -> Result<ContactInfo, Error> {
+        let alias = alias.map(str::to_owned);
+        self.change(account, move |tx, contact| {
+            if let Some(alias) = alias {
+                check_alias(tx, &alias, &contact.account)?;
+                contact.row.alias = alias;
             }
-        }
-        Ok(())
+            requests::accept(contact, tx, tx.now())
+        })
+        .await
+    }
+
+    /// Marks a contact's key as compared.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `identity-changed` (accept the new key first).
+    pub async fn verify(&self, account: AccountId) -> Result<ContactInfo, Error> {
+        self.change(account, |_, contact| {
+            if contact.row.changed_key.is_some() {
+                return Err(Error::IdentityChanged { who: contact.row.alias.clone() });
+            }
+            contact.row.verified = true;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Blocks or unblocks a contact or a request. While it is blocked its mail is dropped unseen and nothing is sent to it.
+    /// Blocking draws another access key: from the next flush on the relay takes no anonymous mail from it, and gives its mail
+    /// a stranger's room. Unblocking ends that, at the relay, too.
+    ///
+    /// # Errors
+    /// `contact-unknown`.
+    pub async fn set_blocked(&self, account: AccountId, blocked: bool) -> Result<ContactInfo, Error> {
+        self.block(account, blocked, false).await
+    }
+
+    /// Blocks a contact or a request, at the relay, too: from the next flush on the relay drops its mail as it comes, and knows
+    /// that this account does not want to hear from that one.
+    ///
+    /// # Errors
+    /// `contact-unknown`.
+    pub async fn block_at_relay(&self, account: AccountId) -> Result<ContactInfo, Error> {
+        self.block(account, true, true).await
+    }
+
+    async fn block(&self, account: AccountId, blocked: bool, at_relay: bool) -> Result<ContactInfo, Error> {
+        self.change(account, move |tx, contact| {
+            if blocked && !contact.row.blocked {
+                disclosure::rotate(tx)?;
+            }
+            contact.row.blocked = blocked;
+            let known = contact.row.at_relay();
+            let wanted = match (blocked, known) {
+                (true, AtRelay::No) if at_relay => AtRelay::Wanted,
+                (true, AtRelay::Unwanted) if at_relay => AtRelay::Yes,
+                (true, known) => known,
+                (false, AtRelay::No) => AtRelay::No,
+                (false, _) => AtRelay::Unwanted,
+            };
+            contact.row.set_at_relay(wanted);
+            blocking::note_news(tx)
+        })
+        .await
+    }
+
+    /// Accepts a contact's changed account key: it becomes the pinned one, unverified; old sessions are dropped; mail that was
+    /// kept meanwhile is opened, and shown by the next `receive`. Without a change it does nothing.
+    ///
+    /// # Errors
+    /// `contact-unknown`.
+    pub async fn accept_key(&self, account: AccountId) -> Result<ContactInfo, Error> {
+        self.change(account, |tx, contact| accept_changed_key(tx, contact, false)).await
+    }
+
+    async fn change(
+        &self,
+        account: AccountId,
+        change: impl FnOnce(&Tx<'_>, &mut Contact) -> Result<(), Error> + Send + 'static,
+    ) -> Result<ContactInfo, Error> {
+        self.engine
+            .write(move |tx| {
+                let mut contact = Contact::known(tx, &account)?;
+                change(tx, &mut contact)?;
+                contact.save(tx)?;
+                Ok(contact.info())
+            })
+            .await
+    }
+
+    /// The safety number with a contact. Under a changed key it is the number with the new key, so that it can be compared
+    /// before it is accepted; it is not verified then.
+    ///
+    /// # Errors
+    /// `contact-unknown`.
+    pub async fn safety_number(&self, account: AccountId) -> Result<SafetyNumber, Error> {
+        let both = move |tx: &Tx<'_>| Ok((tx.identity()?, Contact::known(tx, &account)?));
+        let (own, contact) = self.engine.read(both).await?;
+        let changed = contact.row.changed()?;
+        let verified = contact.row.verified && changed.is_none();
+        let key = changed.map_or_else(|| contact.row.key(), Ok)?;
+        let number = safety_number((&own.account(), &own.key), (&contact.account, &key));
+        Ok(SafetyNumber { who: contact.row.alias, digits: number.digits(), groups: number.to_string(), verified })
     }
 }
 
-/// Checks that an alias can be seen, typed and told apart, and that no other contact has it, or one that differs from it only
-/// as [`fold`] passes over.
-pub fn check_alias(tx: &dyn Transaction, alias: &str, account: &AccountId) -> Result<(), Error> {
-    let length = alias.chars().count();
-    // [KV-097] An account id means the account.
-    let folded = fold(alias);
-    let an_id = [alias, &folded].iter().any(|alias| alias.parse::<AccountId>().is_ok());
-    if !(1..=MAX_ALIAS_CHARS).contains(&length)
-        || an_id
-        || alias.trim() != alias
-        || alias.chars().any(char::is_control)
-        || is_invisible(alias)
-    {
-        return Err(Error::AliasInvalid { alias: alias.escape_default().to_string() });
+impl Connection {
+    /// Adds a contact by name or account id (trust on first use) or by invite link (verified at once). `alias` defaults to the
+    /// name in the link, else to the relay's name, else to the first 8 characters of the account. Adding a known account again
+    /// checks its key, and changes its alias if one is given; adding a request accepts it. A link that fits a changed key
+    /// accepts that key: the link is the other way to compare.
+    ///
+    /// # Errors
+    /// `unknown-recipient`, `link-invalid`, `link-other-relay`, `invite-mismatch`, `identity-changed`, `own-address`,
+    /// `alias-taken`, `alias-invalid`, `device-list-refused`.
+    pub async fn add_contact(&self, name_or_link: &str, alias: Option<&str>) -> Result<ContactInfo, Error> {
+        let own = self.engine().identity().await?;
+        let (by, link) = match Target::of(&own, name_or_link)? {
+            Target::Name(name) => (By::Name(name), None),
+            Target::Account(account) => (By::Account(account.as_bytes().to_vec().into()), None),
+            Target::Link(link) => (By::Account(link.account.as_bytes().to_vec().into()), Some(link)),
+        };
+        let asked_for = match &by {
+            By::Account(account) => Some(account.clone()),
+            By::Name(_) => None,
+        };
+        let record = match look_up(&self.link().link, by).await? {
+            Ok(record) => record,
+            Err(refusal) => return Err(refusal.about(name_or_link.trim())),
+        };
+        let account = Account::check(&record).map_err(|what| Error::RelayProtocol { what })?;
+        if asked_for.is_some_and(|asked_for| asked_for.as_ref() != account.id.as_bytes()) {
+            return Err(Error::RelayProtocol { what: "another account than asked for" });
+        }
+        if link.as_ref().is_some_and(|link| account.fingerprint() != link.fingerprint) {
+            return Err(Error::InviteMismatch);
+        }
+        if account.id == own.account() {
+            return Err(Error::OwnAddress);
+        }
+        let alias = alias.map(str::to_owned);
+        // A changed key is noted for good although the call fails.
+        let added = self.engine().write(move |tx| add(tx, &account, alias, link)).await??;
+        self.compared().insert(added.account);
+        Ok(added)
     }
-    let taken =
-        Contact::all(tx)?.into_iter().any(|contact| fold(&contact.row.alias) == folded && contact.account != *account);
-    if taken { Err(Error::AliasTaken { alias: alias.to_owned() }) } else { Ok(()) }
 }
 
-/// An alias for an account that was not given one: the name, else the first characters of the account's id.
-pub fn free_alias(tx: &dyn Transaction, account: &AccountId, name: Option<&str>) -> Result<String, Error> {
-    let id = account.to_string();
-    for candidate in name.into_iter().chain([&id[..8], &id[..16]]) {
-        match check_alias(tx, candidate, account) {
-            Ok(()) => return Ok(candidate.to_owned()),
-            Err(Error::AliasTaken { .. } | Error::AliasInvalid { .. }) => {}
-            Err(other) => return Err(other),
-        }
+/// Pins the changed key, and opens what was kept under it.
+fn accept_changed_key(tx: &Tx<'_>, contact: &mut Contact, verified: bool) -> Result<(), Error> {
+    if contact.row.changed_key.is_none() {
+        return Ok(());
     }
-    // Others are called by the beginning of this account's id.
-    Ok(format!("account {id}"))
+    pin_changed_key(tx, contact, verified)?;
+    // What it says is in the store; the next receive shows it.
+    open_held(tx, &contact.account)?;
+    // Opening may have changed the row.
+    if let Some(fresh) = Contact::get(tx, &contact.account)? {
+        *contact = fresh;
+    }
+    requests::ask_for_what_was_dropped(contact, tx, tx.now())
+}
+
+/// Pins the changed key, drops sessions under the old one, and has what was encrypted in them encrypted anew.
+fn pin_changed_key(tx: &dyn Transaction, contact: &mut Contact, verified: bool) -> Result<(), Error> {
+    let Some(key) = contact.row.changed_key.take() else { return Ok(()) };
+    contact.row.account_key = key;
+    contact.row.verified = verified;
+    contact.row.device_list = None;
+    contact.row.claimed_number = 0;
+    contact.row.claimed_hash.clear();
+    // Told under the old key.
+    contact.row.access_key = None;
+    contact.row.takes_sealed = false;
+    contact.save(tx)?;
+    for device in requests::devices(&contact.account) {
+        tx.delete(Table::Session, &device.to_bytes())?;
+    }
+    resets::forget(tx, &contact.account)?;
+    for mut outgoing in Outgoing::scan(tx, Some(contact.account.as_bytes()), 0, usize::MAX)? {
+        outgoing.clear(tx)?;
+    }
+    Ok(())
+}
+
+fn add(
+    tx: &Tx<'_>,
+    account: &Account,
+    alias: Option<String>,
+    link: Option<InviteLink>,
+) -> Result<Result<ContactInfo, Error>, Error> {
+    if let Some(alias) = &alias {
+        check_alias(tx, alias, &account.id)?;
+    }
+    // [KV-097] The link comes from the person, the relay's name from the relay.
+    let suggested = link.as_ref().and_then(|link| link.name.as_deref()).or(account.name.as_deref());
+    let mut contact = match Contact::get(tx, &account.id)? {
+        Some(contact) => contact,
+        None => {
+            let alias = free_alias(tx, &account.id, suggested)?;
+            Contact::new(account.id, account.key, account.name.clone(), alias, tx.now())
+        }
+    };
+    let mut compared = contact.compare(account)?;
+    if link.is_some() && compared == Compared::KeyChanged {
+        accept_changed_key(tx, &mut contact, true)?;
+        compared = contact.compare(account)?;
+    }
+    if compared == Compared::Fits {
+        let was_request = contact.row.request;
+        requests::accept(&mut contact, tx, tx.now())?;
+        if was_request {
+            // It has the alias of an account without a name so far.
+            contact.row.name.clone_from(&account.name);
+            contact.row.alias = free_alias(tx, &account.id, suggested)?;
+        }
+        if let Some(alias) = alias {
+            contact.row.alias = alias;
+        }
+        contact.row.verified |= link.is_some();
+        contact.row.compared_at = tx.now();
+    }
+    let who = contact.row.alias.clone();
+    match compared {
+        Compared::Fits => {
+            contact.save(tx)?;
+            Ok(Ok(contact.info()))
+        }
+        Compared::KeyChanged => {
+            contact.save(tx)?;
+            Ok(Err(Error::IdentityChanged { who }))
+        }
+        Compared::Conflict(conflict) => Ok(Err(Error::DeviceListRefused { who, what: conflict.words() })),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::tests::{ID, record};
     use crate::store::memory::MemoryStore;
     use crate::store::{Mode, Store};
-    use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
-    use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
     use kuvert_types::{Address, DeviceId};
-
-    const ID: AccountId = AccountId::from_bytes([1; 16]);
-
-    fn record(number: u64) -> v1::AccountRecord {
-        let mut rng = crate::rng::system_rng();
-        let (secret, device) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
-        let certificate = device.certify(&secret, Address { account: ID, device: DeviceId::PRIMARY });
-        let devices = vec![DeviceEntry { device: DeviceId::PRIMARY, certificate_hash: certificate.hash() }];
-        let list = secret.sign_device_list(&DeviceListBody { account: ID, number, devices }).unwrap();
-        v1::AccountRecord {
-            account: ID.as_bytes().to_vec().into(),
-            account_key: secret.public().as_bytes().to_vec().into(),
-            device_list: list.encode().into(),
-            certificates: vec![certificate.encode().to_vec().into()],
-            name: Some("bob".into()),
-        }
-    }
-
-    #[test]
-    fn records_have_to_be_of_one_piece() {
-        let (good, other) = (record(1), record(1));
-        assert!(Account::check(&good).is_ok());
-        for mixed in [
-            v1::AccountRecord { account_key: other.account_key, ..good.clone() },
-            v1::AccountRecord { device_list: other.device_list, ..good.clone() },
-            v1::AccountRecord { certificates: other.certificates, ..good.clone() },
-            v1::AccountRecord { account: vec![2; 16].into(), ..good.clone() },
-        ] {
-            assert!(Account::check(&mixed).is_err());
-        }
-        let unnamed = v1::AccountRecord { name: Some("\x1b[2J".into()), ..good };
-        assert_eq!(Account::check(&unnamed).unwrap().name, None);
-    }
 
     #[test]
     fn another_key_is_noted_and_stops_sending_until_accepted() {
@@ -328,36 +393,11 @@ mod tests {
         assert_eq!(contact.row.key().unwrap(), first.key, "the pin stays");
         let address = Address { account: ID, device: DeviceId::PRIMARY }.to_bytes();
         tx.put(Table::Session, &address, b"old").unwrap();
-        contact.accept_changed_key(&*tx, false).unwrap();
+        pin_changed_key(&*tx, &mut contact, false).unwrap();
         assert_eq!(contact.row.key().unwrap(), second.key);
         assert!(contact.may_send().is_ok() && !contact.row.verified);
         assert_eq!(tx.get(Table::Session, &address).unwrap(), None);
         assert_eq!(contact.compare(&second).unwrap(), Compared::Fits);
         assert_eq!(contact.compare(&first).unwrap(), Compared::KeyChanged);
-    }
-
-    #[test]
-    fn aliases_are_unique_and_printable() {
-        let mut store = MemoryStore::new();
-        let tx = store.begin(Mode::Write).unwrap();
-        let key = AccountKey::from_bytes([0; 32]);
-        Contact::new(ID, key, Some("robert".into()), "bob".into(), 0).save(&*tx).unwrap();
-        let other = AccountId::from_bytes([2; 16]);
-        let code = |alias: &str| check_alias(&*tx, alias, &other).err().map(|error| error.code());
-        assert_eq!(code("bob"), Some("alias-taken"));
-        assert_eq!(code("Bob"), Some("alias-taken"));
-        assert_eq!(code("bob\u{200b}"), Some("alias-taken"));
-        assert_eq!(code("bobby"), None);
-        let disguised = format!("{}\u{200b}", other);
-        for bad in [disguised.as_str(), "\u{200b}", "\u{3164}", "", " x", "x ", "a\nb", &"x".repeat(65)] {
-            assert_eq!(code(bad), Some("alias-invalid"), "{bad:?}");
-        }
-        assert_eq!(check_alias(&*tx, "bob", &ID), Ok(()), "one's own alias is free");
-        assert_eq!(free_alias(&*tx, &other, Some("bob")).unwrap(), other.to_string()[..8]);
-        assert_eq!(free_alias(&*tx, &other, Some("carol")).unwrap(), "carol");
-        for who in ["bob", "BOB", "robert", &ID.to_string()] {
-            assert_eq!(Contact::find(&*tx, who).unwrap().unwrap().account, ID);
-        }
-        assert!(Contact::find(&*tx, "carol").unwrap().is_none());
     }
 }

@@ -17,64 +17,28 @@ use kuvert_wire::v1::{self, client_frame, server_frame};
 
 pub use self::items::{Disclosure, Item, Seen};
 use crate::certain::EARLIEST_MS;
-use crate::client::{Client, Inner};
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::receipts::Receipts;
+use crate::records::Receipts;
 use crate::rng;
 use crate::state::{self, DisclosureRow, own};
-use crate::store::{Mode, Table, Transaction};
+use crate::store::{Table, Transaction};
 use crate::transport::Link;
 
 /// How long an envelope can be on its way: the relay keeps it for 30 days at most, and clocks differ.
 const SEALED_ON_ITS_WAY_MS: u64 = (MAX_RETENTION_DAYS as u64 + 1) * 24 * 60 * 60 * 1000;
 
-impl Client {
-    /// The level of disclosure that this home is at.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn level(&self) -> Result<Level, Error> {
-        self.0.transact(Mode::Read, |tx| Ok(row(tx)?.level()))
-    }
-
-    /// Goes to another level, for good. The relay hears of it with the next flush.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn set_level(&self, level: Level) -> Result<(), Error> {
-        if self.level()? == level {
-            return Ok(());
-        }
-        let now = self.0.now();
-        self.0.transact(Mode::Write, |tx| set_level(tx, level, now))
-    }
-
-    /// When receipts are sent.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn receipts(&self) -> Result<Receipts, Error> {
-        self.0.transact(Mode::Read, |tx| Ok(row(tx)?.receipts()))
-    }
-
-    /// Chooses when receipts are sent, whatever the level.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn set_receipts(&self, receipts: Receipts) -> Result<(), Error> {
-        self.0.transact(Mode::Write, |tx| set_receipts(tx, receipts))
-    }
-
-    /// What the relay gets to know at the present level.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn disclosure(&self) -> Result<Disclosure, Error> {
-        self.0.transact(Mode::Read, |tx| {
+/// What the relay gets to know at the present level.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn disclosure(engine: &Engine) -> Result<Disclosure, Error> {
+    engine
+        .read(|tx| {
             let row = row(tx)?;
-            Ok(items::at(row.level(), row.receipts(), self.0.own.name.is_some()))
+            Ok(items::at(row.level(), row.receipts(), tx.identity()?.name.is_some()))
         })
-    }
+        .await
 }
 
 impl DisclosureRow {
@@ -89,23 +53,36 @@ impl DisclosureRow {
         key.transpose().map_err(|_| state::damaged("the access key"))
     }
 
-    /// What the relay is to hold: the hash, and whether it takes sealed mail for the key.
+    /// What the relay is to hold: the hash, and whether it takes anonymous mail for the key.
     fn wanted(&self) -> Result<Vec<u8>, Error> {
         let hash = self.key()?.map(|key| key.hash());
         Ok(hash.map_or_else(Vec::new, |hash| [&hash[..], &[u8::from(self.level().seals_sender())]].concat()))
     }
 
-    /// The key that contacts are told, and whether it is good for sealed mail: one that the relay knows of already.
-    pub fn told_key(&self) -> Result<Option<(AccessKey, bool)>, Error> {
+    /// The key that contacts are told, and whether it is good for anonymous mail: one that the relay knows of already.
+    pub fn disclosed_key(&self) -> Result<Option<(AccessKey, bool)>, Error> {
         let known = self.wanted()? == self.published;
         Ok(if known { self.key()?.map(|key| (key, self.level().seals_sender())) } else { None })
     }
 
-    /// [KV-081] Whether sealed mail is opened: only while the relay is told to take some, and for what it took before.
+    /// [KV-081] Whether anonymous mail is opened: only while the relay is told to take some, and for what it took before.
     /// `now`: the time, if it is certain; where it is not, what may have been on its way is still opened.
-    pub fn opens_sealed(&self, now: Option<u64>) -> bool {
+    pub fn opens_anonymous(&self, now: Option<u64>) -> bool {
         let on_its_way = self.sealed_until != 0 && now.is_none_or(|now| now < self.sealed_until);
         self.level().seals_sender() || on_its_way
+    }
+}
+
+impl DisclosureRow {
+    /// What was chosen, else what the level does.
+    pub fn receipts(&self) -> Receipts {
+        match self.receipts_and_one {
+            1 => Receipts::Now,
+            2 => Receipts::Late,
+            3 => Receipts::Off,
+            _ if self.level() >= Level::L3 => Receipts::Late,
+            _ => Receipts::Now,
+        }
     }
 }
 
@@ -125,23 +102,25 @@ pub fn set_level(tx: &dyn Transaction, level: Level, now: u64) -> Result<(), Err
 }
 
 /// Once the time is certain: sets right what a wrong clock has noted, and ends what is over.
-pub fn settle(inner: &Inner) -> Result<(), Error> {
-    let Some(now) = inner.certain_now() else { return Ok(()) };
-    let right = |until: u64| match until {
+pub async fn settle(engine: &Engine) -> Result<(), Error> {
+    let Some(now) = engine.certain_now() else { return Ok(()) };
+    let right = move |until: u64| match until {
         0 => 0,
         until if until < EARLIEST_MS => now.saturating_add(SEALED_ON_ITS_WAY_MS),
         until if until <= now => 0,
         until => until.min(now.saturating_add(SEALED_ON_ITS_WAY_MS)),
     };
-    let until = inner.transact(Mode::Read, row)?.sealed_until;
+    let until = engine.read(|tx| row(tx)).await?.sealed_until;
     if right(until) == until {
         return Ok(());
     }
-    inner.transact(Mode::Write, |tx| {
-        let mut row = row(tx)?;
-        row.sealed_until = right(row.sealed_until);
-        state::put(tx, Table::Own, own::DISCLOSURE, &row)
-    })
+    engine
+        .write(move |tx| {
+            let mut row = row(tx)?;
+            row.sealed_until = right(row.sealed_until);
+            state::put(tx, Table::Own, own::DISCLOSURE, &row)
+        })
+        .await
 }
 
 /// Chooses when receipts are sent.
@@ -151,7 +130,7 @@ pub fn set_receipts(tx: &dyn Transaction, receipts: Receipts) -> Result<(), Erro
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
 
-/// Draws another access key: with the old one no sealed mail can be sent any more, and no more than strangers can.
+/// Draws another access key: with the old one no anonymous mail can be sent any more, and no more than strangers can.
 pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
     let mut row = row(tx)?;
     row.access_key = rng::bytes::<{ AccessKey::LEN }>().to_vec();
@@ -163,15 +142,13 @@ pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
 /// # Errors
 /// Those of the connection and of the store. A relay that says no is asked again with the next flush; until then contacts
 /// are not told the key, and write under their names.
-pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), Error> {
-    let mut row = inner.blocking(|inner| inner.transact(Mode::Read, row)).await?;
+pub async fn publish(engine: &Engine, link: &Link) -> Result<(), Error> {
+    let mut row = engine.read(|tx| row(tx)).await?;
     if row.access_key.is_empty() {
-        row = inner
-            .blocking(|inner| {
-                inner.transact(Mode::Write, |tx| {
-                    rotate(tx)?;
-                    self::row(tx)
-                })
+        row = engine
+            .write(|tx| {
+                rotate(tx)?;
+                self::row(tx)
             })
             .await?;
     }
@@ -189,13 +166,11 @@ pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), E
             return Ok(());
         }
     }
-    inner
-        .blocking(move |inner| {
-            inner.transact(Mode::Write, |tx| {
-                let mut row = self::row(tx)?;
-                row.published = wanted;
-                state::put(tx, Table::Own, own::DISCLOSURE, &row)
-            })
+    engine
+        .write(move |tx| {
+            let mut row = self::row(tx)?;
+            row.published = wanted;
+            state::put(tx, Table::Own, own::DISCLOSURE, &row)
         })
         .await
 }
@@ -203,8 +178,8 @@ pub async fn publish(inner: &std::sync::Arc<Inner>, link: &Link) -> Result<(), E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
     use crate::store::memory::MemoryStore;
+    use crate::store::{Mode, Store};
 
     #[test]
     fn a_key_is_told_only_once_the_relay_knows_it_and_says_whether_it_is_good_for_sealed_mail() {
@@ -214,25 +189,25 @@ mod tests {
         for level in Level::ALL {
             set_level(&*tx, level, NOW).unwrap();
             assert_eq!(row(&*tx).unwrap().level(), level);
-            assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "none was drawn");
+            assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "none was drawn");
         }
         rotate(&*tx).unwrap();
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay does not know it");
+        assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "the relay does not know it");
         let publish = |tx: &dyn Transaction| {
             let mut row = row(tx).unwrap();
             row.published = row.wanted().unwrap();
             state::put(tx, Table::Own, own::DISCLOSURE, &row).unwrap();
-            row.told_key().unwrap().unwrap()
+            row.disclosed_key().unwrap().unwrap()
         };
         let (first, sealed) = publish(&*tx);
         assert!(sealed);
         set_level(&*tx, Level::L1, NOW).unwrap();
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay still takes sealed mail for it");
+        assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "the relay still takes anonymous mail for it");
         assert_eq!(publish(&*tx), (first, false));
         set_level(&*tx, Level::L2, NOW).unwrap();
         assert_eq!(publish(&*tx), (first, true), "the same key again");
         rotate(&*tx).unwrap();
-        assert_eq!(row(&*tx).unwrap().told_key().unwrap(), None, "the relay does not know the new one");
+        assert_eq!(row(&*tx).unwrap().disclosed_key().unwrap(), None, "the relay does not know the new one");
         assert_ne!(publish(&*tx).0, first);
     }
 
@@ -240,13 +215,13 @@ mod tests {
     fn sealed_mail_is_opened_only_by_a_home_that_takes_it_and_for_what_was_on_its_way() {
         let mut store = MemoryStore::new();
         let tx = store.begin(Mode::Write).unwrap();
-        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW)) && !row(&*tx).unwrap().opens_sealed(None));
+        assert!(!row(&*tx).unwrap().opens_anonymous(Some(NOW)) && !row(&*tx).unwrap().opens_anonymous(None));
         set_level(&*tx, Level::L2, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW)));
+        assert!(row(&*tx).unwrap().opens_anonymous(Some(NOW)));
         set_level(&*tx, Level::L1, NOW).unwrap();
-        assert!(row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS - 1)));
-        assert!(!row(&*tx).unwrap().opens_sealed(Some(NOW + SEALED_ON_ITS_WAY_MS)));
-        assert!(row(&*tx).unwrap().opens_sealed(None), "no clock to rely upon");
+        assert!(row(&*tx).unwrap().opens_anonymous(Some(NOW + SEALED_ON_ITS_WAY_MS - 1)));
+        assert!(!row(&*tx).unwrap().opens_anonymous(Some(NOW + SEALED_ON_ITS_WAY_MS)));
+        assert!(row(&*tx).unwrap().opens_anonymous(None), "no clock to rely upon");
     }
 
     const NOW: u64 = 1_800_000_000_000;

@@ -1,7 +1,7 @@
-//! One error type for the caller: a stable [`code`](Error::code) for scripts, and a message that says what to do next.
+//! One error type for the caller: a stable [`code`](Error::code) for programs, and a message that says what happened. What to type
+//! is for the program to say that knows its own commands.
 //! `docs/ERRORS.md` lists the codes; a test holds the two together.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub enum Error {
     /// Bytes that are no text (for programs that read texts from files and pipes).
     #[error("the message is not valid UTF-8: send text")]
     TextNotUtf8,
+    /// A consumer's name that is empty or too long.
+    #[error("a consumer's name has 1 to 64 bytes")]
+    ConsumerNameInvalid,
     /// Writing to oneself.
     #[error("this is your own address: name somebody else")]
     OwnAddress,
@@ -43,9 +46,7 @@ pub enum Error {
         phone: String,
     },
     /// Something that only L0 tells the relay.
-    #[error(
-        "at level {level} the relay is told nothing of this: `kuvert --level L0 whoami` goes to L0, where it is, and stays there"
-    )]
+    #[error("not available at disclosure level {level}: it needs L0")]
     LevelTooHigh {
         /// The home's level.
         level: Level,
@@ -56,7 +57,7 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// Somebody in an address book whom no relay takes.
+    /// An entry of an address book that no relay takes.
     #[error("entry {entry} of the address book cannot be used: {what}; nothing was uploaded")]
     AddressBookInvalid {
         /// Which, from 1.
@@ -73,15 +74,13 @@ pub enum Error {
         alias: String,
     },
     /// Two contacts cannot have the same alias.
-    #[error("another contact is called '{alias}' already: choose another alias with --as")]
+    #[error("another contact is called '{alias}' already")]
     AliasTaken {
         /// The alias.
         alias: String,
     },
     /// No such contact.
-    #[error(
-        "no contact is called '{who}': see `kuvert contact list` and `kuvert contact requests`, or add one with `kuvert contact add`"
-    )]
+    #[error("no contact is called '{who}'")]
     ContactUnknown {
         /// What was looked for.
         who: String,
@@ -93,10 +92,7 @@ pub enum Error {
         who: String,
     },
     /// Mail to an account that wrote first and was not accepted.
-    #[error(
-        "'{who}' wrote to you and is no contact yet: accept it with `kuvert contact accept {word}`, then write",
-        word = shell_word(who)
-    )]
+    #[error("'{who}' wrote to you and is no contact yet: accept it, then write")]
     RequestPending {
         /// The alias.
         who: String,
@@ -113,30 +109,27 @@ pub enum Error {
         ours: String,
     },
     /// There is no account here.
-    #[error("no account in {}: run `kuvert register --relay KUVERT_URL` first", home.display())]
+    #[error("no account in {}: register one first", home.display())]
     NotRegistered {
         /// The home directory.
         home: PathBuf,
     },
     /// There is an account here already.
-    #[error("{} holds an account already: choose another --home, or go on with this one; if its relay moved, `kuvert relay move ADDRESS`", home.display())]
+    #[error("{} holds an account already", home.display())]
     AlreadyRegistered {
         /// The home directory.
         home: PathBuf,
     },
 
     /// This home's account was deleted.
-    #[error(
-        "the account of this home was deleted: its history can still be read; register a new account in another --home"
-    )]
+    #[error("the account of this home was deleted: its history can still be read")]
     AccountDeleted,
 
     // Keys are not what they were: somebody has to look.
     /// Another account key turned up for a contact.
     #[error(
-        "the account key of '{who}' changed: compare safety numbers with them over another way, \
-         then run `kuvert contact accept {word}`; nothing is sent until then",
-        word = shell_word(who)
+        "the account key of '{who}' changed: compare safety numbers with them over another way, then accept the key; \
+         nothing is sent until then"
     )]
     IdentityChanged {
         /// The alias.
@@ -173,6 +166,9 @@ pub enum Error {
     /// Not a relay's address.
     #[error("this is not a relay's address: {0}; copy it from the relay's first line of output")]
     RelayUrlInvalid(kuvert_types::relay_url::RelayUrlError),
+    /// An account was to be registered, and it was not said where.
+    #[error("no relay was named: an account is registered at one")]
+    RelayMissing,
     /// No answer.
     #[error(
         "no answer from the relay at {address} ({reason}): check that it runs and that UDP reaches it, then try again"
@@ -231,16 +227,14 @@ pub enum Error {
     #[error("the relay takes no new accounts: ask its operator")]
     RegistrationClosed,
     /// The relay registers invited people only.
-    #[error(
-        "this relay registers invited people only: ask its operator for an invitation, and give it with --invitation"
-    )]
+    #[error("this relay registers invited people only: ask its operator for an invitation")]
     InvitationNeeded,
     /// The invitation is not, or no longer, good.
     #[error(
         "the relay does not take this invitation: it is misspelt, used up or too old; ask its operator for another one"
     )]
     InvitationRefused,
-    /// Somebody else has this name.
+    /// Another account has this name.
     #[error("the name '{name}' is taken at this relay: choose another one")]
     NameTaken {
         /// The name.
@@ -250,7 +244,7 @@ pub enum Error {
     #[error("this is not the code that was sent last, or it was tried too often: look again, or ask for a new one")]
     PhoneCodeWrong,
     /// A code that came too late.
-    #[error("the code is too old: ask for a new one with `kuvert account phone NUMBER`")]
+    #[error("the code is too old: ask for a new one")]
     PhoneCodeExpired,
     /// More people than a relay takes.
     #[error("an address book holds at most {MAX_ADDRESS_BOOK} people: upload fewer")]
@@ -295,7 +289,7 @@ pub enum Error {
         detail: String,
     },
     /// The report takes its time.
-    #[error("the report is not ready: come back in {seconds} s, or wait with --wait")]
+    #[error("the report is not ready: come back in {seconds} s")]
     ReportNotReady {
         /// How long it takes still.
         seconds: u64,
@@ -311,7 +305,7 @@ pub enum Error {
 
     // This machine.
     /// Others can read the home.
-    #[error("{path} can be used by others (mode {mode:03o}): run `chmod {wanted:03o} {path}`", path = path.display())]
+    #[error("{path} can be used by others: its mode is {mode:03o} and has to be {wanted:03o}", path = path.display())]
     Permissions {
         /// The file or directory.
         path: PathBuf,
@@ -322,8 +316,7 @@ pub enum Error {
     },
     /// The home belongs to another user of this machine.
     #[error(
-        "{path} belongs to another user (number {owner}): run this as that user, with `sudo -u '#{owner}'`, or choose another \
-         --home; nothing was changed",
+        "{path} belongs to another user (number {owner}); nothing was changed",
         path = path.display()
     )]
     HomeOfAnother {
@@ -348,8 +341,7 @@ pub enum Error {
     HomeReadOnly,
     /// The store is there, its key is not.
     #[error(
-        "the key of the store is missing at {path}: put it back, or set KUVERT_STORE_KEY_FILE to where it is; \
-         without it the store cannot be opened",
+        "the key of the store is missing at {path}: without it the store cannot be opened",
         path = path.display()
     )]
     StoreKeyMissing {
@@ -370,7 +362,7 @@ pub enum Error {
     },
     /// The file is something else.
     #[error(
-        "{path} is not a Kuvert store: choose another --home, or, if it was one, put a backup in place",
+        "{path} is not a Kuvert store; if it was one, put a backup in place",
         path = path.display()
     )]
     StoreForeign {
@@ -417,6 +409,7 @@ impl Error {
             Self::TextEmpty => "text-empty",
             Self::TextTooLong { .. } => "text-too-long",
             Self::TextNotUtf8 => "text-not-utf8",
+            Self::ConsumerNameInvalid => "consumer-name-invalid",
             Self::OwnAddress => "own-address",
             Self::NameInvalid { .. } => "name-invalid",
             Self::PhoneInvalid { .. } => "phone-invalid",
@@ -439,6 +432,7 @@ impl Error {
             Self::BundleRefused { .. } => "bundle-refused",
             Self::DeviceNotReady { .. } => "device-not-ready",
             Self::RelayUrlInvalid(_) => "relay-url-invalid",
+            Self::RelayMissing => "relay-missing",
             Self::RelayUnreachable { .. } => "relay-unreachable",
             Self::RelayFingerprint { .. } => "relay-fingerprint",
             Self::ConnectionLost { .. } => "connection-lost",
@@ -506,27 +500,9 @@ impl Error {
     }
 }
 
-/// An alias as it has to be typed into a shell.
-pub fn shell_word(alias: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !alias.is_empty() && !alias.starts_with('-') && alias.chars().all(plain) {
-        return Cow::Borrowed(alias);
-    }
-    Cow::Owned(format!("'{}'", alias.replace('\'', r"'\''")))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    #[test]
-    fn an_alias_in_a_command_is_one_word() {
-        for (alias, word) in
-            [("bob", "bob"), ("Bob from the choir", "'Bob from the choir'"), ("O'Neill", r"'O'\''Neill'")]
-        {
-            assert_eq!(super::shell_word(alias), word);
-        }
-    }
 
     const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
     const SOURCE: &str = include_str!("error.rs");
@@ -545,5 +521,16 @@ mod tests {
         assert_eq!(set(&codes).len(), codes.len(), "codes are unique");
         assert_eq!(set(&codes), set(&documented));
         assert_eq!(documented.len(), codes.len(), "each once");
+    }
+
+    #[test]
+    fn no_error_speaks_of_command_lines() {
+        let texts = SOURCE.split("#[cfg(test)]").next().unwrap();
+        let messages = texts.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in messages {
+            for typed in ["`kuvert", " --", "chmod", "sudo", "KUVERT_"] {
+                assert!(!line.contains(typed), "{line}");
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use kuvert_types::{AccountId, EnvelopeId};
 
-use crate::records::{Accepted, ContactInfo, MessageRecord, MessageRef};
+use crate::conversation::MessageRef;
+use crate::records::{Accepted, ContactInfo, MessageRecord};
 
 /// Something that the person should see, in the order in which it happened.
 ///
@@ -73,7 +74,7 @@ pub enum Event {
         /// The alias.
         who: String,
     },
-    /// A device list that contradicts what was known was shown by somebody: a relay shows different lists to different
+    /// A device list was shown that contradicts what was known: a relay shows different lists to different
     /// people, or an old one.
     DeviceListConflict {
         /// Whose list.
@@ -110,12 +111,12 @@ pub enum Event {
         /// The alias.
         who: String,
     },
-    /// Envelopes were thrown away. Several of one kind are told as one event.
-    Refused {
+    /// Envelopes were dropped. Several of one kind are told as one event.
+    Dropped {
         /// The first of them, when its id could be read.
         envelope: Option<EnvelopeId>,
         /// What was wrong with it.
-        reason: Refusal,
+        reason: DropReason,
         /// How many.
         count: u64,
     },
@@ -156,8 +157,9 @@ impl<F: FnMut(Event) -> ControlFlow<()> + Send> EventSink for Calls<F> {
 
 /// An account with mail in this device's mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Occupant {
-    /// The account; `None`: all sealed mail together.
+    /// The account; `None`: all anonymous mail together.
     pub account: Option<AccountId>,
     /// The alias, where it is a contact or a request.
     pub who: Option<String>,
@@ -187,20 +189,21 @@ pub enum ListConflict {
     Forked,
 }
 
-/// Why an envelope was thrown away.
+/// Why an envelope was dropped.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Refusal {
+pub enum DropReason {
     /// A field cannot be read.
     Malformed,
     /// It is addressed to another device.
     Misdelivered,
-    /// It claims to come from another device than the one that sealed it, or from a contact under another key than the
+    /// It claims to come from another device than the one that encrypted it, or from a contact under another key than the
     /// contact's.
     WrongSource,
     /// It was opened before under another envelope id: a home of the sender's that was put back to an older state, or a
     /// replay.
     Replayed,
-    /// Its sealed content breaks the format.
+    /// Its content breaks the format.
     BadContent,
     /// Its sender is no contact, and it is no first message under the sender's name.
     UnknownSender,
@@ -208,8 +211,8 @@ pub enum Refusal {
     UnlistedDevice,
     /// Its sender is no contact, and it could not be opened.
     Undecryptable,
-    /// It is sealed, and this home takes no sealed mail.
-    SealedUnasked,
+    /// It came without its sender's name, and this home takes no anonymous mail.
+    AnonymousUnasked,
     /// More of its sender's mail is kept than may be until the sender is accepted. It is asked for then.
     NoRoom,
 }

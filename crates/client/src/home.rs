@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_others_can_use_and_names_the_cure() {
+    fn refuses_what_others_can_use_and_names_the_mode() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("home");
         let home = Home::create(&path, None).unwrap();
@@ -274,10 +274,16 @@ mod tests {
         fs::set_permissions(home.key_file(), Permissions::from_mode(0o640)).unwrap();
         let error = home.store_key().unwrap_err();
         assert_eq!(error.code(), "permissions");
-        assert!(error.to_string().contains(&format!("chmod 600 {}", home.key_file().display())), "{error}");
+        assert!(
+            matches!(&error, Error::Permissions { path, mode: 0o640, wanted: 0o600 } if path == home.key_file()),
+            "{error}"
+        );
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         let error = Home::create(&path, None).unwrap_err();
-        assert!(error.to_string().contains(&format!("chmod 700 {}", path.display())), "{error}");
+        assert!(
+            matches!(&error, Error::Permissions { path: at, mode: 0o755, wanted: 0o700 } if *at == path),
+            "{error}"
+        );
     }
 
     #[test]
@@ -287,7 +293,7 @@ mod tests {
         fs::write(&path, b"").unwrap();
         for error in [Home::open(&path, None).unwrap_err(), Home::create(&path, None).unwrap_err()] {
             assert_eq!(error.code(), "home-unusable");
-            assert!(error.to_string().contains("it is a file") && !error.to_string().contains("chmod"), "{error}");
+            assert!(error.to_string().contains("it is a file"), "{error}");
         }
     }
 
@@ -309,7 +315,6 @@ mod tests {
         let before = fs::read_dir(&home).unwrap().count();
         for error in [Home::open(&home, None).unwrap_err(), Home::create(&home, None).unwrap_err()] {
             assert_eq!(error.code(), "home-of-another");
-            assert!(error.to_string().contains("sudo -u '#"), "{error}");
         }
         assert_eq!(fs::read_dir(&home).unwrap().count(), before, "nothing was made in it");
     }

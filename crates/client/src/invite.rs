@@ -1,5 +1,5 @@
-//! Invite links: a relay's address, an account, and the fingerprint of its account key. Whoever adds a contact by a link
-//! that came over a trusted way (paper, a scan, another messenger) has verified the key at once.
+//! Invite links: a relay's address, an account, and the fingerprint of its account key. A contact that is added by a link
+//! that came over a trusted way (paper, a scan, another messenger) is verified at once.
 //!
 //! `kuvert://HOST:PORT/contact/ACCOUNT/FINGERPRINT[?name=NAME]#RELAYFINGERPRINT`, account and fingerprint in lower-case
 //! base 32 without padding.

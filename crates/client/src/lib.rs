@@ -1,58 +1,106 @@
-//! The Kuvert client SDK: one home directory, one device, one relay.
+//! The Kuvert client SDK: an account of an end-to-end encrypted messenger in a directory, a connection to its relay, messages in
+//! both directions.
 //!
-//! ```text
-//! Client::register(home, relay, profile, options)      once
-//! let client = Client::open(home, options)?;           every later time
-//! let connection = client.connect().await?;            QUIC, pinned, authenticated
-//! client.send_text(&connection, "bob", "Hello").await?;            queue + flush
-//! client.receive(&connection, ReceiveOptions::default(), |event| …).await?;
 //! ```
-//! [`Client`] and [`Connection`] are cheap handles: clone them into tasks, send and receive at the same time.
+//! use kuvert_client::{Client, Event};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let (home, bobs_home) = (directory.path().join("alice"), directory.path().join("bob"));
+//! # let data = directory.path().join("relay");
+//! # let config = kuvert_relay::Config { listen: "127.0.0.1:0".parse()?, ..kuvert_relay::Config::new(data) };
+//! # let relay = kuvert_relay_sqlite::embedded::start(config, std::sync::Arc::new(kuvert_relay::SystemClock::default())).await?;
+//! # let url = relay.address().clone();
+//! # let bobs = Client::builder(bobs_home).relay(url.clone()).name("bob").register().await?;
+//! // Once. Every later time: Client::builder(home).open().await?
+//! let client = Client::builder(home).relay(url).name("alice").register().await?;
+//!
+//! let bob = client.contacts().add("bob").await?;
+//! let mut connection = client.connect().await?;
+//! connection.send_text(&bob, "Hello").await?;
+//! # let mut answer = bobs.connect().await?;
+//! # while !matches!(answer.next_event().await?, Some(Event::CaughtUp)) {}
+//! # let alice = bobs.contacts().requests().await?.remove(0).account;
+//! # bobs.contacts().accept_request(alice, Some("alice")).await?;
+//! # answer.send_text(alice, "Hello yourself").await?;
+//!
+//! while let Some(event) = connection.next_event().await? {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {}", message.alias, message.text);
+//!         client.mark_read(&[message.message]).await?;
+//! #       assert_eq!(message.text, "Hello yourself");
+//! #       break;
+//!     }
+//! }
+//! # relay.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//! [`Client`] and [`Connection`] are cheap handles: clone them into tasks, send and receive at the same time. Everything that
+//! waits, for the relay or for the disk, is `async`; nothing blocks a thread of the executor. Programs to begin with are in
+//! `examples`: `hello`, `bot`, `custom_store`.
 //!
 //! Every change of state is one transaction of an encrypted SQLite file. What the relay was told it may delete is on this
 //! machine's disk first; what the relay confirmed is on its disk; what lies between is in the outbox and is sent again,
 //! same bytes, same id. Two processes may use one home at the same time.
 //!
+//! A module uses only modules below it in this table; a test keeps it so.
+//!
 //! | module | owns |
 //! |---|---|
-//! | [`client`] | the façade: open, register, queue, history |
-//! | [`error`] | the one error type, its codes |
-//! | [`invite`] | invite links |
-//! | `home` | the directory, its permissions, the store's key, locks between processes |
-//! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
-//! | `state` | which tables there are and what their rows hold |
-//! | `contacts` | trust on first use, pinned keys, verification, blocking |
-//! | `blocking` | telling the relay who is blocked, where the owner wants that |
-//! | `account` | correcting and deleting the account |
-//! | `report` | all that the relay holds about the account |
-//! | `consent` | the terms of a relay that runs the demonstration |
-//! | `fold` | when two texts are the same to a person |
-//! | `devices` | device lists: refuse unsigned, older, forked |
-//! | `disclosure` | the level, the access key, what the relay gets to know |
-//! | `people` | what L0 tells beyond mail, and taking it back |
-//! | `certain` | what a clock that is set wrong must not decide |
+//! | [`client`] | the façade: open, register, and what hands over to the rest |
+//! | `receive` | inbox: open, commit, acknowledge, receipts; events that are pulled |
+//! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
+//! | `consumer` | readers of texts with a cursor of their own |
+//! | `send` | outbox: encrypt, submit, resubmit |
+//! | `history` | what was written and received |
+//! | `account`, `report` | correcting and deleting the account; all that the relay holds about it |
+//! | `consent`, `people` | the terms of a relay that runs the demonstration; what L0 tells beyond mail, and taking it back |
+//! | `registration` | a new account |
 //! | `prekeys` | refill, rotation, retention |
-//! | `bridge` | where protocol and wire types meet |
-//! | `transport` | QUIC, the relay's pin, requests and pushes |
-//! | `send` | outbox: seal, submit, resubmit |
+//! | `connection` | an authenticated connection |
+//! | `blocking` | telling the relay who is blocked, where the owner wants that |
+//! | `resets`, `requests` | sessions that were lost; accounts that wrote first |
 //! | `receipts` | when receipts are sent |
-//! | `receive` | inbox: open, commit, acknowledge, receipts |
+//! | `disclosure` | the level, the access key, what the relay gets to know |
+//! | `contact`, `directory` | trust on first use, pinned keys; what a relay says about accounts, checked |
+//! | `engine`, `identity` | transactions, and this home's account and device as they see it |
+//! | `devices` | device lists: refuse unsigned, older, forked |
+//! | `transport` | QUIC, the relay's pin, requests and pushes |
+//! | `migrate`, `state` | which tables there are and what their rows hold; rows of older stores |
+//! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
+//! | `home` | the directory, its permissions, the store's key, locks between processes |
+//! | `bridge` | where protocol and wire types meet |
+//! | [`error`], [`invite`] | the one error type, its codes; invite links |
+//! | `certain` | what a clock that is set wrong must not decide |
+//! | `fold` | when two texts are the same to a person |
+
+#![deny(missing_docs)]
 
 mod account;
 mod blocking;
 mod bridge;
 mod certain;
 pub mod client;
-mod connect;
+mod connection;
 mod consent;
+mod consumer;
+mod contact;
 mod contacts;
+mod conversation;
 mod devices;
+mod directory;
 mod disclosure;
+mod engine;
 pub mod error;
 mod event;
 mod fold;
+mod history;
 pub mod home;
+mod identity;
 pub mod invite;
+mod migrate;
 mod options;
 mod patience;
 mod people;
@@ -60,31 +108,38 @@ mod prekeys;
 mod receipts;
 mod receive;
 mod records;
+mod registration;
 mod report;
+mod requests;
 mod resets;
 mod rng;
 mod send;
+mod session;
 mod state;
 pub mod store;
 pub mod transport;
 
 pub use account::Correction;
 pub use certain::MAX_SKEW_MS;
-pub use client::{Client, Connection};
+pub use client::{Builder, Client};
+pub use connection::Connection;
 pub use consent::{Consent, Policy, Terms};
+pub use consumer::{Consumer, Cursor};
+pub use contacts::Contacts;
+pub use conversation::{ConversationId, MessageRef};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
-pub use event::{Event, EventSink, ListConflict, Occupant, ReceiptKind, Refusal};
+pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
-pub use people::{
-    Match, PERMISSIONS, Permission, Permitted, Person, ProfileChange, ProfileInfo, Upload, VerifiedPhone,
-};
-pub use receipts::Receipts;
+pub use people::address_book::{Match, Person, Upload};
+pub use people::phone::VerifiedPhone;
+pub use people::profile::{ProfileChange, ProfileInfo};
+pub use people::sheet::{PERMISSIONS, Permission, Permitted};
 pub use receive::Turn;
 pub use records::{
-    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageRef, MessageState, NotSent,
+    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState, NotSent, Receipts,
     ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
@@ -93,7 +148,7 @@ pub use report::{Report, ReportFile, ReportStatus};
 #[doc(hidden)]
 pub mod internal {
     pub use crate::bridge::{
-        Body, Content, draft, kem_prekey, one_time_prekey, open_content, prekey_bundle, receipts, seal_content,
+        Body, Content, draft, finish_content, kem_prekey, one_time_prekey, open_content, prekey_bundle, receipts,
         session_reset, signed_prekey, text,
     };
 }

@@ -1,12 +1,10 @@
 //! This device's prekeys: made here, published at the relay, deleted when used or past use.
 //!
 //! Made in one transaction with the counters and published after it: a number is never given twice, and a secret is on disk
-//! before anybody can use its public half. What a crash left unpublished is published first next time, in the same
+//! before its public half can be used. What a crash left unpublished is published first next time, in the same
 //! portions, so that the relay's "used before" then means "already there".
 //!
 //! A stored prekey: `published u8 ‖ replaced at (our clock) u64 ‖ replaced at (relay's clock) u64 ‖ the protocol's encoding`.
-
-use std::sync::Arc;
 
 use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, OneTimePrekeySecret, PrekeyStore, SignedPrekeySecret};
 use kuvert_protocol::replay::{ReplayRecord, STRANGERS_PER_PREKEY};
@@ -21,10 +19,11 @@ use zeroize::Zeroizing;
 
 use crate::bridge;
 use crate::certain::MAX_SKEW_MS;
-use crate::client::{Connection, Inner};
+use crate::connection::Connection;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::state::{self, PrekeyStateRow, damaged, own};
-use crate::store::{Mode, StoreError, Table, Transaction};
+use crate::store::{StoreError, Table, Transaction};
 use crate::transport::Link;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -33,10 +32,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub const ROTATION_MS: u64 = 7 * DAY_MS;
 
 /// A replaced prekey is kept for as long as mail that used it can still arrive: the relay's retention, and a week for a
-/// sender that took it just before and was away when it sealed.
+/// sender that took it just before and was away when it encrypted.
 pub const KEEP_REPLACED_MS: u64 = (MAX_RETENTION_DAYS as u64 + 7) * DAY_MS;
 
-/// A sender that took a bundle just before a prekey was replaced may have been away when it sealed, for this long.
+/// A sender that took a bundle just before a prekey was replaced may have been away when it encrypted, for this long.
 const SENT_LATE_MS: u64 = 7 * DAY_MS;
 
 /// Between two replacements because of strangers.
@@ -211,46 +210,42 @@ pub fn note_caught_up(tx: &dyn Transaction, relay_time: u64) -> Result<(), Error
 ///
 /// # Errors
 /// As [`maintain`].
-pub async fn maintain_if_due(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
-    let due = inner.blocking(|inner| {
-        inner.transact(Mode::Read, |tx| {
-            let state: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
-            Ok(inner.now().abs_diff(state.checked_at) >= CHECK_MS)
-        })
+pub async fn maintain_if_due(connection: &Connection) -> Result<(), Error> {
+    let due = connection.engine().read(|tx| {
+        let state: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+        Ok(tx.now().abs_diff(state.checked_at) >= CHECK_MS)
     });
-    if due.await? { maintain(inner, connection).await } else { Ok(()) }
+    if due.await? { maintain(connection).await } else { Ok(()) }
 }
 
 /// Keeps the relay supplied: publishes what a crash left over, replaces what is due, fills up, deletes what is past use.
 ///
 /// # Errors
 /// Those of the connection and the store.
-pub async fn maintain(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
-    let link = connection.link();
-    publish_all(inner, &link.link).await?;
-    let counts = match link.link.request(client_frame::Body::CountPrekeys(v1::CountPrekeys {})).await? {
+pub async fn maintain(connection: &Connection) -> Result<(), Error> {
+    let (engine, link) = (connection.engine(), connection.link());
+    publish_all(engine, &link.link).await?;
+    let counts = match link.request(client_frame::Body::CountPrekeys(v1::CountPrekeys {})).await? {
         Ok(server_frame::Body::PrekeyCounts(counts)) => counts,
         Ok(_) => return Err(Error::RelayProtocol { what: "no prekey counts" }),
         Err(refusal) => return Err(refusal.into_error()),
     };
     tracing::debug!(left = counts.one_time, left_kem = counts.one_time_kem, "prekeys at the relay were counted");
-    let (now, relay_time) = (inner.now(), link.relay_now());
+    let (now, relay_time) = (engine.now(), link.relay_now());
     let missing = |left: u32| {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         if left < LOW_WATER { MAX_ONE_TIME_PREKEYS.saturating_sub(left) } else { 0 }
     };
     let wanted = Wanted { one_time: missing(counts.one_time), kem: missing(counts.one_time_kem) };
-    let made = inner
-        .blocking(move |inner| {
-            inner.transact(Mode::Write, |tx| {
-                let device = inner.device.secrets();
-                let made = generate(tx, device, &wanted, now, relay_time, &mut crate::rng::system_rng())?;
-                delete_old(tx, now, relay_time)?;
-                Ok(made)
-            })
+    let made = engine
+        .write(move |tx| {
+            let own = tx.identity()?;
+            let made = generate(tx, own.device.secrets(), &wanted, now, relay_time, &mut crate::rng::system_rng())?;
+            delete_old(tx, now, relay_time)?;
+            Ok(made)
         })
         .await?;
-    if made { publish_all(inner, &link.link).await } else { Ok(()) }
+    if made { publish_all(engine, &link.link).await } else { Ok(()) }
 }
 
 /// [KV-022] Strangers have used half of the record of the last-resort prekey that is in use: another prekey gives the next
@@ -407,8 +402,8 @@ fn portion(tx: &dyn Transaction) -> Result<Option<Portion>, Error> {
     Ok((!keys.is_empty()).then_some(Portion { command, keys }))
 }
 
-async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
-    while let Some(Portion { command, mut keys }) = inner.blocking(|inner| inner.transact(Mode::Read, portion)).await? {
+async fn publish_all(engine: &Engine, link: &Link) -> Result<(), Error> {
+    while let Some(Portion { command, mut keys }) = engine.read(|tx| portion(tx)).await? {
         tracing::info!(prekeys = keys.len(), "publishing prekeys");
         match link.request(client_frame::Body::PublishPrekeys(command)).await? {
             Ok(server_frame::Body::Done(_)) => {}
@@ -416,7 +411,7 @@ async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
             // Stored by a try whose answer never came. Or this home was restored from a backup and gave numbers twice: the
             // relay then serves keys whose secrets are gone. Skipping ahead and rotating is right in both cases.
             Err(refusal) if refusal.code == Code::PrekeyReused => {
-                inner.blocking(|inner| inner.transact(Mode::Write, skip_ahead)).await?;
+                engine.write(|tx| skip_ahead(tx)).await?;
             }
             // More than the relay keeps: a crash left some unpublished, and others filled up meanwhile. They are given up;
             // what is not one-time comes again in the next portion, alone.
@@ -425,18 +420,16 @@ async fn publish_all(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
             }
             Err(refusal) => return Err(refusal.into_error()),
         }
-        inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    for (kind, id) in keys {
-                        // It may have been used, and deleted, in the meantime.
-                        if let Some(value) = tx.get(Table::Prekey, &key(kind, id))? {
-                            let stored = Stored { published: true, ..Stored::decode(&value)? };
-                            stored.save(tx, kind, id)?;
-                        }
+        engine
+            .write(move |tx| {
+                for (kind, id) in keys {
+                    // It may have been used, and deleted, in the meantime.
+                    if let Some(value) = tx.get(Table::Prekey, &key(kind, id))? {
+                        let stored = Stored { published: true, ..Stored::decode(&value)? };
+                        stored.save(tx, kind, id)?;
                     }
-                    Ok(())
-                })
+                }
+                Ok(())
             })
             .await?;
     }

@@ -1,61 +1,24 @@
 //! Receipts that wait to be sent. At once, or each held back for a random time of its own: a receipt that follows its message
-//! within a moment tells the relay who answers whom, whether or not the envelope names anybody.
+//! within a moment tells the relay who answers whom, whether or not the envelope names its sender.
 //!
 //! When one is due stands in the store, by this machine's clock: it outlives the process, and goes out with the first flush
-//! after that time, whoever flushes.
+//! after that time, in whichever process.
 
 use std::collections::HashMap;
 
-use kuvert_types::{AccountId, EnvelopeId, Level};
+use kuvert_types::AccountId;
 
+use crate::conversation::MessageRef;
 use crate::disclosure;
 use crate::error::Error;
 use crate::event::ReceiptKind;
-use crate::records::MessageRef;
+use crate::records::Receipts;
 use crate::rng;
-use crate::state::{self, DisclosureRow, receipt_key};
+use crate::state::{self, message_key, message_of_key};
 use crate::store::{Table, Transaction};
 
 /// A receipt that is held back comes within this time, each moment of it as likely as any other.
 pub const MAX_DELAY_MS: u64 = 60 * 1000;
-
-/// When receipts are sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Receipts {
-    /// At once. What L0, L1 and L2 do unless told otherwise.
-    Now,
-    /// After a random time up to a minute. What L3 does unless told otherwise.
-    Late,
-    /// Never. Contacts then do not see that a message arrived or was read.
-    Off,
-}
-
-impl Receipts {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Now, Self::Late, Self::Off];
-
-    /// `now`, `late` or `off`.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Now => "now",
-            Self::Late => "late",
-            Self::Off => "off",
-        }
-    }
-}
-
-impl DisclosureRow {
-    /// What was chosen, else what the level does.
-    pub fn receipts(&self) -> Receipts {
-        match self.receipts_and_one {
-            1 => Receipts::Now,
-            2 => Receipts::Late,
-            3 => Receipts::Off,
-            _ if self.level() >= Level::L3 => Receipts::Late,
-            _ => Receipts::Now,
-        }
-    }
-}
 
 /// Notes a receipt for a text.
 pub fn note(tx: &dyn Transaction, message: &MessageRef, kind: ReceiptKind, now: u64) -> Result<(), Error> {
@@ -81,7 +44,7 @@ fn put(tx: &dyn Transaction, message: &MessageRef, kind: ReceiptKind, due: Optio
         None => vec![kind],
         Some(due) => [&[kind][..], &due.to_be_bytes()].concat(),
     };
-    Ok(tx.put(Table::ReceiptDue, &receipt_key(message), &value)?)
+    Ok(tx.put(Table::ReceiptDue, &message_key(message), &value)?)
 }
 
 /// 0 to [`MAX_DELAY_MS`], uniform.
@@ -92,8 +55,7 @@ fn delay() -> u64 {
 
 /// A receipt that waits.
 struct Waiting {
-    account: AccountId,
-    id: EnvelopeId,
+    message: MessageRef,
     read: bool,
     due: u64,
 }
@@ -111,19 +73,18 @@ impl Waiting {
 fn waiting(tx: &dyn Transaction) -> Result<Vec<Waiting>, Error> {
     let damaged = || state::damaged("receipts");
     let read = |key: &[u8], value: &[u8]| {
-        let (account, id) = key.split_at_checked(AccountId::LEN).ok_or_else(damaged)?;
         let (kind, due) = value.split_first().ok_or_else(damaged)?;
         let due = if due.is_empty() { 0 } else { due.try_into().map(u64::from_be_bytes).map_err(|_| damaged())? };
-        Ok(Waiting { account: state::account_id(account)?, id: state::envelope_id(id)?, read: *kind == 2, due })
+        Ok(Waiting { message: message_of_key(key)?, read: *kind == 2, due })
     };
     tx.list(Table::ReceiptDue)?.iter().map(|(key, value)| read(key, value)).collect()
 }
 
-/// The receipts whose time has come, by account; whether each is for reading.
-pub fn due(tx: &dyn Transaction, now: u64) -> Result<HashMap<AccountId, Vec<(EnvelopeId, bool)>>, Error> {
-    let mut due: HashMap<AccountId, Vec<(EnvelopeId, bool)>> = HashMap::new();
+/// The receipts whose time has come, by the account that gets them; whether each is for reading.
+pub fn due(tx: &dyn Transaction, now: u64) -> Result<HashMap<AccountId, Vec<(MessageRef, bool)>>, Error> {
+    let mut due: HashMap<AccountId, Vec<(MessageRef, bool)>> = HashMap::new();
     for receipt in waiting(tx)?.into_iter().filter(|receipt| receipt.left(now) == 0) {
-        due.entry(receipt.account).or_default().push((receipt.id, receipt.read));
+        due.entry(receipt.message.author).or_default().push((receipt.message, receipt.read));
     }
     Ok(due)
 }
@@ -139,13 +100,15 @@ pub fn next(tx: &dyn Transaction, now: u64) -> Result<Option<u64>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kuvert_types::{EnvelopeId, Level};
+
     use crate::store::memory::MemoryStore;
     use crate::store::{Mode, Store};
 
     const NOW: u64 = 1_800_000_000_000;
 
     fn message(number: u8) -> MessageRef {
-        MessageRef { account: AccountId::from_bytes([1; 16]), id: EnvelopeId::from_bytes([number; 16]) }
+        MessageRef::of_contact(AccountId::from_bytes([1; 16]), EnvelopeId::from_bytes([number; 16]))
     }
 
     fn count_due(tx: &dyn Transaction, now: u64) -> usize {

@@ -1,6 +1,9 @@
 //! What the client tells its caller: plain values, no handles.
 
-use kuvert_types::{AccountId, Address, EnvelopeId, Level, RelayUrl};
+use kuvert_types::{AccountId, Address, Level, RelayUrl};
+
+use crate::conversation::{ConversationId, MessageRef};
+use crate::error::Error;
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,8 +51,28 @@ pub struct ContactInfo {
     pub added_at: u64,
 }
 
+impl ContactInfo {
+    /// The conversation with this contact.
+    pub const fn conversation(&self) -> ConversationId {
+        ConversationId::Contact(self.account)
+    }
+}
+
+impl From<ContactInfo> for ConversationId {
+    fn from(contact: ContactInfo) -> Self {
+        contact.conversation()
+    }
+}
+
+impl From<&ContactInfo> for ConversationId {
+    fn from(contact: &ContactInfo) -> Self {
+        contact.conversation()
+    }
+}
+
 /// A safety number to compare with a contact.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct SafetyNumber {
     /// The contact's alias.
     pub who: String,
@@ -59,16 +82,6 @@ pub struct SafetyNumber {
     pub groups: String,
     /// Whether the contact is marked as verified.
     pub verified: bool,
-}
-
-/// Names one message in this home. The id is drawn by the sender, so it is unique within a conversation and direction
-/// only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct MessageRef {
-    /// The other side of the conversation.
-    pub account: AccountId,
-    /// The message's id; for a message of one's own also the id of the first envelope at the relay.
-    pub id: EnvelopeId,
 }
 
 /// Which way a message went.
@@ -82,6 +95,7 @@ pub enum Direction {
 
 /// How far a message has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum MessageState {
     /// Outgoing: in the outbox, not yet accepted by the relay.
     Queued,
@@ -143,27 +157,27 @@ pub struct Accepted {
     pub message: MessageRef,
     /// The recipient's alias.
     pub to: String,
-    /// Whether it left without this account's name.
-    pub sealed: bool,
+    /// Whether it was submitted without this account's name.
+    pub anonymous: bool,
 }
 
 /// A message that could not be sent in this flush.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct NotSent {
     /// Which message.
     pub message: MessageRef,
     /// The recipient's alias.
     pub to: String,
-    /// Code as in [`crate::Error::code`].
-    pub code: &'static str,
-    /// What happened and what to do next.
-    pub reason: String,
+    /// What happened.
+    pub error: Error,
     /// Whether it stays in the outbox and is tried again by the next flush.
     pub will_retry: bool,
 }
 
 /// What a flush of the outbox did. Receipts are not listed.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct FlushReport {
     /// In the order of acceptance.
     pub accepted: Vec<Accepted>,
@@ -173,6 +187,7 @@ pub struct FlushReport {
 
 /// Why [`crate::Client::receive`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ReceiveEnd {
     /// Nothing waits any more.
     CaughtUp,
@@ -182,4 +197,29 @@ pub enum ReceiveEnd {
     Max,
     /// The caller's callback said so.
     Stopped,
+}
+
+/// When receipts are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receipts {
+    /// At once. What L0, L1 and L2 do unless told otherwise.
+    Now,
+    /// After a random time up to a minute. What L3 does unless told otherwise.
+    Late,
+    /// Never. Contacts then do not see that a message arrived or was read.
+    Off,
+}
+
+impl Receipts {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Now, Self::Late, Self::Off];
+
+    /// `now`, `late` or `off`.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Late => "late",
+            Self::Off => "off",
+        }
+    }
 }

@@ -15,7 +15,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use crate::client::{Client, Connection};
+pub use self::page::ReportFile;
+use crate::connection::Connection;
 use crate::error::Error;
 
 /// Bytes of a report that are taken from a relay at most: a hundred times what an account with a full mailbox has.
@@ -47,6 +48,7 @@ const DATA: [&str; 7] = [
 
 /// A report that was asked for. Times are Unix milliseconds by the relay's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ReportStatus {
     /// When it was asked for.
     pub requested_at: u64,
@@ -58,27 +60,19 @@ pub struct ReportStatus {
 
 /// The files of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// With `manifest.json`, whose SHA-256 values fit the other data, and `index.html`, which this program made.
     pub files: Vec<ReportFile>,
 }
 
-/// One of them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReportFile {
-    /// Its name, out of a fixed list of plain names, so that it can be written into any directory.
-    pub name: String,
-    /// What stands in it.
-    pub content: Vec<u8>,
-}
-
-impl Client {
+impl Connection {
     /// Asks for the report. While one that was asked for is not made yet, that one counts.
     ///
     /// # Errors
     /// `limited`, and those of the connection.
-    pub async fn request_report(&self, connection: &Connection) -> Result<ReportStatus, Error> {
-        match connection.link().link.request(client_frame::Body::RequestReport(v1::RequestReport {})).await? {
+    pub async fn request_report(&self) -> Result<ReportStatus, Error> {
+        match self.request(client_frame::Body::RequestReport(v1::RequestReport {})).await? {
             Ok(server_frame::Body::ReportStatus(status)) => {
                 let v1::ReportStatus { requested_at, ready_at, kept_until } = status;
                 Ok(ReportStatus { requested_at, ready_at, kept_until })
@@ -93,8 +87,8 @@ impl Client {
     /// # Errors
     /// `report-not-ready`, `relay-refused` (none was asked for), `relay-protocol`, `request-timeout`, and those of the
     /// connection.
-    pub async fn fetch_report(&self, connection: &Connection) -> Result<Report, Error> {
-        within(MAX_DURATION, fetch(connection)).await
+    pub async fn fetch_report(&self) -> Result<Report, Error> {
+        within(MAX_DURATION, fetch(self)).await
     }
 }
 
@@ -107,7 +101,7 @@ async fn fetch(connection: &Connection) -> Result<Report, Error> {
     let mut pieces = Pieces::default();
     loop {
         let request = v1::FetchReport { offset: pieces.bytes.len() as u64 };
-        let piece = match connection.link().link.request(client_frame::Body::FetchReport(request)).await? {
+        let piece = match connection.request(client_frame::Body::FetchReport(request)).await? {
             Ok(server_frame::Body::ReportPiece(piece)) => piece,
             Ok(_) => return Err(Error::RelayProtocol { what: "no piece of the report" }),
             Err(refusal) if refusal.code == Code::NotReady => {

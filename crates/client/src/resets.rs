@@ -4,7 +4,7 @@
 //! cannot open ──► due ──► Reset, the first message of a fresh session ──► confirmed by a receipt
 //!                           ▲                                        │
 //!                           └── no receipt: again after 1, 2, 4 … hours
-//! a Reset comes ──► receipt; what it did not confirm is due ──► sealed again, before what waits behind it
+//! a Reset comes ──► receipt; what it did not confirm is due ──► encrypted again, before what waits behind it
 //! ```
 //! What is due is noted in the transaction that finds out, and done by the flush whose time has come: never more than once
 //! an hour for each device and way, so that neither a relay that forges envelopes nor a contact that keeps complaining can
@@ -16,18 +16,18 @@ use kuvert_types::{AccountId, Address, EnvelopeId};
 
 use crate::bridge;
 use crate::certain::age;
-use crate::contacts::Contact;
+use crate::contact::Contact;
+use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
 use crate::receipts;
-use crate::records::MessageRef;
 use crate::rng;
-use crate::state::{self, OutboxRow, Outgoing, PeerRow, Progress, RESETS, Stored, enqueue};
+use crate::state::{self, MessageRow, OutboxRow, Outgoing, PeerRow, Progress, RESETS, Stored, enqueue};
 use crate::store::{Log, Table, Transaction};
 
 /// Between two resets for one device, and between two times that texts are sent again to one.
 pub const INTERVAL_MS: u64 = 60 * 60 * 1000;
 
-/// How often the time between repetitions of an unconfirmed reset doubles: up to 16 hours. Somebody who stays away for long
+/// How often the time between repetitions of an unconfirmed reset doubles: up to 16 hours. A device that stays away for long
 /// must not find a mailbox full of them.
 const MAX_DOUBLINGS: u32 = 4;
 
@@ -82,7 +82,7 @@ pub fn heard(tx: &dyn Transaction, device: &Address, reset: EnvelopeId, now: u64
     if !has_passed(peer.reset_confirmed_at, INTERVAL_MS, now) {
         return Ok(false);
     }
-    receipts::note_reset(tx, &MessageRef { account: device.account, id: reset }, now)?;
+    receipts::note_reset(tx, &MessageRef::of_contact(device.account, reset), now)?;
     PeerRow { resend_due: true, reset_confirmed_at: now.max(1), ..peer }.save(tx, device)?;
     Ok(true)
 }
@@ -141,7 +141,7 @@ pub fn queue_what_is_due(tx: &dyn Transaction, now: u64, certain: Option<u64>) -
             (peer.reset_due, peer.reset_at) = (false, now.max(1));
         }
         if resend {
-            queue_again(tx, device.account, certain)?;
+            queue_again(tx, ConversationId::Contact(device.account), certain)?;
             (peer.resend_due, peer.resent_at) = (false, now.max(1));
         }
         peer.save(tx, &device)?;
@@ -154,9 +154,9 @@ pub fn forget(tx: &dyn Transaction, account: &AccountId) -> Result<(), Error> {
     for (device, _) in peers(tx)?.into_iter().filter(|(device, _)| device.account == *account) {
         tx.delete(Table::Peer, &device.to_bytes())?;
     }
-    for entry in tx.scan(Log::Outbox, Some(RESETS), 0, usize::MAX)? {
-        if Outgoing::read(&entry)?.account == *account {
-            tx.remove(Log::Outbox, entry.place)?;
+    for outgoing in Outgoing::scan(tx, Some(RESETS), 0, usize::MAX)? {
+        if outgoing.conversation == ConversationId::Contact(*account) {
+            outgoing.remove(tx)?;
         }
     }
     Ok(())
@@ -174,16 +174,16 @@ fn peers(tx: &dyn Transaction) -> Result<Vec<(Address, Contact)>, Error> {
 
 fn queue_reset(tx: &dyn Transaction, device: &Address, now: u64) -> Result<EnvelopeId, Error> {
     // One that still waits for prekeys goes with this one.
-    for entry in tx.scan(Log::Outbox, Some(RESETS), 0, usize::MAX)? {
-        let outgoing = Outgoing::read(&entry)?;
-        let same = outgoing.account == device.account && outgoing.row.fresh_session_with == device.device.get();
-        if same && outgoing.row.sealed.is_empty() {
-            tx.remove(Log::Outbox, entry.place)?;
+    let conversation = ConversationId::Contact(device.account);
+    for outgoing in Outgoing::scan(tx, Some(RESETS), 0, usize::MAX)? {
+        let same = outgoing.conversation == conversation && outgoing.row.fresh_session_with == device.device.get();
+        if same && outgoing.is_untouched() {
+            outgoing.remove(tx)?;
         }
     }
     let id = rng::envelope_id();
     let row = OutboxRow {
-        account: device.account.as_bytes().to_vec(),
+        conversation: conversation.as_bytes().to_vec(),
         content: bridge::draft(id, now, bridge::session_reset()),
         fresh_session_with: device.device.get(),
         ..OutboxRow::default()
@@ -192,22 +192,19 @@ fn queue_reset(tx: &dyn Transaction, device: &Address, now: u64) -> Result<Envel
     Ok(id)
 }
 
-/// Queues the texts that the account has not confirmed, under their old message ids: what it has already it recognises by
-/// them. What was sealed and not accepted yet is among them, for it was sealed in a session that the other side may have
-/// lost. What is not sealed yet moves behind them.
-fn queue_again(tx: &dyn Transaction, account: AccountId, now: Option<u64>) -> Result<(), Error> {
-    let mut not_sealed = Vec::new();
-    for entry in tx.scan(Log::Outbox, Some(account.as_bytes()), 0, usize::MAX)? {
-        let outgoing = Outgoing::read(&entry)?;
-        if outgoing.row.sealed.is_empty() {
-            not_sealed.push(outgoing);
-        }
-    }
-    let waiting: HashSet<EnvelopeId> = not_sealed.iter().filter_map(|outgoing| Some(outgoing.text?.id)).collect();
+/// Queues the texts that the contact has not confirmed, under their old message ids: what it has already it recognises by
+/// them. What was encrypted and not accepted yet is among them, for it was encrypted in a session that the other side may have
+/// lost. What is not encrypted yet moves behind them.
+fn queue_again(tx: &dyn Transaction, conversation: ConversationId, now: Option<u64>) -> Result<(), Error> {
+    let untouched: Vec<Outgoing> = Outgoing::scan(tx, Some(conversation.as_bytes()), 0, usize::MAX)?
+        .into_iter()
+        .filter(Outgoing::is_untouched)
+        .collect();
+    let waiting: HashSet<EnvelopeId> = untouched.iter().filter_map(|outgoing| Some(outgoing.text?.id)).collect();
     let mut again = Vec::new();
     // They stand in order of arrival: none is older than one before it, whatever the clock said.
     let mut newest = 0;
-    for entry in tx.scan(Log::Message, Some(account.as_bytes()), 0, usize::MAX)? {
+    for entry in tx.scan(Log::Message, Some(conversation.as_bytes()), 0, usize::MAX)? {
         let stored = Stored::read(&entry)?;
         let (row, id) = (&stored.row, stored.message()?.id);
         let on_the_way = row.outgoing && matches!(row.progress(), Progress::Queued | Progress::Accepted);
@@ -223,14 +220,16 @@ fn queue_again(tx: &dyn Transaction, account: AccountId, now: Option<u64>) -> Re
     let ids: HashSet<EnvelopeId> = again.iter().map(|(id, _)| *id).collect();
     for (id, row) in again {
         let content = bridge::draft(id, row.sent_at, bridge::text(&row.text));
+        let MessageRow { conversation, author, .. } = row;
         // Without a text id: its envelope gets a fresh id, and its first copy says whether the relay has it.
-        enqueue(tx, &OutboxRow { account: row.account, content, ..OutboxRow::default() })?;
+        enqueue(tx, &OutboxRow { conversation, content, author, ..OutboxRow::default() })?;
     }
-    for outgoing in not_sealed {
-        tx.remove(Log::Outbox, outgoing.place)?;
+    for outgoing in untouched {
+        let row = outgoing.row.clone();
+        outgoing.remove(tx)?;
         // One that waited to be sent again stands before it now.
-        if !ids.contains(&bridge::draft_id(&outgoing.row.content)?) {
-            enqueue(tx, &outgoing.row)?;
+        if !ids.contains(&bridge::draft_id(&row.content)?) {
+            enqueue(tx, &row)?;
         }
     }
     Ok(())
@@ -256,11 +255,14 @@ mod tests {
         let before = tx.len(Log::Outbox).unwrap();
         let due = are_due(tx, now).unwrap();
         queue_what_is_due(tx, now, Some(now)).unwrap();
-        for entry in tx.scan(Log::Outbox, Some(RESETS), 0, usize::MAX).unwrap() {
-            // Sealed: it does not go with the next one.
-            let sealed = vec![state::SealedRow::default()];
-            let row = OutboxRow { sealed, ..Outgoing::read(&entry).unwrap().row };
-            tx.replace(Log::Outbox, entry.place, &prost::Message::encode_to_vec(&row)).unwrap();
+        for mut outgoing in Outgoing::scan(tx, Some(RESETS), 0, usize::MAX).unwrap() {
+            // Encrypted: it does not go with the next one.
+            if outgoing.is_untouched() {
+                let account = outgoing.conversation.contact().unwrap();
+                let recipient = Address { account, device: DeviceId::PRIMARY };
+                let row = state::EnvelopeRow { recipient: recipient.to_bytes().to_vec(), ..Default::default() };
+                outgoing.add(tx, recipient, row).unwrap();
+            }
         }
         let queued = tx.len(Log::Outbox).unwrap() - before;
         assert_eq!(due, queued > 0);

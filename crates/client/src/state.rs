@@ -10,6 +10,7 @@
 //! | Own | `replay` | the protocol's replay record |
 //! | Own | `tidied` | when, u64 |
 //! | Own | `told` | [`ToldRow`] |
+//! | Own | `consumer ` ‖ name | the place of the last text that it dealt with, u64 |
 //! | Contact | account id 16 | [`ContactRow`] |
 //! | Session | address 20 | the protocol's session record |
 //! | Peer | address 20 | [`PeerRow`] |
@@ -17,18 +18,21 @@
 //! | Received | envelope id 16 | when, u64; written by version 1 only |
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
 //! | Unshown | place u64 | empty |
-//! | ReceiptDue | account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
-//! | log Message | direction u8 ‖ account id 16 ‖ message id 16; group: account id | [`MessageRow`] |
-//! | log Outbox | random 16; group: account id, or [`RESETS`] | [`OutboxRow`] |
+//! | ReceiptDue | conversation ‖ author's account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
+//! | log Message | conversation ‖ author's account id 16 ‖ message id 16; group: conversation | [`MessageRow`] |
+//! | log Outbox | random 16; group: conversation, or [`RESETS`] | [`OutboxRow`] |
+//! | log Envelope | the outbox entry's key 16 ‖ recipient's address 20; group: the entry's key | [`EnvelopeRow`] |
 //! | log Received | address of the sender 20 ‖ envelope id 16 | when, u64 |
 //! | log Held | address of the sender 20 ‖ envelope id 16; group: account id | [`HeldRow`] |
+//!
+//! A conversation stands as [`ConversationId::as_bytes`]: 16 bytes are the account id of a contact.
 
-use kuvert_protocol::replay::split_version_1;
 use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId};
 use prost::Message;
 
+use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
-use crate::records::{Direction, MessageRecord, MessageRef, MessageState};
+use crate::records::{Direction, MessageRecord, MessageState};
 use crate::store::{Entry, Log, Table, Transaction};
 
 /// Keys of [`Table::Own`].
@@ -37,6 +41,8 @@ pub mod own {
     pub const ACCOUNT: &[u8] = b"account";
     /// There: the relay does not know of all who are blocked or not, as the owner wants it.
     pub const BLOCKS: &[u8] = b"blocks";
+    /// Before the name of a consumer: its cursor, u64.
+    pub const CONSUMER: &[u8] = b"consumer ";
     /// There: the owner was not told of all names that changed.
     pub const NAME_NEWS: &[u8] = b"name news";
     /// The account key's seed.
@@ -90,13 +96,13 @@ pub struct DisclosureRow {
     /// The account's access key, once a level needed one.
     #[prost(bytes = "vec", tag = "2")]
     pub access_key: Vec<u8>,
-    /// The hash that the relay holds of it, and behind it 1 if the relay takes sealed mail for it; empty: none.
+    /// The hash that the relay holds of it, and behind it 1 if the relay takes anonymous mail for it; empty: none.
     #[prost(bytes = "vec", tag = "3")]
     pub published: Vec<u8>,
     /// When receipts are sent: 1 at once, 2 late, 3 never; 0: as the level does.
     #[prost(uint32, tag = "4")]
     pub receipts_and_one: u32,
-    /// Until when sealed mail that was sent before this home left the levels that take it is opened, Unix milliseconds.
+    /// Until when anonymous mail that was sent before this home left the levels that take it is opened, Unix milliseconds.
     #[prost(uint64, tag = "5")]
     pub sealed_until: u64,
 }
@@ -186,7 +192,7 @@ pub struct ContactRow {
     /// That name differs from the one seen before, and the owner was not told.
     #[prost(bool, tag = "15")]
     pub name_news: bool,
-    /// Sealed mail may be sent to it with its access key.
+    /// Anonymous mail may be sent to it with its access key.
     #[prost(bool, tag = "16")]
     pub takes_sealed: bool,
     /// Whether the relay is to drop its mail, and knows it.
@@ -275,9 +281,9 @@ pub struct PeerRow {
 /// A text of a conversation.
 #[derive(Clone, PartialEq, Message)]
 pub struct MessageRow {
-    /// The other side.
+    /// The conversation.
     #[prost(bytes = "vec", tag = "1")]
-    pub account: Vec<u8>,
+    pub conversation: Vec<u8>,
     /// The message's id.
     #[prost(bytes = "vec", tag = "2")]
     pub id: Vec<u8>,
@@ -302,6 +308,9 @@ pub struct MessageRow {
     /// Of one that came in again: the reset of ours for which it was confirmed again, by the time of that reset.
     #[prost(uint64, tag = "9")]
     pub confirmed_for: u64,
+    /// The account that wrote it.
+    #[prost(bytes = "vec", tag = "10")]
+    pub author: Vec<u8>,
 }
 
 /// How far a message of one's own has come. Rises only.
@@ -320,38 +329,68 @@ pub enum Progress {
     Read = 4,
 }
 
-/// Something that waits to be accepted by the relay.
+/// One content for one conversation that waits to be accepted by the relay. Its envelopes, one for each device that gets it,
+/// are rows of their own: [`EnvelopeRow`].
 #[derive(Clone, PartialEq, Message)]
 pub struct OutboxRow {
-    /// To whom.
+    /// The conversation.
     #[prost(bytes = "vec", tag = "1")]
-    pub account: Vec<u8>,
+    pub conversation: Vec<u8>,
     /// The content without device list states, encoded.
     #[prost(bytes = "vec", tag = "2")]
     pub content: Vec<u8>,
-    /// The text's message id; empty for receipts and resets, which nobody is told about.
+    /// The text's message id; empty for receipts and resets, which are no messages.
     #[prost(bytes = "vec", tag = "3")]
     pub text_id: Vec<u8>,
     /// The device that gets it, in a fresh session; 0: all devices, in the sessions that there are.
     #[prost(uint32, tag = "4")]
     pub fresh_session_with: u32,
-    /// One sealed envelope for each device. Empty: not sealed yet.
-    #[prost(message, repeated, tag = "5")]
-    pub sealed: Vec<SealedRow>,
+    /// This home's account, which wrote it.
+    #[prost(bytes = "vec", tag = "6")]
+    pub author: Vec<u8>,
 }
 
-/// A sealed envelope.
+/// One envelope of an entry of the outbox.
 #[derive(Clone, PartialEq, Message)]
-pub struct SealedRow {
-    /// The envelope's id.
+pub struct EnvelopeRow {
+    /// The envelope's id. It stays when the same bytes are submitted again.
     #[prost(bytes = "vec", tag = "1")]
     pub id: Vec<u8>,
-    /// The device that it goes to.
-    #[prost(uint32, tag = "2")]
-    pub device: u32,
-    /// The session message.
-    #[prost(bytes = "vec", tag = "3")]
+    /// The device that it goes to: account and number.
+    #[prost(bytes = "vec", tag = "2")]
+    pub recipient: Vec<u8>,
+    /// How far it has come.
+    #[prost(enumeration = "EnvelopeState", tag = "3")]
+    pub state: i32,
+    /// The session message, while it is [`EnvelopeState::Encrypted`].
+    #[prost(bytes = "vec", tag = "4")]
     pub ciphertext: Vec<u8>,
+    /// The code of the error, if the relay refused it for good.
+    #[prost(string, tag = "5")]
+    pub failure: String,
+}
+
+/// How far an envelope has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum EnvelopeState {
+    /// The device is known, a session with it is missing.
+    ToEncrypt = 0,
+    /// It waits to be accepted.
+    Encrypted = 1,
+    /// On the relay's disk.
+    Accepted = 2,
+    /// The relay refused it for good.
+    Refused = 3,
+    /// The device was removed from its account's list.
+    Gone = 4,
+}
+
+impl EnvelopeState {
+    /// Whether nothing more comes of it.
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Accepted | Self::Refused | Self::Gone)
+    }
 }
 
 /// A row that the sealing vouches for but this build cannot read.
@@ -359,7 +398,8 @@ pub fn damaged(what: &str) -> Error {
     Error::StoreCorrupt { what: format!("a row of {what} cannot be read") }
 }
 
-fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
+/// Reads a row's bytes.
+pub fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
     M::decode(bytes).map_err(|_| damaged(what))
 }
 
@@ -404,16 +444,22 @@ pub fn envelope_id(bytes: &[u8]) -> Result<EnvelopeId, Error> {
     EnvelopeId::try_from(bytes).map_err(|_| damaged("messages"))
 }
 
-/// The key of a message in its log.
-pub fn message_key(direction: Direction, message: &MessageRef) -> [u8; 33] {
-    let mut key = [0; 33];
-    key[0] = match direction {
-        Direction::Incoming => 1,
-        Direction::Outgoing => 2,
-    };
-    key[1..17].copy_from_slice(message.account.as_bytes());
-    key[17..].copy_from_slice(message.id.as_bytes());
-    key
+/// A conversation in a row.
+pub fn conversation_id(bytes: &[u8]) -> Result<ConversationId, Error> {
+    ConversationId::from_bytes(bytes).ok_or_else(|| damaged("conversations"))
+}
+
+/// The key of a message in its log, and of the receipt that is due for it.
+pub fn message_key(message: &MessageRef) -> Vec<u8> {
+    [message.conversation.as_bytes(), message.author.as_bytes(), message.id.as_bytes()].concat()
+}
+
+/// The message that a key names.
+pub fn message_of_key(key: &[u8]) -> Result<MessageRef, Error> {
+    let named = key.len().checked_sub(AccountId::LEN + EnvelopeId::LEN).ok_or_else(|| damaged("messages"))?;
+    let (conversation, rest) = key.split_at(named);
+    let (author, id) = rest.split_at(AccountId::LEN);
+    Ok(MessageRef { conversation: conversation_id(conversation)?, author: account_id(author)?, id: envelope_id(id)? })
 }
 
 /// The key of an envelope in the logs of received and held mail. [KV-067] An id is unique for its sender only: another
@@ -422,14 +468,6 @@ pub fn received_key(source: &Address, id: &EnvelopeId) -> [u8; 36] {
     let mut key = [0; 36];
     key[..20].copy_from_slice(&source.to_bytes());
     key[20..].copy_from_slice(id.as_bytes());
-    key
-}
-
-/// The key of a due receipt.
-pub fn receipt_key(message: &MessageRef) -> [u8; 32] {
-    let mut key = [0; 32];
-    key[..16].copy_from_slice(message.account.as_bytes());
-    key[16..].copy_from_slice(message.id.as_bytes());
     key
 }
 
@@ -448,13 +486,18 @@ impl Stored {
     }
 
     /// The message with a key, if there is one.
-    pub fn find(tx: &dyn Transaction, direction: Direction, message: &MessageRef) -> Result<Option<Self>, Error> {
-        tx.find(Log::Message, &message_key(direction, message))?.map(|entry| Self::read(&entry)).transpose()
+    pub fn find(tx: &dyn Transaction, message: &MessageRef) -> Result<Option<Self>, Error> {
+        tx.find(Log::Message, &message_key(message))?.map(|entry| Self::read(&entry)).transpose()
     }
 
     /// Which message.
     pub fn message(&self) -> Result<MessageRef, Error> {
-        Ok(MessageRef { account: account_id(&self.row.account)?, id: envelope_id(&self.row.id)? })
+        let MessageRow { conversation, author, id, .. } = &self.row;
+        Ok(MessageRef {
+            conversation: conversation_id(conversation)?,
+            author: account_id(author)?,
+            id: envelope_id(id)?,
+        })
     }
 
     /// For the caller; `alias` is the contact's.
@@ -472,7 +515,7 @@ impl Stored {
             (_, Progress::Delivered) => MessageState::Delivered,
             (_, Progress::Read) => MessageState::Read,
         };
-        let request = direction == Direction::Incoming && is_request(tx, &message.account)?;
+        let request = direction == Direction::Incoming && is_request(tx, &message.author)?;
         let MessageRow { text, sent_at, stored_at, .. } = self.row;
         Ok(MessageRecord { message, alias: alias.to_owned(), direction, text, sent_at, stored_at, state, request })
     }
@@ -480,8 +523,8 @@ impl Stored {
 
 /// Raises the progress of a message of one's own; whether that changed anything.
 pub fn raise(tx: &dyn Transaction, message: &MessageRef, progress: Progress, failure: &str) -> Result<bool, Error> {
-    let Some(mut stored) = Stored::find(tx, Direction::Outgoing, message)? else { return Ok(false) };
-    if stored.row.progress() >= progress {
+    let Some(mut stored) = Stored::find(tx, message)? else { return Ok(false) };
+    if !stored.row.outgoing || stored.row.progress() >= progress {
         return Ok(false);
     }
     stored.row.set_progress(progress);
@@ -495,53 +538,114 @@ pub fn is_request(tx: &dyn Transaction, account: &AccountId) -> Result<bool, Err
     Ok(get::<ContactRow>(tx, Table::Contact, account.as_bytes())?.is_some_and(|row| row.request))
 }
 
-/// Brings the rows of a store of version 1 to version 2: a replay record for each prekey; contacts that told an access key
-/// take sealed mail, for others had none.
-pub fn migrate_1_to_2(tx: &dyn Transaction) -> Result<(), Error> {
-    if let Some(bytes) = tx.get(Table::Own, own::REPLAY)? {
-        let records = split_version_1(&bytes).map_err(|_| damaged("the replay record"))?;
-        for (prekey, record) in records {
-            tx.put(Table::Replay, &prekey.to_be_bytes(), &record.encode())?;
-        }
-        tx.delete(Table::Own, own::REPLAY)?;
-    }
-    for (key, value) in tx.list(Table::Contact)? {
-        let mut row: ContactRow = decode(&value, "contacts")?;
-        row.takes_sealed = row.access_key.is_some();
-        row.seen_name.clone_from(&row.name);
-        put(tx, Table::Contact, &key, &row)?;
-    }
-    if let Some(mut row) = get::<DisclosureRow>(tx, Table::Own, own::DISCLOSURE)? {
-        // The relay is told anew what the key is good for.
-        row.published.clear();
-        put(tx, Table::Own, own::DISCLOSURE, &row)?;
-    }
-    Ok(())
+/// Changes this account's row.
+pub fn change_own(tx: &dyn Transaction, change: impl FnOnce(&mut OwnRow)) -> Result<(), Error> {
+    let mut row = own_row(tx)?;
+    change(&mut row);
+    put(tx, Table::Own, own::ACCOUNT, &row)
 }
 
-/// An entry of the outbox with its place.
+/// An entry of the outbox with its place, and its envelopes.
 #[derive(Clone)]
 pub struct Outgoing {
     /// Where it stands.
     pub place: u64,
+    /// Names it for its envelopes.
+    pub key: Vec<u8>,
     /// What it is.
     pub row: OutboxRow,
-    /// To whom.
-    pub account: AccountId,
+    /// The conversation.
+    pub conversation: ConversationId,
     /// The text, if it is one.
     pub text: Option<MessageRef>,
+    /// One for each device, once the devices are known.
+    pub envelopes: Vec<Envelope>,
+}
+
+/// An envelope with its place.
+#[derive(Clone)]
+pub struct Envelope {
+    /// Where it stands.
+    pub place: u64,
+    /// The device that it goes to.
+    pub recipient: Address,
+    /// What it is.
+    pub row: EnvelopeRow,
 }
 
 impl Outgoing {
     /// Reads an entry of the outbox.
-    pub fn read(entry: &Entry) -> Result<Self, Error> {
+    pub fn read(tx: &dyn Transaction, entry: Entry) -> Result<Self, Error> {
         let row: OutboxRow = decode(&entry.value, "the outbox")?;
-        let account = account_id(&row.account)?;
+        let conversation = conversation_id(&row.conversation)?;
         let text = match row.text_id.as_slice() {
             [] => None,
-            id => Some(MessageRef { account, id: envelope_id(id)? }),
+            id => Some(MessageRef { conversation, author: account_id(&row.author)?, id: envelope_id(id)? }),
         };
-        Ok(Self { place: entry.place, row, account, text })
+        let envelopes = tx.scan(Log::Envelope, Some(&entry.key), 0, usize::MAX)?;
+        let envelopes = envelopes.iter().map(Envelope::read).collect::<Result<_, Error>>()?;
+        Ok(Self { place: entry.place, key: entry.key, row, conversation, text, envelopes })
+    }
+
+    /// Entries of one group of the outbox, or of all, behind a place.
+    pub fn scan(tx: &dyn Transaction, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Self>, Error> {
+        tx.scan(Log::Outbox, group, after, limit)?.into_iter().map(|entry| Self::read(tx, entry)).collect()
+    }
+
+    /// Whether nothing of it was encrypted yet.
+    pub fn is_untouched(&self) -> bool {
+        self.envelopes.is_empty()
+    }
+
+    /// Whether nothing more comes of any of its envelopes.
+    pub fn is_settled(&self) -> bool {
+        !self.envelopes.is_empty() && self.envelopes.iter().all(|envelope| envelope.row.state().is_settled())
+    }
+
+    /// Adds an envelope for a device.
+    pub fn add(&mut self, tx: &dyn Transaction, recipient: Address, row: EnvelopeRow) -> Result<(), Error> {
+        let key = [&self.key[..], &recipient.to_bytes()].concat();
+        let place = tx.append(Log::Envelope, &self.key, &key, &row.encode_to_vec())?;
+        let place = place.ok_or(Error::Internal { what: "two envelopes of an entry for one device" })?;
+        self.envelopes.push(Envelope { place, recipient, row });
+        Ok(())
+    }
+
+    /// Drops its envelopes: they are encrypted anew.
+    pub fn clear(&mut self, tx: &dyn Transaction) -> Result<(), Error> {
+        for envelope in self.envelopes.drain(..) {
+            tx.remove(Log::Envelope, envelope.place)?;
+        }
+        Ok(())
+    }
+
+    /// Takes it out of the outbox with all of its envelopes.
+    pub fn remove(mut self, tx: &dyn Transaction) -> Result<(), Error> {
+        self.clear(tx)?;
+        tx.remove(Log::Outbox, self.place)?;
+        Ok(())
+    }
+}
+
+impl Envelope {
+    fn read(entry: &Entry) -> Result<Self, Error> {
+        let row: EnvelopeRow = decode(&entry.value, "the outbox")?;
+        let recipient = Address::try_from(row.recipient.as_slice()).map_err(|_| damaged("the outbox"))?;
+        Ok(Self { place: entry.place, recipient, row })
+    }
+
+    /// Stores its row.
+    pub fn save(&self, tx: &dyn Transaction) -> Result<(), Error> {
+        tx.replace(Log::Envelope, self.place, &self.row.encode_to_vec())?;
+        Ok(())
+    }
+
+    /// Its end: the ciphertext is of no more use.
+    pub fn settle(&mut self, tx: &dyn Transaction, state: EnvelopeState, failure: &str) -> Result<(), Error> {
+        self.row.set_state(state);
+        self.row.ciphertext.clear();
+        self.row.failure = failure.to_owned();
+        self.save(tx)
     }
 }
 
@@ -551,7 +655,7 @@ pub const RESETS: &[u8] = b"resets";
 /// Puts something at the end of the outbox.
 pub fn enqueue(tx: &dyn Transaction, row: &OutboxRow) -> Result<(), Error> {
     let key = crate::rng::bytes::<16>();
-    let group = if row.fresh_session_with == 0 { &row.account } else { RESETS };
+    let group = if row.fresh_session_with == 0 { row.conversation.as_slice() } else { RESETS };
     tx.append(Log::Outbox, group, &key, &row.encode_to_vec())?.ok_or(Error::Internal { what: "outbox key" })?;
     Ok(())
 }

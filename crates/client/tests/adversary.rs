@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::bundle_of;
-use crate::common::{address, fetch, refusals, say, texts, world_with_a_lying_store as world};
-use kuvert_client::{Address, Client, DeviceId, EnvelopeId, Event, Level, Refusal};
+use crate::common::{address, fetch, named, now, refusals, say, texts, world_with_a_lying_store as world};
+use kuvert_client::{Address, Client, DeviceId, DropReason, EnvelopeId, Event, Level};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
 use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 
-/// Somebody else's keys under a victim's address.
+/// Another account's keys under a victim's address.
 struct Impostor {
     account: AccountSecret,
     device: LocalDevice,
@@ -53,36 +53,36 @@ async fn a_changed_account_key_stops_mail_to_that_contact_only_until_it_is_accep
     let (store, world, alice, bob) = world().await;
     let carol = world.register("carol").await;
     let connection = alice.connect().await.unwrap();
-    alice.add_contact(&connection, "carol", None).await.unwrap();
-    let number = alice.safety_number("bob").unwrap();
-    alice.verify("bob").unwrap();
+    connection.add_contact("carol", None).await.unwrap();
+    let number = alice.contacts().safety_number(named(&alice, "bob").await).await.unwrap();
+    alice.contacts().verify(named(&alice, "bob").await).await.unwrap();
 
-    let impostor = Arc::new(Impostor::of(address(&bob)));
+    let impostor = Arc::new(Impostor::of(address(&bob).await));
     let lie = Arc::clone(&impostor);
     LyingStore::lie(&store.account, move |record| lie.lie(record));
-    let to_bob = alice.queue_text("bob", "secret").unwrap();
-    alice.queue_text("carol", "hello carol").unwrap();
+    let to_bob = alice.queue_text(named(&alice, "bob").await, "secret").await.unwrap();
+    alice.queue_text(named(&alice, "carol").await, "hello carol").await.unwrap();
     let connection = alice.connect().await.unwrap();
-    let report = alice.flush(&connection, |_| {}).await.unwrap();
+    let report = connection.flush(|_| {}).await.unwrap();
     assert_eq!(report.accepted.iter().map(|a| a.to.as_str()).collect::<Vec<_>>(), ["carol"]);
-    assert_eq!((report.not_sent[0].message, report.not_sent[0].code), (to_bob, "identity-changed"));
+    assert_eq!((report.not_sent[0].message, report.not_sent[0].error.code()), (to_bob, "identity-changed"));
     assert!(report.not_sent[0].will_retry);
-    let contact = alice.contact("bob").unwrap();
+    let contact = alice.contacts().find("bob").await.unwrap();
     assert!(contact.key_changed);
-    let changed = alice.safety_number("bob").unwrap();
+    let changed = alice.contacts().safety_number(named(&alice, "bob").await).await.unwrap();
     assert!(changed.digits != number.digits && !changed.verified);
-    assert_eq!(alice.queue_text("bob", "more").unwrap_err().code(), "identity-changed");
-    assert_eq!(alice.verify("bob").unwrap_err().code(), "identity-changed");
-    assert_eq!(alice.add_contact(&connection, "bob", None).await.unwrap_err().code(), "identity-changed");
+    assert_eq!(alice.queue_text(named(&alice, "bob").await, "more").await.unwrap_err().code(), "identity-changed");
+    assert_eq!(alice.contacts().verify(named(&alice, "bob").await).await.unwrap_err().code(), "identity-changed");
+    assert_eq!(connection.add_contact("bob", None).await.unwrap_err().code(), "identity-changed");
     assert_eq!(texts(&fetch(&carol).await), ["hello carol"]);
 
     // Accepted by mistake: the honest record shows up as the next change.
     LyingStore::stop(&store.account);
-    assert!(!alice.accept_key("bob").unwrap().verified);
+    assert!(!alice.contacts().accept_key(named(&alice, "bob").await).await.unwrap().verified);
     fetch(&alice).await;
-    assert!(alice.contact("bob").unwrap().key_changed);
-    assert_eq!(alice.safety_number("bob").unwrap().digits, number.digits);
-    alice.accept_key("bob").unwrap();
+    assert!(alice.contacts().find("bob").await.unwrap().key_changed);
+    assert_eq!(alice.contacts().safety_number(named(&alice, "bob").await).await.unwrap().digits, number.digits);
+    alice.contacts().accept_key(named(&alice, "bob").await).await.unwrap();
     fetch(&alice).await;
     assert_eq!(texts(&fetch(&bob).await), ["secret"]);
 }
@@ -92,28 +92,28 @@ async fn an_invite_link_verifies_at_once_and_catches_a_relay_that_shows_another_
     let (store, world, alice, bob) = world().await;
     let dave = world.register("dave").await;
     let connection = dave.connect().await.unwrap();
-    let link = bob.invite().unwrap().to_string();
-    let impostor = Impostor::of(address(&bob));
+    let link = bob.invite().await.unwrap().to_string();
+    let impostor = Impostor::of(address(&bob).await);
     LyingStore::lie(&store.account, move |record| impostor.lie(record));
-    assert_eq!(dave.add_contact(&connection, &link, None).await.unwrap_err().code(), "invite-mismatch");
-    assert!(dave.contacts().unwrap().is_empty());
+    assert_eq!(connection.add_contact(&link, None).await.unwrap_err().code(), "invite-mismatch");
+    assert!(dave.contacts().list().await.unwrap().is_empty());
     // By name there is nothing to compare with. The link puts it right.
-    assert!(!dave.add_contact(&connection, "bob", None).await.unwrap().verified);
+    assert!(!connection.add_contact("bob", None).await.unwrap().verified);
     LyingStore::stop(&store.account);
-    let contact = dave.add_contact(&connection, &link, Some("Robert")).await.unwrap();
+    let contact = connection.add_contact(&link, Some("Robert")).await.unwrap();
     assert!(contact.verified && !contact.key_changed);
     assert_eq!(contact.alias, "Robert");
-    assert_eq!(dave.safety_number("Robert").unwrap().digits.len(), 60);
+    assert_eq!(dave.contacts().safety_number(named(&dave, "Robert").await).await.unwrap().digits.len(), 60);
     // Adding by link what was added by name verifies it.
     let connection = alice.connect().await.unwrap();
-    assert!(!alice.contact("bob").unwrap().verified);
-    assert!(alice.add_contact(&connection, &link, None).await.unwrap().verified);
+    assert!(!alice.contacts().find("bob").await.unwrap().verified);
+    assert!(connection.add_contact(&link, None).await.unwrap().verified);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ghost_device_and_false_prekeys_are_refused_and_the_text_waits_for_the_truth() {
     let (store, _world, alice, bob) = world().await;
-    let ghost = Impostor::of(Address { device: DeviceId::new(2).unwrap(), ..address(&bob) });
+    let ghost = Impostor::of(Address { device: DeviceId::new(2).unwrap(), ..address(&bob).await });
     LyingStore::lie(&store.account, move |mut record| {
         let mut device = record.devices[0].clone();
         device.address.device = DeviceId::new(2).unwrap();
@@ -122,7 +122,7 @@ async fn a_ghost_device_and_false_prekeys_are_refused_and_the_text_waits_for_the
         record
     });
     let connection = alice.connect().await.unwrap();
-    let error = alice.send_text(&connection, "bob", "one").await.unwrap_err();
+    let error = connection.send_text(named(&alice, "bob").await, "one").await.unwrap_err();
     assert_eq!(error.code(), "bundle-refused");
     LyingStore::stop(&store.account);
     LyingStore::lie(&store.bundle, |mut bundle| {
@@ -131,10 +131,10 @@ async fn a_ghost_device_and_false_prekeys_are_refused_and_the_text_waits_for_the
         bundle.signed.signature = signature.into();
         bundle
     });
-    let error = alice.send_text(&connection, "bob", "two").await.unwrap_err();
+    let error = connection.send_text(named(&alice, "bob").await, "two").await.unwrap_err();
     assert_eq!(error.code(), "bundle-refused");
     LyingStore::stop(&store.bundle);
-    let report = alice.flush(&connection, |_| {}).await.unwrap();
+    let report = connection.flush(|_| {}).await.unwrap();
     assert_eq!((report.accepted.len(), report.not_sent.len()), (2, 0));
     assert_eq!(texts(&fetch(&bob).await), ["one", "two"]);
 }
@@ -178,7 +178,7 @@ async fn replays_are_dropped_under_the_old_id_and_under_a_new_one() {
     say(&alice, "bob", "first").await;
     say(&alice, "bob", "second").await;
     assert_eq!(texts(&fetch(&bob).await), ["first", "second"]);
-    let seen: Vec<_> = store.seen.lock().unwrap().iter().filter(|(to, _)| *to == address(&bob)).cloned().collect();
+    let seen: Vec<_> = store.seen.lock().unwrap().iter().filter(|(to, _)| *to == now(address(&bob))).cloned().collect();
     assert_eq!(seen.len(), 2);
     for (mailbox, envelope) in &seen {
         store.inject(*mailbox, envelope.clone()).await;
@@ -189,7 +189,7 @@ async fn replays_are_dropped_under_the_old_id_and_under_a_new_one() {
         store.inject(mailbox, NewEnvelope { id, ..envelope }).await;
     }
     let events = fetch(&bob).await;
-    assert_eq!(refusals(&events), [Refusal::Replayed, Refusal::Replayed]);
+    assert_eq!(refusals(&events), [DropReason::Replayed, DropReason::Replayed]);
     assert!(texts(&events).is_empty());
     say(&alice, "bob", "third").await;
     assert_eq!(texts(&fetch(&bob).await), ["third"]);
@@ -200,11 +200,11 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
     let (store, world, alice, bob) = world().await;
     let carol = world.register("carol").await;
     let connection = alice.connect().await.unwrap();
-    alice.add_contact(&connection, "carol", None).await.unwrap();
+    connection.add_contact("carol", None).await.unwrap();
     for (from, to) in [(&alice, "bob"), (&alice, "carol"), (&carol, "bob")] {
-        if to == "bob" && from.contacts().unwrap().iter().all(|contact| contact.alias != "bob") {
+        if to == "bob" && from.contacts().list().await.unwrap().iter().all(|contact| contact.alias != "bob") {
             let connection = from.connect().await.unwrap();
-            from.add_contact(&connection, "bob", None).await.unwrap();
+            connection.add_contact("bob", None).await.unwrap();
         }
         say(from, to, "hello").await;
         fetch(&bob).await;
@@ -213,18 +213,18 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
     say(&alice, "carol", "for carol only").await;
     let for_carol = {
         let seen = store.seen.lock().unwrap();
-        seen.iter().rfind(|(to, _)| *to == address(&carol)).cloned().unwrap().1
+        seen.iter().rfind(|(to, _)| *to == now(address(&carol))).cloned().unwrap().1
     };
-    let mailbox = address(&bob);
+    let mailbox = address(&bob).await;
     let envelope = |id: u8, source: Option<Address>, ciphertext: &[u8]| NewEnvelope {
         id: EnvelopeId::from_bytes([id; 16]),
         source,
         ciphertext: ciphertext.to_vec().into(),
     };
-    store.inject(mailbox, envelope(1, Some(address(&alice)), &for_carol.ciphertext)).await;
+    store.inject(mailbox, envelope(1, Some(address(&alice).await), &for_carol.ciphertext)).await;
     store.inject(mailbox, envelope(2, None, &for_carol.ciphertext)).await;
     store.inject(mailbox, envelope(3, Some(mailbox), &for_carol.ciphertext)).await;
-    store.inject(mailbox, envelope(4, Some(address(&alice)), b"random bytes")).await;
+    store.inject(mailbox, envelope(4, Some(address(&alice).await), b"random bytes")).await;
     let stranger = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), device: DeviceId::PRIMARY };
     store.inject(mailbox, envelope(5, Some(stranger), &for_carol.ciphertext)).await;
     let events = fetch(&bob).await;
@@ -233,50 +233,51 @@ async fn misdelivered_mislabelled_and_random_envelopes_are_acknowledged_and_name
         events.iter().any(|event| matches!(event, Event::Undecryptable { who, .. } if who == "alice")),
         "{events:?}"
     );
-    let expected = [Refusal::SealedUnasked, Refusal::WrongSource, Refusal::Malformed, Refusal::UnknownSender];
+    let expected =
+        [DropReason::AnonymousUnasked, DropReason::WrongSource, DropReason::Malformed, DropReason::UnknownSender];
     assert_eq!(refusals(&events), expected);
     let waiting = store.waiting(mailbox).await.unwrap();
     assert_eq!(waiting.count, 0, "acknowledged");
-    assert_eq!(bob.contacts().unwrap().len(), 1, "no stranger entered the address book");
-    assert_eq!(bob.requests().unwrap().len(), 1, "carol's");
+    assert_eq!(bob.contacts().list().await.unwrap().len(), 1, "no stranger entered the address book");
+    assert_eq!(bob.contacts().requests().await.unwrap().len(), 1, "carol's");
     assert_eq!(texts(&fetch(&carol).await), ["for carol only"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_under_another_key_for_a_known_contact_is_not_opened_and_stops_sending() {
     let (store, _world, alice, bob) = world().await;
-    let impostor = Impostor::of(address(&bob));
+    let impostor = Impostor::of(address(&bob).await);
     let ciphertext = impostor.begins_with(&store, &alice).await;
     let id = EnvelopeId::from_bytes([1; 16]);
-    let envelope = NewEnvelope { id, source: Some(address(&bob)), ciphertext: ciphertext.into() };
-    store.inject(address(&alice), envelope).await;
+    let envelope = NewEnvelope { id, source: Some(address(&bob).await), ciphertext: ciphertext.into() };
+    store.inject(address(&alice).await, envelope).await;
     let events = fetch(&alice).await;
     assert!(matches!(&events[0], Event::IdentityChanged { who, .. } if who == "bob"), "{events:?}");
     assert!(texts(&events).is_empty());
-    assert_eq!(alice.queue_text("bob", "x").unwrap_err().code(), "identity-changed");
+    assert_eq!(alice.queue_text(named(&alice, "bob").await, "x").await.unwrap_err().code(), "identity-changed");
 }
 
-/// The same with the sender sealed: everybody with the access key can send that, so nothing comes of it.
+/// The same with the sender sealed: every holder of the access key can send that, so nothing comes of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_33_a_first_message_under_another_key_changes_nothing_when_it_is_sealed() {
     let (store, world, alice, bob) = world().await;
-    alice.set_level(Level::L2).unwrap();
+    alice.set_level(Level::L2).await.unwrap();
     let alices = world.certificate(&alice).await;
     let nobody = Address { account: kuvert_client::AccountId::from_bytes([9; 16]), device: DeviceId::PRIMARY };
     // As Bob, a contact; as somebody whom the relay does not know; as Carol, whom it knows under another key.
     let carol = world.register("carol").await;
-    for (number, posing_as) in [(1, address(&bob)), (2, nobody), (3, address(&carol))] {
+    for (number, posing_as) in [(1, address(&bob).await), (2, nobody), (3, address(&carol).await)] {
         let impostor = Impostor::of(posing_as);
         let message = impostor.begins_with(&store, &alice).await;
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
         let ciphertext = sealed_sender::seal(&impostor.device, &alices, &message, &mut rng).unwrap();
         let id = EnvelopeId::from_bytes([number; 16]);
-        store.inject(address(&alice), NewEnvelope { id, source: None, ciphertext: ciphertext.into() }).await;
+        store.inject(address(&alice).await, NewEnvelope { id, source: None, ciphertext: ciphertext.into() }).await;
     }
     let events = fetch(&alice).await;
-    assert_eq!(refusals(&events), [Refusal::WrongSource, Refusal::UnknownSender, Refusal::UnknownSender]);
-    assert!(texts(&events).is_empty() && alice.contacts().unwrap().len() == 1);
-    assert!(!alice.contact("bob").unwrap().key_changed);
+    assert_eq!(refusals(&events), [DropReason::WrongSource, DropReason::UnknownSender, DropReason::UnknownSender]);
+    assert!(texts(&events).is_empty() && alice.contacts().list().await.unwrap().len() == 1);
+    assert!(!alice.contacts().find("bob").await.unwrap().key_changed);
     say(&alice, "bob", "hello").await;
     assert_eq!(texts(&fetch(&bob).await), ["hello"]);
 }

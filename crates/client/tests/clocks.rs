@@ -7,7 +7,9 @@ use kuvert_client::{Client, Clock, Event, Level, Options, SystemClock};
 
 use crate::common::lying::say_in_vain;
 use crate::common::stranger::Stranger;
-use crate::common::{ShiftedClock, World, address, fetch, refusals, say, texts, world_with_a_lying_store as world};
+use crate::common::{
+    ShiftedClock, World, address, fetch, named, now, refusals, say, texts, world_with_a_lying_store as world,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -45,7 +47,7 @@ fn with_own_clock(world: &World, client: Client, name: &str) -> (Client, Arc<Shi
     drop(client);
     let clock = Arc::new(ShiftedClock::default());
     let options = Options { clock: Arc::clone(&clock) as _, ..world.options() };
-    (Client::open(&world.home(name), options).unwrap(), clock)
+    (now(Client::open(&world.home(name), options)).unwrap(), clock)
 }
 
 fn is_told(events: &[Event], wrong: Wrong) -> bool {
@@ -129,7 +131,7 @@ async fn mail_that_is_held_outlives_a_wrong_clock() {
         if at_first {
             wrong.set(&clock);
         }
-        let mut other = Stranger::posing_as(address(&bob));
+        let mut other = Stranger::posing_as(address(&bob).await);
         other.begin(&store, &alice).await;
         let text = other.text(1, "kept");
         other.send(&store, &alice, text).await;
@@ -143,7 +145,7 @@ async fn mail_that_is_held_outlives_a_wrong_clock() {
             let events = fetch(&alice).await;
             assert!(!events.iter().any(|event| matches!(event, Event::Expired { .. })), "{wrong:?} {events:?}");
         }
-        alice.accept_key("bob").unwrap();
+        alice.contacts().accept_key(named(&alice, "bob").await).await.unwrap();
         assert_eq!(texts(&fetch(&alice).await), ["kept"], "{wrong:?} {at_first}");
     }
 }
@@ -156,17 +158,17 @@ async fn sealed_mail_that_was_on_its_way_is_opened_whichever_clock_was_wrong() {
         let (alice, bob) = world.alice_and_bob().await;
         let (bob, clock) = with_own_clock(&world, bob, "bob");
         for client in [&alice, &bob] {
-            client.set_level(Level::L2).unwrap();
+            client.set_level(Level::L2).await.unwrap();
             fetch(client).await;
         }
         say(&bob, "alice", "my key").await;
         fetch(&alice).await;
         let connection = alice.connect().await.unwrap();
-        assert!(alice.send_text(&connection, "bob", "sealed").await.unwrap().sealed);
+        assert!(connection.send_text(named(&alice, "bob").await, "sealed").await.unwrap().anonymous);
         if leaving {
             wrong.set(&clock);
         }
-        bob.set_level(Level::L1).unwrap();
+        bob.set_level(Level::L1).await.unwrap();
         if leaving {
             wrong.right(&clock)
         } else {

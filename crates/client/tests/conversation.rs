@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::common::{World, fetch, fetch_on, messages, numbers, say, texts, within};
+use crate::common::{World, fetch, fetch_on, messages, named, now, numbers, say, texts, within};
 use kuvert_client::{
-    Client, Direction, Event, MessageState, Options, Profile, ReceiptKind, ReceiveEnd, ReceiveOptions,
+    AccountId, Client, Direction, Event, MessageState, Options, Profile, ReceiptKind, ReceiveEnd, ReceiveOptions,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,21 +13,27 @@ async fn a_first_message_waits_for_bob_and_his_answer_comes_back() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_a_stranger().await;
     let connection = alice.connect().await.unwrap();
-    let accepted = alice.send_text(&connection, "bob", "Guten Tag").await.unwrap();
-    assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Accepted));
+    let accepted = connection.send_text(named(&alice, "bob").await, "Guten Tag").await.unwrap();
+    assert_eq!(alice.message_state(&accepted.message).await.unwrap(), Some(MessageState::Accepted));
     assert_eq!(world.waiting().await, 1);
 
     let events = fetch(&bob).await;
     assert_eq!(texts(&events), ["Guten Tag"]);
     let message = messages(&events)[0];
-    let alices = alice.whoami().unwrap().address.account;
+    let alices = alice.whoami().await.unwrap().address.account;
     assert_eq!((message.message.id, message.request), (accepted.message.id, true));
     assert!(matches!(&events[0], Event::Request(contact) if contact.account == alices && contact.request));
     // Not the relay's word, but the account's own id.
     assert_eq!(message.alias, alices.to_string()[..8]);
     assert!(fetch(&alice).await.iter().all(|event| *event == Event::CaughtUp), "no answer to a stranger");
-    assert_eq!(bob.queue_text(&message.alias, "?").unwrap_err().code(), "request-pending");
-    assert_eq!(bob.accept_request(&message.alias, Some("alice")).map(|contact| contact.request), Ok(false));
+    assert_eq!(bob.queue_text(named(&bob, &message.alias).await, "?").await.unwrap_err().code(), "request-pending");
+    assert_eq!(
+        bob.contacts()
+            .accept_request(named(&bob, &message.alias).await, Some("alice"))
+            .await
+            .map(|contact| contact.request),
+        Ok(false)
+    );
     say(&bob, "alice", "Selber guten Tag").await;
     assert!(texts(&fetch(&bob).await).is_empty(), "shown once");
 
@@ -35,17 +41,20 @@ async fn a_first_message_waits_for_bob_and_his_answer_comes_back() {
     assert_eq!(texts(&events), ["Selber guten Tag"]);
     let is_receipt = |event: &Event| matches!(event, Event::Receipt { message, kind: ReceiptKind::Delivered, .. } if *message == accepted.message);
     assert!(events.iter().any(is_receipt), "{events:?}");
-    assert_eq!(alice.message_state(&accepted.message).unwrap(), Some(MessageState::Delivered));
+    assert_eq!(alice.message_state(&accepted.message).await.unwrap(), Some(MessageState::Delivered));
 
-    let history = alice.history("bob", None).unwrap();
+    let history = alice.history(named(&alice, "bob").await, None).await.unwrap();
     let sides: Vec<_> = history.iter().map(|m| (m.direction, m.text.as_str())).collect();
     assert_eq!(sides, [(Direction::Outgoing, "Guten Tag"), (Direction::Incoming, "Selber guten Tag")]);
-    assert_eq!(alice.history("bob", Some("SELBER")).unwrap().len(), 1);
+    assert_eq!(alice.history(named(&alice, "bob").await, Some("SELBER")).await.unwrap().len(), 1);
     // Alice's receipt for the answer is all that may wait.
     fetch(&bob).await;
     fetch(&alice).await;
     assert_eq!(world.waiting().await, 0);
-    let (ours, theirs) = (alice.safety_number("bob").unwrap(), bob.safety_number("alice").unwrap());
+    let (ours, theirs) = (
+        alice.contacts().safety_number(named(&alice, "bob").await).await.unwrap(),
+        bob.contacts().safety_number(named(&bob, "alice").await).await.unwrap(),
+    );
     assert_eq!(ours.digits, theirs.digits);
 }
 
@@ -54,14 +63,14 @@ async fn chat(client: Client, other: &'static str, ours: Vec<String>, theirs: Ve
     let connection = client.connect().await.unwrap();
     let sending = async {
         for text in &ours {
-            client.send_text(&connection, other, text).await.unwrap();
+            connection.send_text(named(&client, other).await, text).await.unwrap();
         }
     };
     let mut read = Vec::new();
     let follow = ReceiveOptions { follow: true, max: Some(theirs.len() as u64), timeout: None };
-    let receiving = client.receive(&connection, follow, |event| {
+    let receiving = connection.receive(follow, |event| {
         if let Event::Message(message) = event {
-            client.mark_read(&[message.message]).unwrap();
+            now(client.mark_read(&[message.message])).unwrap();
             read.push(message.text);
         }
         ControlFlow::Continue(())
@@ -76,7 +85,7 @@ async fn two_hundred_each_way_at_the_same_time_come_in_order() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
     let connection = bob.connect().await.unwrap();
-    bob.add_contact(&connection, "alice", None).await.unwrap();
+    connection.add_contact("alice", None).await.unwrap();
     let (from_alice, from_bob) = (numbers("a", 200), numbers("b", 200));
     within(async {
         let one = tokio::spawn(chat(alice.clone(), "bob", from_alice.clone(), from_bob.clone()));
@@ -89,7 +98,7 @@ async fn two_hundred_each_way_at_the_same_time_come_in_order() {
     fetch(&bob).await;
     fetch(&alice).await;
     for (client, other) in [(&alice, "bob"), (&bob, "alice")] {
-        let history = client.history(other, None).unwrap();
+        let history = client.history(named(client, other).await, None).await.unwrap();
         assert_eq!(history.len(), 400);
         let undelivered: Vec<_> = history
             .iter()
@@ -106,23 +115,23 @@ async fn a_queue_survives_and_is_sent_by_whoever_reaches_the_relay_next() {
     let (alice, bob) = world.alice_and_bob().await;
     world.stop_relay().await;
     let impatient = Options { connect_timeout: Duration::from_millis(300), ..world.options() };
-    let offline = Client::open(&world.home("alice"), impatient).unwrap();
+    let offline = Client::open(&world.home("alice"), impatient).await.unwrap();
     let error = offline.connect().await.unwrap_err();
     assert_eq!(error.code(), "relay-unreachable");
     assert!(error.to_string().contains(&world.url.host_port()), "{error}");
     for text in ["one", "two", "three"] {
-        alice.queue_text("bob", text).unwrap();
+        alice.queue_text(named(&alice, "bob").await, text).await.unwrap();
     }
     drop((alice, offline));
     world.start_relay().await;
-    let alice = world.open("alice");
-    assert_eq!(alice.whoami().unwrap().queued, 3);
-    let queued: Vec<_> = alice.queued().unwrap().into_iter().map(|m| m.text).collect();
+    let alice = world.open("alice").await;
+    assert_eq!(alice.whoami().await.unwrap().queued, 3);
+    let queued: Vec<_> = alice.queued().await.unwrap().into_iter().map(|m| m.text).collect();
     assert_eq!(queued, ["one", "two", "three"]);
     // Receiving reaches the relay, too.
     fetch(&alice).await;
     assert_eq!(texts(&fetch(&bob).await), ["one", "two", "three"]);
-    assert_eq!(alice.whoami().unwrap().queued, 0);
+    assert_eq!(alice.whoami().await.unwrap().queued, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,10 +146,10 @@ async fn a_relay_that_restarts_in_the_middle_loses_nothing() {
             let connection = bob.connect().await.unwrap();
             let follow = ReceiveOptions { follow: true, max: Some(30), timeout: None };
             let mut texts = Vec::new();
-            let end = bob.receive(&connection, follow, |event| {
+            let end = connection.receive(follow, |event| {
                 match &event {
                     Event::Message(message) => {
-                        bob.mark_shown(&[message.message]).unwrap();
+                        now(bob.mark_shown(&[message.message])).unwrap();
                         texts.push(message.text.clone());
                     }
                     Event::CaughtUp | Event::Disconnected { .. } | Event::Reconnected => drop(saw.send(event)),
@@ -174,7 +183,7 @@ async fn a_maximum_and_a_dropped_call_leave_the_rest_for_the_next() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
     for text in numbers("m", 10) {
-        alice.queue_text("bob", &text).unwrap();
+        alice.queue_text(named(&alice, "bob").await, &text).await.unwrap();
     }
     fetch(&alice).await;
     let connection = bob.connect().await.unwrap();
@@ -185,7 +194,7 @@ async fn a_maximum_and_a_dropped_call_leave_the_rest_for_the_next() {
     assert_eq!((texts(&events), end), (vec!["m 3", "m 4", "m 5", "m 6"], ReceiveEnd::Max));
     // Told to stop after one, which is not marked.
     let mut seen = Vec::new();
-    let stopped = bob.receive(&connection, ReceiveOptions::default(), |event| {
+    let stopped = connection.receive(ReceiveOptions::default(), |event| {
         if let Event::Message(message) = event {
             seen.push(message.text);
             return ControlFlow::Break(());
@@ -199,14 +208,14 @@ async fn a_maximum_and_a_dropped_call_leave_the_rest_for_the_next() {
     // Dropped at ever later moments: whatever happened, the rest comes.
     let all = numbers("n", 40);
     for text in &all {
-        alice.queue_text("bob", text).unwrap();
+        alice.queue_text(named(&alice, "bob").await, text).await.unwrap();
     }
     fetch(&alice).await;
     let mut shown = Vec::new();
     for patience in [0, 1, 2, 4, 8, 16, 32, 64] {
-        let work = bob.receive(&connection, ReceiveOptions::default(), |event| {
+        let work = connection.receive(ReceiveOptions::default(), |event| {
             if let Event::Message(message) = event {
-                bob.mark_shown(&[message.message]).unwrap();
+                now(bob.mark_shown(&[message.message])).unwrap();
                 shown.push(message.text);
             }
             ControlFlow::Continue(())
@@ -230,7 +239,7 @@ async fn a_second_call_on_a_connection_fetches_what_came_since_the_first() {
     for round in 0..20 {
         let sent = numbers(&format!("round {round}:"), 5);
         for text in &sent {
-            alice.queue_text("bob", text).unwrap();
+            alice.queue_text(named(&alice, "bob").await, text).await.unwrap();
         }
         fetch(&alice).await;
         let (events, end) = fetch_on(&bob, &connection, ReceiveOptions::default()).await;
@@ -242,8 +251,8 @@ async fn a_second_call_on_a_connection_fetches_what_came_since_the_first() {
 async fn expired_mail_is_told_once() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
-    alice.queue_text("bob", "too late").unwrap();
-    alice.queue_text("bob", "too late, too").unwrap();
+    alice.queue_text(named(&alice, "bob").await, "too late").await.unwrap();
+    alice.queue_text(named(&alice, "bob").await, "too late, too").await.unwrap();
     fetch(&alice).await;
     world.relay_clock.advance(Duration::from_secs(31 * 24 * 60 * 60));
     world.relay().expire().await.unwrap();
@@ -257,7 +266,7 @@ async fn expired_mail_is_told_once() {
 async fn prekeys_are_filled_up_and_rotated_and_old_ones_still_open_mail() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
-    let address = bob.whoami().unwrap().address;
+    let address = bob.whoami().await.unwrap().address;
     let store = std::sync::Arc::clone(world.relay().store());
     let before = store.take_bundle(address).await.unwrap();
     let full = store.count_prekeys(address).await.unwrap();
@@ -274,7 +283,7 @@ async fn prekeys_are_filled_up_and_rotated_and_old_ones_still_open_mail() {
     say(&alice, "bob", "to the old keys").await;
     world.clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
     let connection = bob.connect().await.unwrap();
-    bob.flush(&connection, |_| {}).await.unwrap();
+    connection.flush(|_| {}).await.unwrap();
     let after = store.take_bundle(address).await.unwrap();
     assert!(after.signed.id > before.signed.id);
     ids.push(after.one_time.unwrap().id);
@@ -295,7 +304,8 @@ async fn clocks_that_jump_change_stamps_and_nothing_else() {
     say(&alice, "bob", "and back").await;
     assert_eq!(texts(&fetch(&alice).await), ["last year"]);
     assert_eq!(texts(&fetch(&bob).await), ["and back"]);
-    let order: Vec<_> = bob.history("alice", None).unwrap().into_iter().map(|m| m.text).collect();
+    let order: Vec<_> =
+        bob.history(named(&bob, "alice").await, None).await.unwrap().into_iter().map(|m| m.text).collect();
     assert_eq!(order, ["today", "next year", "last year", "and back"]);
 }
 
@@ -303,25 +313,33 @@ async fn clocks_that_jump_change_stamps_and_nothing_else() {
 async fn what_cannot_be_sent_is_refused_with_its_code() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
-    let code = |text: &str| alice.queue_text("bob", text).map(|_| ()).unwrap_err().code();
+    let to = named(&alice, "bob").await;
+    let code = |text: &str| now(alice.queue_text(to, text)).map(|_| ()).unwrap_err().code();
     assert_eq!(code(""), "text-empty");
     assert_eq!(code(" \n"), "text-empty");
     assert_eq!(code(&"x".repeat(64 * 1024 + 1)), "text-too-long");
-    assert_eq!(alice.queue_text("carol", "x").unwrap_err().code(), "contact-unknown");
-    assert_eq!(alice.queue_text("alice", "x").unwrap_err().code(), "own-address");
+    for (who, code) in [("carol", "contact-unknown"), ("alice", "own-address")] {
+        assert_eq!(alice.contacts().find(who).await.unwrap_err().code(), code);
+    }
+    for (account, code) in [
+        (AccountId::from_bytes([9; 16]), "contact-unknown"),
+        (alice.whoami().await.unwrap().address.account, "own-address"),
+    ] {
+        assert_eq!(alice.queue_text(account, "x").await.unwrap_err().code(), code);
+    }
     let connection = alice.connect().await.unwrap();
     let mut refused = Vec::new();
-    for who in ["nobody", "No Name", "alice", "kuvert://broken", &alice.invite().unwrap().to_string()] {
-        refused.push(alice.add_contact(&connection, who, None).await.unwrap_err().code());
+    for who in ["nobody", "No Name", "alice", "kuvert://broken", &alice.invite().await.unwrap().to_string()] {
+        refused.push(connection.add_contact(who, None).await.unwrap_err().code());
     }
     assert_eq!(refused, ["unknown-recipient", "name-invalid", "own-address", "link-invalid", "own-address"]);
-    let mut elsewhere = bob.invite().unwrap();
+    let mut elsewhere = bob.invite().await.unwrap();
     elsewhere.relay.fingerprint = [1; 32];
-    let error = alice.add_contact(&connection, &elsewhere.to_string(), None).await.unwrap_err();
+    let error = connection.add_contact(&elsewhere.to_string(), None).await.unwrap_err();
     assert_eq!(error.code(), "link-other-relay");
 
     let long = "ü".repeat(32 * 1024);
-    alice.send_text(&connection, "bob", &long).await.unwrap();
+    connection.send_text(named(&alice, "bob").await, &long).await.unwrap();
     assert_eq!(texts(&fetch(&bob).await), [long]);
 }
 
@@ -332,13 +350,13 @@ async fn registering_names_what_is_wrong() {
     let register = async |home: &str, name: Option<&str>, phone: Option<&str>| {
         let profile = Profile { name: name.map(str::to_owned), phone: phone.map(str::to_owned), invitation: None };
         let result = Client::register(&world.home(home), world.url.clone(), profile, world.options()).await;
-        result.map(|client| client.whoami().unwrap().name).map_err(|error| error.code())
+        result.map(|client| now(client.whoami()).unwrap().name).map_err(|error| error.code())
     };
     assert_eq!(register("alice", None, None).await, Err("already-registered"));
     assert_eq!(register("second", Some("Alice"), None).await, Err("name-invalid"));
     assert_eq!(register("second", None, Some("030123")).await, Err("phone-invalid"));
     assert_eq!(register("second", Some("alice"), None).await, Err("name-taken"));
-    assert_eq!(Client::open(&world.home("second"), world.options()).unwrap_err().code(), "not-registered");
+    assert_eq!(Client::open(&world.home("second"), world.options()).await.unwrap_err().code(), "not-registered");
     // The same home tries again, with the keys that it drew before.
     assert_eq!(register("second", Some("alice2"), Some("+4930123456")).await, Ok(Some("alice2".to_owned())));
     let mut other = world.url.clone();
@@ -355,13 +373,13 @@ async fn blocked_contacts_are_dropped_unseen_and_heard_again_later() {
     let (alice, bob) = world.alice_and_bob().await;
     say(&alice, "bob", "heard").await;
     fetch(&bob).await;
-    bob.set_blocked("alice", true).unwrap();
+    bob.contacts().set_blocked(named(&bob, "alice").await, true).await.unwrap();
     say(&alice, "bob", "dropped").await;
     let events = fetch(&bob).await;
     assert!(events.iter().all(|event| *event == Event::CaughtUp), "{events:?}");
-    assert_eq!(bob.queue_text("alice", "x").unwrap_err().code(), "contact-blocked");
+    assert_eq!(bob.queue_text(named(&bob, "alice").await, "x").await.unwrap_err().code(), "contact-blocked");
     assert_eq!(world.waiting().await, 1, "the read receipt of the first, none for the second");
-    bob.set_blocked("alice", false).unwrap();
+    bob.contacts().set_blocked(named(&bob, "alice").await, false).await.unwrap();
     say(&alice, "bob", "heard again").await;
     assert_eq!(texts(&fetch(&bob).await), ["heard again"]);
 }
@@ -372,8 +390,8 @@ async fn a_text_carries_the_time_of_writing_however_late_it_is_fetched() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
     // In the queue for a day, at the relay for another.
-    alice.queue_text("bob", "slow").unwrap();
-    let written = alice.history("bob", None).unwrap()[0].sent_at;
+    alice.queue_text(named(&alice, "bob").await, "slow").await.unwrap();
+    let written = alice.history(named(&alice, "bob").await, None).await.unwrap()[0].sent_at;
     world.clock.advance(DAY);
     say(&alice, "bob", "later").await;
     world.clock.advance(DAY);
@@ -387,7 +405,7 @@ async fn a_text_carries_the_time_of_writing_however_late_it_is_fetched() {
     world.clock.set_back(3 * DAY);
     say(&alice, "bob", "behind").await;
     fetch(&bob).await;
-    let history = bob.history("alice", None).unwrap();
+    let history = bob.history(named(&bob, "alice").await, None).await.unwrap();
     let order: Vec<_> = history.iter().map(|message| message.text.as_str()).collect();
     assert_eq!(order, ["slow", "later", "ahead", "behind"]);
     assert!(history[2].sent_at > history[2].stored_at + 86_400_000 * 2);
@@ -400,9 +418,10 @@ async fn a_search_finds_what_a_person_takes_for_the_same_and_a_text_can_be_seen(
     let world = World::new().await;
     let (alice, _bob) = world.alice_and_bob().await;
     for text in ["Große Straße", "İstanbul", "cafe\u{301}", "caf\u{e9}", "ΟΔΟΣ", "zero\u{200b}width"] {
-        alice.queue_text("BOB", text).unwrap();
+        alice.queue_text(named(&alice, "BOB").await, text).await.unwrap();
     }
-    let found = |search: &str| alice.history("bob", Some(search)).unwrap().len();
+    let to = named(&alice, "bob").await;
+    let found = |search: &str| now(alice.history(to, Some(search))).unwrap().len();
     for (search, count) in [
         ("STRASSE", 1),
         ("istanbul", 1),
@@ -415,6 +434,10 @@ async fn a_search_finds_what_a_person_takes_for_the_same_and_a_text_can_be_seen(
         assert_eq!(found(search), count, "{search:?}");
     }
     for text in ["", " \n", "\u{200b}", "\u{2060}\u{3164}", "\u{2800}"] {
-        assert_eq!(alice.queue_text("bob", text).unwrap_err().code(), "text-empty", "{text:?}");
+        assert_eq!(
+            alice.queue_text(named(&alice, "bob").await, text).await.unwrap_err().code(),
+            "text-empty",
+            "{text:?}"
+        );
     }
 }

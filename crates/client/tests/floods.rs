@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kuvert_client::internal::{draft, prekey_bundle, receipts, seal_content, session_reset, text};
+use kuvert_client::internal::{draft, finish_content, prekey_bundle, receipts, session_reset, text};
 use kuvert_client::transport::{Link, dial};
 use kuvert_client::{AccountId, Address, Client, EnvelopeId, Event, ReceiveEnd, ReceiveOptions};
 use kuvert_protocol::SessionRecord;
@@ -29,7 +29,9 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, content};
 
 use crate::common::lying::LyingStore;
-use crate::common::{World, add, address, fetch, messages, numbers, refusals, say, stranger, texts, within};
+use crate::common::{
+    World, add, address, fetch, messages, named, now, numbers, refusals, say, stranger, texts, within,
+};
 
 /// Bytes that a home grows by for each stranger that did its worst here, at most: its row, its sessions (7 KB in all), the
 /// texts that it wrote, in pages that are half full, once in the store and once in its log.
@@ -121,7 +123,7 @@ impl Flooder {
     /// It claims that its target has device lists that do not exist.
     fn seal_in(session: &mut SessionRecord, own: DeviceListState, id: EnvelopeId, body: content::Body) -> Vec<u8> {
         let invented = DeviceListState { number: 9, hash: [9; 32] };
-        let content = seal_content(&draft(id, 1, body), own, invented, None).unwrap();
+        let content = finish_content(&draft(id, 1, body), own, invented, None).unwrap();
         session.encrypt(&content, 1, &mut rand_core::UnwrapErr(getrandom::SysRng)).unwrap()
     }
 
@@ -194,10 +196,10 @@ fn follow(client: Client, until: &'static str) -> tokio::task::JoinHandle<Vec<Ev
         let connection = client.connect().await.unwrap();
         let events = Mutex::new(Vec::new());
         let options = ReceiveOptions { follow: true, timeout: None, max: None };
-        let end = client.receive(&connection, options, |event| {
+        let end = connection.receive(options, |event| {
             let mut is_last = false;
             if let Event::Message(message) = &event {
-                client.mark_read(&[message.message]).unwrap();
+                now(client.mark_read(&[message.message])).unwrap();
                 is_last = message.text == until;
             }
             events.lock().unwrap().push(event);
@@ -231,7 +233,8 @@ async fn flood_all(
             }
         }
         let seen = {
-            let (seen, by) = (store.seen.lock().unwrap(), address(alice));
+            let by = address(alice).await;
+            let seen = store.seen.lock().unwrap();
             seen.iter()
                 .rev()
                 .find(|(_, envelope)| envelope.source == Some(by))
@@ -256,7 +259,7 @@ async fn strangers_over_the_wire_stop_neither_contacts_nor_a_newcomer_and_end_no
     }
     fetch(&alice).await;
     world.clock.advance(Duration::from_secs(2 * 60 * 60));
-    let target = (address(&bob), world.certificate(&bob).await.account_key());
+    let target = (address(&bob).await, world.certificate(&bob).await.account_key());
     let before = size(&world.home("bob"));
     let mut strangers = Vec::new();
     for _ in 0..count {
@@ -272,7 +275,7 @@ async fn strangers_over_the_wire_stop_neither_contacts_nor_a_newcomer_and_end_no
     assert_eq!(of(&events, "alice"), written);
 
     // While Bob follows: he goes on to follow.
-    let following = follow(world.open("bob"), "good night");
+    let following = follow(world.open("bob").await, "good night");
     let written = numbers("while you are there", 5);
     let there = flood_all(&world, &mut strangers, &alice, target, &store, &written).await;
     let carol = world.register("carol").await;
@@ -290,9 +293,9 @@ async fn strangers_over_the_wire_stop_neither_contacts_nor_a_newcomer_and_end_no
 
     // The newcomer.
     let letters = messages(&events).into_iter().filter(|message| message.text == "we do not know each other").count();
-    let requests = bob.requests().unwrap();
-    let newcomer = requests.iter().find(|request| request.account == address(&carol).account).unwrap();
-    assert_eq!((letters, bob.contacts().unwrap().len()), (1, 1));
+    let requests = bob.contacts().requests().await.unwrap();
+    let newcomer = requests.iter().find(|request| request.account == now(address(&carol)).account).unwrap();
+    assert_eq!((letters, bob.contacts().list().await.unwrap().len()), (1, 1));
     assert!(requests.len() > count / 2 && refusals(&events).len() > count, "they were there");
 
     // Silence.
@@ -325,7 +328,7 @@ async fn strangers_over_the_wire_stop_neither_contacts_nor_a_newcomer_and_end_no
     assert!(grown < BYTES_ANYHOW + BYTES_PER_STRANGER * count as u64, "{grown} B");
     assert_eq!(store.waiting(target.0).await.unwrap().count, 0, "all of it was acknowledged");
     // Once Bob accepts, the newcomer is a contact like any other.
-    bob.accept_request(&newcomer.alias, Some("carol")).unwrap();
+    bob.contacts().accept_request(named(&bob, &newcomer.alias).await, Some("carol")).await.unwrap();
     say(&bob, "carol", "now we do").await;
     assert_eq!(texts(&fetch(&carol).await), ["now we do"]);
 }

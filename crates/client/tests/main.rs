@@ -4,9 +4,11 @@
 
 mod account;
 mod adversary;
+mod circles;
 mod clocks;
 mod common;
 mod conversation;
+mod examples;
 mod floods;
 mod pausing;
 mod people;
@@ -16,4 +18,6 @@ mod resets;
 mod robustness;
 mod sealed;
 mod strangers;
+mod threads;
+mod upgrade;
 mod vectors;

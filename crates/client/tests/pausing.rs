@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{World, add, address, fetch, numbers, say, texts, within};
+use crate::common::{World, add, address, fetch, named, numbers, say, texts, within};
 use kuvert_client::home::Home;
 use kuvert_client::store::sqlite::{Opened, SqliteStore};
 use kuvert_client::store::{Mode, Store, Table};
@@ -38,21 +38,21 @@ async fn a_caller_that_pauses_holds_no_outbox_and_leaves_the_mail_at_the_relay()
     fetch(&bob).await;
     let all = numbers("text", 4 * DELIVERY_WINDOW);
     for text in &all {
-        alice.queue_text("bob", text).unwrap();
+        alice.queue_text(named(&alice, "bob").await, text).await.unwrap();
     }
     let connection = alice.connect().await.unwrap();
-    assert_eq!(within(alice.flush(&connection, |_| {})).await.unwrap().accepted.len(), all.len());
+    assert_eq!(within(connection.flush(|_| {})).await.unwrap().accepted.len(), all.len());
 
     let reached = Arc::new(Notify::new());
     let (client, sink) = (bob.clone(), Pauses(Arc::clone(&reached)));
     let paused = tokio::spawn(async move {
         let connection = client.connect().await.unwrap();
         let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
-        client.receive_into(&connection, follow, sink).await
+        connection.receive_into(follow, sink).await
     });
     within(reached.notified()).await;
     // As another process of this home would.
-    let other = world.open("bob");
+    let other = world.open("bob").await;
     within(say(&other, "alice", "while my reader pauses")).await;
     assert!(texts(&fetch(&alice).await).contains(&"while my reader pauses"));
     // A window is here, stored; the rest stays where it is until it can be taken.
@@ -81,16 +81,16 @@ async fn a_contact_with_damaged_rows_holds_up_no_other_contact() {
         panic!("no store")
     };
     let tx = store.begin(Mode::Write).unwrap();
-    tx.put(Table::Session, &address(&bob).to_bytes(), b"damaged").unwrap();
+    tx.put(Table::Session, &address(&bob).await.to_bytes(), b"damaged").unwrap();
     tx.commit().unwrap();
 
     for name in ["bob", "carol"] {
-        alice.queue_text(name, "after").unwrap();
+        alice.queue_text(named(&alice, name).await, "after").await.unwrap();
     }
     let connection = alice.connect().await.unwrap();
-    let report = within(alice.flush(&connection, |_| {})).await.unwrap();
+    let report = within(connection.flush(|_| {})).await.unwrap();
     assert_eq!(report.accepted.iter().map(|accepted| accepted.to.as_str()).collect::<Vec<_>>(), ["carol"]);
     let [failed] = &report.not_sent[..] else { panic!("{report:?}") };
-    assert_eq!((failed.to.as_str(), failed.code, failed.will_retry), ("bob", "store-corrupt", true));
+    assert_eq!((failed.to.as_str(), failed.error.code(), failed.will_retry), ("bob", "store-corrupt", true));
     assert_eq!(texts(&fetch(&carol).await), ["before", "after"]);
 }

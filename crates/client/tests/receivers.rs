@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::watched::{self, Moment};
-use crate::common::{World, fetch, fetch_on, numbers, say, texts, within};
+use crate::common::{World, fetch, fetch_on, named, now, numbers, say, texts, within};
 use kuvert_client::home::{Exclusive, Home};
 use kuvert_client::store::Table;
 use kuvert_client::{Client, Error, Event, EventSink, Options, ReceiveEnd, ReceiveOptions};
@@ -30,14 +30,14 @@ impl Follower {
         let task = tokio::spawn(async move {
             let connection = client.connect().await?;
             let wait = Mutex::new(wait);
-            let end = client.receive(&connection, FOLLOW, |event| {
+            let end = connection.receive(FOLLOW, |event| {
                 let message = if let Event::Message(message) = &event { Some(message.message) } else { None };
                 // A test that has seen enough drops its ends.
                 let stand_still = || wait.lock().unwrap().recv();
                 if tell.send(event).is_err() || tokio::task::block_in_place(stand_still).is_err() {
                     return ControlFlow::Break(());
                 }
-                message.iter().for_each(|message| client.mark_shown(&[*message]).unwrap());
+                message.iter().for_each(|message| now(client.mark_shown(&[*message])).unwrap());
                 ControlFlow::Continue(())
             });
             end.await
@@ -72,7 +72,7 @@ fn impatient(world: &World) -> Options {
 async fn show_stored(client: &Client) -> Vec<String> {
     let mut shown = Vec::new();
     let stored = client.show_stored(|message| {
-        client.mark_shown(&[message.message]).unwrap();
+        now(client.mark_shown(&[message.message])).unwrap();
         shown.push(message.text);
         ControlFlow::Continue(())
     });
@@ -85,13 +85,13 @@ async fn what_another_process_is_showing_is_not_shown_from_the_store() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
     for text in numbers("m", 3) {
-        alice.queue_text("bob", &text).unwrap();
+        alice.queue_text(named(&alice, "bob").await, &text).await.unwrap();
     }
     fetch(&alice).await;
     let first = Follower::start(bob);
     // It has printed the first and not marked it yet.
     assert!(matches!(first.until(|event| matches!(event, Event::Message(_))).last(), Some(Event::Message(_))));
-    let second = world.open("bob");
+    let second = world.open("bob").await;
     assert_eq!(show_stored(&second).await, Vec::<String>::new());
     first.go_on();
     let rest = first.until(|event| *event == Event::CaughtUp);
@@ -101,7 +101,7 @@ async fn what_another_process_is_showing_is_not_shown_from_the_store() {
 
     // A process that ended without marking leaves it to the next one, relay or not.
     say(&alice, "bob", "m 3").await;
-    let third = Follower::start(world.open("bob"));
+    let third = Follower::start(world.open("bob").await);
     third.until(|event| matches!(event, Event::Message(_)));
     drop((third.go_on, third.seen));
     assert_eq!(within(third.task).await.unwrap().unwrap(), ReceiveEnd::Stopped);
@@ -122,7 +122,7 @@ async fn a_follower_without_a_connection_leaves_the_inbox_to_a_newcomer_and_does
     first.until(|event| matches!(event, Event::Disconnected { .. }));
     world.start_relay().await;
     say(&alice, "bob", "two").await;
-    let second = Follower::start(Client::open(&world.home("bob"), impatient(&world)).unwrap());
+    let second = Follower::start(Client::open(&world.home("bob"), impatient(&world)).await.unwrap());
     assert_eq!(texts(&second.until(|event| *event == Event::CaughtUp)), ["two"]);
     first.go_on();
     first.until(|event| *event == Event::Reconnected);
@@ -148,7 +148,7 @@ async fn a_follower_that_comes_back_shows_what_somebody_else_stored_meanwhile_an
         say(&alice, "bob", text).await;
     }
     // Stores both, shows one.
-    let second = world.open("bob");
+    let second = world.open("bob").await;
     let connection = second.connect().await.unwrap();
     let at_most = ReceiveOptions { max: Some(1), ..ReceiveOptions::default() };
     assert_eq!(texts(&fetch_on(&second, &connection, at_most).await.0), ["two"]);
@@ -181,12 +181,9 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     });
     let slow = watched::open(&world.home("bob"), world.options(), watcher);
     let connection = slow.connect().await.unwrap();
-    let call = {
-        let slow = slow.clone();
-        tokio::spawn(async move {
-            let _ = slow.receive(&connection, ReceiveOptions::default(), |_| ControlFlow::Continue(())).await;
-        })
-    };
+    let call = tokio::spawn(async move {
+        let _ = connection.receive(ReceiveOptions::default(), |_| ControlFlow::Continue(())).await;
+    });
     tokio::task::block_in_place(|| storing.recv_timeout(Duration::from_secs(600)).unwrap());
     drop(storing);
     call.abort();
@@ -197,7 +194,7 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     go_on.send(()).unwrap();
     // Whoever comes next finds the message, before what came after it.
     say(&alice, "bob", "two").await;
-    assert_eq!(texts(&fetch(&world.open("bob")).await), ["one", "two"]);
+    assert_eq!(texts(&fetch(&world.open("bob").await).await), ["one", "two"]);
 }
 
 struct Keeps(Vec<Event>);
@@ -217,7 +214,7 @@ async fn a_turn_is_waited_for_and_displaces_nothing_of_its_home() {
     let first = Follower::start(bob);
     assert_eq!(texts(&first.until(|event| *event == Event::CaughtUp)), ["one"]);
     first.go_on();
-    let second = world.open("bob");
+    let second = world.open("bob").await;
     let waiting = {
         let second = second.clone();
         tokio::spawn(async move { second.wait_for_turn().await })
@@ -231,11 +228,11 @@ async fn a_turn_is_waited_for_and_displaces_nothing_of_its_home() {
     let turn = within(waiting).await.unwrap().unwrap();
     assert!(turn.waited(), "another process was receiving");
     // The one whose turn it is receives, and no other does meanwhile.
-    assert_eq!(show_stored(&world.open("bob")).await, Vec::<String>::new());
+    assert_eq!(show_stored(&world.open("bob").await).await, Vec::<String>::new());
     say(&alice, "bob", "three").await;
     let connection = second.connect().await.unwrap();
     let mut kept = Keeps(Vec::new());
-    within(second.receive_in_turn(&connection, turn, ReceiveOptions::default(), &mut kept)).await.unwrap();
+    within(connection.receive_in_turn(turn, ReceiveOptions::default(), &mut kept)).await.unwrap();
     assert_eq!(texts(&kept.0).last(), Some(&"three"));
     assert!(!within(second.wait_for_turn()).await.unwrap().waited(), "and lets go of it");
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::Stranger;
-use crate::common::{World, add, address, fetch, messages, refusals, say, texts, world_with_a_lying_store as world};
-use kuvert_client::{Address, Client, EnvelopeId, Event, Level, Profile, Receipts, Refusal};
+use crate::common::{
+    World, add, address, fetch, messages, named, now, refusals, say, texts, world_with_a_lying_store as world,
+};
+use kuvert_client::{Address, Client, DropReason, EnvelopeId, Event, Level, Profile, Receipts};
 use kuvert_protocol::sealed_sender;
 use kuvert_relay::store::{AccountBy, AccountChange, NewEnvelope, Store};
 use kuvert_types::device_list::DeviceEntry;
@@ -16,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Envelopes that a client submitted, by recipient.
 fn sent_by(store: &LyingStore, client: &Client) -> Vec<Address> {
-    let source = address(client);
+    let source = now(address(client));
     let seen = store.seen.lock().unwrap();
     seen.iter().filter(|(_, envelope)| envelope.source == Some(source)).map(|(recipient, _)| *recipient).collect()
 }
@@ -38,17 +40,17 @@ async fn attack_35_a_home_that_takes_no_sealed_mail_opens_none() {
     let sealed = sealed_sender::seal(&mallory.device, &bobs, &message, &mut rng).unwrap();
     let inject = |number: u8| {
         let envelope = NewEnvelope { id: id(number), source: None, ciphertext: sealed.clone().into() };
-        store.inject(address(&bob), envelope)
+        store.inject(now(address(&bob)), envelope)
     };
     inject(1).await;
     let events = fetch(&bob).await;
-    assert_eq!(refusals(&events), [Refusal::SealedUnasked]);
+    assert_eq!(refusals(&events), [DropReason::AnonymousUnasked]);
     // At a level that takes it: still no stranger's, for no relay has checked its name.
-    bob.set_level(Level::L2).unwrap();
+    bob.set_level(Level::L2).await.unwrap();
     inject(2).await;
     let events = fetch(&bob).await;
-    assert_eq!(refusals(&events), [Refusal::UnknownSender]);
-    assert!(texts(&events).is_empty() && bob.requests().unwrap().is_empty());
+    assert_eq!(refusals(&events), [DropReason::UnknownSender]);
+    assert!(texts(&events).is_empty() && bob.contacts().requests().await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +59,7 @@ async fn attack_36_what_has_not_authenticated_makes_no_contact_no_session_no_res
     let carol = world.register("carol").await;
     say(&alice, "bob", "hello").await;
     fetch(&bob).await;
-    bob.set_level(Level::L2).unwrap();
+    bob.set_level(Level::L2).await.unwrap();
     fetch(&bob).await;
     let (before, mut mallory) = (sent_by(&store, &bob).len(), Stranger::new(7));
     mallory.begin(&store, &bob).await;
@@ -73,11 +75,11 @@ async fn attack_36_what_has_not_authenticated_makes_no_contact_no_session_no_res
         let number = u8::try_from(number).unwrap();
         mallory.send(&store, &bob, junk.clone()).await;
         let by_carol =
-            NewEnvelope { id: id(100 + number), source: Some(address(&carol)), ciphertext: junk.clone().into() };
-        store.inject(address(&bob), by_carol).await;
+            NewEnvelope { id: id(100 + number), source: Some(address(&carol).await), ciphertext: junk.clone().into() };
+        store.inject(address(&bob).await, by_carol).await;
         let sealed = sealed_sender::seal(&mallory.device, &bobs, &junk, &mut rng).unwrap();
         let sealed = NewEnvelope { id: id(110 + number), source: None, ciphertext: sealed.into() };
-        store.inject(address(&bob), sealed).await;
+        store.inject(address(&bob).await, sealed).await;
     }
     let questions = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let asked = Arc::clone(&questions);
@@ -91,8 +93,8 @@ async fn attack_36_what_has_not_authenticated_makes_no_contact_no_session_no_res
         fetch(&bob).await;
     }
     assert!(texts(&events).is_empty() && refusals(&events).len() == 6, "{events:?}");
-    assert_eq!(bob.contacts().unwrap().len(), 1);
-    assert!(bob.requests().unwrap().is_empty());
+    assert_eq!(bob.contacts().list().await.unwrap().len(), 1);
+    assert!(bob.contacts().requests().await.unwrap().is_empty());
     assert_eq!(sent_by(&store, &bob).len(), before, "nothing left for it");
     assert_eq!(questions.load(std::sync::atomic::Ordering::SeqCst), 0, "the relay was asked for nobody");
 }
@@ -110,11 +112,11 @@ async fn attack_38_a_stranger_gets_no_answer_and_a_contact_one_for_each_reset() 
         world.clock.advance(2 * HOUR);
     }
     assert!(sent_by(&store, &bob).iter().all(|to| *to != mallory.address()), "no answer to a stranger");
-    assert_eq!(bob.requests().unwrap().len(), 1);
+    assert_eq!(bob.contacts().requests().await.unwrap().len(), 1);
 
     // Accepted, it is confirmed what it wrote; repetitions bring nothing, and resets one confirmation an hour.
-    let who = bob.requests().unwrap()[0].alias.clone();
-    bob.accept_request(&who, None).unwrap();
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(&bob, &who).await, None).await.unwrap();
     // The relay has to know a contact.
     mallory.register(&store).await;
     let mallorys = mallory.address();
@@ -148,8 +150,8 @@ async fn attack_38_made_up_receipts_alarm_nobody_from_a_stranger_and_once_from_a
     let receipt = mallory.receipt(2);
     mallory.send(&store, &bob, receipt).await;
     assert_eq!(behind(&fetch(&bob).await), 0);
-    let who = bob.requests().unwrap()[0].alias.clone();
-    bob.accept_request(&who, None).unwrap();
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(&bob, &who).await, None).await.unwrap();
     mallory.register(&store).await;
     let before = sent_by(&store, &bob).len();
     let mut told = 0;
@@ -170,7 +172,7 @@ async fn attack_38_made_up_receipts_alarm_nobody_from_a_stranger_and_once_from_a
 async fn attack_41_a_name_that_moved_an_id_for_a_name_and_a_strangers_name_lead_to_nobody_else() {
     let (store, world, alice, bob) = world().await;
     // Bob gives his name up, Mallory takes it and writes.
-    let (bobs, change) = (address(&bob).account, |name: Option<&str>| {
+    let (bobs, change) = (address(&bob).await.account, |name: Option<&str>| {
         let name = Some(name.map(str::to_owned));
         AccountChange { name, ..AccountChange::default() }
     });
@@ -188,7 +190,7 @@ async fn attack_41_a_name_that_moved_an_id_for_a_name_and_a_strangers_name_lead_
     assert!(texts(&fetch(&mallory).await).is_empty());
     // Once accepted, and added by the relay's name: the older contact keeps its name.
     add(&alice, "bob").await;
-    assert_eq!(alice.contact("bob").unwrap().account, bobs);
+    assert_eq!(alice.contacts().find("bob").await.unwrap().account, bobs);
     // The relay's new name is news, no more.
     let news = |events: &[Event]| {
         events.iter().any(|event| {
@@ -201,10 +203,10 @@ async fn attack_41_a_name_that_moved_an_id_for_a_name_and_a_strangers_name_lead_
     assert!(!news(&fetch(&alice).await), "told once");
     // An account's id is the account, for names and aliases alike.
     let id = bobs.to_string();
-    assert_eq!(alice.contact(&id).unwrap().account, bobs);
+    assert_eq!(alice.contacts().find(&id).await.unwrap().account, bobs);
     let connection = alice.connect().await.unwrap();
     for alias in [id.clone(), id.to_uppercase()] {
-        let error = alice.add_contact(&connection, "bob", Some(&alias)).await.unwrap_err();
+        let error = connection.add_contact("bob", Some(&alias)).await.unwrap_err();
         assert_eq!(error.code(), "alias-invalid");
     }
     assert!(!kuvert_types::limits::is_valid_name("abcdefghijklmnopqrstuvwxya"));
@@ -219,8 +221,8 @@ async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_show
     let text = mallory.text(1, "hello");
     mallory.send(&store, &bob, text).await;
     fetch(&bob).await;
-    let who = bob.requests().unwrap()[0].alias.clone();
-    bob.accept_request(&who, Some("mallory")).unwrap();
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(&bob, &who).await, Some("mallory")).await.unwrap();
     let account = mallory.address().account;
     let other = DeviceEntry { device: kuvert_client::DeviceId::new(2).unwrap(), certificate_hash: [3; 32] };
     let shorter = mallory.list(2, vec![other]);
@@ -239,12 +241,12 @@ async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_show
         record
     });
     let connection = bob.connect().await.unwrap();
-    assert_eq!(bob.send_text(&connection, "mallory", "?").await.unwrap_err().code(), "device-not-ready");
+    assert_eq!(connection.send_text(named(&bob, "mallory").await, "?").await.unwrap_err().code(), "device-not-ready");
     let text = mallory.text(3, "removed");
     mallory.send(&store, &bob, text).await;
     let events = fetch(&bob).await;
     assert!(texts(&events).is_empty(), "{events:?}");
-    assert_eq!(refusals(&events), [Refusal::UnlistedDevice], "the newest list was asked for, and does not name it");
+    assert_eq!(refusals(&events), [DropReason::UnlistedDevice], "the newest list was asked for, and does not name it");
     // Were it listed again, what it writes is shown, once the list is known.
     LyingStore::lie(&store.account, move |mut record| {
         if record.account == account {
@@ -267,10 +269,10 @@ async fn attack_42_what_keeps_the_newest_named_list_from_being_fetched_stops_sen
     let text = mallory.text(1, "hello");
     mallory.send(&store, &bob, text).await;
     fetch(&bob).await;
-    let who = bob.requests().unwrap()[0].alias.clone();
-    bob.accept_request(&who, Some("mallory")).unwrap();
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(&bob, &who).await, Some("mallory")).await.unwrap();
     let connection = bob.connect().await.unwrap();
-    bob.send_text(&connection, "mallory", "hello").await.unwrap();
+    connection.send_text(named(&bob, "mallory").await, "hello").await.unwrap();
     // Its own word: there is a newer list. The relay does not give it, because it was asked too often.
     let state = mallory.list_state(2);
     let text = mallory.text_under(state, 2, "I have another device now");
@@ -278,14 +280,17 @@ async fn attack_42_what_keeps_the_newest_named_list_from_being_fetched_stops_sen
     fetch(&bob).await;
     let connection = bob.connect().await.unwrap();
     let mut asked = 0;
-    while bob.add_contact(&connection, "mallory-is-not-there", None).await.unwrap_err().code() != "limited" {
+    while connection.add_contact("mallory-is-not-there", None).await.unwrap_err().code() != "limited" {
         asked += 1;
         assert!(asked < 10_000);
     }
     let before = store.seen.lock().unwrap().len();
-    assert_eq!(bob.send_text(&connection, "mallory", "to which devices?").await.unwrap_err().code(), "limited");
+    assert_eq!(
+        connection.send_text(named(&bob, "mallory").await, "to which devices?").await.unwrap_err().code(),
+        "limited"
+    );
     assert_eq!(store.seen.lock().unwrap().len(), before, "nothing left");
-    assert_eq!(bob.queued().unwrap().len(), 1, "it waits");
+    assert_eq!(bob.queued().await.unwrap().len(), 1, "it waits");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +304,7 @@ async fn attack_44_garbage_is_not_remembered_and_told_once() {
         std::fs::read_dir(world.home("bob")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
     };
     let before = size(bob);
-    let bob = world.open("bob");
+    let bob = world.open("bob").await;
     // More than one account's share of the mailbox.
     for account in 10..20 {
         let mallory = Stranger::new(account);
@@ -330,11 +335,11 @@ async fn attack_45_a_request_waits_for_its_acceptance_and_a_blocked_one_is_not_s
     }
     assert_eq!(messages(&events).len(), 4);
     assert!(messages(&events).iter().all(|message| message.request));
-    assert_eq!(refusals(&events), [Refusal::NoRoom; 6]);
-    let request = &bob.requests().unwrap()[0];
+    assert_eq!(refusals(&events), [DropReason::NoRoom; 6]);
+    let request = &bob.contacts().requests().await.unwrap()[0];
     assert_eq!((request.alias.as_str(), request.name.as_deref()), (&request.account.to_string()[..8], None));
-    assert_eq!(bob.contacts().unwrap().len(), 1);
-    bob.set_blocked(&request.alias, true).unwrap();
+    assert_eq!(bob.contacts().list().await.unwrap().len(), 1);
+    bob.contacts().set_blocked(named(&bob, &request.alias).await, true).await.unwrap();
     let text = mallory.text(20, "still there?");
     mallory.send(&store, &bob, text).await;
     assert!(fetch(&bob).await.iter().all(|event| *event == Event::CaughtUp));
@@ -350,14 +355,14 @@ async fn attack_45_what_a_request_wrote_too_much_of_comes_again_once_it_is_accep
         say(&alice, "bob", &format!("{number} {long}")).await;
     }
     assert_eq!(texts(&fetch(&bob).await).len(), 4);
-    let who = bob.requests().unwrap()[0].alias.clone();
-    bob.accept_request(&who, Some("alice")).unwrap();
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(&bob, &who).await, Some("alice")).await.unwrap();
     fetch(&bob).await;
     fetch(&alice).await;
     let again = fetch(&bob).await;
     let numbers: Vec<&str> = texts(&again).iter().map(|text| &text[..1]).collect();
     assert_eq!(numbers, ["4", "5"], "the rest, and nothing twice");
-    let history = bob.history("alice", None).unwrap();
+    let history = bob.history(named(&bob, "alice").await, None).await.unwrap();
     assert_eq!(history.len(), 6);
 }
 
@@ -368,7 +373,7 @@ async fn attack_47_what_comes_under_a_changed_key_waits_until_the_key_is_accepte
     fetch(&bob).await;
     fetch(&alice).await;
     // Bob under other keys: a new device after a loss, or a relay in between.
-    let mut other = Stranger::posing_as(address(&bob));
+    let mut other = Stranger::posing_as(address(&bob).await);
     other.begin(&store, &alice).await;
     for number in 1..=2 {
         let text = other.text(number, &format!("number {number}"));
@@ -384,7 +389,7 @@ async fn attack_47_what_comes_under_a_changed_key_waits_until_the_key_is_accepte
     let text = other.text(3, "number 3");
     other.send(&store, &alice, text).await;
     assert!(texts(&fetch(&alice).await).is_empty());
-    alice.accept_key("bob").unwrap();
+    alice.contacts().accept_key(named(&alice, "bob").await).await.unwrap();
     assert_eq!(texts(&fetch(&alice).await), ["number 1", "number 2", "number 3"]);
     assert!(texts(&fetch(&alice).await).is_empty(), "once");
 }
@@ -396,11 +401,11 @@ async fn attack_50_an_envelope_id_is_one_for_its_sender_only() {
     mallory.begin(&store, &bob).await;
     let connection = alice.connect().await.unwrap();
     // Alice's next envelope has the message's id: Mallory, who learned it, is first.
-    let queued = alice.queue_text("bob", "from Alice").unwrap();
+    let queued = alice.queue_text(named(&alice, "bob").await, "from Alice").await.unwrap();
     let text = mallory.text(1, "from Mallory");
     mallory.send_as(&store, &bob, queued.id, text).await;
     assert_eq!(texts(&fetch(&bob).await), ["from Mallory"]);
-    alice.flush(&connection, |_| {}).await.unwrap();
+    connection.flush(|_| {}).await.unwrap();
     assert_eq!(texts(&fetch(&bob).await), ["from Alice"]);
     drop(world);
 }
@@ -408,7 +413,7 @@ async fn attack_50_an_envelope_id_is_one_for_its_sender_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn named_mail_carries_the_access_key_that_a_contact_told_and_receipts_can_stay_off() {
     let (store, world, alice, bob) = world().await;
-    bob.set_receipts(Receipts::Off).unwrap();
+    bob.set_receipts(Receipts::Off).await.unwrap();
     say(&alice, "bob", "hello").await;
     fetch(&bob).await;
     assert!(sent_by(&store, &bob).is_empty(), "receipts are off");
@@ -417,7 +422,7 @@ async fn named_mail_carries_the_access_key_that_a_contact_told_and_receipts_can_
     say(&alice, "bob", "now as a contact").await;
     let classes: Vec<bool> = {
         let seen = store.as_contact.lock().unwrap();
-        seen.iter().filter(|(to, _)| *to == address(&bob)).map(|(_, contact)| *contact).collect()
+        seen.iter().filter(|(to, _)| *to == now(address(&bob))).map(|(_, contact)| *contact).collect()
     };
     assert_eq!(classes, [false, true, true], "the first letter, the receipt, the second letter");
     drop(world);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::common::watched::{self, Moment, Watcher};
-use crate::common::{World, copy, fetch, fetch_on, numbers, say, texts, within};
+use crate::common::{World, copy, fetch, fetch_on, named, now, numbers, say, texts, within};
 use kuvert_client::home::Home;
 use kuvert_client::store::StoreError;
 use kuvert_client::{Client, Error, Event, MessageRecord, ReceiveOptions};
@@ -39,17 +39,18 @@ struct Person<'a> {
 impl Person<'_> {
     /// Says something to the other, and reads and shows what waits. May die anywhere.
     async fn turn(&mut self, client: &Client, other: &str, text: &str) -> Result<(), Error> {
-        let said = client.history(other, Some(text))?.iter().any(|message| message.text == text);
+        let said =
+            client.history(named(client, other).await, Some(text)).await?.iter().any(|message| message.text == text);
         if !said {
-            client.queue_text(other, text)?;
+            client.queue_text(named(client, other).await, text).await?;
         }
         let connection = client.connect().await?;
-        client.flush(&connection, |_| {}).await?;
+        connection.flush(|_| {}).await?;
         let mut failure = None;
         let shown = &mut self.shown;
-        let end = client.receive(&connection, ReceiveOptions::default(), |event| {
+        let end = connection.receive(ReceiveOptions::default(), |event| {
             let Event::Message(message) = event else { return ControlFlow::Continue(()) };
-            match client.mark_read(&[message.message]) {
+            match now(client.mark_read(&[message.message])) {
                 Ok(()) => {
                     shown.push(message.text);
                     ControlFlow::Continue(())
@@ -63,7 +64,7 @@ impl Person<'_> {
         });
         let end = end.await;
         let Some((error, message)) = failure else { return end.map(|_| ()) };
-        let again = self.world.open(self.name).unshown().unwrap();
+        let again = self.world.open(self.name).await.unshown().await.unwrap();
         if !again.iter().any(|unshown: &MessageRecord| unshown.message == message.message) {
             self.shown.push(message.text);
         }
@@ -76,7 +77,7 @@ async fn a_crash_at_any_write_loses_nothing_and_shows_nothing_twice() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
     let connection = bob.connect().await.unwrap();
-    bob.add_contact(&connection, "alice", None).await.unwrap();
+    connection.add_contact("alice", None).await.unwrap();
     drop((alice, bob, connection));
     let mut people = [("alice", "bob"), ("bob", "alice")]
         .map(|(name, other)| (Person { world: &world, name, shown: Vec::new() }, other));
@@ -95,7 +96,7 @@ async fn a_crash_at_any_write_loses_nothing_and_shows_nothing_twice() {
                             let dying = watched::open(&world.home(person.name), world.options(), watcher);
                             crashed = person.turn(&dying, other, &text).await.is_err();
                         }
-                        let client = world.open(person.name);
+                        let client = world.open(person.name).await;
                         person.turn(&client, other, &text).await.unwrap();
                         said[index].push(text);
                     }
@@ -109,7 +110,7 @@ async fn a_crash_at_any_write_loses_nothing_and_shows_nothing_twice() {
     })
     .await;
     for (person, other) in &mut people {
-        let client = world.open(person.name);
+        let client = world.open(person.name).await;
         // A last turn without a word of one's own.
         person.turn(&client, other, &format!("{} true 1 1.", person.name)).await.unwrap();
     }
@@ -125,11 +126,11 @@ async fn two_processes_on_one_home_send_without_losing_or_repeating() {
     drop(alice);
     // Two opens share nothing but the files.
     let senders = ["x", "y"].map(|name| {
-        let client = world.open("alice");
+        let client = now(world.open("alice"));
         tokio::spawn(async move {
             let connection = client.connect().await.unwrap();
             for text in numbers(name, 30) {
-                client.send_text(&connection, "bob", &text).await.unwrap();
+                connection.send_text(named(&client, "bob").await, &text).await.unwrap();
             }
         })
     });
@@ -146,7 +147,7 @@ async fn two_processes_on_one_home_send_without_losing_or_repeating() {
         let one: Vec<_> = texts.iter().filter(|text| text.starts_with(name)).copied().collect();
         assert_eq!(one, numbers(name, 30));
     }
-    assert_eq!(world.open("alice").whoami().unwrap().queued, 0);
+    assert_eq!(world.open("alice").await.whoami().await.unwrap().queued, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +160,10 @@ async fn a_second_receiver_displaces_the_first_and_nothing_is_shown_twice() {
         let task = tokio::spawn(async move {
             let connection = client.connect().await.unwrap();
             let options = ReceiveOptions { follow: true, max, timeout: None };
-            let end = client.receive(&connection, options, |event| {
+            let end = connection.receive(options, |event| {
                 match event {
                     Event::Message(message) => {
-                        client.mark_shown(&[message.message]).unwrap();
+                        now(client.mark_shown(&[message.message])).unwrap();
                         send.send(Some(message.text)).unwrap();
                     }
                     Event::CaughtUp => send.send(None).unwrap(),
@@ -176,10 +177,10 @@ async fn a_second_receiver_displaces_the_first_and_nothing_is_shown_twice() {
     };
     within(async {
         say(&alice, "bob", "one").await;
-        let (first, mut seen) = follow(world.open("bob"), None);
+        let (first, mut seen) = follow(world.open("bob").await, None);
         assert_eq!(seen.recv().await.unwrap().as_deref(), Some("one"));
         assert_eq!(seen.recv().await.unwrap(), None, "caught up");
-        let (second, mut seen_too) = follow(world.open("bob"), Some(1));
+        let (second, mut seen_too) = follow(world.open("bob").await, Some(1));
         assert_eq!(first.await.unwrap().unwrap_err().code(), "displaced");
         assert_eq!(seen_too.recv().await.unwrap(), None, "caught up, and nothing again");
         say(&alice, "bob", "two").await;
@@ -200,7 +201,7 @@ async fn a_restored_backup_is_noticed_and_mended() {
     drop(alice);
     let (home, backup) = (world.home("alice"), world.home("backup"));
     copy(&home, &backup);
-    let alice = world.open("alice");
+    let alice = world.open("alice").await;
     for text in ["two", "three"] {
         say(&alice, "bob", text).await;
     }
@@ -209,7 +210,7 @@ async fn a_restored_backup_is_noticed_and_mended() {
     std::fs::remove_dir_all(&home).unwrap();
     copy(&backup, &home);
     // It counts messages anew: the relay and bob see old numbers under new ids.
-    let alice = world.open("alice");
+    let alice = world.open("alice").await;
     say(&alice, "bob", "four").await;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -225,7 +226,7 @@ async fn a_restored_backup_is_noticed_and_mended() {
 async fn a_restored_home_gets_the_mail_of_contacts_that_used_prekeys_that_it_lost() {
     let world = World::new().await;
     let (alice, bob) = world.alice_and_bob().await;
-    let address = bob.whoami().unwrap().address;
+    let address = bob.whoami().await.unwrap().address;
     let store = Arc::clone(world.relay().store());
     drop(bob);
     let (home, backup) = (world.home("bob"), world.home("backup"));
@@ -234,10 +235,10 @@ async fn a_restored_home_gets_the_mail_of_contacts_that_used_prekeys_that_it_los
     for _ in 0..90 {
         store.take_bundle(address).await.unwrap();
     }
-    fetch(&world.open("bob")).await;
+    fetch(&world.open("bob").await).await;
     std::fs::remove_dir_all(&home).unwrap();
     copy(&backup, &home);
-    let bob = world.open("bob");
+    let bob = world.open("bob").await;
     for _ in 0..20 {
         store.take_bundle(address).await.unwrap();
     }
@@ -256,11 +257,11 @@ async fn a_restored_home_gets_the_mail_of_contacts_that_used_prekeys_that_it_los
     assert!(bundle.signed.id > 20_000, "rotated beyond the gap: {}", bundle.signed.id);
     let dave = world.register("dave").await;
     let connection = dave.connect().await.unwrap();
-    dave.add_contact(&connection, "bob", None).await.unwrap();
+    connection.add_contact("bob", None).await.unwrap();
     for _ in 0..30 {
         store.take_bundle(address).await.unwrap();
     }
-    dave.send_text(&connection, "bob", "hello").await.unwrap();
+    connection.send_text(named(&dave, "bob").await, "hello").await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..2 {
         seen.extend(texts(&fetch(&bob).await).into_iter().map(str::to_owned));
@@ -275,7 +276,7 @@ async fn homes_that_cannot_be_used_say_why() {
     let (alice, bob) = world.alice_and_bob().await;
     drop((alice, bob));
     let home = world.home("alice");
-    let code = || Client::open(&home, world.options()).map(|_| ()).map_err(|error| error.code());
+    let code = || now(Client::open(&home, world.options())).map(|_| ()).map_err(|error| error.code());
     let (store, key) = (home.join("store.db"), home.join("store.key"));
     let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -297,7 +298,7 @@ async fn homes_that_cannot_be_used_say_why() {
     std::fs::write(&elsewhere, &own).unwrap();
     mode(&elsewhere, 0o600);
     let options = kuvert_client::Options { store_key_file: Some(elsewhere), ..world.options() };
-    assert!(Client::open(&home, options).is_ok());
+    assert!(Client::open(&home, options).await.is_ok());
     std::fs::write(&key, &own).unwrap();
     mode(&key, 0o600);
 
@@ -307,10 +308,11 @@ async fn homes_that_cannot_be_used_say_why() {
         let mut bad = good.clone();
         bad[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x5A);
         std::fs::write(&store, &bad).unwrap();
-        let result = Client::open(&home, world.options()).and_then(|client| {
-            client.contacts()?;
-            client.history("bob", None)?;
-            client.whoami()
+        let result = Client::open(&home, world.options()).await.and_then(|client| {
+            now(client.contacts().list())?;
+            let bob = now(client.contacts().find("bob"))?;
+            now(client.history(bob, None))?;
+            now(client.whoami())
         });
         if let Err(error) = result {
             assert!(error.code().starts_with("store-") || error.code() == "not-registered", "{at}: {error:?}");
@@ -318,7 +320,7 @@ async fn homes_that_cannot_be_used_say_why() {
     }
     for end in [0, 100, good.len() / 2] {
         std::fs::write(&store, &good[..end]).unwrap();
-        let result = Client::open(&home, world.options()).and_then(|client| client.contacts());
+        let result = Client::open(&home, world.options()).await.and_then(|client| now(client.contacts().list()));
         assert!(result.is_err(), "cut at {end}");
     }
     for other in [&b"something else entirely"[..], &"Dear diary, ".repeat(1000).into_bytes()] {
@@ -338,20 +340,20 @@ async fn a_store_that_another_process_holds_is_named() {
     let world = World::new().await;
     let (alice, _bob) = world.alice_and_bob().await;
     let options = kuvert_client::Options { lock_timeout: Duration::from_millis(50), ..world.options() };
-    let impatient = Client::open(&world.home("alice"), options).unwrap();
+    let impatient = Client::open(&world.home("alice"), options).await.unwrap();
     let other = rusqlite::Connection::open(world.home("alice").join("store.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(impatient.queue_text("bob", "x").unwrap_err().code(), "store-locked");
-    assert!(impatient.contacts().is_ok(), "reading goes on");
+    assert_eq!(impatient.queue_text(named(&impatient, "bob").await, "x").await.unwrap_err().code(), "store-locked");
+    assert!(impatient.contacts().list().await.is_ok(), "reading goes on");
     other.execute_batch("ROLLBACK").unwrap();
-    impatient.queue_text("bob", "x").unwrap();
+    impatient.queue_text(named(&impatient, "bob").await, "x").await.unwrap();
 
     let home = Home::open(&world.home("alice"), None).unwrap();
     let held = home.hold(kuvert_client::home::Exclusive::Outbox, Duration::ZERO).await.unwrap();
     let connection = impatient.connect().await.unwrap();
-    assert_eq!(impatient.flush(&connection, |_| {}).await.unwrap_err().code(), "store-locked");
+    assert_eq!(connection.flush(|_| {}).await.unwrap_err().code(), "store-locked");
     drop(held);
-    assert_eq!(impatient.flush(&connection, |_| {}).await.unwrap().accepted.len(), 1);
+    assert_eq!(connection.flush(|_| {}).await.unwrap().accepted.len(), 1);
     let (events, _) = fetch_on(&alice, &connection, ReceiveOptions::default()).await;
     assert!(texts(&events).is_empty());
 }
@@ -361,7 +363,7 @@ async fn a_store_that_another_process_holds_is_named() {
 async fn a_device_supplies_a_restored_relay_anew() {
     let mut world = World::new().await;
     let bob = world.register("bob").await;
-    let device = bob.whoami().unwrap().address;
+    let device = bob.whoami().await.unwrap().address;
     let before = world.relay().store().last_resort_bundle(device).await.unwrap();
     world.stop_relay().await;
     let (data, backup) = (world.home("relay"), world.home("backup"));

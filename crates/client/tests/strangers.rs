@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::{Stranger, bundle_of};
-use crate::common::{World, add, fetch, messages, say, texts};
+use crate::common::{World, add, fetch, messages, named, now, say, texts};
 use kuvert_client::{AccountId, Client, EnvelopeId, Event};
 use kuvert_relay::store::{NewEnvelope, Store};
 
@@ -34,7 +34,7 @@ struct Counts {
 
 async fn offer(store: &LyingStore, to: &Client, envelope: NewEnvelope, counts: &mut Counts) {
     counts.offered += 1;
-    match store.offer(to.whoami().unwrap().address, envelope).await {
+    match store.offer(to.whoami().await.unwrap().address, envelope).await {
         Ok(_) => counts.stored += 1,
         Err(_) => counts.full += 1,
     }
@@ -83,7 +83,7 @@ async fn strangers_for_an_hour_stop_neither_contacts_nor_a_newcomer_and_get_no_a
     }
     // What is asked of the relay about accounts.
     let friends: BTreeSet<AccountId> =
-        [&alice, &bob, &carol].iter().map(|client| client.whoami().unwrap().address.account).collect();
+        [&alice, &bob, &carol].iter().map(|client| now(client.whoami()).unwrap().address.account).collect();
     let questions = Arc::new(AtomicU64::new(0));
     let (asked, known) = (Arc::clone(&questions), friends.clone());
     LyingStore::lie(&store.account, move |record| {
@@ -95,7 +95,7 @@ async fn strangers_for_an_hour_stop_neither_contacts_nor_a_newcomer_and_get_no_a
     // Closed, the log is part of the file.
     drop(bob);
     let before: u64 = size();
-    let bob = world.open("bob");
+    let bob = world.open("bob").await;
 
     let strangers = how_many();
     let mut counts = Counts::default();
@@ -103,7 +103,7 @@ async fn strangers_for_an_hour_stop_neither_contacts_nor_a_newcomer_and_get_no_a
     let (mut at_bob, mut at_alice, requests) = (Vec::new(), Vec::new(), Mutex::new(0_u64));
     let mut newcomer = false;
     for step in 0..STEPS {
-        let queued = alice.queue_text("bob", &format!("to Bob {step}")).unwrap();
+        let queued = alice.queue_text(named(&alice, "bob").await, &format!("to Bob {step}")).await.unwrap();
         to_bob.push(format!("to Bob {step}"));
         for number in (0..strangers).filter(|number| u64::from(*number) % STEPS == step) {
             let mut stranger = Stranger::with_id([&number.to_be_bytes()[..], &[0xEE; 12]].concat().try_into().unwrap());
@@ -143,7 +143,7 @@ async fn strangers_for_an_hour_stop_neither_contacts_nor_a_newcomer_and_get_no_a
     }
     assert!(newcomer, "the newcomer's letter came within the hour");
     // Not one envelope of Bob's went to a stranger, and none was asked about.
-    let bobs = bob.whoami().unwrap().address;
+    let bobs = bob.whoami().await.unwrap().address;
     let answered = {
         let seen = store.seen.lock().unwrap();
         seen.iter().filter(|(to, sent)| sent.source == Some(bobs) && !friends.contains(&to.account)).count()

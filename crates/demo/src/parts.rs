@@ -13,7 +13,7 @@ const AS: &str = "as";
 pub const MESSENGER: &str = "kuvert";
 
 /// The relay, with the demonstration of what a relay can ask for.
-pub const RELAY: &str = "kuvert-relay";
+pub const RELAY: &str = "kuvert-relay-lens";
 
 /// The first arguments of a process that plays a part.
 pub fn arguments(part: &str) -> [OsString; 2] {
@@ -31,7 +31,7 @@ pub fn played(arguments: &[OsString]) -> Option<ExitCode> {
     (name == OsStr::new(RELAY)).then(|| {
         memory::keep_private();
         process::outlive_the_file_size_limit();
-        kuvert_relay_server::run(words)
+        kuvert_relay_lens::program::run(words)
     })
 }
 
@@ -46,7 +46,7 @@ mod tests {
             }
             command.get_subcommands().for_each(|command| look(command, &format!("{path} {}", command.get_name())));
         }
-        look(&kuvert_relay_server::command(), "kuvert-relay");
+        look(&kuvert_relay_lens::program::command(), "kuvert-relay-lens");
         look(&kuvert_lens_page::program::command(), "kuvert-lens");
     }
 }

@@ -22,7 +22,7 @@ pub struct RelayFiles {
 /// A row of the table `envelope`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingEnvelope {
-    /// As the sender and `kuvert-relay inspect` know it.
+    /// As the sender and `kuvert-relay-lens inspect` know it.
     pub id: String,
     /// The name of the account that it is for.
     pub recipient: String,

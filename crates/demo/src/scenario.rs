@@ -170,7 +170,7 @@ impl Play {
                     Row {
                         alice: registered("alice", account(&alice)?),
                         relay: vec![
-                            Item::command(format!("kuvert-relay serve   (process {})", self.relay.pid)),
+                            Item::command(format!("kuvert-relay-lens serve   (process {})", self.relay.pid)),
                             Item::Fact("accounts", format!("{}: {}", holds["accounts"], self.names()?.join(", "))),
                             Item::Fact("prekeys", format!("{} public one-time keys", holds["one_time_prekeys"])),
                             Item::Fact("letters", holds["waiting"].to_string()),

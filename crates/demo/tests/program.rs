@@ -34,7 +34,7 @@ fn options_that_exclude_each_other_are_a_usage_error() {
 
 #[test]
 fn it_plays_the_programs_that_it_shows() {
-    for part in ["kuvert", "kuvert-relay"] {
+    for part in ["kuvert", "kuvert-relay-lens"] {
         let (output, stdout, _) = demo(&["as", part, "--version"]);
         assert!(output.status.success());
         assert_eq!(stdout, format!("{part} {}\n", env!("CARGO_PKG_VERSION")));

@@ -267,7 +267,7 @@ fn content(input: &[u8]) {
         client::Body::Unknown => return,
     };
     let draft = client::draft(content.id, content.sent_at, body);
-    let sealed = client::seal_content(
+    let sealed = client::finish_content(
         &draft,
         content.sender_list,
         content.recipient_list,

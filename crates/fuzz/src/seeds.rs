@@ -137,7 +137,7 @@ fn contents() -> Vec<Vec<u8>> {
     let state = DeviceListState { number: 1, hash: [2; 32] };
     let id = EnvelopeId::from_bytes([3; 16]);
     let bodies = [client::text("hello"), client::receipts(&[id], &[id]), client::session_reset()];
-    bodies.map(|body| client::seal_content(&client::draft(id, 5, body), state, state, None).unwrap()).into()
+    bodies.map(|body| client::finish_content(&client::draft(id, 5, body), state, state, None).unwrap()).into()
 }
 
 fn wire(bundle: &PrekeyBundle) -> v1::PrekeyBundle {

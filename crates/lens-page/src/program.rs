@@ -22,8 +22,8 @@ const USAGE: u8 = 2;
 
 /// Show what a relay sees: a page on this machine only
 ///
-/// Reads the relay's data directory, also while the relay runs. Start the relay with `--observe` to see who talks with
-/// whom, when and from where; without it the page shows the little that normal service keeps.
+/// Reads the relay's data directory, also while the relay runs. Serve it with `kuvert-relay-lens serve --observe` to
+/// see who talks with whom, when and from where; without that the page shows the little that normal service keeps.
 #[derive(Debug, Parser)]
 #[command(name = "kuvert-lens", version, propagate_version = true)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

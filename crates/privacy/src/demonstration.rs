@@ -6,3 +6,6 @@ pub const SHARED_REGARDLESS: &[&str] = &["the phone number", "the frequency of u
 /// What it is shared for.
 pub const PURPOSES: &[&str] =
     &["advertising", "suggestions of friends", "infrastructure and security", "interoperability", "against spam"];
+
+/// What may be done for advertising with the data of an account that accepted nothing.
+pub const NOT_ACCEPTED: &str = "no terms accepted";

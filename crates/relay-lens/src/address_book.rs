@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use kuvert_relay_sqlite::people::column::{account_at, signed};
 
-/// Somebody in an address book.
+/// A person in an address book.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Person {
     /// E.164.

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 /// How many codes there are.
 const CODES: u32 = 10u32.pow(PHONE_CODE_DIGITS as u32);
 
-/// A code on its way to a phone. Whoever has it can claim the number, so it is not shown.
+/// A code on its way to a phone. Its holder can claim the number, so it is not shown.
 #[derive(Clone)]
 pub struct Code(String);
 
@@ -58,7 +58,7 @@ fn hash(account: &AccountId, digits: &str) -> [u8; 32] {
     Sha256::new().chain_update(account.as_bytes()).chain_update(digits).finalize().into()
 }
 
-/// A code could not be sent. The reason is for the operator's log, and names nobody.
+/// A code could not be sent. The reason is for the operator's log, and names no person.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotSent(pub &'static str);
@@ -66,7 +66,7 @@ pub struct NotSent(pub &'static str);
 /// Sending under way.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), NotSent>> + Send + 'a>>;
 
-/// Brings codes to phones: the way out of the relay for whoever has a gateway for text messages.
+/// Brings codes to phones: the way out of the relay, for an operator with a gateway for text messages.
 pub trait CodeSender: Send + Sync + fmt::Debug + 'static {
     /// Sends `code` to `number` (E.164).
     fn send<'a>(&'a self, number: &'a str, code: &'a Code) -> Sending<'a>;

@@ -18,7 +18,11 @@
 //! | [`policy`], [`consents`] | the terms, and which of them were accepted |
 //! | [`sharing`] | what the demonstration exported |
 //! | [`tables`] | its tables and their versions |
+//! | [`program`] | the program `kuvert-relay-lens` |
 //! | [`document`] | its file in an account's report |
+
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod address_book;
 pub mod codes;
@@ -31,6 +35,7 @@ pub mod observe;
 pub mod phone;
 pub mod policy;
 pub mod profile;
+pub mod program;
 pub mod sharing;
 pub mod tables;
 pub mod withdraw;

@@ -118,7 +118,7 @@ pub struct Rights {
     pub exports: Vec<Export>,
     /// Days since 1970-01-01 on which accounts were deleted, and how many.
     pub deletions: Vec<(u64, u64)>,
-    /// Rows on limits that somebody ran into.
+    /// Rows on limits that accounts ran into.
     pub incidents: u64,
     /// What the law holds back.
     pub holds: Vec<Hold>,
@@ -163,7 +163,7 @@ pub fn rights(tx: &Transaction<'_>) -> rusqlite::Result<Rights> {
     Ok(Rights { consents: consents.collect::<rusqlite::Result<_>>()?, exports, ..kept })
 }
 
-/// Somebody in an address book.
+/// A person in an address book.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Known {
     /// What the book says.

@@ -1,7 +1,7 @@
 //! Phone numbers: claimed with a code, one for an account, one account for a number.
 //!
 //! ```text
-//! await_code ──► code stored ──right──► verified (taken from whoever had the number)
+//! await_code ──► code stored ──right──► verified (taken from the account that had the number)
 //!                   │  └─wrong, 5 times─► forgotten
 //!                   └──10 minutes later─► refused, and purged within the hour
 //! ```
@@ -17,7 +17,7 @@ use kuvert_relay_sqlite::people::column::{account_at, signed};
 /// How long a code is good.
 pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// How long its row stays, so that somebody who is late hears that he is.
+/// How long its row stays, so that a late answer is told that it is late.
 pub const CODE_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// Wrong codes before the right one is forgotten: of a million, these are guessed with a chance of 1 in 200,000.
@@ -59,7 +59,7 @@ pub enum Verified {
     Yes {
         /// E.164.
         number: String,
-        /// Who had it before, if somebody else.
+        /// The other account that had it before.
         taken_from: Option<AccountId>,
     },
 }

@@ -1,12 +1,13 @@
 //! The demonstration's terms, and what accepting them means. Pure: no clock, no storage.
 //!
 //! Descriptions of a mass-market messenger give two accounts of what a user can refuse (M-23 and M-24). Both stand here as
-//! dated versions, in our own words and made up as texts; nobody ever published them. Under the first, use for advertising
+//! dated versions, in our own words and made up as texts; they were never published. Under the first, use for advertising
 //! can be refused when consenting or within thirty days, and the choice is binding from then on. Under the second, sharing
 //! cannot be prevented and settings reduce it. Under both, the phone number and the frequency of use are shared.
 
 pub use kuvert_privacy::demonstration::{PURPOSES, SHARED_REGARDLESS};
 
+use kuvert_privacy::demonstration::NOT_ACCEPTED;
 use kuvert_relay::mailbox::MS_PER_DAY;
 
 /// Stands at the head of everything that the demonstration shows or exports.
@@ -85,7 +86,7 @@ impl Advertising {
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::NotAccepted => "no terms accepted",
+            Self::NotAccepted => NOT_ACCEPTED,
             Self::Used => "used",
             Self::Reduced => "reduced",
             Self::Refused => "refused",

@@ -2,12 +2,14 @@
 //! order: [`kuvert_relay::config::source`].
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use kuvert_privacy::registry::documents;
 use kuvert_types::AccountId;
 
-use kuvert_privacy::registry::documents;
+/// The id of `--json`.
+pub const JSON: &str = "json";
 
 /// A Kuvert relay: keeps sealed envelopes until their recipients fetch them, 30 days at most.
 #[derive(Parser, Debug)]
@@ -49,14 +51,6 @@ pub enum Command {
         #[command(subcommand)]
         command: Hold,
     },
-    /// The demonstration's exports: what others would get. Only of a relay that was served with --demonstration.
-    Share {
-        /// For whom.
-        #[command(subcommand)]
-        command: Share,
-    },
-    /// Deletes what accounts told at level L0, all of it; not while the relay runs.
-    Withdraw(Withdraw),
     /// The configuration: prints a file with every key, explained; checks one.
     Config {
         /// What about it; without it the default file is printed.
@@ -154,58 +148,6 @@ pub enum Hold {
     },
 }
 
-/// `share …`
-#[derive(Subcommand, Debug)]
-pub enum Share {
-    /// What the parent company would get: numbers, frequency of use, whether they may be used for advertising.
-    Parent {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
-    },
-    /// What comes of matching an advertiser's list of customers.
-    Match {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
-        /// CSV with a phone number in the first column: a made-up list.
-        #[arg(long, value_name = "FILE")]
-        list: PathBuf,
-    },
-    /// Everything that is held about one account, and what is not.
-    Subpoena {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
-        /// The account, 26 characters.
-        #[arg(long, value_name = "ACCOUNT", required_unless_present = "phone", conflicts_with = "phone")]
-        account: Option<AccountId>,
-        /// Its phone number.
-        #[arg(long, value_name = "E164")]
-        phone: Option<String>,
-    },
-}
-
-impl Share {
-    /// The data directory, where one was named.
-    pub fn data(&self) -> Option<&Path> {
-        match self {
-            Self::Parent { data } | Self::Match { data, .. } | Self::Subpoena { data, .. } => data.as_deref(),
-        }
-    }
-}
-
-/// `withdraw`
-#[derive(clap::Args, Debug)]
-pub struct Withdraw {
-    /// The relay's data directory [default: kuvert-relay in the user's data directory].
-    #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-    pub data: Option<PathBuf>,
-    /// Says that it is meant: numbers, profiles, address books, devices, consents and the ledger of exports are deleted.
-    #[arg(long, required = true)]
-    pub yes: bool,
-}
-
 /// `config …`
 #[derive(Subcommand, Debug)]
 pub enum Config {
@@ -245,14 +187,6 @@ pub struct Serve {
     /// Days that undelivered envelopes are kept, 1 to 30 [default: 30].
     #[arg(long, value_name = "DAYS")]
     pub retention: Option<u32>,
-
-    /// Records everything that the relay learns in observe.db in the data directory.
-    #[arg(long)]
-    pub observe: bool,
-
-    /// Runs the demonstration: terms to accept, and exports of what a parent company would get (`share`).
-    #[arg(long)]
-    pub demonstration: bool,
 
     /// Serves although the key is not the one that this directory was served with before: clients that know the relay by
     /// its old address are locked out until they have the new one.

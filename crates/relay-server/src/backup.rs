@@ -2,17 +2,17 @@
 
 use std::io::{self, Write};
 
+use kuvert_privacy::time::utc;
+use kuvert_relay::admin::Admin as _;
+use kuvert_relay::clock::{Clock, SystemClock};
+use kuvert_relay_sqlite::SqliteAdmin;
+use kuvert_relay_sqlite::backup::{self, BackupError};
 use serde_json::json;
 
 use crate::args::{Backup, Restore};
 use crate::failure::Failure;
 use crate::say;
 use crate::serve::default_data;
-use kuvert_privacy::time::utc;
-use kuvert_relay::admin::Admin as _;
-use kuvert_relay::clock::{Clock, SystemClock};
-use kuvert_relay_sqlite::SqliteAdmin;
-use kuvert_relay_sqlite::backup::{self, BackupError};
 
 /// An older backup than this may hand out signed prekeys whose secrets a device that is away for long deletes before it
 /// sees their first message: secrets are kept for 37 days, mail for 30.

@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use crate::args::{Config, Serve};
+use crate::edition::Edition;
 use crate::failure::Failure;
 use crate::serve::settle;
-use crate::source::DEFAULT_FILE;
+use crate::source;
 
 /// Runs `config`.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(command: Option<Config>, json: bool) -> Result<(), Failure> {
+pub fn run(edition: &dyn Edition, command: Option<Config>, json: bool) -> Result<(), Failure> {
     match command {
-        None | Some(Config::Default) => print(DEFAULT_FILE),
+        None | Some(Config::Default) => print(&source::default_file(edition)),
         Some(Config::Check { config }) => {
-            let settled = settle(Serve { config, ..Serve::default() }, 0)?;
+            let settled = settle(edition, Serve { config, ..Serve::default() }, None, 0)?;
             if json {
                 print(&format!("{}\n", json!({"type": "config", "listen": settled.listen, "data": settled.data})))
             } else {

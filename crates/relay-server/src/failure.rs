@@ -3,9 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::source::SourceError;
 use kuvert_relay::config::ConfigError;
 use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
@@ -15,6 +12,9 @@ use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
 use kuvert_relay_sqlite::store::OpenError;
+use serde_json::json;
+
+use crate::source::SourceError;
 
 /// Why the program ends with 1 or 2.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Failure {
     /// Something failed.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), usage: false, left: false }
+    }
+
+    /// The command line, the environment or the configuration is to blame.
+    pub fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self { usage: true, ..Self::new(code, message) }
     }
 
     /// Stdout cannot be written.
@@ -87,7 +92,7 @@ impl From<ConfigError> for Failure {
                 "config-value"
             }
         };
-        Self { usage: true, ..Self::new(code, error.to_string()) }
+        Self::usage(code, error.to_string())
     }
 }
 
@@ -100,7 +105,7 @@ impl From<SourceError> for Failure {
             SourceError::Variable { .. } => "config-value",
             SourceError::Config(error) => return error.into(),
         };
-        Self { usage: true, ..Self::new(code, error.to_string()) }
+        Self::usage(code, error.to_string())
     }
 }
 
@@ -180,6 +185,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Open(error) => error.into(),
             StartError::People(error) => error.into(),
+            StartError::Observations { .. } => Self::new("data-observations", error.to_string()),
             StartError::Observer(error) => Self::new("observe", error.to_string()),
             StartError::Relay(error) => error.into(),
         }
@@ -199,7 +205,7 @@ impl From<relay::StartError> for Failure {
             relay::StartError::Monitoring { .. } => "monitoring",
             relay::StartError::Clock(_) => "clock",
             relay::StartError::PublicHost(_) => {
-                return Self { usage: true, ..Self::new("public-host", error.to_string()) };
+                return Self::usage("public-host", error.to_string());
             }
         };
         Self::new(code, error.to_string())

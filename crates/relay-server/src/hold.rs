@@ -6,6 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use kuvert_privacy::time::utc;
+use kuvert_relay::admin::{self, Admin as _};
+use kuvert_relay::clock::{Clock, SystemClock};
+use kuvert_relay::whole_file;
+use kuvert_relay_sqlite::SqliteAdmin;
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use prost::Message as _;
@@ -14,11 +19,6 @@ use serde_json::json;
 use crate::args::Hold;
 use crate::failure::Failure;
 use crate::serve::default_data;
-use kuvert_privacy::time::utc;
-use kuvert_relay::admin::{self, Admin as _};
-use kuvert_relay::clock::{Clock, SystemClock};
-use kuvert_relay::whole_file;
-use kuvert_relay_sqlite::SqliteAdmin;
 
 /// Runs `hold`.
 ///

@@ -3,17 +3,17 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use serde_json::json;
-
-use crate::args::Invite;
-use crate::failure::Failure;
-use crate::serve::default_data;
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::Admin as _;
 use kuvert_relay::clock::{Clock, SystemClock};
 use kuvert_relay::invitation;
 use kuvert_relay::store::{InvitationHash, NewInvitation};
 use kuvert_relay_sqlite::SqliteAdmin;
+use serde_json::json;
+
+use crate::args::Invite;
+use crate::failure::Failure;
+use crate::serve::default_data;
 
 /// Bytes of an invitation's hash that name it in lists.
 const NAME_BYTES: usize = 4;

@@ -1,5 +1,5 @@
-//! The program `kuvert-relay`. Another program can offer it as a subcommand of its own: [`run`] takes the name that usage
-//! lines show from its first argument.
+//! The program `kuvert-relay`: mail, and nothing beyond. Another program can have all of its commands and more ([`run_as`]), or
+//! play its part: [`run`] takes the name that usage lines show from its first argument.
 //!
 //! | module | holds |
 //! |---|---|
@@ -9,9 +9,8 @@
 //! | [`backup`] | `backup`, `restore` |
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
-//! | [`share`] | `share` |
-//! | [`withdraw`] | `withdraw` |
 //! | [`configuration`] | `config` |
+//! | [`edition`] | what a program offers beyond that |
 //! | [`source`] | settings, from a file and the environment |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`failure`] | what went wrong, for people and for programs |
@@ -22,26 +21,26 @@
 pub mod args;
 pub mod backup;
 pub mod configuration;
+pub mod edition;
 pub mod failure;
 pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
 pub mod serve;
-pub mod share;
 pub mod source;
-pub mod withdraw;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-use kuvert_privacy::registry::documents;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use kuvert_privacy::registry::documents::Document;
 use kuvert_program::{manual, process, words};
 
 use self::args::{Args, Command, Format};
+use self::edition::{Edition, Mail};
 use self::failure::Failure;
 
 /// Everything went well.
@@ -53,44 +52,64 @@ const USAGE: u8 = 2;
 
 /// The command line, for completions and man pages.
 pub fn command() -> clap::Command {
-    Args::command()
+    command_of(&Mail)
+}
+
+/// The command line of a program that offers more.
+pub fn command_of(edition: &dyn Edition) -> clap::Command {
+    edition.command(Args::command())
 }
 
 /// Runs the program. The first argument is its name: a path, or words such as `kuvert relay`.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    run_as(&Mail, args)
+}
+
+/// Runs a program that offers more.
+pub fn run_as(edition: &dyn Edition, args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
+    let command = || command_of(edition);
     if let Some(written) = manual::asked_for(command, &args) {
         return written;
     }
-    let name = args.first().map_or_else(|| "kuvert-relay".to_owned(), program_name);
-    let parsed = words::fitted(process::without_empty_variables(command()))
-        .bin_name(name)
-        .try_get_matches_from(args)
-        .and_then(|matches| Args::from_arg_matches(&matches));
-    let args = match parsed {
-        Ok(args) => args,
+    let name = args.first().map_or_else(|| command().get_name().to_owned(), program_name);
+    let parsed = words::fitted(process::without_empty_variables(command())).bin_name(name).try_get_matches_from(args);
+    match parsed.and_then(|matches| dispatch(edition, &matches)) {
+        Ok(ended) => ended,
         Err(error) => {
             // Help and version are no errors.
             words::print(&error);
-            return if error.use_stderr() { USAGE.into() } else { DONE.into() };
+            if error.use_stderr() { USAGE.into() } else { DONE.into() }
         }
-    };
-    let json = args.json;
+    }
+}
+
+/// Runs the command that was asked for.
+fn dispatch(edition: &dyn Edition, matches: &ArgMatches) -> Result<ExitCode, clap::Error> {
+    let json = matches.get_flag(args::JSON);
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(result) = edition.run(name, matches, json)
+    {
+        return Ok(end(result, json));
+    }
+    let args = Args::from_arg_matches(matches)?;
     let result = match args.command {
-        Command::Serve(serve) => serve::run(serve, args.verbose, json),
-        Command::Inspect(inspect) => inspect::run(&inspect, json),
+        Command::Serve(serve) => serve::run(edition, serve, matches.subcommand_matches("serve"), args.verbose, json),
+        Command::Inspect(inspect) => inspect::run(edition, &inspect, json),
         Command::Backup(args) => backup::run(args, json),
         Command::Restore(args) => backup::run_restore(args, json),
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
-        Command::Share { command } => share::run(&command, json),
-        Command::Withdraw(args) => withdraw::run(args, json),
-        Command::Config { command } => configuration::run(command, json),
+        Command::Config { command } => configuration::run(edition, command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
-            print(&format!("{:#}\n", documents::Document::from(registry.document).json()))
+            print(&format!("{:#}\n", Document::from(registry.document).json(edition.scope())))
         }
-        Command::Registry(registry) => print(&documents::Document::from(registry.document).markdown()),
+        Command::Registry(registry) => print(&Document::from(registry.document).markdown(edition.scope())),
     };
+    Ok(end(result, json))
+}
+
+fn end(result: Result<(), Failure>, json: bool) -> ExitCode {
     match result {
         Ok(()) => DONE.into(),
         Err(failure) if failure.reader_left() => DONE.into(),

@@ -5,13 +5,12 @@
 use std::io;
 
 use kuvert_program::words::takes_colours;
+use kuvert_relay::config::{Log, LogLevel};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
-
-use kuvert_relay::config::{Log, LogLevel};
 
 /// Starts to write logs to stderr. What cannot be written there is left out: to say so, the library would end the thread that
 /// logs. A process that logs already goes on as it did.

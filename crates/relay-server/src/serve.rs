@@ -5,17 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
+use clap::ArgMatches;
 use kuvert_program::directories;
-use kuvert_types::RelayUrl;
-use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::FAILED;
-use crate::args::Serve;
-use crate::failure::Failure;
-use crate::logging;
-use crate::source;
-use crate::{print, say};
 use kuvert_relay::clock::SystemClock;
 use kuvert_relay::config::{Config, LogLevel};
 use kuvert_relay::relay::{RunningRelay, StartError};
@@ -23,15 +14,35 @@ use kuvert_relay::tls::TlsError;
 use kuvert_relay::whole_file;
 use kuvert_relay_sqlite::SERVING_FILE;
 use kuvert_relay_sqlite::serving::{self, Serving};
+use kuvert_types::RelayUrl;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::FAILED;
+use crate::args::Serve;
+use crate::edition::Edition;
+use crate::failure::Failure;
+use crate::logging;
+use crate::source;
+use crate::{print, say};
+use kuvert_relay_sqlite::embedded::Embedded;
 
 /// Runs `serve`.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
+pub fn run(
+    edition: &dyn Edition,
+    args: Serve,
+    matches: Option<&ArgMatches>,
+    verbose: u8,
+    json: bool,
+) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
     let new_key = args.new_key;
-    let config = settle(args, verbose)?;
+    let config = settle(edition, args, matches, verbose)?;
+    let relay = Embedded::new(clock);
+    let relay = edition.offer().into_iter().fold(relay, Embedded::with_offer);
     logging::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -41,7 +52,7 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        let relay = kuvert_relay_lens::start(config.clone(), clock).await?;
+        let relay = relay.start(config.clone()).await?;
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
             relay.shutdown().await;
@@ -64,28 +75,20 @@ pub fn run(args: Serve, verbose: u8, json: bool) -> Result<(), Failure> {
     })
 }
 
-/// Flags win over the environment, that over the file, that over the defaults.
-pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
+/// Flags win over the environment, that over the file, that over the defaults. `matches`: where `serve` is run.
+pub(super) fn settle(
+    edition: &dyn Edition,
+    args: Serve,
+    matches: Option<&ArgMatches>,
+    verbose: u8,
+) -> Result<Config, Failure> {
     let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
-    let Serve {
-        config: _,
-        listen,
-        public_host,
-        data,
-        ready_file,
-        retention,
-        observe,
-        demonstration,
-        new_key: _,
-        trust_clock,
-        clock_offset: _,
-    } = args;
+    let Serve { config: _, listen, public_host, data, ready_file, retention, new_key: _, trust_clock, clock_offset: _ } =
+        args;
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);
     config.retention_days = retention.unwrap_or(config.retention_days);
-    config.observe |= observe;
-    config.demonstration |= demonstration;
     config.trust_clock = trust_clock;
     config.log.level = match verbose {
         0 => config.log.level,
@@ -97,12 +100,16 @@ pub(super) fn settle(args: Serve, verbose: u8) -> Result<Config, Failure> {
         None if config.data.as_os_str().is_empty() => default_data()?,
         None => config.data,
     };
+    edition.settle(matches, &mut config)?;
     config.check()?;
     Ok(config)
 }
 
 /// `kuvert-relay` in the user's data directory (XDG).
-pub(super) fn default_data() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// There is no home directory.
+pub fn default_data() -> Result<PathBuf, Failure> {
     Ok(directories::data().ok_or_else(Failure::no_data_directory)?.join("kuvert-relay"))
 }
 
@@ -195,20 +202,37 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::edition::Mail;
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("relay.toml");
-        fs::write(&file, "retention_days = 7\nlisten = \"127.0.0.1:99\"\nobserve = true\n[log]\nlevel = \"error\"")
+        fs::write(&file, "retention_days = 7\nlisten = \"127.0.0.1:99\"\nobserve = false\n[log]\nlevel = \"error\"")
             .unwrap();
         let args =
             |retention| Serve { config: Some(file.clone()), data: Some("there".into()), retention, ..Serve::default() };
-        let config = settle(args(None), 0).unwrap();
-        assert_eq!((config.retention_days, config.listen.port(), config.observe), (7, 99, true));
+        let config = settle(&Mail, args(None), None, 0).unwrap();
+        assert_eq!((config.retention_days, config.listen.port(), config.observe), (7, 99, false));
         assert_eq!(config.log.level, LogLevel::Error);
-        let config = settle(args(Some(3)), 1).unwrap();
+        let config = settle(&Mail, args(Some(3)), None, 1).unwrap();
         assert_eq!((config.retention_days, config.log.level), (3, LogLevel::Debug));
-        assert!(settle(args(Some(31)), 0).unwrap_err().is_usage());
+        assert!(settle(&Mail, args(Some(31)), None, 0).unwrap_err().is_usage());
+    }
+
+    #[test]
+    fn what_another_program_offers_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        let settle = |text: &str| {
+            fs::write(&file, text).unwrap();
+            settle(&Mail, Serve { config: Some(file.clone()), data: Some("there".into()), ..Serve::default() }, None, 0)
+        };
+        assert!(settle("observe = false\ndemonstration = false").is_ok(), "files of before say so");
+        for key in ["observe", "demonstration"] {
+            let failure = settle(&format!("{key} = true")).unwrap_err();
+            assert!(failure.is_usage() && failure.message().contains("kuvert-relay-lens"), "{failure:?}");
+            assert!(failure.message().contains(key), "{failure:?}");
+        }
     }
 }

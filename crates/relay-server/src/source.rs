@@ -10,12 +10,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::Value;
-
+use crate::edition::Edition;
 use kuvert_relay::config::{Config, ConfigError};
+use toml::Value;
 
 /// The file that `kuvert-relay config` prints: every key with its default, explained.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+/// Keys that only `kuvert-relay-lens` offers. Files that say no to them are read by every program.
+const ELSEWHERE: &str = "observe = false\ndemonstration = false\n";
 
 /// What every variable begins with.
 pub const PREFIX: &str = "KUVERT_RELAY_";
@@ -63,6 +66,14 @@ pub enum SourceError {
     /// The settings break a rule.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+/// The file that a program's `config` prints: its own keys stand before those that all have.
+pub fn default_file(edition: &dyn Edition) -> String {
+    match (edition.keys(), DEFAULT_FILE.split_once("\n\n")) {
+        ("", _) | (_, None) => DEFAULT_FILE.to_owned(),
+        (keys, Some((head, rest))) => format!("{head}\n\n{}\n\n{rest}", keys.trim_end()),
+    }
 }
 
 /// Reads the settings: the file if there is one, and `environment` over it.
@@ -217,7 +228,7 @@ fn uncommented() -> String {
         Some(key) if !key.starts_with(' ') => key,
         _ => line,
     };
-    DEFAULT_FILE.lines().flat_map(|each| [line(each), "\n"]).collect()
+    ELSEWHERE.lines().chain(DEFAULT_FILE.lines()).flat_map(|each| [line(each), "\n"]).collect()
 }
 
 fn known_keys() -> BTreeMap<String, Value> {

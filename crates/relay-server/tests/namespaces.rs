@@ -12,14 +12,25 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kuvert_relay::{Clock, Config, RunningRelay};
+use kuvert_relay_sqlite::embedded::{self, StartError};
 use kuvert_types::RelayUrl;
 use kuvert_wire::v1::server_frame::Body as Response;
 
 use common::network::{Network, mail_flows};
 use common::*;
+
+/// The program that these tests are about.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kuvert-relay");
+
+/// A relay as that program serves.
+async fn launch(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
+    embedded::start(config, clock).await
+}
 
 /// Set for the copies that are in a namespace: whose it is.
 const INSIDE: &str = "KUVERT_TEST_NAMESPACE";
@@ -74,7 +85,7 @@ impl Host {
     fn relay(address: &str, data: &std::path::Path) -> Self {
         let serve = format!("echo here; read go; exec \"$0\" serve --data \"$1\" --listen {address}:{PORT}");
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", &serve, env!("CARGO_BIN_EXE_kuvert-relay")]).arg(data);
+        command.args(["--net", "sh", "-c", &serve, PROGRAM]).arg(data);
         Self::start(command)
     }
 

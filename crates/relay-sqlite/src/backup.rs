@@ -18,6 +18,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use kuvert_relay::whole_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +26,6 @@ use crate::SERVING_FILE;
 use crate::people::{PEOPLE_FILE, People, PeopleError};
 use crate::store::backup::{Dropped, check, copy, make_safe};
 use crate::store::{DATABASE_FILE, OpenError};
-use kuvert_relay::whole_file;
 
 /// The list of what is in a backup.
 pub const MANIFEST_FILE: &str = "backup.toml";

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kuvert_relay::clock::Clock;
@@ -13,6 +13,7 @@ use kuvert_relay::relay::{self, Parts, RunningRelay, close_store};
 use kuvert_relay::store::{Store, StoreError};
 use kuvert_relay::young::Disk;
 
+use crate::OBSERVE_FILE;
 use crate::people::schema::Tables;
 use crate::people::{People, PeopleError};
 use crate::report::{Documents, Sources};
@@ -46,6 +47,17 @@ pub enum StartError {
     /// The database of rights, and of an extension, cannot be opened.
     #[error(transparent)]
     People(#[from] PeopleError),
+    /// The directory holds observations, and this relay does not write any: it would leave the traces of accounts that it
+    /// deletes.
+    #[error(
+        "{} holds what a relay with --observe learnt, and this relay does not keep such files: serve the directory with \
+         `kuvert-relay-lens serve`, or delete that file",
+        path.display()
+    )]
+    Observations {
+        /// The file.
+        path: PathBuf,
+    },
     /// The observer cannot be opened.
     #[error("{0}")]
     Observer(Box<dyn Error + Send + Sync>),
@@ -123,7 +135,10 @@ impl Embedded {
         let Self { clock, store: _, offer, disk } = self;
         let observer = match &offer {
             Some(offer) => offer.observer(&config).map_err(StartError::Observer)?,
-            None => None,
+            None => {
+                no_observations(&config.data)?;
+                None
+            }
         };
         let people = People::open(&config.data, offer.as_deref().map(Offer::tables))?;
         let sources = Sources { data: config.data.clone(), retention_days: config.retention_days };
@@ -149,6 +164,17 @@ impl Embedded {
 /// See [`StartError`].
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
     Embedded::new(clock).start(config).await
+}
+
+/// Refuses a directory with observations. What SQLite keeps beside a database counts, too.
+fn no_observations(data: &Path) -> Result<(), StartError> {
+    // A directory that cannot be read, or is not there, is refused where its files are opened.
+    let files = data.read_dir().into_iter().flatten().flatten().map(|file| file.path());
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OBSERVE_FILE));
+    match files.into_iter().find(named) {
+        Some(path) => Err(StartError::Observations { path }),
+        None => Ok(()),
+    }
 }
 
 async fn open_store(data: &Path) -> Result<Arc<dyn Store>, StartError> {

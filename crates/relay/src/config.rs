@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kuvert_privacy::retention::MAX_DELAY_DAYS;
 use kuvert_types::limits::{MAX_RETENTION_DAYS, is_valid_line};
 use serde::Deserialize;
-
-use kuvert_privacy::retention::MAX_DELAY_DAYS;
 
 /// The port that a relay listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4433;

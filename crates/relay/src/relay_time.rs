@@ -18,9 +18,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kuvert_privacy::time::utc;
+
 use crate::clock::Clock;
 use crate::store::{Doubt, KnownTime, Times};
-use kuvert_privacy::time::utc;
 
 /// How far the clock may step, in either direction, without being doubted: set by hand, a time zone, a night without power.
 pub const MAX_STEP: Duration = Duration::from_secs(24 * 60 * 60);

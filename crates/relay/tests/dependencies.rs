@@ -46,12 +46,18 @@ fn links(package: &str, present: &[&str], absent: &[&str]) {
 #[test]
 fn the_relay_has_no_code_that_could_open_a_message() {
     links("kuvert-relay-server", &["kuvert-relay", "kuvert-wire", "kuvert-types", "quinn", "rusqlite"], &OPENS);
-    links("kuvert-relay-lens", &["kuvert-relay", "rusqlite"], &OPENS);
+    links("kuvert-relay-lens", &["kuvert-relay", "kuvert-relay-server", "rusqlite"], &OPENS);
+}
+
+#[test]
+fn the_program_that_is_run_for_people_has_nothing_of_the_demonstration() {
+    links("kuvert-relay-server", &["kuvert-relay-sqlite", "clap"], &["kuvert-relay-lens"]);
 }
 
 #[test]
 fn the_mail_path_has_no_backend_no_extension_and_no_command_line() {
-    let rooms = ["kuvert-relay-sqlite", "kuvert-relay-lens", "kuvert-relay-server", "kuvert-program"];
+    let rooms =
+        ["kuvert-protocol", "kuvert-relay-sqlite", "kuvert-relay-lens", "kuvert-relay-server", "kuvert-program"];
     links("kuvert-relay", &["kuvert-privacy", "quinn"], &[&rooms[..], &["rusqlite", "clap", "toml"], &OPENS].concat());
 }
 

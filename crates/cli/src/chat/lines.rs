@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kuvert_client::{Client, Error, Event, MessageRecord, Whoami};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::chat::link::{Link, LinkEvent};
@@ -23,9 +24,9 @@ const LAST_PASSES: u32 = 2;
 /// Talks until stdin ends, and then until the relay has every line.
 pub async fn run(client: Client, who: &str, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
-    let stream = Stream::to(&client, who, options)?;
+    let stream = Stream::to(&client, who, options).await?;
     let link = Link::start(client.clone(), None);
-    let mut chat = Lines { own: client.whoami()?, link, client, stream, options, away: false };
+    let mut chat = Lines { own: client.whoami().await?, link, client, stream, options, away: false };
     let talked = tokio::select! {
         talked = chat.talk() => talked,
         // What was read is queued, what was received is stored.
@@ -161,11 +162,12 @@ impl Lines<'_> {
 
     /// Prints a message of the contact. Those of others stay for `kuvert receive`.
     async fn show(&self, message: &MessageRecord) -> Result<(), Failure> {
-        if message.message.account != self.stream.contact.account {
+        if message.message.conversation != self.stream.contact.conversation() {
             return Ok(());
         }
         let (client, shown) = (self.client.clone(), message.message);
-        let mark = move || Ok(client.mark_read(&[shown])?);
+        let runtime = Handle::current();
+        let mark = move || Ok(runtime.block_on(client.mark_read(&[shown]))?);
         self.options.output.tell_then(&Entry::of(message, &self.own).record(), mark).await?;
         self.link.flush();
         Ok(())

@@ -225,8 +225,8 @@ impl Worker {
                     None
                 };
                 let ended = match turn {
-                    Some(turn) => self.client.receive_in_turn(connection, turn, follow, self).await,
-                    None => self.client.receive_into(connection, follow, self).await,
+                    Some(turn) => connection.receive_in_turn(turn, follow, self).await,
+                    None => connection.receive_into(follow, self).await,
                 };
                 match ended {
                     Err(error @ Error::Displaced) => {
@@ -267,7 +267,7 @@ impl Worker {
     /// A pass over the outbox; what kept it from coming to its end.
     async fn flush(&self, connection: &Connection) -> Result<(), Error> {
         // Told behind the pass: it holds the outbox, and must not wait for the chat.
-        let passed = match self.client.flush(connection, |_| {}).await {
+        let passed = match connection.flush(|_| {}).await {
             Ok(report) => {
                 for accepted in report.accepted {
                     self.tell(LinkEvent::Accepted(accepted)).await;

@@ -33,8 +33,8 @@ use crate::terminal;
 
 /// Talks with one contact until the user leaves.
 pub async fn run(who: &str, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    let contact = client.contact(who)?;
+    let client = open(options).await?;
+    let contact = client.contacts().find(who).await?;
     let interactive = terminal::has_screen() && !options.output.is_json();
     if interactive { screen::run(client, contact).await } else { lines::run(client, who, options).await }
 }

@@ -4,13 +4,13 @@ use std::io::{self, BufWriter, Stdout};
 use std::time::Duration;
 
 use crossterm::event::Event as TerminalEvent;
-use kuvert_client::{Client, ContactInfo};
+use kuvert_client::{Client, ContactInfo, Error, MessageRecord};
 
 use crate::chat::canvas::{self, Canvas};
 use crate::chat::link::{Link, LinkEvent};
 use crate::chat::state::{Effect, State};
 use crate::chat::view;
-use crate::error::Failure;
+use crate::error::{Failure, words};
 use crate::output::time::{Zone, now_ms};
 use crate::signals::Stop;
 use crate::terminal::{self, Keys, Kind, Taken, Wake};
@@ -20,7 +20,7 @@ const REDRAW: Duration = Duration::from_secs(30);
 
 /// Talks until the user leaves.
 pub async fn run(client: Client, contact: ContactInfo) -> Result<(), Failure> {
-    let history = client.history(&contact.alias, None)?;
+    let history = client.history(&contact, None).await?;
     let mut stop = Stop::listen_to_all()?;
     let screen = Screen::open()?;
     let mut chat = Chat {
@@ -55,12 +55,12 @@ impl Chat {
         let mut keys = Keys::new();
         let mut link_alive = true;
         loop {
-            self.draw()?;
+            self.draw().await?;
             tokio::select! {
                 key = keys.next() => match key {
                     Some(Ok(TerminalEvent::Key(key))) => match self.state.key(key) {
                         Some(Effect::Leave) => return Ok(()),
-                        Some(Effect::Send(text)) => self.send(text),
+                        Some(Effect::Send(text)) => self.send(text).await,
                         Some(Effect::TakeOver) => self.link.take_over(),
                         Some(Effect::Suspend) => {
                             self.screen.taken.suspend_job().await?;
@@ -75,7 +75,7 @@ impl Chat {
                     None => return Ok(()),
                 },
                 event = self.link.next(), if link_alive => match event {
-                    Some(event) => self.event(event)?,
+                    Some(event) => self.event(event).await?,
                     // It ends by telling of a failure, which is shown, or in a panic.
                     None if !terminal::is_taken() => {
                         return Err(Failure::new("internal", "a task of the chat ended before its time"));
@@ -99,7 +99,7 @@ impl Chat {
     }
 
     /// Draws, and marks as read what came onto the screen thereby.
-    fn draw(&mut self) -> Result<(), Failure> {
+    async fn draw(&mut self) -> Result<(), Failure> {
         if !terminal::is_taken() {
             return Ok(());
         }
@@ -110,42 +110,44 @@ impl Chat {
         screen.canvas.draw(canvas).map_err(|error| Failure::io("write to the terminal", &error))?;
         let unread = self.state.unread();
         if !unread.is_empty() && self.state.scroll == 0 {
-            self.client.mark_read(&unread)?;
+            self.client.mark_read(&unread).await?;
             self.state.all_read();
             self.link.flush();
         }
         Ok(())
     }
 
-    fn send(&mut self, text: String) {
-        let queued = self.client.queue_text(&self.state.contact.alias, &text);
-        let shown = queued.and_then(|message| {
-            // Read back: the store's own words on what was queued.
-            let waiting = self.client.queued()?;
-            Ok(waiting.into_iter().find(|waiting| waiting.message == message))
-        });
+    async fn send(&mut self, text: String) {
+        let shown = self.queue(&text).await;
         match shown {
             Ok(Some(message)) => self.state.put(&message),
             // Sent already, by another process on this home.
             Ok(None) => {}
             Err(error) => {
                 self.state.input.restore(text);
-                self.state.remark(&error.to_string());
+                self.state.remark(&words(&error));
             }
         }
         self.link.flush();
     }
 
-    fn event(&mut self, event: LinkEvent) -> Result<(), Failure> {
+    /// Queues a text, and reads back the store's own words on what was queued.
+    async fn queue(&self, text: &str) -> Result<Option<MessageRecord>, Error> {
+        let message = self.client.queue_text(&self.state.contact, text).await?;
+        let waiting = self.client.queued().await?;
+        Ok(waiting.into_iter().find(|waiting| waiting.message == message))
+    }
+
+    async fn event(&mut self, event: LinkEvent) -> Result<(), Failure> {
         let flushed = matches!(event, LinkEvent::Flushed { .. });
         if matches!(event, LinkEvent::Back) {
-            self.state.reload(&self.client.history(&self.state.contact.alias, None)?);
+            self.state.reload(&self.client.history(&self.state.contact, None).await?);
         }
         self.state.apply(event);
         if flushed {
             // A reconnect or another process may have sent what the screen still shows as queued.
             for message in self.state.queued() {
-                if let Some(state) = self.client.message_state(&message)? {
+                if let Some(state) = self.client.message_state(&message).await? {
                     self.state.advance(message, state);
                 }
             }

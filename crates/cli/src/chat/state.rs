@@ -1,6 +1,5 @@
 //! What the chat's screen shows, as a value. Keys and events go in, effects come out; nothing here waits or writes.
 
-use kuvert_client::error::shell_word;
 use std::collections::HashMap;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -9,6 +8,7 @@ use kuvert_client::{ContactInfo, Direction, Event, MessageRecord, MessageRef, Me
 use crate::chat::input::InputLine;
 use crate::chat::link::LinkEvent;
 use crate::commands::notice;
+use crate::error::{shell_word, words};
 use crate::output::harmless;
 
 /// Short enough for the line above the input on a terminal of 80 columns.
@@ -174,7 +174,7 @@ impl State {
             LinkEvent::Connected => self.status = Status::Connected,
             LinkEvent::Offline { error } => {
                 self.status = Status::Offline;
-                self.remark(&error.to_string());
+                self.remark(&words(&error));
             }
             LinkEvent::Displaced { .. } => {
                 self.status = Status::Displaced;
@@ -186,17 +186,17 @@ impl State {
             }
             LinkEvent::Failed { error } => {
                 self.status = Status::Offline;
-                self.remark(&error.to_string());
+                self.remark(&words(&error));
             }
             LinkEvent::Accepted(accepted) => self.advance(accepted.message, MessageState::Accepted),
             LinkEvent::NotSent(failed) => {
                 if !failed.will_retry {
-                    self.advance(failed.message, MessageState::Failed(failed.code.to_owned()));
+                    self.advance(failed.message, MessageState::Failed(failed.error.code().to_owned()));
                 }
-                self.remark(&failed.reason);
+                self.remark(&words(&failed.error));
             }
             // Errors of the connection are told when it is tried again.
-            LinkEvent::Flushed { error: Some(error) } if !error.is_connection() => self.remark(&error.to_string()),
+            LinkEvent::Flushed { error: Some(error) } if !error.is_connection() => self.remark(&words(&error)),
             LinkEvent::Flushed { .. } => {}
             LinkEvent::Received(event) => self.received(event),
         }
@@ -204,7 +204,9 @@ impl State {
 
     fn received(&mut self, event: Event) {
         match event {
-            Event::Message(message) if message.message.account == self.contact.account => self.put(&message),
+            Event::Message(message) if message.message.conversation == self.contact.conversation() => {
+                self.put(&message)
+            }
             Event::Message(message) => self.remark(&format!("{} wrote: `kuvert receive` shows it", message.alias)),
             Event::Receipt { message, kind, .. } => self.advance(
                 message,
@@ -315,11 +317,12 @@ impl State {
 /// How far a message has come, as a number.
 fn rank(state: &MessageState) -> u8 {
     match state {
-        MessageState::Queued | MessageState::Unshown => 0,
         MessageState::Accepted | MessageState::Shown => 1,
         MessageState::Failed(_) => 2,
         MessageState::Delivered => 3,
         MessageState::Read => 4,
+        // `Queued` and `Unshown`.
+        _ => 0,
     }
 }
 
@@ -346,7 +349,15 @@ pub mod tests {
     pub fn message(number: u8, direction: Direction, text: &str, at: u64) -> MessageRecord {
         let state = if direction == Direction::Incoming { MessageState::Unshown } else { MessageState::Queued };
         MessageRecord {
-            message: MessageRef { account: contact().account, id: EnvelopeId::from_bytes([number; 16]) },
+            message: MessageRef {
+                conversation: contact().conversation(),
+                author: if direction == Direction::Incoming {
+                    contact().account
+                } else {
+                    AccountId::from_bytes([1; 16])
+                },
+                id: EnvelopeId::from_bytes([number; 16]),
+            },
             alias: "bob".into(),
             direction,
             text: text.into(),
@@ -398,7 +409,7 @@ pub mod tests {
         state.apply(LinkEvent::Accepted(kuvert_client::Accepted {
             message: sent.message,
             to: "bob".into(),
-            sealed: false,
+            anonymous: false,
         }));
         assert_eq!(state.entries[0].state, MessageState::Read);
         assert!(state.queued().is_empty());
@@ -408,7 +419,7 @@ pub mod tests {
     fn messages_of_others_are_remarked_upon_and_not_shown() {
         let mut state = State::new(contact(), &[]);
         let mut other = message(1, Direction::Incoming, "psst", 1);
-        other.message.account = AccountId::from_bytes([9; 16]);
+        other.message.conversation = AccountId::from_bytes([9; 16]).into();
         other.alias = "carol\x1b[2J".into();
         state.apply(LinkEvent::Received(Event::Message(other)));
         assert!(state.entries.is_empty());

@@ -160,7 +160,8 @@ fn tick(entry: &Entry) -> (&'static str, Style) {
         MessageState::Delivered => ("✓", faint()),
         MessageState::Read => ("✓✓", Style::coloured(DarkGreen)),
         MessageState::Failed(_) => ("!", Style::coloured(DarkRed)),
-        MessageState::Unshown | MessageState::Shown => ("", Style::PLAIN),
+        // Those of messages that came.
+        _ => ("", Style::PLAIN),
     }
 }
 

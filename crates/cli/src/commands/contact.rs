@@ -1,19 +1,18 @@
 //! `kuvert contact …`
 
 use kuvert_client::ContactInfo;
-use kuvert_client::error::shell_word;
 
 use crate::commands::{flush, open, remark};
-use crate::error::Failure;
+use crate::error::{Failure, shell_word};
 use crate::options::Options;
 use crate::output::record::Record;
 
 /// Adds a contact by name or invite link.
 pub async fn add(who: &str, alias: Option<&str>, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    client.check_contact(who)?;
+    let client = open(options).await?;
+    client.contacts().check(who).await?;
     let connection = client.connect().await?;
-    let contact = client.add_contact(&connection, who, alias).await?;
+    let contact = connection.add_contact(who, alias).await?;
     print(&contact, options)?;
     if !contact.verified {
         options.output.note(&format!(
@@ -21,14 +20,14 @@ pub async fn add(who: &str, alias: Option<&str>, options: &Options) -> Result<()
             shell_word(&contact.alias)
         ));
     }
-    remark(&flush(&client, &connection, options).await?, options);
+    remark(&flush(&connection, options).await?, options);
     connection.close().await;
     Ok(())
 }
 
 /// Prints the address book.
-pub fn list(options: &Options) -> Result<(), Failure> {
-    let contacts = open(options)?.contacts()?;
+pub async fn list(options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts().list().await?;
     if contacts.is_empty() {
         options.output.note("No contacts yet: add one with `kuvert contact add NAME|LINK`.");
     }
@@ -36,13 +35,15 @@ pub fn list(options: &Options) -> Result<(), Failure> {
 }
 
 /// Marks a contact as verified.
-pub fn verify(who: &str, options: &Options) -> Result<(), Failure> {
-    print(&open(options)?.verify(who)?, options)
+pub async fn verify(who: &str, options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts();
+    let contact = contacts.find(who).await?;
+    print(&contacts.verify(contact.account).await?, options)
 }
 
 /// Prints those who wrote and are no contacts.
-pub fn requests(options: &Options) -> Result<(), Failure> {
-    let requests = open(options)?.requests()?;
+pub async fn requests(options: &Options) -> Result<(), Failure> {
+    let requests = open(options).await?.contacts().requests().await?;
     if requests.is_empty() {
         options.output.note("No request waits.");
     }
@@ -50,27 +51,33 @@ pub fn requests(options: &Options) -> Result<(), Failure> {
 }
 
 /// Accepts a request, or a contact's new key.
-pub fn accept(who: &str, alias: Option<&str>, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    let accepted = match client.contact(who) {
-        Ok(contact) if !contact.request && alias.is_none() => client.accept_key(who)?,
-        // Also what is neither: the client says so.
-        _ => client.accept_request(who, alias)?,
+pub async fn accept(who: &str, alias: Option<&str>, options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts();
+    let contact = contacts.find(who).await?;
+    let accepted = if contact.request || alias.is_some() {
+        contacts.accept_request(contact.account, alias).await?
+    } else {
+        contacts.accept_key(contact.account).await?
     };
     print(&accepted, options)
 }
 
 /// Blocks or unblocks a contact or a request, here and, if asked to, at the relay.
 pub async fn block(who: String, blocked: bool, at_relay: bool, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    let known_at_relay = client.contact(&who)?.blocked_at_relay;
+    let client = open(options).await?;
+    let contacts = client.contacts();
+    let before = contacts.find(&who).await?;
     // Here first: that needs no relay, and holds whatever becomes of the rest.
-    let contact = if at_relay && blocked { client.block_at_relay(&who) } else { client.set_blocked(&who, blocked) }?;
+    let contact = if at_relay && blocked {
+        contacts.block_at_relay(before.account).await?
+    } else {
+        contacts.set_blocked(before.account, blocked).await?
+    };
     print(&contact, options)?;
-    if contact.blocked_at_relay != known_at_relay {
+    if contact.blocked_at_relay != before.blocked_at_relay {
         // The flush tells the relay. Without a connection the next one does.
         let connection = client.connect().await?;
-        remark(&flush(&client, &connection, options).await?, options);
+        remark(&flush(&connection, options).await?, options);
         connection.close().await;
     }
     Ok(())

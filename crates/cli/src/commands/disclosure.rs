@@ -9,16 +9,17 @@ use crate::options::Options;
 use crate::output::record::{DisclosedItem, Record};
 
 /// Chooses when receipts are sent, if asked to, and prints what the relay gets to know.
-pub fn run(args: &Disclosure, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+pub async fn run(args: &Disclosure, options: &Options) -> Result<(), Failure> {
+    let client = open(options).await?;
     if let Some(when) = args.receipts {
-        client.set_receipts(match when {
+        let receipts = match when {
             ReceiptsWhen::Now => Receipts::Now,
             ReceiptsWhen::Late => Receipts::Late,
             ReceiptsWhen::Off => Receipts::Off,
-        })?;
+        };
+        client.set_receipts(receipts).await?;
     }
-    let disclosure = client.disclosure()?;
+    let disclosure = client.disclosure().await?;
     let item = |item: &kuvert_client::Item| DisclosedItem {
         item: item.item,
         title: item.title,
@@ -27,7 +28,7 @@ pub fn run(args: &Disclosure, options: &Options) -> Result<(), Failure> {
     };
     options.output.print(&Record::Disclosure {
         level: disclosure.level.as_str(),
-        receipts: client.receipts()?.words(),
+        receipts: client.receipts().await?.words(),
         items: disclosure.items.iter().map(item).collect(),
         costs: disclosure.costs,
     })

@@ -7,10 +7,10 @@ use crate::options::Options;
 use crate::output::record::Entry;
 
 /// Prints a conversation in order of arrival.
-pub fn run(args: &History, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    let own = client.whoami()?;
-    let messages = client.history(&args.who.who, args.search.as_deref())?;
+pub async fn run(args: &History, options: &Options) -> Result<(), Failure> {
+    let client = open(options).await?;
+    let own = client.whoami().await?;
+    let messages = client.history(client.contacts().find(&args.who.who).await?, args.search.as_deref()).await?;
     if messages.is_empty() {
         options.output.note("Nothing found.");
     }

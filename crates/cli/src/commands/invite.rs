@@ -6,7 +6,7 @@ use crate::options::Options;
 use crate::output::record::Record;
 
 /// Prints the link by which others add this account.
-pub fn run(options: &Options) -> Result<(), Failure> {
-    let link = open(options)?.invite()?.to_string();
+pub async fn run(options: &Options) -> Result<(), Failure> {
+    let link = open(options).await?.invite().await?.to_string();
     options.output.print(&Record::Invite { link: &link })
 }

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 
 use crate::args::{Command, Contact};
 use crate::chat;
-use crate::error::Failure;
+use crate::error::{Failure, words};
 use crate::options::Options;
 use crate::output::record::Record;
 
@@ -43,22 +43,24 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
     match command {
         Command::Register(args) => block_on(register::run(args, options)),
-        Command::Whoami => whoami::run(options),
-        Command::Invite => invite::run(options),
+        Command::Whoami => block_on(whoami::run(options)),
+        Command::Invite => block_on(invite::run(options)),
         Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
-        Command::Contact(Contact::List) => contact::list(options),
-        Command::Contact(Contact::Verify(who)) => contact::verify(&who.who, options),
-        Command::Contact(Contact::Requests) => contact::requests(options),
-        Command::Contact(Contact::Accept { who, alias }) => contact::accept(&who.who, alias.as_deref(), options),
+        Command::Contact(Contact::List) => block_on(contact::list(options)),
+        Command::Contact(Contact::Verify(who)) => block_on(contact::verify(&who.who, options)),
+        Command::Contact(Contact::Requests) => block_on(contact::requests(options)),
+        Command::Contact(Contact::Accept { who, alias }) => {
+            block_on(contact::accept(&who.who, alias.as_deref(), options))
+        }
         Command::Contact(Contact::Block { who, at_relay, unblock }) => {
             block_on(contact::block(who.who, !unblock, at_relay, options))
         }
-        Command::SafetyNumber(args) => safety_number::run(&args, options),
+        Command::SafetyNumber(args) => block_on(safety_number::run(&args, options)),
         Command::Send(args) => block_on(send::run(args, options)),
         Command::Receive(args) => block_on(receive::run(&args, options)),
         Command::Chat(who) => block_on(chat::run(&who.who, options)),
-        Command::History(args) => history::run(&args, options),
-        Command::Disclosure(args) => disclosure::run(&args, options),
+        Command::History(args) => block_on(history::run(&args, options)),
+        Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -71,8 +73,8 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
 ///
 /// # Errors
 /// There is none, or it cannot be used.
-pub fn open(options: &Options) -> Result<Client, Failure> {
-    Ok(Client::open(&options.home()?, client_options(options, None))?)
+pub async fn open(options: &Options) -> Result<Client, Failure> {
+    Ok(Client::open(&options.home()?, client_options(options, None)).await?)
 }
 
 /// How the client opens a home; `limit` is how long the user wants to wait at most.
@@ -98,13 +100,13 @@ pub struct Flushing {
 
 impl Flushing {
     /// Starts it.
-    pub fn start(client: &Client, connection: &Connection) -> Self {
+    pub fn start(connection: &Connection) -> Self {
         // Unbounded: the report has all of them, too, and the outbox bounds both.
         let (tell, accepted) = mpsc::unbounded_channel();
-        let (client, connection, mut task) = (client.clone(), connection.clone(), JoinSet::new());
+        let (connection, mut task) = (connection.clone(), JoinSet::new());
         task.spawn(async move {
             // Nobody listens where the output has no reader any more.
-            client.flush(&connection, |accepted| drop(tell.send(accepted.clone()))).await
+            connection.flush(|accepted| drop(tell.send(accepted.clone()))).await
         });
         Self { accepted, task }
     }
@@ -131,10 +133,10 @@ impl Flushing {
 ///
 /// # Errors
 /// The output is gone.
-pub async fn look(client: &Client, connection: &Connection, options: &Options) -> Result<(), Failure> {
+pub async fn look(connection: &Connection, options: &Options) -> Result<(), Failure> {
     // Printed when the home's inbox is free again: a reader that pauses must not keep it.
     let mut events = Vec::new();
-    if let Err(error) = client.look_for_resets(connection, |event| events.push(event)).await {
+    if let Err(error) = connection.look_for_resets(|event| events.push(event)).await {
         tracing::warn!(code = error.code(), "what waits was not looked at before sending");
     }
     for event in &events {
@@ -147,8 +149,8 @@ pub async fn look(client: &Client, connection: &Connection, options: &Options) -
 ///
 /// # Errors
 /// The connection or the store failed, or the output has no reader.
-pub async fn flush(client: &Client, connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
-    flush_noting(client, connection, options, |_| {}).await
+pub async fn flush(connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
+    flush_noting(connection, options, |_| {}).await
 }
 
 /// The same; `note` hears of each text that the relay accepted.
@@ -156,12 +158,11 @@ pub async fn flush(client: &Client, connection: &Connection, options: &Options) 
 /// # Errors
 /// As [`flush`].
 pub async fn flush_noting(
-    client: &Client,
     connection: &Connection,
     options: &Options,
     mut note: impl FnMut(&Accepted),
 ) -> Result<Vec<NotSent>, Failure> {
-    let mut flushing = Flushing::start(client, connection);
+    let mut flushing = Flushing::start(connection);
     let mut printed = Ok(());
     while let Some(accepted) = flushing.next().await {
         note(&accepted);
@@ -180,13 +181,13 @@ pub async fn flush_noting(
 /// The output has no reader.
 pub async fn tell_accepted(accepted: &Accepted, options: &Options) -> Result<(), Failure> {
     let id = accepted.message.id.to_string();
-    options.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await
+    options.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) }).await
 }
 
 /// Remarks upon messages that could not be sent, when they are not what the user asked for now.
 pub fn remark(not_sent: &[NotSent], options: &Options) {
     for message in not_sent {
-        options.output.note(&format!("still not sent to {}: {}", message.to, message.reason));
+        options.output.note(&format!("still not sent to {}: {}", message.to, words(&message.error)));
     }
 }
 

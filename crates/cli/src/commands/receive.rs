@@ -4,16 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kuvert_client::error::shell_word;
 use kuvert_client::{
-    Client, Connection, Error, Event, EventSink, FlushReport, ListConflict, Occupant, ReceiptKind, ReceiveOptions,
-    Refusal, Whoami,
+    Client, Connection, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant, ReceiptKind,
+    ReceiveOptions, Whoami,
 };
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::args::Receive;
 use crate::commands::{client_options, flush, remark, tell_accepted};
-use crate::error::Failure;
+use crate::error::{Failure, shell_word};
 use crate::options::Options;
 use crate::output::Output;
 use crate::output::record::{Entry, Record};
@@ -23,7 +23,7 @@ use crate::signals::Stop;
 pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let mut wanted = Wanted::of(args);
-    let client = Client::open(&options.home()?, client_options(options, wanted.timeout))?;
+    let client = Client::open(&options.home()?, client_options(options, wanted.timeout)).await?;
     let command = async {
         let begun = Instant::now();
         let connection = match client.connect().await {
@@ -42,13 +42,13 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
                 connection
             }
         };
-        remark(&flush(&client, &connection, options).await?, options);
+        remark(&flush(&connection, options).await?, options);
         let received = match wanted.max {
             Some(0) => Ok(()),
-            _ => receive(&client, &connection, wanted, options).await,
+            _ => receive(&connection, wanted, options).await,
         };
         // The last receipts; a connection that broke has them sent by the next command.
-        let sent = flush(&client, &connection, options).await;
+        let sent = flush(&connection, options).await;
         connection.close().await;
         received?;
         sent.map(drop)
@@ -101,18 +101,18 @@ async fn connect_within(client: &Client, after: Error, limit: Option<Duration>) 
 
 /// Runs the client's receiving loop, and beside it a flush whenever read receipts are due. The loop waits for the reader of the
 /// output where it pauses; the flush does not, and so never keeps the outbox from other commands of this home.
-async fn receive(client: &Client, connection: &Connection, wanted: Wanted, options: &Options) -> Result<(), Failure> {
+async fn receive(connection: &Connection, wanted: Wanted, options: &Options) -> Result<(), Failure> {
     let due = Arc::new(Notify::new());
-    let mut screen = Screen::new(client, wanted, options, Arc::clone(&due))?;
+    let mut screen = Screen::new(&connection.client(), wanted, options, Arc::clone(&due)).await?;
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
     let wait = wanted.follow || wanted.timeout.is_some();
     let receive_options = ReceiveOptions { follow: wait, timeout: wanted.timeout, max: wanted.max };
-    let receiving = client.receive_into(connection, receive_options, &mut screen);
+    let receiving = connection.receive_into(receive_options, &mut screen);
     let flushing = async {
         loop {
             due.notified().await;
             // A broken connection is mended by the receiving loop, which flushes then, too.
-            if let Ok(FlushReport { accepted, .. }) = client.flush(connection, |_| {}).await {
+            if let Ok(FlushReport { accepted, .. }) = connection.flush(|_| {}).await {
                 for accepted in accepted {
                     // An output without a reader ends the receiving loop.
                     let _ = tell_accepted(&accepted, options).await;
@@ -133,8 +133,10 @@ async fn receive(client: &Client, connection: &Connection, wanted: Wanted, optio
 /// Prints and marks what an earlier command stored and did not come to show. Whether that was as much as is wanted.
 async fn show_stored(client: &Client, wanted: &mut Wanted, options: &Options) -> Result<bool, Failure> {
     let only_sends = wanted.max == Some(0);
-    let mut stored =
-        Stored { screen: Screen::new(client, *wanted, options, Arc::default())?, left: wanted.max.unwrap_or(u64::MAX) };
+    let mut stored = Stored {
+        screen: Screen::new(client, *wanted, options, Arc::default()).await?,
+        left: wanted.max.unwrap_or(u64::MAX),
+    };
     client.show_stored_into(&mut stored).await?;
     if let Some(failure) = stored.screen.failure {
         return Err(failure);
@@ -190,8 +192,8 @@ impl EventSink for &mut Screen {
 }
 
 impl Screen {
-    fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
-        let (output, own) = (options.output, client.whoami()?);
+    async fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
+        let (output, own) = (options.output, client.whoami().await?);
         Ok(Self { client: client.clone(), wanted, output, own, shown: false, due, failure: None })
     }
 
@@ -201,14 +203,15 @@ impl Screen {
         match event {
             Event::Message(message) => {
                 let (client, shown) = (self.client.clone(), message.message);
-                let mark = move || Ok(client.mark_read(&[shown])?);
+                let runtime = Handle::current();
+                let mark = move || Ok(runtime.block_on(client.mark_read(&[shown]))?);
                 output.tell_then(&Entry::of(&message, &self.own).record(), mark).await?;
                 self.shown = true;
             }
             // What was queued went out beside the mail that came.
             Event::Accepted(accepted) => {
                 let id = accepted.message.id.to_string();
-                output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await?;
+                output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) }).await?;
             }
             Event::CaughtUp if self.wanted.follow => output.tell(&Record::CaughtUp {}).await?,
             // With --timeout or --max alone: end when there was something and nothing is left.
@@ -286,10 +289,10 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                  copy of it is in use. A fresh session is started. Of two copies only one can be used: remove the other"
             ),
         ),
-        Event::Refused { reason, count: 1, .. } => {
+        Event::Dropped { reason, count: 1, .. } => {
             ("refused", format!("an envelope was thrown away: {}", cause(*reason)))
         }
-        Event::Refused { reason, count, .. } => {
+        Event::Dropped { reason, count, .. } => {
             ("refused", format!("{count} envelopes were thrown away; of each: {}", cause(*reason)))
         }
         Event::NameChanged { who, from, to, .. } => (
@@ -337,7 +340,7 @@ fn apart(ahead_ms: i64) -> String {
 
 /// Who has how much in the mailbox; mail without its sender's name comes from a person unknown to the relay.
 fn occupants(largest: &[Occupant]) -> String {
-    let named = largest.iter().map(|Occupant { who, account, envelopes, bytes }| {
+    let named = largest.iter().map(|Occupant { who, account, envelopes, bytes, .. }| {
         let who = who.clone().or_else(|| account.map(|account| account.to_string()));
         format!("{} {envelopes} envelopes, {bytes} bytes", who.unwrap_or_else(|| "mail without a sender's name".into()))
     });
@@ -347,7 +350,7 @@ fn occupants(largest: &[Occupant]) -> String {
 /// How many of them an event tells of, where it counts.
 pub fn count(event: &Event) -> Option<u64> {
     match event {
-        Event::Refused { count, .. } | Event::Held { count, .. } => Some(*count),
+        Event::Dropped { count, .. } | Event::Held { count, .. } => Some(*count),
         Event::MailboxFull { refused, .. } => Some(*refused),
         _ => None,
     }
@@ -361,19 +364,23 @@ fn contradiction(conflict: ListConflict) -> &'static str {
     }
 }
 
-fn cause(reason: Refusal) -> &'static str {
+fn cause(reason: DropReason) -> &'static str {
     match reason {
-        Refusal::Misdelivered => "it is addressed to another device",
-        Refusal::WrongSource => "it does not come from the device or under the key that it names",
-        Refusal::Replayed => "it was opened before: a restored copy of a home, or replayed mail",
-        Refusal::BadContent => "its content breaks the format; the sender's program is broken or of another version",
-        Refusal::UnknownSender => "its sender is no contact, and does not say under which key it writes",
-        Refusal::UnlistedDevice => {
+        DropReason::Misdelivered => "it is addressed to another device",
+        DropReason::WrongSource => "it does not come from the device or under the key that it names",
+        DropReason::Replayed => "it was opened before: a restored copy of a home, or replayed mail",
+        DropReason::BadContent => "its content breaks the format; the sender's program is broken or of another version",
+        DropReason::UnknownSender => "its sender is no contact, and does not say under which key it writes",
+        DropReason::UnlistedDevice => {
             "it comes from a device that the account's list, as far as it is known here, does not name"
         }
-        Refusal::Undecryptable => "its sender is no contact, and it could not be opened",
-        Refusal::SealedUnasked => "it came without its sender's name, and this home takes no such mail at its level",
-        Refusal::NoRoom => "more of its sender's mail is kept than may be until it is accepted; it is asked for then",
+        DropReason::Undecryptable => "its sender is no contact, and it could not be opened",
+        DropReason::AnonymousUnasked => {
+            "it came without its sender's name, and this home takes no such mail at its level"
+        }
+        DropReason::NoRoom => {
+            "more of its sender's mail is kept than may be until it is accepted; it is asked for then"
+        }
         // `Malformed`, and what may be added.
         _ => "it cannot be read",
     }
@@ -407,6 +414,6 @@ mod tests {
         }
         // What could not be opened comes again; what was thrown away by design says why.
         assert!(said[3].contains("sent again") && said[5].contains("sent again"));
-        assert!(cause(Refusal::Replayed).contains("a restored copy of a home, or replayed mail"));
+        assert!(cause(DropReason::Replayed).contains("a restored copy of a home, or replayed mail"));
     }
 }

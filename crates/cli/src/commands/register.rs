@@ -13,7 +13,7 @@ pub async fn run(args: Register, options: &Options) -> Result<(), Failure> {
     let relay: RelayUrl = args.relay.parse().map_err(kuvert_client::Error::RelayUrlInvalid)?;
     let profile = Profile { name: args.name, phone: args.phone, invitation: args.invitation };
     let client = Client::register(&options.home()?, relay, profile, client_options(options, None)).await?;
-    let whoami = client.whoami()?;
+    let whoami = client.whoami().await?;
     options.output.print(&Record::Registered {
         account: &whoami.address.account.to_string(),
         device: whoami.address.device.get(),

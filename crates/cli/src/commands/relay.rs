@@ -63,10 +63,10 @@ fn moved(arguments: Vec<OsString>, options: &Options) -> Result<ExitCode, Failur
         Err(error) => args.address.parse::<InviteLink>().map_err(|_| Error::RelayUrlInvalid(error))?.relay,
     };
     let moved = block_on(async {
-        let client = open(&options)?;
-        let before = client.whoami()?.relay.to_string();
+        let client = open(&options).await?;
+        let before = client.whoami().await?.relay.to_string();
         client.move_relay(to).await?.close().await;
-        let relay = client.whoami()?.relay.to_string();
+        let relay = client.whoami().await?.relay.to_string();
         options.output.print(&Record::RelayMoved { relay: &relay, before: &before })
     });
     log.finish();

@@ -10,8 +10,9 @@ use crate::options::Options;
 use crate::output::record::Record;
 
 /// Prints the number that both sides compare.
-pub fn run(args: &SafetyNumber, options: &Options) -> Result<(), Failure> {
-    let number = open(options)?.safety_number(&args.who.who)?;
+pub async fn run(args: &SafetyNumber, options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts();
+    let number = contacts.safety_number(contacts.find(&args.who.who).await?.account).await?;
     options.output.print(&Record::SafetyNumber {
         who: &number.who,
         digits: &number.digits,

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 
-use kuvert_client::{Client, Connection, Error, MessageRef, MessageState};
+use kuvert_client::{Client, Connection, ContactInfo, Error, MessageRef, MessageState};
 
 use crate::args::Send;
 use crate::commands::stream::{MAX_READ_BYTES, decode, still_queued};
@@ -15,59 +15,65 @@ use crate::output::record::Record;
 
 /// Sends one text, or one for each line.
 pub async fn run(args: Send, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     let who = &args.who.who;
     if args.lines {
         return send_lines::run(&client, who, options).await;
     }
     let text = text(args.text, options)?;
-    let message = client.queue_text(who, &text)?;
+    let contact = client.contacts().find(who).await?;
+    let message = client.queue_text(&contact, &text).await?;
     if args.offline {
-        return queued(&client, who, &message, options);
+        return queued(&contact, &message, options);
     }
     let sent = match client.connect().await {
         Ok(connection) => {
-            let sent = deliver(&client, &connection, &message, options).await;
+            let sent = deliver(&connection, &message, &contact, options).await;
             connection.close().await;
             sent
         }
         Err(error) => Err(still_queued(error)),
     };
     if let Err(Failure::Failed { .. }) = &sent
-        && client.queued()?.iter().any(|waiting| waiting.message == message)
+        && client.queued().await?.iter().any(|waiting| waiting.message == message)
     {
-        queued(&client, who, &message, options)?;
+        queued(&contact, &message, options)?;
     }
     sent
 }
 
 /// Flushes the outbox and reports on one message of it.
 async fn deliver(
-    client: &Client,
     connection: &Connection,
     message: &MessageRef,
+    contact: &ContactInfo,
     options: &Options,
 ) -> Result<(), Failure> {
-    look(client, connection, options).await?;
+    look(connection, options).await?;
     let mut told = false;
     let (ours, others): (Vec<_>, Vec<_>) =
-        flush_noting(client, connection, options, |accepted| told |= accepted.message == *message)
+        flush_noting(connection, options, |accepted| told |= accepted.message == *message)
             .await
             .map_err(still_queued)?
             .into_iter()
             .partition(|not_sent| not_sent.message == *message);
     remark(&others, options);
     match ours.into_iter().next() {
-        Some(failed) => Err(Failure::new(failed.code, failed.reason)),
+        Some(failed) => Err(failed.error.into()),
         None if told => Ok(()),
-        None => sent_by_another(client, message, options).await,
+        None => sent_by_another(&connection.client(), message, contact, options).await,
     }
 }
 
 /// Another process of this home, one that follows for instance, had the outbox first.
-async fn sent_by_another(client: &Client, message: &MessageRef, options: &Options) -> Result<(), Failure> {
-    let who = client.contact(&message.account.to_string())?.alias;
-    match client.message_state(message)? {
+async fn sent_by_another(
+    client: &Client,
+    message: &MessageRef,
+    contact: &ContactInfo,
+    options: &Options,
+) -> Result<(), Failure> {
+    let who = contact.alias.clone();
+    match client.message_state(message).await? {
         Some(MessageState::Failed(code)) => {
             Err(Failure::new(code, "the message was not sent: another process of this home was told why"))
         }
@@ -98,7 +104,6 @@ fn text(argument: Option<OsString>, options: &Options) -> Result<String, Failure
     }
 }
 
-fn queued(client: &Client, who: &str, message: &MessageRef, options: &Options) -> Result<(), Failure> {
-    let to = client.contact(who)?.alias;
-    options.output.print(&Record::Queued { id: &message.id.to_string(), to: &to })
+fn queued(contact: &ContactInfo, message: &MessageRef, options: &Options) -> Result<(), Failure> {
+    options.output.print(&Record::Queued { id: &message.id.to_string(), to: &contact.alias })
 }

@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Sends until stdin ends, and tells what became of every line.
 pub async fn run(client: &Client, who: &str, options: &Options) -> Result<(), Failure> {
-    let stream = Stream::to(client, who, options)?;
+    let stream = Stream::to(client, who, options).await?;
     let mut sending = Sending {
         client,
         options,
@@ -134,7 +134,7 @@ impl Sending<'_> {
     async fn dialed(&mut self, dialed: Result<Connection, Error>) -> Result<Result<(), Error>, Failure> {
         match dialed {
             Ok(connection) => {
-                look(self.client, &connection, self.options).await?;
+                look(&connection, self.options).await?;
                 self.looked_at = Instant::now();
                 (self.connection, self.at, self.pause) = (Some(connection), Instant::now(), BACKOFF.0);
                 if std::mem::take(&mut self.away) && self.options.output.is_json() {
@@ -153,16 +153,16 @@ impl Sending<'_> {
 
     /// A pass over the outbox. Whether something of this stream waits for something else than a connection.
     async fn flush(&mut self, connection: &Connection) -> Result<bool, Failure> {
-        let mut flushing = Flushing::start(self.client, connection);
+        let mut flushing = Flushing::start(connection);
         while let Some(accepted) = flushing.next().await {
             self.stream.accepted(&accepted).await?;
         }
         match flushing.end().await {
             Ok(not_sent) => {
                 if self.passes == 0 {
-                    let account = self.stream.contact.account;
+                    let conversation = self.stream.contact.conversation();
                     let others: Vec<NotSent> =
-                        not_sent.iter().filter(|failed| failed.message.account != account).cloned().collect();
+                        not_sent.iter().filter(|failed| failed.message.conversation != conversation).cloned().collect();
                     remark(&others, self.options);
                 }
                 self.passes += 1;

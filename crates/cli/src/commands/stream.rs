@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use kuvert_client::{Accepted, Client, ContactInfo, Error, MessageRef, MessageState, NotSent};
 
-use crate::error::Failure;
+use crate::error::{Failure, words};
 use crate::options::Options;
 use crate::output::Output;
 use crate::output::record::Record;
@@ -51,11 +51,11 @@ impl Stream {
     ///
     /// # Errors
     /// `contact-unknown`, `own-address`.
-    pub fn to(client: &Client, who: &str, options: &Options) -> Result<Self, Failure> {
+    pub async fn to(client: &Client, who: &str, options: &Options) -> Result<Self, Failure> {
         Ok(Self {
             client: client.clone(),
             output: options.output,
-            contact: client.contact(who)?,
+            contact: client.contacts().find(who).await?,
             waiting: HashMap::new(),
             told: HashSet::new(),
             refused: 0,
@@ -73,8 +73,7 @@ impl Stream {
         let queued = match text {
             // Between paragraphs.
             Ok(text) if text.is_empty() => return Ok(()),
-            // By account: an alias may change meanwhile.
-            Ok(text) => self.client.queue_text(&self.contact.account.to_string(), &text),
+            Ok(text) => self.client.queue_text(&self.contact, &text).await,
             Err(error) => Err(error),
         };
         match queued {
@@ -82,10 +81,10 @@ impl Stream {
                 self.waiting.insert(message, number);
                 Ok(())
             }
-            Err(error) if is_about_the_text(&error) => self.refuse(number, error.code(), &error.to_string()).await,
+            Err(error) if is_about_the_text(&error) => self.refuse(number, error.code(), &words(&error)).await,
             Err(error) => Err(Failure::new(
                 error.code(),
-                format!("{error}\nLine {number} and what follows it were neither sent nor queued."),
+                format!("{}\nLine {number} and what follows it were neither sent nor queued.", words(&error)),
             )),
         }
     }
@@ -105,7 +104,7 @@ impl Stream {
             return Ok(());
         }
         let id = accepted.message.id.to_string();
-        self.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.sealed) }).await
+        self.output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) }).await
     }
 
     /// The same, unsaid: in a chat for people only what fails is.
@@ -122,11 +121,11 @@ impl Stream {
         for failed in not_sent {
             let Some(number) = self.waiting.get(&failed.message).copied() else { continue };
             if failed.will_retry {
-                self.trouble = Some(Failure::new(failed.code, &*failed.reason));
+                self.trouble = Some(failed.error.clone().into());
                 stuck.insert(failed.message);
             } else {
                 self.waiting.remove(&failed.message);
-                self.refuse(number, failed.code, &failed.reason).await?;
+                self.refuse(number, failed.error.code(), &words(&failed.error)).await?;
             }
         }
         if stuck.len() < self.waiting.len() {
@@ -137,14 +136,14 @@ impl Stream {
 
     /// Why what waits does: the relay cannot be reached, or asks for patience.
     pub fn trouble(&mut self, error: &Error) {
-        self.trouble = Some(Failure::new(error.code(), error.to_string()));
+        self.trouble = Some(error.clone().into());
     }
 
     /// Another process of this home may have sent texts of ours.
     async fn settle_what_others_sent(&mut self, known: &HashSet<MessageRef>) -> Result<(), Failure> {
         let unknown: Vec<(MessageRef, u64)> = self.in_order().filter(|(message, _)| !known.contains(message)).collect();
         for (message, number) in unknown {
-            match self.client.message_state(&message)? {
+            match self.client.message_state(&message).await? {
                 Some(MessageState::Accepted | MessageState::Delivered | MessageState::Read) => {
                     self.waiting.remove(&message);
                     self.told.insert(message);

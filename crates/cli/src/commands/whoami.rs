@@ -6,8 +6,8 @@ use crate::options::Options;
 use crate::output::record::Record;
 
 /// Prints the account of this home.
-pub fn run(options: &Options) -> Result<(), Failure> {
-    let whoami = open(options)?.whoami()?;
+pub async fn run(options: &Options) -> Result<(), Failure> {
+    let whoami = open(options).await?.whoami().await?;
     options.output.print(&Record::Whoami {
         account: &whoami.address.account.to_string(),
         device: whoami.address.device.get(),

@@ -1,11 +1,11 @@
 //! Results in words. Every text that came from outside passes [`harmless`] first, and [`Layout`] then.
 
+use crate::error::shell_word;
 use crate::output::harmless;
 use crate::output::layout::{Layout, indented};
 use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
-use kuvert_client::error::shell_word;
 use kuvert_client::written_at;
 
 /// What a person reads, as wide as the screen; empty for what only scripts need.

@@ -193,7 +193,13 @@ fn the_document_tells_of_every_notice() {
 #[test]
 fn the_document_tells_of_every_object_of_the_other_programs() {
     let document = fs::read_to_string(root().join("docs/JSON.md")).unwrap();
-    let directories = ["crates/relay-server/src", "crates/lens-page/src", "crates/lens/src", "crates/demo/src"];
+    let directories = [
+        "crates/relay-server/src",
+        "crates/relay-lens/src",
+        "crates/lens-page/src",
+        "crates/lens/src",
+        "crates/demo/src",
+    ];
     let mut seen = BTreeSet::new();
     for source in directories.iter().flat_map(|directory| sources(&root().join(directory))) {
         for kind in literals_behind(&source, "\"type\":") {

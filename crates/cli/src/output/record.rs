@@ -390,7 +390,7 @@ impl<'a> Entry<'a> {
         let id = message.message.id.to_string();
         match message.direction {
             Direction::Incoming => {
-                Self { message, id, from: &message.alias, account: message.message.account.to_string() }
+                Self { message, id, from: &message.alias, account: message.message.author.to_string() }
             }
             Direction::Outgoing => {
                 let from = own.name.as_deref().unwrap_or("me");
@@ -416,7 +416,8 @@ impl<'a> Entry<'a> {
                 MessageState::Delivered => Some("delivered"),
                 MessageState::Read => Some("read"),
                 MessageState::Failed(_) => Some("failed"),
-                MessageState::Unshown | MessageState::Shown => None,
+                // Those of messages that came.
+                _ => None,
             },
             request: self.message.request,
         })

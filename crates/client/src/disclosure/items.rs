@@ -2,7 +2,7 @@
 
 use kuvert_types::Level;
 
-use crate::receipts::Receipts;
+use crate::records::Receipts;
 
 /// Whether the relay gets something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,7 @@ pub struct Item {
 
 /// What a relay gets to know at a level.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Disclosure {
     /// The level.
     pub level: Level,

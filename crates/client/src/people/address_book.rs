@@ -12,13 +12,13 @@ use kuvert_wire::v1::demonstration::{answer, request};
 use prost::Message as _;
 
 use super::{ask, tell};
-use crate::client::{Client, Connection};
+use crate::connection::Connection;
 use crate::error::Error;
 
 /// Bytes of people in one request; a frame has room for 128 KiB.
 const MAX_PIECE_BYTES: usize = 100 * 1024;
 
-/// Somebody in an address book.
+/// A person in an address book.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Person {
     /// E.164.
@@ -67,7 +67,7 @@ impl From<&Person> for wire::Person {
     }
 }
 
-/// Somebody in the address book who has an account.
+/// A person in the address book who has an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Match {
     /// The number.
@@ -87,13 +87,13 @@ pub struct Upload {
     pub without_account: u32,
 }
 
-impl Client {
+impl Connection {
     /// Uploads an address book instead of the one that was uploaded before. It goes in pieces: if it is interrupted, the
     /// relay has some of them; another upload begins anew.
     ///
     /// # Errors
     /// `level-too-high`, `not-offered`, `address-book-invalid`, `address-book-full`, `limited`.
-    pub async fn upload_address_book(&self, connection: &Connection, people: &[Person]) -> Result<Upload, Error> {
+    pub async fn upload_address_book(&self, people: &[Person]) -> Result<Upload, Error> {
         if let Some((index, what)) = people.iter().enumerate().find_map(|(n, person)| Some((n, person.check().err()?)))
         {
             return Err(Error::AddressBookInvalid { entry: index + 1, what });
@@ -102,10 +102,10 @@ impl Client {
         if distinct.len() > MAX_ADDRESS_BOOK {
             return Err(Error::AddressBookFull);
         }
-        tell(&self.0, connection).await?;
+        tell(self.engine(), &self.link().link).await?;
         let mut upload = Upload::default();
         for (number, piece) in pieces(people).into_iter().enumerate() {
-            let Upload { matches, stored, without_account } = send(connection, piece, number == 0).await?;
+            let Upload { matches, stored, without_account } = send(self, piece, number == 0).await?;
             upload.matches.extend(matches);
             (upload.stored, upload.without_account) = (stored, without_account);
         }
@@ -116,12 +116,12 @@ impl Client {
     ///
     /// # Errors
     /// Those of the connection.
-    pub async fn withdraw_address_book(&self, connection: &Connection) -> Result<(), Error> {
-        send(connection, Vec::new(), true).await.map(drop)
+    pub async fn withdraw_address_book(&self) -> Result<(), Error> {
+        send(self, Vec::new(), true).await.map(drop)
     }
 }
 
-/// What fits a request each; one empty piece for nobody.
+/// What fits a request each; one empty piece where there is none.
 fn pieces(people: &[Person]) -> Vec<Vec<wire::Person>> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = 0;

@@ -4,7 +4,7 @@
 //!  first thing told ──► `told` ──level L1 or higher──► next connection: WithdrawDisclosure ──Done──► nothing told
 //!                                                         └── no answer, refused ──► the connection after that
 //! ```
-//! It is noted before the relay hears of it, so that no answer that gets lost can leave something there that nobody takes
+//! It is noted before the relay hears of it, so that no answer that gets lost can leave something there that is never taken
 //! back.
 //!
 //! | module | tells |
@@ -14,14 +14,15 @@
 //! | `address_book` | whom the owner knows |
 //! | `device` | the machine, once a day |
 //! | `sheet` | what a phone would allow: simulated |
+//!
+//! `told` notes that something was told.
 
-mod address_book;
+pub(crate) mod address_book;
 mod device;
-mod phone;
-mod profile;
-mod sheet;
-
-use std::sync::Arc;
+pub(crate) mod phone;
+pub(crate) mod profile;
+pub(crate) mod sheet;
+mod told;
 
 use bytes::Bytes;
 use kuvert_types::Level;
@@ -30,44 +31,22 @@ use kuvert_wire::v1::demonstration::{answer, request};
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use prost::Message as _;
 
-pub use self::address_book::{Match, Person, Upload};
-pub use self::phone::VerifiedPhone;
-pub use self::profile::{ProfileChange, ProfileInfo};
-pub use self::sheet::{PERMISSIONS, Permission, Permitted};
-use crate::client::{Connection, Inner};
+use self::told::{note, row};
 use crate::disclosure;
+use crate::engine::{Engine, Tx, blocking};
 use crate::error::Error;
 use crate::state::{self, ToldRow, own};
-use crate::store::{Mode, Table, Transaction};
-use crate::transport::{Link, Refusal};
+use crate::store::{Table, Transaction};
+use crate::transport::{Link, RelayError};
 
 /// How often the machine is told anew.
 const DEVICE_EVERY_MS: u64 = 24 * 60 * 60 * 1000;
-
-fn row(tx: &dyn Transaction) -> Result<ToldRow, Error> {
-    Ok(state::get(tx, Table::Own, own::TOLD)?.unwrap_or_default())
-}
-
-/// Notes at L0 that something is about to be told, and says the level.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) async fn note(inner: &Arc<Inner>) -> Result<Level, Error> {
-    let note = |tx: &dyn Transaction| {
-        let level = disclosure::row(tx)?.level();
-        if level == Level::L0 {
-            state::put(tx, Table::Own, own::TOLD, &ToldRow { told: true, ..row(tx)? })?;
-        }
-        Ok(level)
-    };
-    inner.blocking(move |inner| inner.transact(Mode::Write, note)).await
-}
 
 /// [KV-101] Asks the extension of the relay that takes all of this. A relay that does not offer it is sent nothing.
 ///
 /// # Errors
 /// `not-offered`, those of the connection; `Ok(Err)`: the relay says no.
-pub(crate) async fn ask(link: &Link, body: request::Body) -> Result<Result<answer::Body, Refusal>, Error> {
+pub(crate) async fn ask(link: &Link, body: request::Body) -> Result<Result<answer::Body, RelayError>, Error> {
     if !link.offers(wire::NAME) {
         return Err(Error::NotOffered);
     }
@@ -95,8 +74,8 @@ pub(crate) fn must_be_offered(link: &Link) -> Result<(), Error> {
 ///
 /// # Errors
 /// `not-offered` at L0; those of the store.
-pub(crate) async fn note_registration(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
-    match note_told(inner, link.offers(wire::NAME)).await {
+pub(crate) async fn note_registration(engine: &Engine, link: &Link) -> Result<(), Error> {
+    match note_told(engine, link.offers(wire::NAME)).await {
         Err(Error::LevelTooHigh { .. }) => Ok(()),
         noted => noted,
     }
@@ -106,17 +85,16 @@ pub(crate) async fn note_registration(inner: &Arc<Inner>, link: &Link) -> Result
 ///
 /// # Errors
 /// `level-too-high`, `not-offered`.
-async fn tell(inner: &Arc<Inner>, connection: &Connection) -> Result<(), Error> {
-    let offered = connection.link().link.offers(wire::NAME);
-    note_told(inner, offered).await
+async fn tell(engine: &Engine, link: &Link) -> Result<(), Error> {
+    note_told(engine, link.offers(wire::NAME)).await
 }
 
-async fn note_told(inner: &Arc<Inner>, offered: bool) -> Result<(), Error> {
-    let level = inner.blocking(|inner| inner.transact(Mode::Read, |tx| Ok(disclosure::row(tx)?.level()))).await?;
+async fn note_told(engine: &Engine, offered: bool) -> Result<(), Error> {
+    let level = engine.read(|tx| Ok(disclosure::row(tx)?.level())).await?;
     if level == Level::L0 && !offered {
         return Err(Error::NotOffered);
     }
-    match note(inner).await? {
+    match note(engine).await? {
         Level::L0 => Ok(()),
         level => Err(Error::LevelTooHigh { level }),
     }
@@ -146,17 +124,17 @@ fn due(tx: &dyn Transaction, now: u64) -> Result<Due, Error> {
 ///
 /// # Errors
 /// Those of the connection and of the store.
-pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error> {
+pub(crate) async fn settle(engine: &Engine, link: &Link) -> Result<(), Error> {
     if !link.offers(wire::NAME) {
         // Nothing is told here, and what was told elsewhere is taken back where it is.
         return Ok(());
     }
-    let now = inner.now();
-    let (request, granted) = match inner.blocking(move |inner| inner.transact(Mode::Read, |tx| due(tx, now))).await? {
+    let now = engine.now();
+    let (request, granted) = match engine.read(move |tx| due(tx, now)).await? {
         Due::Nothing => return Ok(()),
         Due::Device(granted) => {
-            note_told(inner, true).await?;
-            let details = inner.blocking(|_| Ok(device::details())).await?;
+            note_told(engine, true).await?;
+            let details = blocking(|| Ok(device::details())).await?;
             let details = wire::ReportDevice { simulated: sheet::lines(&granted), ..details };
             (request::Body::ReportDevice(details), Some(granted))
         }
@@ -173,7 +151,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error>
             return Ok(());
         }
     }
-    let after = move |tx: &dyn Transaction| {
+    let after = move |tx: &Tx<'_>| {
         let after = match &granted {
             None => ToldRow::default(),
             Some(granted) => {
@@ -185,5 +163,5 @@ pub(crate) async fn settle(inner: &Arc<Inner>, link: &Link) -> Result<(), Error>
         };
         state::put(tx, Table::Own, own::TOLD, &after)
     };
-    inner.blocking(move |inner| inner.transact(Mode::Write, after)).await
+    engine.write(after).await
 }

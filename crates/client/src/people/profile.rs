@@ -6,10 +6,11 @@ use kuvert_wire::v1::demonstration as wire;
 use kuvert_wire::v1::demonstration::{answer, request};
 
 use super::{ask, tell};
-use crate::client::{Client, Connection};
+use crate::connection::Connection;
+use crate::contact::Contact;
+use crate::engine::Tx;
 use crate::error::Error;
 use crate::fold::is_invisible;
-use crate::store::Mode;
 
 /// A change. What is absent stays as it is, what is empty is cleared.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -22,7 +23,7 @@ pub struct ProfileChange {
     pub about: Option<String>,
     /// A picture in any format, up to [`MAX_PICTURE_BYTES`].
     pub picture: Option<Vec<u8>>,
-    /// Whether everybody who looks the account up sees name, about text and picture.
+    /// Whether every account that looks this one up sees name, about text and picture.
     pub public: Option<bool>,
 }
 
@@ -78,17 +79,17 @@ pub struct ProfileInfo {
     pub phone_at: Option<u64>,
 }
 
-impl Client {
+impl Connection {
     /// Changes this account's profile at the relay.
     ///
     /// # Errors
     /// `level-too-high`, `not-offered`, `profile-invalid`.
-    pub async fn set_profile(&self, connection: &Connection, change: ProfileChange) -> Result<(), Error> {
+    pub async fn set_profile(&self, change: ProfileChange) -> Result<(), Error> {
         change.check()?;
-        tell(&self.0, connection).await?;
+        tell(self.engine(), &self.link().link).await?;
         let ProfileChange { display_name, email, about, picture, public } = change;
         let request = wire::SetProfile { display_name, email, about, picture: picture.map(Into::into), public };
-        match ask(&connection.link().link, request::Body::SetProfile(request)).await? {
+        match ask(&self.link().link, request::Body::SetProfile(request)).await? {
             Ok(answer::Body::Done(_)) => Ok(()),
             Ok(_) => Err(Error::RelayProtocol { what: "no answer to a profile" }),
             Err(refusal) => Err(refusal.into_error()),
@@ -99,9 +100,13 @@ impl Client {
     ///
     /// # Errors
     /// `contact-unknown`, `not-offered`, `limited`.
-    pub async fn profile(&self, connection: &Connection, who: Option<&str>) -> Result<ProfileInfo, Error> {
-        let contact = who.map(|who| self.0.transact(Mode::Read, |tx| self.0.contact(tx, who))).transpose()?;
-        let account = contact.as_ref().map_or(self.0.own.address.account, |contact| contact.account);
+    pub async fn profile(&self, of: Option<AccountId>) -> Result<ProfileInfo, Error> {
+        let whose = move |tx: &Tx<'_>| {
+            let contact = of.map(|account| Contact::known(tx, &account)).transpose()?;
+            let account = contact.as_ref().map_or(tx.identity()?.account(), |contact| contact.account);
+            Ok((contact, account))
+        };
+        let (contact, account) = self.engine().read(whose).await?;
         let request = wire::GetProfile { account: account.as_bytes().to_vec().into() };
         let wire::Profile {
             display_name,
@@ -115,7 +120,7 @@ impl Client {
             about_at,
             picture_at,
             phone_at,
-        } = match ask(&connection.link().link, request::Body::GetProfile(request)).await? {
+        } = match ask(&self.link().link, request::Body::GetProfile(request)).await? {
             Ok(answer::Body::Profile(profile)) => profile,
             Ok(_) => return Err(Error::RelayProtocol { what: "no profile" }),
             Err(refusal) => return Err(refusal.into_error()),

@@ -6,12 +6,12 @@
 use kuvert_types::Level;
 use kuvert_wire::v1::demonstration as wire;
 
-use super::{note, row};
-use crate::client::Client;
+use super::told::{note, row};
 use crate::disclosure;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::state::{self, ToldRow, own};
-use crate::store::{Mode, Table};
+use crate::store::Table;
 
 /// Something that a phone could allow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,13 +62,13 @@ pub struct Permitted {
     pub granted: bool,
 }
 
-impl Client {
-    /// The simulated permission sheet. Above L0 all of it is denied.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn permissions(&self) -> Result<Vec<Permitted>, Error> {
-        self.0.transact(Mode::Read, |tx| {
+/// The simulated permission sheet. Above L0 all of it is denied.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn permissions(engine: &Engine) -> Result<Vec<Permitted>, Error> {
+    engine
+        .read(|tx| {
             let asked = disclosure::row(tx)?.level() == Level::L0;
             let granted = row(tx)?.granted;
             let permitted = |permission: Permission| Permitted {
@@ -77,27 +77,30 @@ impl Client {
             };
             Ok(PERMISSIONS.into_iter().map(permitted).collect())
         })
-    }
+        .await
+}
 
-    /// Grants and denies permissions of the simulated sheet; who is in both is denied. The relay hears of it with the next
-    /// connection: of what is denied, nothing is left there.
-    ///
-    /// # Errors
-    /// `level-too-high` where something is granted above L0; the sheet is unchanged then.
-    pub async fn set_permissions(&self, grant: &[Permission], deny: &[Permission]) -> Result<(), Error> {
-        match note(&self.0).await? {
-            level if level != Level::L0 && !grant.is_empty() => return Err(Error::LevelTooHigh { level }),
-            _ => {}
-        }
-        self.0.transact(Mode::Write, |tx| {
+/// Grants and denies permissions of the simulated sheet; what is in both is denied.
+///
+/// # Errors
+/// `level-too-high` where something is granted above L0; the sheet is unchanged then.
+pub(crate) async fn set_permissions(engine: &Engine, grant: &[Permission], deny: &[Permission]) -> Result<(), Error> {
+    match note(engine).await? {
+        level if level != Level::L0 && !grant.is_empty() => return Err(Error::LevelTooHigh { level }),
+        _ => {}
+    }
+    let names = |permissions: &[Permission]| permissions.iter().map(|permission| permission.name).collect::<Vec<_>>();
+    let (grant, deny) = (names(grant), names(deny));
+    engine
+        .write(move |tx| {
             let mut told = row(tx)?;
-            told.granted.extend(grant.iter().map(|permission| permission.name.to_owned()));
-            told.granted.retain(|name| !deny.iter().any(|permission| permission.name == name));
+            told.granted.extend(grant.into_iter().map(str::to_owned));
+            told.granted.retain(|name| !deny.contains(&name.as_str()));
             told.granted.sort_unstable();
             told.granted.dedup();
             state::put(tx, Table::Own, own::TOLD, &ToldRow { device_at: 0, ..told })
         })
-    }
+        .await
 }
 
 /// What the relay is told of these.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kuvert_protocol::identity::DeviceSecrets;
 
 use super::*;
+use crate::store::Mode;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 

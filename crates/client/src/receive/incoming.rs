@@ -16,8 +16,8 @@ pub(super) enum Incoming {
     Letter(Letter),
     /// Addressed to another device.
     Misdelivered(EnvelopeId),
-    /// Sealed, though this home takes no sealed mail.
-    SealedUnasked(EnvelopeId),
+    /// Sealed, though this home takes no anonymous mail.
+    AnonymousUnasked(EnvelopeId),
     /// Not even that.
     Unreadable(Option<EnvelopeId>),
 }
@@ -35,8 +35,8 @@ pub(super) struct Letter {
 }
 
 impl Incoming {
-    /// Checks a delivery. `opens_sealed`: whether this home takes sealed mail.
-    pub fn check(device: &LocalDevice, delivery: v1::Delivery, opens_sealed: bool) -> Self {
+    /// Checks a delivery. `opens_anonymous`: whether this home takes anonymous mail.
+    pub fn check(device: &LocalDevice, delivery: v1::Delivery, opens_anonymous: bool) -> Self {
         let Some(envelope) = delivery.envelope else { return Self::Unreadable(None) };
         let id = EnvelopeId::try_from(envelope.id.as_ref()).ok();
         let Ok(Envelope { id, recipient, source, ciphertext }) = Envelope::try_from(envelope) else {
@@ -47,7 +47,7 @@ impl Incoming {
         }
         let (source, sealed_by, ciphertext) = match source {
             Some(source) => (source, None, ciphertext),
-            None if !opens_sealed => return Self::SealedUnasked(id),
+            None if !opens_anonymous => return Self::AnonymousUnasked(id),
             None => match sealed_sender::open(device, &ciphertext) {
                 Ok(unsealed) => {
                     let sender = unsealed.sender;

@@ -4,33 +4,27 @@
 //! this home ask.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use kuvert_types::AccountId;
 use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::get_account::By;
 
 use super::open::{Opened, open_held};
-use crate::client::Inner;
-use crate::connect::{Established, look_up};
-use crate::contacts::{Account, Compared, Contact};
+use crate::connection::Connection;
+use crate::contact::{Compared, Contact};
+use crate::directory::{Account, look_up};
 use crate::error::Error;
 use crate::event::Event;
-use crate::store::Mode;
 
 /// Asks for the list, takes it if nothing known stands against it, and opens what waited. Where the relay does not give it
 /// now, what waits goes on waiting.
 ///
 /// # Errors
 /// Those of the connection and of the store.
-pub(super) async fn open_with_newest(
-    inner: &Arc<Inner>,
-    established: &Established,
-    account: AccountId,
-) -> Result<Opened, Error> {
+pub(super) async fn open_with_newest(connection: &Connection, account: AccountId) -> Result<Opened, Error> {
     let nothing =
         Opened { events: Vec::new(), receipts_due: false, prekeys_used: false, lists_wanted: BTreeSet::new() };
-    let record = match look_up(&established.link, By::Account(account.as_bytes().to_vec().into())).await? {
+    let record = match look_up(&connection.link().link, By::Account(account.as_bytes().to_vec().into())).await? {
         Ok(record) => record,
         Err(refusal) if matches!(refusal.code, Code::UnknownRecipient | Code::Limited | Code::Unavailable) => {
             return Ok(nothing);
@@ -38,26 +32,23 @@ pub(super) async fn open_with_newest(
         Err(refusal) => return Err(refusal.into_error()),
     };
     let Some(fresh) = Account::check(&record).ok().filter(|fresh| fresh.id == account) else { return Ok(nothing) };
-    inner
-        .blocking(move |inner| {
-            inner.transact(Mode::Write, |tx| {
-                let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(nothing) };
-                let compared = contact.compare(&fresh)?;
-                if compared == Compared::Fits {
-                    contact.row.compared_at = inner.now();
+    connection
+        .engine()
+        .write(move |tx| {
+            let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(nothing) };
+            let compared = contact.compare(&fresh)?;
+            if compared == Compared::Fits {
+                contact.row.compared_at = tx.now();
+            }
+            contact.save(tx)?;
+            let who = contact.row.alias;
+            match compared {
+                Compared::Fits => open_held(tx, &account),
+                Compared::KeyChanged => Ok(Opened { events: vec![Event::IdentityChanged { account, who }], ..nothing }),
+                Compared::Conflict(conflict) => {
+                    Ok(Opened { events: vec![Event::DeviceListConflict { account, who, conflict }], ..nothing })
                 }
-                contact.save(tx)?;
-                let who = contact.row.alias;
-                match compared {
-                    Compared::Fits => open_held(inner, tx, &account),
-                    Compared::KeyChanged => {
-                        Ok(Opened { events: vec![Event::IdentityChanged { account, who }], ..nothing })
-                    }
-                    Compared::Conflict(conflict) => {
-                        Ok(Opened { events: vec![Event::DeviceListConflict { account, who, conflict }], ..nothing })
-                    }
-                }
-            })
+            }
         })
         .await
 }

@@ -8,7 +8,7 @@
 //! deliveries ─► opened in a transaction ─► something that changes what is sent? ─► committed, acknowledged, told
 //!                                       └► nothing of the kind ─► undone: all of it waits for the next `receive`
 //! ```
-//! What comes of it is what [`Client::receive`] would have done: nothing that has not authenticated changes anything, and a
+//! What comes of it is what [`Connection::receive`] would have done: nothing that has not authenticated changes anything, and a
 //! reset counts once an hour for each device. [KV-060]
 
 use std::sync::Arc;
@@ -21,13 +21,11 @@ use tokio::time::{Instant, timeout_at};
 use super::incoming::Incoming;
 use super::notices::Notices;
 use super::open::open_batch;
-use crate::client::{Client, Connection};
-use crate::connect::{Established, Inbox};
+use crate::connection::{AuthenticatedLink, Connection, Inbox};
 use crate::disclosure;
 use crate::error::Error;
 use crate::event::Event;
 use crate::home::Exclusive;
-use crate::store::Mode;
 use crate::transport::Push;
 
 /// How long a look keeps what is to be sent waiting, at most.
@@ -37,7 +35,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// that the next look sees what stands behind it.
 const MAX_WINDOWS: usize = 4;
 
-impl Client {
+impl Connection {
     /// Hears what contacts say about sessions with this home (resets, receipts for texts that it does not know) before it
     /// sends; texts that come along are stored and count as not shown. If nothing of the kind waits, nothing changes and all
     /// mail goes on waiting for [`receive`](Self::receive). At once if nothing waits at all, or if another process receives:
@@ -45,26 +43,22 @@ impl Client {
     ///
     /// # Errors
     /// Those of the connection and of the store.
-    pub async fn look_for_resets(
-        &self,
-        connection: &Connection,
-        mut on_event: impl FnMut(Event) + Send,
-    ) -> Result<(), Error> {
-        if let Some(ahead_ms) = self.0.relay_clock.differs(self.0.now()) {
+    pub async fn look_for_resets(&self, mut on_event: impl FnMut(Event) + Send) -> Result<(), Error> {
+        if let Some(ahead_ms) = self.engine().relay_clock().differs(self.engine().now()) {
             on_event(Event::ClocksDiffer { ahead_ms });
         }
-        let established = connection.link();
+        let established = self.link();
         if established.waiting == 0 || established.inbox() != Inbox::Detached {
             return Ok(());
         }
-        let held = match self.0.home.hold(Exclusive::Inbox, Duration::ZERO).await {
+        let held = match self.engine().home().hold(Exclusive::Inbox, Duration::ZERO).await {
             Err(Error::StoreLocked { .. }) => return Ok(()),
             held => Arc::new(held?),
         };
         let deadline = Instant::now() + LOOK;
         // A receiver on this link attaches anew later: what was delivered here and not acknowledged comes again then.
         established.set_inbox(Inbox::InDoubt);
-        match established.link.request(client_frame::Body::Attach(v1::Attach {})).await? {
+        match established.request(client_frame::Body::Attach(v1::Attach {})).await? {
             Ok(server_frame::Body::Attached(_)) => {}
             Ok(_) => return Err(Error::RelayProtocol { what: "no answer to attaching" }),
             Err(refusal) => return Err(refusal.into_error()),
@@ -75,14 +69,12 @@ impl Client {
             let Some(up_to) = window.iter().map(|delivery| delivery.cursor).max() else { return Ok(()) };
             let full = window.len() >= DELIVERY_WINDOW;
             let until_committed = Arc::clone(&held);
-            let opened = self.0.blocking(move |inner| {
+            let opened = self.engine().attempt(move |tx| {
                 let _until_committed = until_committed;
-                inner.attempt(Mode::Write, |tx| {
-                    let opens_sealed = disclosure::row(tx)?.opens_sealed(inner.certain_now());
-                    let check = |delivery| Incoming::check(&inner.device, delivery, opens_sealed);
-                    let opened = open_batch(inner, tx, window.into_iter().map(check).collect())?;
-                    Ok((full || opened.events.iter().any(matters)).then_some(opened))
-                })
+                let (own, opens_anonymous) = (tx.identity()?, disclosure::row(tx)?.opens_anonymous(tx.certain_now()));
+                let check = |delivery| Incoming::check(&own.device, delivery, opens_anonymous);
+                let opened = open_batch(tx, window.into_iter().map(check).collect())?;
+                Ok((full || opened.events.iter().any(matters)).then_some(opened))
             });
             let Some(opened) = opened.await? else { return Ok(()) };
             let heard = opened.events.iter().any(matters);
@@ -93,7 +85,7 @@ impl Client {
                 }
             }
             let acknowledge = client_frame::Body::Acknowledge(v1::Acknowledge { up_to });
-            established.link.request(acknowledge).await?.map_err(crate::transport::Refusal::into_error)?;
+            established.request(acknowledge).await?.map_err(crate::transport::RelayError::into_error)?;
             if heard || !full {
                 break;
             }
@@ -111,7 +103,7 @@ fn matters(event: &Event) -> bool {
 }
 
 /// What waits, up to a window's worth, as far as it comes in time.
-async fn gather(established: &Established, deadline: Instant) -> Result<Vec<v1::Delivery>, Error> {
+async fn gather(established: &AuthenticatedLink, deadline: Instant) -> Result<Vec<v1::Delivery>, Error> {
     let mut window = Vec::new();
     while window.len() < DELIVERY_WINDOW {
         match timeout_at(deadline, established.link.next_push()).await {

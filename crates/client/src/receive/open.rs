@@ -10,6 +10,7 @@
 //! [KV-098] Before the decryption succeeded nothing is stored, sent or asked on the sender's word.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kuvert_protocol::last_resort_prekey;
 use kuvert_protocol::replay::{ReplayRecord, Trust};
@@ -22,17 +23,19 @@ use prost::Message as _;
 use super::held::{self, Held};
 use super::incoming::{Incoming, Letter};
 use crate::bridge::{self, Body, Content};
-use crate::client::Inner;
-use crate::contacts::{Contact, free_alias, requests};
+use crate::contact::{Contact, alias, free_alias};
+use crate::conversation::{ConversationId, MessageRef};
 use crate::devices;
+use crate::engine::Tx;
 use crate::error::Error;
-use crate::event::{Event, ListConflict, ReceiptKind, Refusal};
+use crate::event::{DropReason, Event, ListConflict, ReceiptKind};
+use crate::identity::Identity;
 use crate::prekeys::{self, Secrets};
 use crate::receipts;
-use crate::records::{Direction, MessageRef};
+use crate::requests;
 use crate::resets;
 use crate::rng;
-use crate::send::{alias, session};
+use crate::session::session;
 use crate::state::{self, MessageRow, Progress, Stored, message_key, received_key};
 use crate::store::{Log, Table, Transaction};
 
@@ -49,8 +52,8 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// Those of the store.
-pub(super) fn open_batch(inner: &Inner, tx: &dyn Transaction, envelopes: Vec<Incoming>) -> Result<Opened, Error> {
-    let mut opener = Opener::new(inner, tx);
+pub(super) fn open_batch(tx: &Tx<'_>, envelopes: Vec<Incoming>) -> Result<Opened, Error> {
+    let mut opener = Opener::new(tx)?;
     for envelope in envelopes {
         opener.open(envelope)?;
     }
@@ -61,8 +64,8 @@ pub(super) fn open_batch(inner: &Inner, tx: &dyn Transaction, envelopes: Vec<Inc
 ///
 /// # Errors
 /// Those of the store.
-pub(crate) fn open_held(inner: &Inner, tx: &dyn Transaction, account: &AccountId) -> Result<Opened, Error> {
-    let mut opener = Opener::new(inner, tx);
+pub(crate) fn open_held(tx: &Tx<'_>, account: &AccountId) -> Result<Opened, Error> {
+    let mut opener = Opener::new(tx)?;
     for held in held::take(tx, account)? {
         match held {
             Held::Letter(letter) => opener.open(Incoming::Letter(letter))?,
@@ -74,8 +77,8 @@ pub(crate) fn open_held(inner: &Inner, tx: &dyn Transaction, account: &AccountId
 
 /// Opens the envelopes of one batch within one transaction; each session and each replay record is read and written once.
 struct Opener<'a> {
-    inner: &'a Inner,
-    tx: &'a dyn Transaction,
+    tx: &'a Tx<'a>,
+    own: Arc<Identity>,
     now: u64,
     sessions: HashMap<Address, SessionRecord>,
     replay: HashMap<u32, ReplayRecord>,
@@ -92,11 +95,11 @@ enum Check {
 }
 
 impl<'a> Opener<'a> {
-    fn new(inner: &'a Inner, tx: &'a dyn Transaction) -> Self {
+    fn new(tx: &'a Tx<'a>) -> Result<Self, Error> {
         let opened =
             Opened { events: Vec::new(), receipts_due: false, prekeys_used: false, lists_wanted: BTreeSet::new() };
         let (sessions, replay) = (HashMap::new(), HashMap::new());
-        Self { inner, tx, now: inner.now(), sessions, replay, held: BTreeMap::new(), opened }
+        Ok(Self { tx, own: tx.identity()?, now: tx.now(), sessions, replay, held: BTreeMap::new(), opened })
     }
 
     fn finish(mut self) -> Result<Opened, Error> {
@@ -119,16 +122,16 @@ impl<'a> Opener<'a> {
         self.opened.events.push(event);
     }
 
-    fn refuse(&mut self, envelope: impl Into<Option<EnvelopeId>>, reason: Refusal) {
-        self.say(Event::Refused { envelope: envelope.into(), reason, count: 1 });
+    fn refuse(&mut self, envelope: impl Into<Option<EnvelopeId>>, reason: DropReason) {
+        self.say(Event::Dropped { envelope: envelope.into(), reason, count: 1 });
     }
 
     fn open(&mut self, incoming: Incoming) -> Result<(), Error> {
         match incoming {
             Incoming::Letter(letter) => return self.open_letter(&letter),
-            Incoming::Misdelivered(id) => self.refuse(id, Refusal::Misdelivered),
-            Incoming::SealedUnasked(id) => self.refuse(id, Refusal::SealedUnasked),
-            Incoming::Unreadable(id) => self.refuse(id, Refusal::Malformed),
+            Incoming::Misdelivered(id) => self.refuse(id, DropReason::Misdelivered),
+            Incoming::AnonymousUnasked(id) => self.refuse(id, DropReason::AnonymousUnasked),
+            Incoming::Unreadable(id) => self.refuse(id, DropReason::Malformed),
         }
         Ok(())
     }
@@ -138,8 +141,8 @@ impl<'a> Opener<'a> {
             // Delivered again because an acknowledgement got lost, or submitted again because an answer did.
             return Ok(());
         }
-        if letter.source.account == self.inner.own.address.account {
-            self.refuse(letter.id, Refusal::WrongSource);
+        if letter.source.account == self.own.account() {
+            self.refuse(letter.id, DropReason::WrongSource);
             return Ok(());
         }
         let contact = match Contact::get(self.tx, &letter.source.account)? {
@@ -147,7 +150,7 @@ impl<'a> Opener<'a> {
             None => match self.stranger(letter)? {
                 Some(stranger) => stranger,
                 None => {
-                    self.refuse(letter.id, Refusal::UnknownSender);
+                    self.refuse(letter.id, DropReason::UnknownSender);
                     return Ok(());
                 }
             },
@@ -187,28 +190,28 @@ impl<'a> Opener<'a> {
     }
 
     /// Whether a first message comes under the pinned key. [KV-081] What is under a seal with another key changes nothing:
-    /// else each of the contacts, who all may send sealed mail, could stop what is sent to another.
+    /// else each of the contacts, who all may send anonymous mail, could stop what is sent to another.
     fn check_certificate(&mut self, mut contact: Contact, letter: &Letter) -> Result<Check, Error> {
         let pinned = contact.row.key()?;
         if letter.sealed_by.is_some_and(|key| key != pinned) {
-            self.refuse(letter.id, Refusal::WrongSource);
+            self.refuse(letter.id, DropReason::WrongSource);
             return Ok(Check::Done);
         }
         let Some(certificate) = letter.initiator.as_deref().copied() else { return Ok(Check::Open) };
         let claimed = *certificate.claimed();
         if claimed.address != letter.source {
-            self.refuse(letter.id, Refusal::WrongSource);
+            self.refuse(letter.id, DropReason::WrongSource);
             return Ok(Check::Done);
         }
         if certificate.verify().is_err() {
-            self.refuse(letter.id, Refusal::Malformed);
+            self.refuse(letter.id, DropReason::Malformed);
             return Ok(Check::Done);
         }
         if claimed.account_key == pinned {
             return Ok(Check::Open);
         }
         if contact.row.request || contact.row.blocked || letter.sealed_by.is_some() {
-            self.refuse(letter.id, Refusal::WrongSource);
+            self.refuse(letter.id, DropReason::WrongSource);
             return Ok(Check::Done);
         }
         if contact.note_key(&claimed.account_key) {
@@ -222,7 +225,7 @@ impl<'a> Opener<'a> {
 
     /// [KV-099] Mail of a contact whose key changed is kept until its owner has accepted the key.
     fn hold(&mut self, contact: &mut Contact, letter: &Letter) -> Result<(), Error> {
-        let room = held::letter(self.tx, letter, self.inner.relay_clock.stamp(self.now))?;
+        let room = held::letter(self.tx, letter, self.tx.stamp(self.now))?;
         self.held(contact, letter.id, room)
     }
 
@@ -231,7 +234,7 @@ impl<'a> Opener<'a> {
             *self.held.entry(contact.account).or_default() += 1;
             return Ok(());
         }
-        self.refuse(id, Refusal::NoRoom);
+        self.refuse(id, DropReason::NoRoom);
         self.note_dropped(contact)
     }
 
@@ -288,10 +291,10 @@ impl<'a> Opener<'a> {
         plaintext: &[u8],
     ) -> Result<(), Error> {
         if contact.row.request {
-            self.refuse(letter.id, Refusal::UnlistedDevice);
+            self.refuse(letter.id, DropReason::UnlistedDevice);
             return Ok(());
         }
-        if held::content(self.tx, letter, certificate, plaintext, self.inner.relay_clock.stamp(self.now))? {
+        if held::content(self.tx, letter, certificate, plaintext, self.tx.stamp(self.now))? {
             self.opened.lists_wanted.insert(contact.account);
             return Ok(());
         }
@@ -305,7 +308,7 @@ impl<'a> Opener<'a> {
         };
         let listed = certificate.account_key() == contact.row.key()? && devices::lists(&contact.row, certificate)?;
         if !listed {
-            self.refuse(None, Refusal::UnlistedDevice);
+            self.refuse(None, DropReason::UnlistedDevice);
             return Ok(());
         }
         self.take_plaintext(contact, source, None, content)
@@ -321,7 +324,7 @@ impl<'a> Opener<'a> {
         match bridge::open_content(plaintext) {
             Ok(content) => self.take(contact, source, id.into(), content),
             Err(_) => {
-                self.refuse(id, Refusal::BadContent);
+                self.refuse(id, DropReason::BadContent);
                 Ok(())
             }
         }
@@ -345,7 +348,7 @@ impl<'a> Opener<'a> {
         let prekey = last_resort_prekey(ciphertext).ok().flatten();
         let mut replay = self.take_replay_record(prekey)?;
         let secrets = Secrets::new(self.tx);
-        let device = &self.inner.device;
+        let device = &self.own.device;
         let decrypt = |record: &mut SessionRecord, replay: &mut ReplayRecord, now| {
             let (prekeys, rng) = (&secrets, &mut rng::system_rng());
             let context = DecryptContext { local: device, remote: source, trust, prekeys, replay, now, rng };
@@ -392,7 +395,7 @@ impl<'a> Opener<'a> {
         }
         // [KV-060] No fresh session on a stranger's word.
         if contact.row.request {
-            self.refuse(id, Refusal::Undecryptable);
+            self.refuse(id, DropReason::Undecryptable);
             return Ok(());
         }
         // Mail in a session under the new key, which does not exist yet.
@@ -400,16 +403,16 @@ impl<'a> Opener<'a> {
             return self.hold(contact, letter);
         }
         match error {
-            DecryptError::Malformed | DecryptError::InvalidHandshake => self.refuse(id, Refusal::Malformed),
-            DecryptError::Replayed => self.refuse(id, Refusal::Replayed),
+            DecryptError::Malformed | DecryptError::InvalidHandshake => self.refuse(id, DropReason::Malformed),
+            DecryptError::Replayed => self.refuse(id, DropReason::Replayed),
             DecryptError::Duplicate => {
-                self.refuse(id, Refusal::Replayed);
+                self.refuse(id, DropReason::Replayed);
                 // A relay's replay, or a sender whose home was restored from a backup and counts messages anew. A fresh
                 // session mends the second and costs the first next to nothing.
                 self.ask_for_a_fresh_session(&source)?;
             }
             DecryptError::AccountMismatch | DecryptError::IdentityChanged { .. } => {
-                self.refuse(id, Refusal::WrongSource);
+                self.refuse(id, DropReason::WrongSource);
             }
             // The session cannot go on, or a prekey is gone: a fresh session mends it.
             _ => self.lost_each_other(contact, id, source)?,
@@ -460,10 +463,10 @@ impl<'a> Opener<'a> {
         if contact.row != before {
             contact.save(self.tx)?;
         }
-        if let Err(conflict) = devices::check_belief(self.inner.own.list.state(), content.recipient_list)
+        if let Err(conflict) = devices::check_belief(self.own.list.state(), content.recipient_list)
             && !is_request
         {
-            let account = self.inner.own.address.account;
+            let account = self.own.account();
             self.say(Event::DeviceListConflict { account, who: "you".to_owned(), conflict });
         }
         match content.body {
@@ -497,13 +500,13 @@ impl<'a> Opener<'a> {
         sent_at: u64,
         text: String,
     ) -> Result<(), Error> {
-        let message = MessageRef { account: contact.account, id };
-        if let Some(known) = Stored::find(self.tx, Direction::Incoming, &message)? {
+        let message = MessageRef::of_contact(contact.account, id);
+        if let Some(known) = Stored::find(self.tx, &message)? {
             return self.confirm_again(&contact, &source, &message, known);
         }
         if contact.row.request {
             if !requests::keep(&mut contact, text.len()) {
-                self.refuse(envelope, Refusal::NoRoom);
+                self.refuse(envelope, DropReason::NoRoom);
                 return self.note_dropped(&mut contact);
             }
             contact.save(self.tx)?;
@@ -512,7 +515,8 @@ impl<'a> Opener<'a> {
             }
         }
         let row = MessageRow {
-            account: contact.account.as_bytes().to_vec(),
+            conversation: message.conversation.as_bytes().to_vec(),
+            author: message.author.as_bytes().to_vec(),
             id: id.as_bytes().to_vec(),
             outgoing: false,
             text,
@@ -520,8 +524,8 @@ impl<'a> Opener<'a> {
             stored_at: self.now,
             ..MessageRow::default()
         };
-        let key = message_key(Direction::Incoming, &message);
-        let place = self.tx.append(Log::Message, contact.account.as_bytes(), &key, &row.encode_to_vec())?;
+        let key = message_key(&message);
+        let place = self.tx.append(Log::Message, message.conversation.as_bytes(), &key, &row.encode_to_vec())?;
         let place = place.ok_or(Error::Internal { what: "a message appeared twice" })?;
         if !contact.row.request {
             receipts::note(self.tx, &message, ReceiptKind::Delivered, self.now)?;
@@ -563,8 +567,7 @@ impl<'a> Opener<'a> {
         ids: impl Iterator<Item = &'b EnvelopeId>,
     ) -> Result<(), Error> {
         for id in ids {
-            let message = MessageRef { account: contact.account, id: *id };
-            if Stored::find(self.tx, Direction::Outgoing, &message)?.is_none()
+            if Stored::find(self.tx, &self.written_to(contact, id))?.is_none()
                 && !resets::is_one_of_ours(self.tx, source, id)?
             {
                 self.ask_for_a_fresh_session(source)?;
@@ -576,6 +579,12 @@ impl<'a> Opener<'a> {
         Ok(())
     }
 
+    /// A message of this home in the conversation with a contact.
+    fn written_to(&self, contact: &Contact, id: &EnvelopeId) -> MessageRef {
+        let conversation = ConversationId::Contact(contact.account);
+        MessageRef { conversation, author: self.own.account(), id: *id }
+    }
+
     fn take_receipts(&mut self, contact: &Contact, ids: &[EnvelopeId], kind: ReceiptKind) -> Result<(), Error> {
         let progress = match kind {
             ReceiptKind::Delivered => Progress::Delivered,
@@ -583,7 +592,7 @@ impl<'a> Opener<'a> {
         };
         for id in ids {
             // Only the one who received a message can confirm it.
-            let message = MessageRef { account: contact.account, id: *id };
+            let message = self.written_to(contact, id);
             if state::raise(self.tx, &message, progress, "")? {
                 let from = contact.row.alias.clone();
                 self.say(Event::Receipt { message, from, kind, at: self.now });

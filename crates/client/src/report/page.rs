@@ -5,8 +5,6 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::ReportFile;
-
 /// Bytes of a file that is shown: its values take ten times the memory while the page is made. A larger one is named.
 const MAX_SHOWN_BYTES: usize = 4 << 20;
 
@@ -15,6 +13,16 @@ const MAX_ROWS: usize = 200;
 
 /// How deep values stand in each other where they are shown as tables.
 const MAX_DEPTH: usize = 6;
+
+/// One file of a report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ReportFile {
+    /// Its name, out of a fixed list of plain names, so that it can be written into any directory.
+    pub name: String,
+    /// What stands in it.
+    pub content: Vec<u8>,
+}
 
 /// Makes the page from the data.
 pub fn html(files: &[ReportFile]) -> String {

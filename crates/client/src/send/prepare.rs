@@ -8,23 +8,26 @@ use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::get_account::By;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
+use super::anonymous;
+use super::encrypt::{Encryptor, devices_without_session};
 use super::flush::Flush;
-use super::seal::{Sealer, devices_without_session, session};
-use super::sealed;
 use crate::bridge;
-use crate::connect::look_up;
-use crate::contacts::{Account, Compared, Contact};
+use crate::contact::{Compared, Contact};
+use crate::conversation::ConversationId;
 use crate::devices;
+use crate::directory::{Account, look_up};
 use crate::error::Error;
 use crate::rng;
+use crate::session::session;
 use crate::state::{self, OutboxRow, Outgoing};
-use crate::store::{Mode, Table, Transaction};
+use crate::store::{Table, Transaction};
 
 impl Flush<'_> {
     /// Compares the contact's device list with the relay's once a connection, and sees to it that there is a session with
     /// every device. What stands against it is noted in `stopped`.
-    pub(super) async fn make_ready(&mut self, account: AccountId) -> Result<(), Error> {
-        if self.ready.contains(&account) || self.stopped.contains_key(&account) {
+    pub(super) async fn make_ready(&mut self, conversation: ConversationId) -> Result<(), Error> {
+        let ConversationId::Contact(account) = conversation;
+        if self.ready.contains(&conversation) || self.stopped.contains_key(&conversation) {
             return Ok(());
         }
         let result = match self.try_make_ready(account).await {
@@ -33,29 +36,27 @@ impl Flush<'_> {
             other => other?,
         };
         match result {
-            Ok(()) => drop(self.ready.insert(account)),
-            Err(error) => drop(self.stopped.insert(account, error)),
+            Ok(()) => drop(self.ready.insert(conversation)),
+            Err(error) => drop(self.stopped.insert(conversation, error)),
         }
         Ok(())
     }
 
     async fn try_make_ready(&mut self, account: AccountId) -> Result<Result<(), Error>, Error> {
         let (contact, key) = self
-            .inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Read, |tx| {
-                    let contact = contact(tx, &account)?;
-                    let key = sealed::key_for(tx, &contact)?;
-                    Ok((contact, key))
-                })
+            .engine()
+            .read(move |tx| {
+                let contact = contact(tx, &account)?;
+                let key = anonymous::key_for(tx, &contact)?;
+                Ok((contact, key))
             })
             .await?;
         if let Err(error) = contact.may_send() {
             return Ok(Err(error));
         }
-        self.sealed.prepare(account, key);
-        let seals = key.is_some_and(|(_, seals)| seals);
-        let need_not_ask = seals && sealed::list_is_fresh(&contact, self.inner.now())?;
+        self.anonymous.prepare(account, key);
+        let is_anonymous = key.is_some_and(|(_, anonymous)| anonymous);
+        let need_not_ask = is_anonymous && anonymous::list_is_fresh(&contact, self.engine().now())?;
         let behind = devices::is_behind(&contact.row)?;
         if behind || (!need_not_ask && !self.connection.compared().contains(&account)) {
             let by = By::Account(account.as_bytes().to_vec().into());
@@ -72,10 +73,7 @@ impl Flush<'_> {
             }
             self.connection.compared().insert(account);
         }
-        let missing = self
-            .inner
-            .blocking(move |inner| inner.transact(Mode::Read, |tx| devices_without_session(tx, &account, inner.now())))
-            .await?;
+        let missing = self.engine().read(move |tx| devices_without_session(tx, &account, tx.now())).await?;
         if missing.is_empty() {
             return Ok(Ok(()));
         }
@@ -84,7 +82,7 @@ impl Flush<'_> {
     }
 
     pub(super) async fn contact(&self, account: AccountId) -> Result<Contact, Error> {
-        self.inner.blocking(move |inner| inner.transact(Mode::Read, |tx| contact(tx, &account))).await
+        self.engine().read(move |tx| contact(tx, &account)).await
     }
 
     /// Takes a fresh record of a contact's account.
@@ -95,27 +93,25 @@ impl Flush<'_> {
             Ok(_) => return Ok(Err(Error::RelayProtocol { what: "another account than asked for" })),
             Err(what) => return Ok(Err(Error::BundleRefused { who, what: what.to_owned() })),
         };
-        self.inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    // As it is now: another process may have changed it.
-                    let Some(mut contact) = Contact::get(tx, &fresh.id)? else { return Ok(Ok(())) };
-                    let result = match contact.compare(&fresh)? {
-                        Compared::Fits => {
-                            contact.row.compared_at = inner.now();
-                            Ok(())
-                        }
-                        Compared::KeyChanged => Err(Error::IdentityChanged { who }),
-                        Compared::Conflict(conflict) => Err(Error::DeviceListRefused { who, what: conflict.words() }),
-                    };
-                    contact.save(tx)?;
-                    Ok(result)
-                })
+        self.engine()
+            .write(move |tx| {
+                // As it is now: another process may have changed it.
+                let Some(mut contact) = Contact::get(tx, &fresh.id)? else { return Ok(Ok(())) };
+                let result = match contact.compare(&fresh)? {
+                    Compared::Fits => {
+                        contact.row.compared_at = tx.now();
+                        Ok(())
+                    }
+                    Compared::KeyChanged => Err(Error::IdentityChanged { who }),
+                    Compared::Conflict(conflict) => Err(Error::DeviceListRefused { who, what: conflict.words() }),
+                };
+                contact.save(tx)?;
+                Ok(result)
             })
             .await
     }
 
-    /// Takes prekey bundles for devices and begins sessions with them. `first` is sealed in the same transaction, so that
+    /// Takes prekey bundles for devices and begins sessions with them. `first` is encrypted in the same transaction, so that
     /// nothing comes before it in its session.
     async fn begin_sessions(
         &self,
@@ -129,7 +125,7 @@ impl Flush<'_> {
             account: account.as_bytes().to_vec().into(),
             devices: devices.iter().map(|device| device.get()).collect(),
         });
-        let bundles = match self.connection.link().link.request(request).await? {
+        let bundles = match self.connection.request(request).await? {
             Ok(server_frame::Body::Bundles(bundles)) => bundles,
             Ok(_) => return Err(Error::RelayProtocol { what: "no prekey bundles" }),
             // The account was there a moment ago: one of its devices is not, or has not published its keys yet. That can come
@@ -167,52 +163,50 @@ impl Flush<'_> {
         if served.len() != devices.len() {
             return Ok(Err(Error::DeviceNotReady { who }));
         }
-        self.inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(first)) };
-                    if let Err(conflict) = devices::take(&mut contact.row, &list)? {
-                        return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
+        self.engine()
+            .write(move |tx| {
+                let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(first)) };
+                if let Err(conflict) = devices::take(&mut contact.row, &list)? {
+                    return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
+                }
+                contact.save(tx)?;
+                let own = tx.identity()?;
+                for bundle in &verified {
+                    let address = bundle.certificate().address();
+                    let mut session = session(tx, &address)?;
+                    if let Err(error) = session.initiate(&own.device, bundle, tx.now(), &mut rng::system_rng()) {
+                        return Ok(Err(Error::BundleRefused { who, what: error.to_string() }));
                     }
-                    contact.save(tx)?;
-                    for bundle in &verified {
-                        let address = bundle.certificate().address();
-                        let mut session = session(tx, &address)?;
-                        if let Err(error) = session.initiate(&inner.device, bundle, inner.now(), &mut rng::system_rng())
-                        {
-                            return Ok(Err(Error::BundleRefused { who, what: error.to_string() }));
-                        }
-                        tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
-                    }
-                    if let Some(first) = &mut first {
-                        let mut sealer = Sealer::new(inner, tx)?;
-                        sealer.seal(first)?;
-                        sealer.save()?;
-                    }
-                    Ok(Ok(first))
-                })
+                    tx.put(Table::Session, &address.to_bytes(), &session.encode())?;
+                }
+                if let Some(first) = &mut first {
+                    let mut encryptor = Encryptor::new(tx)?;
+                    encryptor.encrypt(first)?;
+                    encryptor.save()?;
+                }
+                Ok(Ok(first))
             })
             .await
     }
 
-    /// Entries that ask for a fresh session are sealed as the first in one.
+    /// Entries that ask for a fresh session are encrypted as the first in one.
     pub(super) async fn begin_fresh_sessions(&mut self, mut page: Vec<Outgoing>) -> Result<Vec<Outgoing>, Error> {
         for outgoing in &mut page {
-            let OutboxRow { fresh_session_with, sealed, .. } = &outgoing.row;
+            let OutboxRow { fresh_session_with, .. } = &outgoing.row;
             let Ok(device) = DeviceId::new(*fresh_session_with) else { continue };
-            let account = outgoing.account;
-            if !sealed.is_empty() || self.stopped.contains_key(&account) {
+            let ConversationId::Contact(account) = outgoing.conversation;
+            if !outgoing.is_untouched() || self.stopped.contains_key(&outgoing.conversation) {
                 continue;
             }
             let listed = devices::of(&self.contact(account).await?.row)?
                 .is_some_and(|list| list.body().devices.iter().any(|entry| entry.device == device));
             if !listed {
-                // Removed meanwhile; sealing drops the entry.
+                // Removed meanwhile; encrypting drops the entry.
                 continue;
             }
             match self.begin_sessions(account, vec![device], Some(outgoing.clone())).await? {
                 Ok(first) => *outgoing = first.unwrap_or_else(|| outgoing.clone()),
-                Err(error) => drop(self.stopped.insert(account, error)),
+                Err(error) => drop(self.stopped.insert(outgoing.conversation, error)),
             }
         }
         Ok(page)

@@ -28,6 +28,7 @@ use crate::error::Error;
 pub type Value = Zeroizing<Vec<u8>>;
 
 /// Tables. The numbers are part of the stored form.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Table {
@@ -52,17 +53,20 @@ pub enum Table {
 }
 
 /// Logs. The numbers are part of the stored form.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Log {
     /// Texts of all conversations in order of arrival; a group is a conversation.
     Message = 1,
-    /// What waits to be accepted by the relay; a group is a recipient.
+    /// What waits to be accepted by the relay; a group is a conversation.
     Outbox = 2,
     /// Envelopes that opened, in order of arrival, by who sent them and id. Without groups.
     Received = 3,
     /// Mail that waits until something is known about its sender; a group is an account.
     Held = 4,
+    /// The envelopes of what waits in [`Log::Outbox`], one for each device; a group is an entry.
+    Envelope = 5,
 }
 
 /// One entry of a log.
@@ -97,7 +101,7 @@ pub trait Store: Send {
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError>;
 }
 
-/// One transaction: sees its own changes; nobody else does before the commit.
+/// One transaction: sees its own changes; no other does before the commit.
 pub trait Transaction {
     /// The value under a key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError>;
@@ -140,6 +144,7 @@ pub trait Transaction {
 }
 
 /// Why a store could not do something.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds it.

@@ -23,13 +23,13 @@ use zeroize::Zeroizing;
 use super::frozen;
 use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
 use crate::error::Error;
-use crate::state;
+use crate::migrate::migrate;
 
 /// "Kuve" in the file's header.
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -105,7 +105,7 @@ impl SqliteStore {
         if version < SCHEMA_VERSION {
             inner.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
             let tx = SqliteTransaction { inner, cipher: &self.cipher, mode: Mode::Write };
-            state::migrate_1_to_2(&tx)?;
+            migrate(&tx, version)?;
             Box::new(tx).commit()?;
         }
         Ok(())
@@ -323,6 +323,7 @@ const fn log_names(log: Log) -> (&'static str, &'static str) {
         Log::Outbox => ("outbox", "outbox group"),
         Log::Received => ("received", "received group"),
         Log::Held => ("held", "held group"),
+        Log::Envelope => ("envelope", "envelope group"),
     }
 }
 
@@ -457,7 +458,7 @@ impl Transaction for SqliteTransaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{ContactRow, own};
+    use crate::state::{self, ContactRow, own};
     use tempfile::TempDir;
 
     const KEY: [u8; 32] = [7; 32];

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use kuvert_types::RelayUrl;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::link::Link;
 use super::tls::{self, WrongFingerprint};
+use super::words::describe;
 use crate::error::Error;
 use crate::options::Options;
 
@@ -111,17 +112,4 @@ fn transport() -> TransportConfig {
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
     transport.datagram_receive_buffer_size(None);
     transport
-}
-
-/// Why a connection ended, for people.
-pub fn describe(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(close) => {
-            let words = super::printable(&String::from_utf8_lossy(&close.reason));
-            if words.is_empty() { "the relay closed it".to_owned() } else { format!("the relay closed it: {words}") }
-        }
-        ConnectionError::TimedOut => "the relay fell silent".to_owned(),
-        ConnectionError::Reset => "the relay was restarted".to_owned(),
-        other => super::printable(&other.to_string()),
-    }
 }

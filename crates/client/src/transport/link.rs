@@ -22,8 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::dial::describe;
-use super::printable;
+use super::words::{describe, printable};
 use crate::error::Error;
 use crate::patience::millis;
 
@@ -61,7 +60,7 @@ pub enum Push {
 
 /// The relay read a request and says no.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct RelayError {
     /// Why.
     pub code: v1::error::Code,
     /// For people; safe to print.
@@ -70,7 +69,7 @@ pub struct Refusal {
     pub retry_after: Duration,
 }
 
-type Answer = Result<server_frame::Body, Refusal>;
+type Answer = Result<server_frame::Body, RelayError>;
 
 /// The names of extensions that a relay says it offers, at most: no relay has more.
 const MAX_EXTENSIONS: usize = 16;
@@ -326,7 +325,7 @@ fn take_frames(input: &mut BytesMut, pushes: &mpsc::Sender<Push>, shared: &Share
         if frame.request == 0 {
             // A relay in trouble says so unasked before it closes: its words are better than "closed".
             if let server_frame::Body::Error(error) = &body {
-                let refusal = Refusal::from(error.clone());
+                let refusal = RelayError::from(error.clone());
                 shared.lock().broken.get_or_insert_with(|| refusal.into_error());
                 continue;
             }
@@ -373,7 +372,7 @@ async fn watch(connection: Connection, shared: Arc<Shared>) {
     }
 }
 
-impl From<v1::Error> for Refusal {
+impl From<v1::Error> for RelayError {
     fn from(error: v1::Error) -> Self {
         Self {
             code: error.code(),
@@ -383,8 +382,8 @@ impl From<v1::Error> for Refusal {
     }
 }
 
-impl Refusal {
-    /// The error for a refusal that has nothing to do with anybody's name.
+impl RelayError {
+    /// The error for a refusal that concerns no name.
     pub fn into_error(self) -> Error {
         use v1::error::Code;
         match self.code {
@@ -403,7 +402,7 @@ impl Refusal {
         }
     }
 
-    /// The error for a refusal that concerns somebody.
+    /// The error for a refusal that concerns an account or name.
     pub fn about(self, who: &str) -> Error {
         use v1::error::Code;
         match self.code {

@@ -5,17 +5,14 @@
 //! | [`tls`] | which relay is the right one |
 //! | [`mod@dial`] | from a host name to a stream |
 //! | [`mod@link`] | the stream: requests with answers, pushes apart |
+//! | `words` | what is printed of the relay's words |
 //!
-//! Not its concern: what requests mean, and trying again (`client`, `receive`).
+//! Not its concern: what requests mean, and trying again (`connection`, `receive`).
 
 pub mod dial;
 pub mod link;
 pub mod tls;
+mod words;
 
 pub use dial::dial;
-pub use link::{Link, Push, Refusal, Ticket};
-
-/// Words of the relay's for people, made safe to print: one line, bounded.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
+pub use link::{Link, Push, RelayError, Ticket};

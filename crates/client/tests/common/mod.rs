@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kuvert_client::{
-    Address, Client, Connection, Event, MessageRecord, Options, Profile, ReceiveEnd, ReceiveOptions, Refusal, RelayUrl,
-    SystemClock,
+    AccountId, Address, Client, Connection, DropReason, Event, MessageRecord, Options, Profile, ReceiveEnd,
+    ReceiveOptions, RelayUrl, SystemClock,
 };
 use kuvert_relay::{Config, ManualClock, RunningRelay};
 use kuvert_relay_lens::LensOffer;
@@ -47,7 +47,7 @@ impl kuvert_client::Clock for ShiftedClock {
     }
 }
 
-/// The phone of everybody.
+/// The phones of all people.
 #[derive(Debug, Default)]
 pub struct Phones(Mutex<Vec<String>>);
 
@@ -94,6 +94,20 @@ impl World {
         Self::start(Some(store), false).await
     }
 
+    /// A directory that an earlier build left: homes, a relay's data, and what time it was. The relay listens elsewhere now.
+    pub async fn of_fixture(name: &str) -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let dir = tempfile::tempdir().unwrap();
+        copy_tree(&fixture, dir.path());
+        let now: u64 = std::fs::read_to_string(fixture.join("now")).unwrap().trim().parse().unwrap();
+        let (clock, relay_clock) = (Arc::new(ShiftedClock::default()), Arc::new(ManualClock::new(now)));
+        clock.0.store(now.wrapping_sub(kuvert_client::Clock::now_ms(&SystemClock)), Ordering::SeqCst);
+        let (any, phones) = ("127.0.0.1:0".parse().unwrap(), Arc::default());
+        let relay = start_relay(&dir, any, &relay_clock, None, false, &phones).await;
+        let (url, address) = (relay.address().clone(), relay.local_address());
+        Self { dir, relay_clock, clock, relay: Some(relay), url, address, store: None, observe: false, phones }
+    }
+
     async fn start(store: Option<Arc<dyn kuvert_relay::store::Store>>, observe: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let relay_clock = Arc::new(ManualClock::new(kuvert_client::Clock::now_ms(&SystemClock)));
@@ -133,8 +147,8 @@ impl World {
         Client::register(&self.home(name), self.url.clone(), profile, self.options()).await.unwrap()
     }
 
-    pub fn open(&self, name: &str) -> Client {
-        Client::open(&self.home(name), self.options()).unwrap()
+    pub async fn open(&self, name: &str) -> Client {
+        Client::open(&self.home(name), self.options()).await.unwrap()
     }
 
     /// Two clients that are each other's contacts.
@@ -160,9 +174,9 @@ impl World {
         record.newest(10_000).unwrap()
     }
 
-    /// A client's certificate, as everybody can look it up.
+    /// A client's certificate, as any registered device can look it up.
     pub async fn certificate(&self, client: &Client) -> kuvert_types::DeviceCertificate {
-        let device = self.relay().store().device(client.whoami().unwrap().address).await.unwrap().unwrap();
+        let device = self.relay().store().device(client.whoami().await.unwrap().address).await.unwrap().unwrap();
         kuvert_types::UnverifiedDeviceCertificate::decode(&device.certificate).unwrap().verify().unwrap()
     }
 
@@ -191,6 +205,12 @@ async fn start_relay(
     }
 }
 
+/// What a callback that cannot wait has done for it.
+pub fn now<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join().unwrap())
+}
+
 /// Nothing here may hang for ever.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(600), work).await.expect("in time")
@@ -204,19 +224,24 @@ pub async fn world_with_a_lying_store() -> (Arc<LyingStore>, World, Client, Clie
     (store, world, alice, bob)
 }
 
+/// The contact that a client's owner calls so.
+pub async fn named(client: &Client, who: &str) -> AccountId {
+    client.contacts().find(who).await.unwrap().account
+}
+
 /// The client's own device.
-pub fn address(client: &Client) -> Address {
-    client.whoami().unwrap().address
+pub async fn address(client: &Client) -> Address {
+    client.whoami().await.unwrap().address
 }
 
 pub async fn add(client: &Client, name: &str) {
     let connection = client.connect().await.unwrap();
-    client.add_contact(&connection, name, None).await.unwrap();
+    connection.add_contact(name, None).await.unwrap();
 }
 
 pub async fn say(from: &Client, to: &str, text: &str) {
     let connection = from.connect().await.unwrap();
-    from.send_text(&connection, to, text).await.unwrap();
+    connection.send_text(named(from, to).await, text).await.unwrap();
 }
 
 /// Receives until caught up, marks everything as read; all events.
@@ -229,9 +254,9 @@ pub async fn fetch(client: &Client) -> Vec<Event> {
 
 pub async fn fetch_on(client: &Client, connection: &Connection, options: ReceiveOptions) -> (Vec<Event>, ReceiveEnd) {
     let mut events = Vec::new();
-    let work = client.receive(connection, options, |event| {
+    let work = connection.receive(options, |event| {
         if let Event::Message(message) = &event {
-            client.mark_read(&[message.message]).unwrap();
+            now(client.mark_read(&[message.message])).unwrap();
         }
         events.push(event);
         ControlFlow::Continue(())
@@ -241,9 +266,9 @@ pub async fn fetch_on(client: &Client, connection: &Connection, options: Receive
 }
 
 /// Why envelopes were thrown away, once for each, in the order in which it was told.
-pub fn refusals(events: &[Event]) -> Vec<Refusal> {
+pub fn refusals(events: &[Event]) -> Vec<DropReason> {
     let told = events.iter().filter_map(|event| match event {
-        Event::Refused { reason, count, .. } => Some(vec![*reason; usize::try_from(*count).unwrap()]),
+        Event::Dropped { reason, count, .. } => Some(vec![*reason; usize::try_from(*count).unwrap()]),
         _ => None,
     });
     told.flatten().collect()
@@ -265,6 +290,22 @@ pub fn texts(events: &[Event]) -> Vec<&str> {
 
 pub fn numbers(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix} {n}")).collect()
+}
+
+/// Files as a version control system keeps them, with the permissions that homes need.
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        let mode = if path.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_tree(&path, &to);
+            0o700
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+            0o600
+        };
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 /// A backup of a home, or a home from a backup.

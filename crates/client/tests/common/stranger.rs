@@ -1,6 +1,6 @@
 //! A device with a client of its own making: it has keys and a session like any other, and sends what it likes.
 
-use kuvert_client::internal::{self, Body, seal_content};
+use kuvert_client::internal::{self, Body, finish_content};
 use kuvert_client::{AccountId, Address, Client, DeviceId, EnvelopeId};
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey, VerifiedBundle};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord};
@@ -12,7 +12,7 @@ use super::lying::LyingStore;
 
 /// A prekey bundle for a client's device, as the relay would hand it out.
 pub async fn bundle_of(store: &LyingStore, whom: &Client) -> VerifiedBundle {
-    let address = whom.whoami().unwrap().address;
+    let address = whom.whoami().await.unwrap().address;
     let bundle = store.take_bundle(address).await.unwrap();
     let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap();
     let kem_kind = if bundle.kem_is_last_resort { KemPrekeyKind::LastResort } else { KemPrekeyKind::OneTime };
@@ -138,7 +138,7 @@ impl Stranger {
 
     fn content(&mut self, own: DeviceListState, id: u8, body: kuvert_wire::v1::content::Body) -> Vec<u8> {
         let draft = internal::draft(EnvelopeId::from_bytes([id; 16]), 1, body);
-        let content = seal_content(&draft, own, DeviceListState { number: 0, hash: [0; 32] }, None).unwrap();
+        let content = finish_content(&draft, own, DeviceListState { number: 0, hash: [0; 32] }, None).unwrap();
         assert!(!matches!(internal::open_content(&content).unwrap().body, Body::Unknown));
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
         self.session.encrypt(&content, 1, &mut rng).unwrap()
@@ -154,6 +154,6 @@ impl Stranger {
     /// The same under an envelope id of its choice.
     pub async fn send_as(&self, store: &LyingStore, to: &Client, id: EnvelopeId, ciphertext: Vec<u8>) {
         let envelope = NewEnvelope { id, source: Some(self.address()), ciphertext: ciphertext.into() };
-        store.inject(to.whoami().unwrap().address, envelope).await;
+        store.inject(to.whoami().await.unwrap().address, envelope).await;
     }
 }

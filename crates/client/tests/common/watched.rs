@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::now;
 use kuvert_client::home::Home;
 use kuvert_client::store::sqlite::{Opened, SqliteStore};
 use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
@@ -29,7 +30,7 @@ pub fn open(path: &Path, options: Options, watcher: Watcher) -> Client {
     let Opened::Store(inner) = SqliteStore::open(&home.store_file(), home.key_file(), &key, busy).unwrap() else {
         panic!("no store")
     };
-    Client::with_store(home, Box::new(WatchedStore { inner, watcher }), options).unwrap()
+    now(Client::builder(path).options(options).store(WatchedStore { inner, watcher }).open()).unwrap()
 }
 
 struct WatchedStore {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_cli::error::Failure;
-use kuvert_client::{Client, Clock, Event, Level, Options, Profile, ReceiveOptions};
+use kuvert_client::{Client, Clock, Event, EventSink, Level, Options, Profile, ReceiveOptions};
 use kuvert_relay::{Config, ManualClock};
 use kuvert_relay_lens::observe::{Observed, Record};
 use kuvert_relay_sqlite::OBSERVE_FILE;
@@ -70,8 +70,10 @@ pub async fn live(directory: &Path, level: Level) -> Result<Day, Failure> {
     lived?;
     let observations = Record::open(&data.join(OBSERVE_FILE)).and_then(|record| record.newest(usize::MAX));
     let observations = observations.map_err(|error| Failure::new("story-relay", error.to_string()))?;
-    let account = |(name, client): (&Name, &Client)| Ok((*name, client.whoami()?.address.account.to_string()));
-    let accounts = town.homes.iter().map(account).collect::<Result<_, kuvert_client::Error>>()?;
+    let mut accounts = BTreeMap::new();
+    for (name, client) in &town.homes {
+        accounts.insert(*name, client.whoami().await?.address.account.to_string());
+    }
     Ok(Day { observations, accounts })
 }
 
@@ -114,10 +116,10 @@ impl Town {
             let both = [(one, other), (other, one)];
             // First both, then the letters: neither is a stranger to the other.
             for (from, to) in both {
-                let link = self.home(to)?.invite()?.to_string();
+                let link = self.home(to)?.invite().await?.to_string();
                 let client = self.home(from)?;
                 let connection = client.connect().await?;
-                client.add_contact(&connection, &link, Some(to)).await?;
+                connection.add_contact(&link, Some(to)).await?;
             }
             for (from, to) in both {
                 self.letter(from, to, "Good evening!").await?;
@@ -134,7 +136,7 @@ impl Town {
     async fn letter(&self, from: Name, to: Name, text: &str) -> Result<(), Failure> {
         let writer = self.home(from)?;
         let connection = writer.connect().await?;
-        writer.send_text(&connection, to, text).await?;
+        connection.send_text(writer.contacts().find(to).await?, text).await?;
         receive(self.home(to)?).await?;
         for _ in 0..MOMENTS {
             self.clock.advance(MOMENT);
@@ -148,16 +150,26 @@ impl Town {
 /// tenth of a second for each goodbye to be heard.
 async fn receive(client: &Client) -> Result<(), Failure> {
     let connection = client.connect().await?;
-    let mut marked = Ok(());
-    let received = client.receive(&connection, ReceiveOptions::default(), |event| {
-        if let Event::Message(message) = &event {
-            marked = client.mark_read(&[message.message]);
-            if marked.is_err() {
-                return ControlFlow::Break(());
+    let mut reader = Reader { client, failure: None };
+    connection.receive_into(ReceiveOptions::default(), &mut reader).await?;
+    reader.failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Marks as read what comes.
+struct Reader<'a> {
+    client: &'a Client,
+    failure: Option<kuvert_client::Error>,
+}
+
+impl EventSink for &mut Reader<'_> {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        let Event::Message(message) = event else { return ControlFlow::Continue(()) };
+        match self.client.mark_read(&[message.message]).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failure = Some(error);
+                ControlFlow::Break(())
             }
         }
-        ControlFlow::Continue(())
-    });
-    received.await?;
-    Ok(marked?)
+    }
 }

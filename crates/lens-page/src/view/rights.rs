@@ -70,7 +70,7 @@ fn ledger<'a>(snapshot: &'a Snapshot, account: &str) -> &'a [Consent] {
     found.map(|(_, ledger)| ledger.as_slice()).unwrap_or_default()
 }
 
-/// What would go to the parent company and its partners, as `kuvert-relay share` writes it.
+/// What would go to the parent company and its partners, as `kuvert-relay-lens share` writes it.
 fn shared(
     snapshot: &Snapshot,
     people: &[Person],

@@ -94,8 +94,8 @@ pub struct Proof {
 
 const EVENTS: &str = "crates/relay/src/observe/event.rs";
 const OBSERVATION_TEST: (&str, &str) =
-    ("crates/relay-server/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
-const PEOPLE_TEST: &str = "crates/relay-server/tests/relay/people.rs";
+    ("crates/relay-lens/tests/relay/observation.rs", "every_thing_that_the_relay_learns_is_an_event");
+const PEOPLE_TEST: &str = "crates/relay-lens/tests/relay/people.rs";
 const CLIENT_TEST: &str = "crates/client/tests/people.rs";
 
 const fn item(number: u8, chapter: Chapter, mode: Mode, says: &'static str, shown: Shown) -> Item {
@@ -112,9 +112,9 @@ const VIEW_TEST: &str = "crates/lens-page/tests/view.rs";
 
 const DELETION: &str = "crates/relay/src/deletion.rs";
 const POLICY: &str = "crates/relay-lens/src/policy.rs";
-const SHARE: &str = "crates/relay-server/src/share.rs";
+const SHARE: &str = "crates/relay-lens/src/program/share.rs";
 const RIGHTS_TEST: &str = "tests/rights.rs";
-const RELAY_RIGHTS_TEST: &str = "crates/relay-server/tests/relay/rights.rs";
+const RELAY_RIGHTS_TEST: &str = "crates/relay-lens/tests/relay/rights.rs";
 const SHARING: &str = "what_the_demonstration_shares_is_what_was_accepted_and_is_written_down";
 
 /// A line of the simulated permission sheet.
@@ -222,7 +222,7 @@ pub const ALL: &[Item] = &[
                 "crates/relay-server/tests/relay/program.rs",
                 "inspect_prints_everything_that_a_running_relay_holds",
             ),
-            place: "`kuvert-relay inspect` and `kuvert-relay share subpoena`: what a seizure of the relay yields; \
+            place: "`kuvert-relay inspect` and `kuvert-relay-lens share subpoena`: what a seizure of the relay yields; \
                     `kuvert history`: what one of the device yields; the lens page, \"What could be handed over\". What courts admit is a matter of words",
         }),
     ),
@@ -279,7 +279,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/client/src/people/device.rs", "details"),
             test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
-            place: "`kuvert-relay inspect` and the lens page, \"Known\", at L0: model, system, language and kind of network. \
+            place: "`kuvert-relay-lens inspect` and the lens page, \"Known\", at L0: model, system, language and kind of network. \
                     Battery, signal, browser, mobile network and provider are simulated, and not sent unless `kuvert account \
                     permissions --grant` says so",
         }),
@@ -301,7 +301,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/client/src/people/mod.rs", "settle"),
             test: (CLIENT_TEST, "at_l0_the_machine_is_told_at_registration_and_once_a_day"),
-            place: "the lens page, \"Known\", and `kuvert-relay inspect`, at L0; `observe.db`: registration and IP address share a \
+            place: "the lens page, \"Known\", and `kuvert-relay-lens inspect`, at L0; `observe.db`: registration and IP address share a \
                     connection's number",
         }),
     ),
@@ -322,7 +322,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay-lens/src/phone.rs", "verify"),
             test: (PEOPLE_TEST, "a_number_is_whose_code_came_back"),
-            place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay inspect`; the lens page, \"Known\". The code's \
+            place: "`kuvert account phone`, `kuvert account profile`, `kuvert-relay-lens inspect`; the lens page, \"Known\". The code's \
                         delivery is simulated: it stands in the relay's log",
         }),
     ),
@@ -334,7 +334,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/relay-lens/src/address_book.rs", "shadows"),
             test: (PEOPLE_TEST, "an_address_book_tells_who_is_here_and_keeps_who_is_not"),
-            place: "`kuvert account upload`, `kuvert-relay inspect`; the lens page, \"Who with whom\" and \"Known\"",
+            place: "`kuvert account upload`, `kuvert-relay-lens inspect`; the lens page, \"Who with whom\" and \"Known\"",
         }),
     ),
     item(
@@ -357,7 +357,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "parent"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"",
+            place: "`kuvert-relay-lens share parent`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -368,7 +368,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: ("crates/privacy/src/demonstration.rs", "PURPOSES"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"; this relay's own purposes: \
+            place: "`kuvert-relay-lens share parent`; the lens page, \"Agreed to, shared, asked for\"; this relay's own purposes: \
                     docs/privacy/record-of-processing.md",
         }),
     ),
@@ -380,7 +380,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "match_list"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share match`; the lens page, \"Agreed to, shared, asked for\"",
+            place: "`kuvert-relay-lens share match`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -391,7 +391,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (POLICY, "object"),
             test: (POLICY, "thirty_days_end_to_the_millisecond_and_bind_from_then_on"),
-            place: "`kuvert account consent`; `kuvert-relay share parent`; the lens page, \"Agreed to, shared, asked for\"",
+            place: "`kuvert account consent`; `kuvert-relay-lens share parent`; the lens page, \"Agreed to, shared, asked for\"",
         }),
     ),
     item(
@@ -413,7 +413,7 @@ pub const ALL: &[Item] = &[
         Shown::Yes(Proof {
             code: (SHARE, "subpoena"),
             test: (RIGHTS_TEST, SHARING),
-            place: "`kuvert-relay share subpoena`; the lens page, \"What could be handed over\"",
+            place: "`kuvert-relay-lens share subpoena`; the lens page, \"What could be handed over\"",
         }),
     ),
     item(

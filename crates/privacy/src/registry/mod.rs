@@ -10,7 +10,6 @@
 //! | [`fields`] | the entries: database, observations, memory, configuration, log |
 //! | [`items`] | the catalogue M-01 … M-47 of what a messenger's server sees, and where each item is shown |
 //! | [`not_held`] | what the relay cannot tell, and the test that shows it |
-//! | [`shared`] | what the demonstration shares, and what for |
 //! | [`mod@check`] | the comparison at start |
 //! | [`documents`] | what is written from the entries |
 
@@ -29,9 +28,34 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
     fields::ALL.iter().copied().flatten()
 }
 
+/// Whose data are told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Those of a relay that offers mail and nothing beyond: `kuvert-relay`.
+    Mail,
+    /// Those of a relay with the demonstration, too: `kuvert-relay-lens`.
+    All,
+}
+
+impl Scope {
+    /// Its entries, in the order of places and tables.
+    pub fn fields(self) -> impl Iterator<Item = &'static Field> {
+        let lists = match self {
+            Self::Mail => fields::MAIL,
+            Self::All => fields::ALL,
+        };
+        lists.iter().copied().flatten()
+    }
+
+    /// Those of one place.
+    pub fn of(self, place: Place) -> impl Iterator<Item = &'static Field> {
+        self.fields().filter(move |field| field.place == place)
+    }
+}
+
 /// The entries of what every relay stores.
 pub fn mail() -> impl Iterator<Item = &'static Field> {
-    fields::MAIL.iter().copied().flatten()
+    Scope::Mail.fields()
 }
 
 /// The entries of what only a relay with the demonstration stores.

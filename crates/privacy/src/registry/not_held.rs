@@ -65,7 +65,7 @@ pub const ALL: &[NotHeld] = &[
     NotHeld {
         what: "who spoke with whom in the past, from where, when somebody was online",
         why: "normal service writes none of it down; only --observe does",
-        file: "crates/relay-server/tests/relay/observation.rs",
+        file: "crates/relay-lens/tests/relay/observation.rs",
         test: "nothing_is_recorded_in_normal_service",
     },
     NotHeld {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | when, and the SHA-256 of every other file |
 //! | `account_information.json`, `connections.json`, `settings.json`, `queue.json` | the fields of that section of the registry |
-//! | `consents.json` | what was accepted, and what it means; of a relay with the extension `demonstration` |
+//! | `consents.json` | what was accepted, and what it means; nothing, of a relay without the demonstration |
 //! | `recipients.json` | which field is seen by which others, and who was given data |
 //! | `not_held.json` | what the relay does not have, and why |
 //! | `index.html` | the same, to read |
@@ -17,8 +17,9 @@ use kuvert_types::AccountId;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::demonstration::NOT_ACCEPTED;
 use crate::registry::field::Section;
-use crate::registry::{self, not_held};
+use crate::registry::{self, Scope, not_held};
 
 /// Of the files' layout. A change of it is a new number.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -75,9 +76,10 @@ impl Rows {
     }
 }
 
-/// The report: `manifest.json` first. `others` are the documents of an extension, with their names; `now` are Unix
-/// milliseconds.
-pub fn assemble(rows: Rows, others: Vec<(String, Value)>, account: &AccountId, now: u64) -> Vec<File> {
+/// The report: `manifest.json` first. `others` are the documents of the demonstration, with their names, if the relay has it;
+/// `now` are Unix milliseconds.
+pub fn assemble(rows: Rows, others: Option<Vec<(String, Value)>>, account: &AccountId, now: u64) -> Vec<File> {
+    let scope = if others.is_some() { Scope::All } else { Scope::Mail };
     let Rows { mut sections, shortened } = rows;
     let mut documents: Vec<(String, Value)> = SECTIONS
         .iter()
@@ -87,9 +89,9 @@ pub fn assemble(rows: Rows, others: Vec<(String, Value)>, account: &AccountId, n
         })
         .collect();
     if let Some((_, Value::Object(recipients))) = documents.last_mut() {
-        recipients.insert("fields".into(), fields_with_recipients());
+        recipients.insert("fields".into(), fields_with_recipients(scope));
     }
-    documents.extend(others);
+    documents.extend(others.unwrap_or_else(no_consents));
     documents.push(("not_held.json".into(), json!({ "not_held": not_held::ALL })));
     let page = page::html(&documents, account, now);
     let mut files: Vec<File> = documents
@@ -112,9 +114,15 @@ pub fn assemble(rows: Rows, others: Vec<(String, Value)>, account: &AccountId, n
     files
 }
 
+/// The file of consents where there is nothing to accept.
+fn no_consents() -> Vec<(String, Value)> {
+    let none = json!({ "demonstration": false, "policies": [], "ledger": [], "advertising": NOT_ACCEPTED });
+    vec![("consents.json".to_owned(), none)]
+}
+
 /// Which personal field is seen by which others, beside the operator.
-fn fields_with_recipients() -> Value {
-    let fields = registry::all().filter(|field| field.is_personal() && !field.recipients.is_empty());
+fn fields_with_recipients(scope: Scope) -> Value {
+    let fields = scope.fields().filter(|field| field.is_personal() && !field.recipients.is_empty());
     fields
         .map(|field| json!({ "field": field.name(), "stored_in": field.place, "recipients": field.recipients }))
         .collect()

@@ -1,4 +1,4 @@
-//! RequestPhoneCode, VerifyPhone: whoever has the code has the number.
+//! RequestPhoneCode, VerifyPhone: the holder of the code has the number.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub fn request_code(
     }))
 }
 
-/// Takes a code. A number that another account verified before is taken from it: whoever can read what is sent to a number
+/// Takes a code. A number that another account verified before is taken from it: the account that can read what is sent to a number
 /// has it.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use kuvert_relay::observe::{Event, Forgotten, Observer};
 use kuvert_relay::store::StoreError;
 use kuvert_relay_sqlite::store::store_error;
 
-/// How long somebody who reads may keep us waiting.
+/// How long a reader may keep the relay waiting.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Sees nothing, and forgets what was seen when the relay still served with `--observe`.

@@ -2,10 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `people` | what people told at L0 |
-//! | `rights` | what is left of deleted accounts, holds, the demonstration |
+//! | `rights` | what is left of deleted accounts, and holds |
 
-mod people;
 mod rights;
 
 use std::io::{self, BufWriter, Write};
@@ -17,6 +15,7 @@ use serde_json::json;
 
 use self::rights::Rights;
 use crate::args::Inspect;
+use crate::edition::{Edition, Look};
 use crate::failure::Failure;
 use crate::serve::default_data;
 use kuvert_privacy::time::{day, utc};
@@ -26,7 +25,6 @@ use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::store::Cursor;
 use kuvert_relay_sqlite::OBSERVE_FILE;
 use kuvert_relay_sqlite::SqliteAdmin;
-use kuvert_relay_sqlite::people::People;
 use kuvert_relay_sqlite::serving::{last_region, last_retention};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
@@ -36,14 +34,14 @@ const PAGE: usize = 1_000;
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
+pub fn run(edition: &dyn Edition, args: &Inspect, json: bool) -> Result<(), Failure> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => default_data()?,
     };
     let relay = SqliteAdmin::open(&data)?;
-    let people = People::open_read_only(&data)?;
-    let files = Files { relay: &relay, people: people.as_ref(), data: &data };
+    let beyond = edition.look(&data)?;
+    let files = Files { relay: &relay, beyond: beyond.as_ref(), data: &data };
     let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
     let mut out = BufWriter::new(io::stdout().lock());
     let printed = if json {
@@ -63,7 +61,7 @@ pub fn run(args: &Inspect, json: bool) -> Result<(), Failure> {
 #[derive(Clone, Copy)]
 struct Files<'a> {
     relay: &'a SqliteAdmin,
-    people: Option<&'a People>,
+    beyond: &'a dyn Look,
     data: &'a Path,
 }
 
@@ -83,16 +81,19 @@ fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
 }
 
 fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
-    let Files { relay, people, data } = files;
+    let Files { relay, beyond, data } = files;
     let totals = store(relay.stats())?;
-    let sum = json!({
+    let mut sum = json!({
         "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
         "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
-        "region": last_region(data), "people": people::sum_json(&people::sum(people)?),
+        "region": last_region(data),
     });
+    for (name, value) in store(beyond.sum())?.members {
+        sum[name] = value;
+    }
     writeln!(out, "{sum}")?;
-    for object in store(Rights::read(data))?.json() {
+    for object in rights(relay, beyond)?.json() {
         writeln!(out, "{object}")?;
     }
     each_waiting(relay, |envelope| {
@@ -108,11 +109,15 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         for device in &account.devices {
             writeln!(out, "{}", device_json(&account, device))?;
         }
-        if let Some(people) = people {
-            people::print_json(people, &account.account, out)?;
+        for object in store(beyond.objects(&account.account))? {
+            writeln!(out, "{object}")?;
         }
     }
     Ok(out.flush()?)
+}
+
+fn rights(relay: &SqliteAdmin, beyond: &dyn Look) -> Result<Rights, Stop> {
+    Ok(Rights { own: store(relay.rights())?, beyond: store(beyond.rights())? })
 }
 
 fn account_json(account: &KnownAccount) -> serde_json::Value {
@@ -145,7 +150,7 @@ fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Valu
 }
 
 fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
-    let Files { relay, people, data } = files;
+    let Files { relay, beyond, data } = files;
     let totals = store(relay.stats())?;
     writeln!(out, "What the relay in {} holds", data.display())?;
     if let Some(region) = last_region(data) {
@@ -155,16 +160,18 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
     writeln!(out, "  devices           {}", totals.devices)?;
     writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;
     writeln!(out, "  one-time prekeys  {}", totals.one_time_prekeys)?;
-    people::print_sum(&people::sum(people)?, out)?;
+    for line in store(beyond.sum())?.lines {
+        writeln!(out, "{line}")?;
+    }
     writeln!(out, "  retention         {retention_days} days")?;
     if data.join(OBSERVE_FILE).exists() {
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
     }
-    store(Rights::read(data))?.print(out)?;
+    rights(relay, beyond)?.print(out)?;
     for account in store(relay.accounts())? {
         print_account(&account, out)?;
-        if let Some(people) = people {
-            people::print_text(people, &account.account, out)?;
+        for line in store(beyond.lines(&account.account))? {
+            writeln!(out, "{line}")?;
         }
     }
     let mut first = true;

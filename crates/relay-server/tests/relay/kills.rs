@@ -12,8 +12,8 @@ use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, Envelope};
 
+use crate::common::process::Process;
 use crate::common::*;
-use crate::program::Process;
 
 /// Enough to see the machinery work in every test run.
 const KILLS: usize = 4;

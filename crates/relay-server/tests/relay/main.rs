@@ -6,21 +6,30 @@ mod authorisation;
 mod clock;
 mod common;
 mod exposition;
-mod extension;
 mod hostile;
 mod identity;
 mod kills;
 mod mail;
 mod monitoring;
 mod network;
-mod observation;
-mod people;
 mod prekeys;
 mod program;
 mod retention;
-mod rights;
 mod sealed;
 mod shares;
 mod small_disk;
 mod transport;
 mod young;
+
+use std::sync::Arc;
+
+use kuvert_relay::{Clock, Config, RunningRelay};
+use kuvert_relay_sqlite::embedded::{self, StartError};
+
+/// The program that these tests are about.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kuvert-relay");
+
+/// A relay as that program serves: mail, and nothing beyond.
+async fn launch(config: Config, clock: Arc<dyn Clock>) -> Result<RunningRelay, StartError> {
+    embedded::start(config, clock).await
+}

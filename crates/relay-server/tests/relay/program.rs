@@ -7,25 +7,17 @@ use std::process::{Output, Stdio};
 
 use kuvert_types::RelayUrl;
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::error::Code;
 use kuvert_wire::v1::{self, demonstration};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
 
+use crate::common::process::{Process, clean};
 use crate::common::*;
 
 fn command() -> Command {
-    clean(env!("CARGO_BIN_EXE_kuvert-relay"))
-}
-
-/// A program without the settings of this process.
-pub fn clean(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KUVERT_")) {
-        command.env_remove(name);
-    }
-    command.kill_on_drop(true).stdin(Stdio::null());
-    command
+    clean(crate::PROGRAM)
 }
 
 async fn run(args: &[&OsStr]) -> Output {
@@ -34,59 +26,6 @@ async fn run(args: &[&OsStr]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A relay that runs as a process.
-pub struct Process {
-    pub child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
-    pub url: RelayUrl,
-    pub first_line: String,
-}
-
-impl Process {
-    pub async fn start(data: &Path, more: &[&str]) -> Self {
-        Self::start_as(command(), data, more).await
-    }
-
-    /// As `command` and what comes behind it.
-    pub async fn start_as(mut command: Command, data: &Path, more: &[&str]) -> Self {
-        let mut child = command
-            .args(["serve", "--data"])
-            .arg(data)
-            .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first_line = within(stdout.next_line()).await.unwrap();
-        let Some(first_line) = first_line else {
-            panic!("the relay did not start: {}", text(&child.wait_with_output().await.unwrap().stderr));
-        };
-        let address = match serde_json::from_str::<Value>(&first_line) {
-            Ok(ready) => ready["address"].as_str().unwrap().to_owned(),
-            Err(_) => first_line.clone(),
-        };
-        Self { child, stdout, url: address.parse().unwrap(), first_line }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
-    /// Ends it with a signal; its exit code, and all that it still wrote.
-    pub async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        self.signal(signal);
-        let mut stderr = String::new();
-        let mut pipe = self.child.stderr.take().unwrap();
-        within(pipe.read_to_string(&mut stderr)).await.unwrap();
-        let status = within(self.child.wait()).await.unwrap();
-        assert_eq!(within(self.stdout.next_line()).await.unwrap(), None, "one line on stdout and no more");
-        (status.code(), stderr)
-    }
 }
 
 async fn inspect(data: &Path) -> Vec<Value> {
@@ -643,16 +582,19 @@ async fn logs_hold_no_name_number_address_or_key() {
         let letter = envelope_from(&alice, &bob, "canary in the ciphertext");
         alice_there.submit(letter.clone()).await;
         alice_there.refused(submit(envelope_from(&bob, &alice, "forbidden"))).await;
-        // What is told at L0. The exception that the registry names: a code, and how its number ends.
+        // What is told at L0 only is not taken, and leaves nothing here either.
         let told = "+4917012345619";
-        bob_there.ask(tell(demonstration::RequestPhoneCode { phone: told.into() })).await;
-        bob_there.refused(tell(demonstration::VerifyPhone { code: "no".into() })).await;
         let people = vec![demonstration::Person {
             name: Some("thirdcanary".into()),
             phone: told.into(),
             ..demonstration::Person::default()
         }];
-        bob_there.ask(tell(demonstration::UploadAddressBook { people, replace: true })).await;
+        for request in [
+            tell(demonstration::RequestPhoneCode { phone: told.into() }),
+            tell(demonstration::UploadAddressBook { people, replace: true }),
+        ] {
+            assert_eq!(bob_there.refused(request).await, Code::NotOffered);
+        }
         bob_there.attach().await;
         let cursor = bob_there.delivery().await.cursor;
         bob_there.acknowledge(cursor).await;
@@ -689,18 +631,9 @@ async fn logs_hold_no_name_number_address_or_key() {
             }
         }
         let port = format!(":{port}");
-        for canary in [
-            "canary",
-            "17099887766",
-            &told[1..told.len() - 2],
-            "127.0.0.1",
-            &port,
-            &id.to_string(),
-            &hex(id.as_bytes()),
-        ] {
+        for canary in ["canary", "17099887766", &told[1..], "127.0.0.1", &port, &id.to_string(), &hex(id.as_bytes())] {
             assert!(!lower.contains(canary), "{canary} is in the log: {log}");
         }
-        assert!(log.contains("phone_code") && log.contains("19\""), "the code, and how its number ends: {log}");
     }
 }
 
@@ -746,7 +679,7 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
     let mut client = Client::connect(&relay.url).await;
     let proof = client.hello().await;
     let register = Request::Register(Device::new().register_request(&proof));
-    assert_eq!(client.refused(register).await, v1::error::Code::RegistrationClosed);
+    assert_eq!(client.refused(register).await, Code::RegistrationClosed);
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
 }
 
@@ -925,4 +858,92 @@ async fn memory_is_bounded_whatever_arrives() {
     alice_there.submit(envelope(&bob, "still here")).await;
     drop(clients);
     assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn nothing_of_the_demonstration_is_on_the_command_line() {
+    let run = async |words: &[&str]| run(&words.iter().map(AsRef::as_ref).collect::<Vec<&OsStr>>()).await;
+    assert_eq!(text(&run(&["--version"]).await.stdout), format!("kuvert-relay {}\n", env!("CARGO_PKG_VERSION")));
+    for help in [&["--help"][..], &["serve", "--help"], &["config"]] {
+        let output = run(help).await;
+        assert!(output.status.success());
+        let help = text(&output.stdout);
+        for word in ["--observe", "--demonstration", "share", "withdraw", "observe = ", "demonstration = "] {
+            assert!(!help.contains(word), "{word}: {help}");
+        }
+    }
+    for words in
+        [&["serve", "--observe"][..], &["serve", "--demonstration"], &["share", "parent"], &["withdraw", "--yes"]]
+    {
+        assert_eq!(run(words).await.status.code(), Some(2), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_other_program_offers_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("relay.toml"));
+    for key in ["observe", "demonstration"] {
+        for by_variable in [false, true] {
+            std::fs::write(&file, if by_variable { String::new() } else { format!("{key} = true\n") }).unwrap();
+            let mut command = command();
+            if by_variable {
+                command.env(format!("KUVERT_RELAY_{}", key.to_uppercase()), "true");
+            }
+            let serve = ["--json", "serve", "--listen", "127.0.0.1:0", "--config"];
+            let output = within(command.args(serve).arg(&file).arg("--data").arg(&data).output()).await.unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(told["code"], "config-not-offered");
+            let message = told["message"].as_str().unwrap();
+            assert!(message.contains("kuvert-relay-lens") && message.contains(key), "{message}");
+            assert!(!data.exists(), "nothing was made");
+        }
+    }
+    // Files of before hold the keys, and say no.
+    std::fs::write(&file, "observe = false\ndemonstration = false\n").unwrap();
+    let relay = Process::start(&data, &["--config", file.to_str().unwrap()]).await;
+    assert_eq!(relay.stop("-TERM").await.0, Some(0));
+}
+
+/// As `kuvert-relay-lens` leaves them: both kinds of traces would outlive the accounts that they are about.
+#[tokio::test]
+async fn a_directory_with_traces_of_the_demonstration_is_refused_until_they_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = path("data");
+    Process::start(&data, &[]).await.stop("-TERM").await;
+    let serve = async |data: &Path| {
+        let words = ["--json", "serve", "--listen", "127.0.0.1:0", "--data"];
+        let output = within(command().args(words).arg(data).output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains("`kuvert-relay-lens serve`"), "{message}");
+        told["code"].as_str().unwrap().to_owned()
+    };
+    for name in ["observe.db", "observe.db-wal"] {
+        std::fs::write(data.join(name), "alice wrote to bob").unwrap();
+        assert_eq!(serve(&data).await, "data-observations");
+        assert_eq!(std::fs::read_to_string(data.join(name)).unwrap(), "alice wrote to bob", "as it was");
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    let table =
+        "CREATE TABLE shared_account(account BLOB NOT NULL, shared INTEGER NOT NULL, PRIMARY KEY(account, shared))
+        STRICT, WITHOUT ROWID; INSERT INTO shared_account VALUES(x'01', 1)";
+    rusqlite::Connection::open(data.join("people.db")).unwrap().execute_batch(table).unwrap();
+    assert_eq!(serve(&data).await, "data-disclosures");
+
+    // What does not serve works, and `inspect` says that there is more. A backup carries it on.
+    let run = async |words: &[&str], directory: &Path| {
+        let output = within(command().args(words).arg(directory).output()).await.unwrap();
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    assert!(run(&["inspect", "--data"], &data).await.contains("`kuvert-relay-lens inspect`"));
+    run(&["hold", "list", "--data"], &data).await;
+    let (backup, restored) = (path("backup"), path("restored"));
+    run(&["backup", "--data", data.to_str().unwrap(), "--to"], &backup).await;
+    run(&["restore", "--from", backup.to_str().unwrap(), "--data"], &restored).await;
+    assert_eq!(serve(&restored).await, "data-disclosures");
 }

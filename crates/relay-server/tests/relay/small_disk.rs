@@ -11,9 +11,9 @@ use kuvert_wire::v1::server_frame::Body as Response;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::common::process::{Process, clean};
 use crate::common::*;
 use crate::monitoring::get;
-use crate::program::{Process, clean};
 
 const DISK: &str = "24m";
 
@@ -58,7 +58,7 @@ async fn a_disk_full_of_mail_takes_mail_again_when_it_was_fetched() {
         return;
     }
     let mut command = on_small_disk(data.path());
-    command.arg(env!("CARGO_BIN_EXE_kuvert-relay")).kill_on_drop(true);
+    command.arg(crate::PROGRAM).kill_on_drop(true);
     let relay = Process::start_as(command, data.path(), &["--json"]).await;
     let ready: Value = serde_json::from_str(&relay.first_line).unwrap();
     let monitoring: SocketAddr = ready["monitoring"].as_str().unwrap().parse().unwrap();

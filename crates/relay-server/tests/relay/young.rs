@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use kuvert_relay::young::{Disk, Space};
 use kuvert_relay::{Config, ManualClock, RunningRelay};
-use kuvert_relay_lens::LensOffer;
 use kuvert_relay_sqlite::Embedded;
 use kuvert_relay_sqlite::store::SqliteStore;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -44,10 +43,7 @@ impl World {
         config.limits.young_account_mib = 1;
         let room = Arc::new(Room(AtomicU64::new(2 * GIB)));
         let store = Arc::new(SqliteStore::open(data).unwrap());
-        let relay = Embedded::new(clock.clone())
-            .with_store(store)
-            .with_offer(Arc::new(LensOffer::default()))
-            .with_disk(Arc::<Room>::clone(&room));
+        let relay = Embedded::new(clock.clone()).with_store(store).with_disk(Arc::<Room>::clone(&room));
         Self { relay: relay.start(config).await.unwrap(), clock, room }
     }
 

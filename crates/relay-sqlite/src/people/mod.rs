@@ -10,7 +10,7 @@
 //! | [`rights`] | deleting what belongs to an account, and counting that |
 //! | [`look`] | what there is, for `inspect` |
 //! | [`schema`] | tables and versions |
-//! | [`column`] | columns to and from the types of the relay |
+//! | [`mod@column`] | columns to and from the types of the relay |
 
 pub mod column;
 pub mod holds;
@@ -26,13 +26,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kuvert_privacy::registry::Mismatch;
+use kuvert_relay::store::{Pending, StoreError};
+use kuvert_relay::whole_file;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use self::schema::{Opening, Tables};
 use crate::store::store_error;
-use kuvert_privacy::registry::Mismatch;
-use kuvert_relay::store::{Pending, StoreError};
-use kuvert_relay::whole_file;
 
 /// Name of the database within the data directory.
 pub const PEOPLE_FILE: &str = "people.db";
@@ -162,6 +162,15 @@ impl People {
         }
         schema::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, Opening::Beside)
             .map(|connection| Some(Self(Arc::new(Mutex::new(connection)))))
+    }
+
+    /// Whether what accounts told at level L0 stands in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn holds_disclosures(&self) -> Result<bool, StoreError> {
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        schema::holds_disclosures(&connection).map_err(|error| store_error(&error))
     }
 
     /// Copies all of it, as it is at one moment, to the new file `to`, without what deletions left. `Ok`: the copy is on the

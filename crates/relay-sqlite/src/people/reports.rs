@@ -2,10 +2,9 @@
 
 use kuvert_privacy::retention::REPORT_KEPT_DAYS;
 use kuvert_relay::data_rights::ReportRequest;
+use kuvert_relay::mailbox::MS_PER_DAY;
 use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Transaction};
-
-use kuvert_relay::mailbox::MS_PER_DAY;
 
 /// The request of an account, unless its time is over.
 ///

@@ -1,10 +1,9 @@
 //! Deleting what belongs to an account. What others hold about it is theirs and stays: a number in another account's address book
 //! is a shadow row before the account was made, and again when it is gone.
 
+use kuvert_relay::mailbox::MS_PER_DAY;
 use kuvert_types::AccountId;
 use rusqlite::Transaction;
-
-use kuvert_relay::mailbox::MS_PER_DAY;
 
 /// The relay's own tables whose rows belong to an account, and the column that says to which one. A test compares them with
 /// the registry.
@@ -38,11 +37,12 @@ pub fn count_deletion(tx: &Transaction<'_>, at: u64) -> rusqlite::Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-    use crate::people::{People, incidents, reports};
     use kuvert_privacy::registry::field::Deletion;
     use kuvert_privacy::registry::fields::people::RIGHTS;
     use kuvert_privacy::registry::{self, Place};
+
+    use super::*;
+    use crate::people::{People, incidents, reports};
 
     #[test]
     fn every_table_that_goes_with_an_account_is_known() {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use kuvert_privacy::registry::fields::people::{DISCLOSURES, RIGHTS};
+use kuvert_privacy::registry::{Field, Place};
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::PeopleError;
 use crate::store::registered::{self, CheckError};
-use kuvert_privacy::registry::fields::people::{DISCLOSURES, RIGHTS};
-use kuvert_privacy::registry::{Field, Place};
 
 /// The version that this program writes.
 pub const VERSION: i64 = STEPS as i64;
@@ -142,6 +142,11 @@ fn extension_tables(connection: &Connection) -> rusqlite::Result<BTreeSet<&'stat
         }
     }
     Ok(found)
+}
+
+/// Whether an extension's tables hold anything.
+pub fn holds_disclosures(connection: &Connection) -> rusqlite::Result<bool> {
+    holds_rows(connection, &extension_tables(connection)?)
 }
 
 fn holds_rows(connection: &Connection, tables: &BTreeSet<&str>) -> rusqlite::Result<bool> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kuvert_privacy::registry::Place;
 use kuvert_privacy::report;
+use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use rusqlite::{Connection, OpenFlags};
@@ -17,7 +18,6 @@ use self::rows::{Mail, Reader};
 use crate::OBSERVE_FILE;
 use crate::people::People;
 use crate::store::{Inspector, OpenError, store_error};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// How long the relay's own writing may keep us waiting.
 const BUSY: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ pub fn gather(
     })?;
     reader.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
     people.transact(|tx| reader.read(Place::People, tx))?;
-    let others = documents.map(|documents| documents.documents(people, account)).transpose()?.unwrap_or_default();
+    let others = documents.map(|documents| documents.documents(people, account)).transpose()?;
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
         reader.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;
     }

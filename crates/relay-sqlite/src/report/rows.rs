@@ -7,12 +7,11 @@ use data_encoding::BASE64;
 use kuvert_privacy::registry::field::{Form, Section};
 use kuvert_privacy::registry::{self, Field, Place};
 use kuvert_privacy::report::{EXPIRES_AT, MAX_ROWS, Rows};
+use kuvert_relay::mailbox::expires_at;
 use kuvert_types::{AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
-
-use kuvert_relay::mailbox::expires_at;
 
 /// In the mailboxes of the account's devices.
 const ITS_MAILBOXES: &str = "mailbox IN (SELECT mailbox FROM device WHERE account = :account)";

@@ -1,5 +1,9 @@
 //! Accounts and devices.
 
+use kuvert_relay::store::{
+    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
+    ReplaceDeviceListError, SetBlockedError, StoredAccessKey, UpdateAccountError,
+};
 use kuvert_types::limits::MAX_BLOCKED;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
 use rusqlite::types::Type;
@@ -9,10 +13,6 @@ use super::column::{bytes, signed, unsigned};
 use super::index::{MailboxNumber, Undo};
 use super::writer::Work;
 use super::{envelopes, invitations};
-use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, StoredAccessKey, UpdateAccountError,
-};
 
 /// Runs within the writer's transaction. A rule error changes nothing.
 pub fn register(work: &mut Work<'_>, new: &NewAccount) -> rusqlite::Result<Result<(), RegisterError>> {

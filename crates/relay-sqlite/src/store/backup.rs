@@ -6,14 +6,14 @@
 use std::fs::File;
 use std::path::Path;
 
+use kuvert_relay::store::{Stats, StoreError};
+use kuvert_relay::whole_file;
 use rusqlite::Connection;
 
 use super::column::unsigned;
 use super::inspect::Inspector;
 use super::schema::{self, store_error};
 use super::{DATABASE_FILE, OpenError, Options};
-use kuvert_relay::store::{Stats, StoreError};
-use kuvert_relay::whole_file;
 
 /// Cursors that are skipped when a copy is served again: more than a relay gives out between a copy and its end.
 const CURSOR_GAP: i64 = 1 << 40;

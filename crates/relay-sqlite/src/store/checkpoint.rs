@@ -20,13 +20,13 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use kuvert_relay::store::{StoreError, Unavailable};
 use rusqlite::Connection;
 
 use super::command::Command;
 use super::schema::store_error;
 use super::scrub::{self, Scrub, Suspects};
 use super::{OpenError, Options, schema};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// Pages that the writer copies itself: a few milliseconds.
 const LITTLE: u64 = 256;

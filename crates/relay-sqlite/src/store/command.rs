@@ -1,14 +1,14 @@
 //! Everything that can be asked of the writer, each with the place for its answer.
 
-use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
-
-use super::scrub::Suspects;
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{
     AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
     PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey,
     SubmitError, Submitted, TakeBundleError, UpdateAccountError,
 };
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
+
+use super::scrub::Suspects;
 
 /// Holds an answer back until its transaction is durable.
 pub struct Slot<T, E> {

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use kuvert_relay::mailbox::{Entry, Sender};
+use kuvert_relay::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
 use kuvert_types::{AccessKeyHash, Address, EnvelopeId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::column::{address, bytes, signed, unsigned};
 use super::index::{MailboxNumber, Undo};
 use super::writer::Work;
-use kuvert_relay::mailbox::{Entry, Sender};
-use kuvert_relay::store::{Cursor, NewEnvelope, StoredEnvelope, SubmitError, Submitted};
 
 /// In a mailbox in which more waits, what comes is not taken at once: it is not kept in memory.
 const ATTACHED_WAITING: u64 = 16;

@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
+use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 use kuvert_types::{AccessKeyHash, AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
 
@@ -16,8 +18,6 @@ use super::column::{account, address, unsigned};
 use super::envelopes::Eras;
 use super::recent::Recent;
 use super::schema::store_error;
-use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
-use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;

@@ -5,6 +5,7 @@ mod accounts;
 use std::path::Path;
 
 use kuvert_relay::admin::WaitingEnvelope;
+use kuvert_relay::store::{Cursor, Stats, StoreError};
 use kuvert_types::{AccountId, Address, EnvelopeId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -12,7 +13,6 @@ use super::accounts::device_number;
 use super::column::{address, signed, unsigned};
 use super::schema::store_error;
 use super::{DATABASE_FILE, OpenError, schema};
-use kuvert_relay::store::{Cursor, Stats, StoreError};
 
 /// A read-only view of a store. Every call sees the state of its moment and holds nothing open afterwards: a slow reader
 /// must not keep the relay from emptying its log.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use kuvert_relay::admin::Invitation;
+use kuvert_relay::store::{InvitationHash, NewInvitation, StoreError};
 use rusqlite::{Connection, Row};
 
 use super::column::{signed, unsigned};
 use super::schema::{commit_error, store_error};
 use super::{DATABASE_FILE, OpenError, schema, times};
-use kuvert_relay::store::{InvitationHash, NewInvitation, StoreError};
 
 /// The operator's hand on the invitations of a store. The relay's lock is not taken; each call is one short transaction.
 pub struct Invitations(Connection);

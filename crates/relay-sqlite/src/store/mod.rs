@@ -65,11 +65,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
-use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
-
-use command::{Command, Slot};
-use index::SharedIndex;
 use kuvert_privacy::registry::Mismatch;
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
@@ -77,6 +72,11 @@ use kuvert_relay::store::{
     RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
     StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
 };
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
+use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
+
+use command::{Command, Slot};
+use index::SharedIndex;
 
 pub use inspect::Inspector;
 pub use schema::store_error;

@@ -1,5 +1,8 @@
 //! The prekey directory.
 
+use kuvert_relay::store::{
+    Bundle, NewPrekeys, PrekeyCounts, PrekeyKind, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
+};
 use kuvert_types::Address;
 use kuvert_types::limits::MAX_ONE_TIME_PREKEYS;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -7,9 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::column::{bytes, unsigned};
 use super::index::MailboxNumber;
 use super::writer::Work;
-use kuvert_relay::store::{
-    Bundle, NewPrekeys, PrekeyCounts, PrekeyKind, PublishPrekeysError, SignedKey, TakeBundleError, UnsignedKey,
-};
 
 /// `one_time_prekey.kind`
 const CURVE: i64 = 0;

@@ -5,6 +5,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use kuvert_relay::store::{
+    AccountBy, AccountRecord, DeviceRecord, Gauges, PrekeyCounts, Stats, StoreError, StoredEnvelope, Times,
+};
 use kuvert_types::{AccountId, Address};
 use rusqlite::Connection;
 
@@ -12,9 +15,6 @@ use super::column::unsigned;
 use super::index::SharedIndex;
 use super::schema::store_error;
 use super::{OpenError, accounts, envelopes, prekeys, schema, times};
-use kuvert_relay::store::{
-    AccountBy, AccountRecord, DeviceRecord, Gauges, PrekeyCounts, Stats, StoreError, StoredEnvelope, Times,
-};
 
 /// A question with the place for its answer inside.
 pub type Job = Box<dyn FnOnce(&mut Reader) + Send>;

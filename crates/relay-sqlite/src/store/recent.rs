@@ -73,9 +73,10 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use kuvert_relay::store::Cursor;
     use kuvert_types::EnvelopeId;
+
+    use super::*;
 
     fn envelope(cursor: u64, size: usize) -> StoredEnvelope {
         StoredEnvelope {

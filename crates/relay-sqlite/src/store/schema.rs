@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use kuvert_privacy::registry::Place;
+use kuvert_relay::store::{StoreError, Unavailable};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::registered::{self, CheckError};
 use super::{OpenError, Options};
-use kuvert_relay::store::{StoreError, Unavailable};
 
 /// "Kuvr": tells our databases from other people's.
 const APPLICATION_ID: i64 = 0x4B75_7672;

@@ -19,6 +19,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kuvert_relay::store::{Cursor, Pending, StoreError, Unavailable};
 use rusqlite::ffi;
 
 use super::Options;
@@ -27,7 +28,6 @@ use super::command::{Command, Slot};
 use super::files::{Files, Reserve};
 use super::schema::{PAGE_BYTES, commit_error, store_error};
 use super::writer::{MAX_BATCH_BYTES, Writer};
-use kuvert_relay::store::{Cursor, Pending, StoreError, Unavailable};
 
 /// Bytes of ciphertext in one transaction while the store is tight, about.
 const TIGHT_BATCH_BYTES: u64 = 1024 * 1024;

@@ -1,9 +1,9 @@
 //! How far the relay's time has come: three counters, which older programs leave alone.
 
+use kuvert_relay::store::{Doubt, KnownTime, Times};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::column::{signed, unsigned};
-use kuvert_relay::store::{Doubt, KnownTime, Times};
 
 /// Unix milliseconds.
 const KNOWN: &str = "known_time";

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kuvert_relay::store::{StoreError, StoredEnvelope, Unavailable};
 use rusqlite::Connection;
 
 use super::checkpoint::Policy;
@@ -23,7 +24,6 @@ use super::index::{Loaded, SharedIndex, Undo};
 use super::schema::{commit_error, store_error};
 use super::space::Space;
 use super::{OpenError, Options, QUEUED_OVERHEAD, accounts, envelopes, invitations, prekeys, times};
-use kuvert_relay::store::{StoreError, StoredEnvelope, Unavailable};
 
 /// Cursors are reserved on disk in blocks, so that a commit does not have to write where they have come to. A restart
 /// skips what is left of a block.

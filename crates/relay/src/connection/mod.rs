@@ -280,7 +280,7 @@ impl Client<'_> {
         let (asked, from) = (self.service.clock.elapsed(), self.connection.remote_address().ip());
         let answer = sealed::submit(self.service, session, (self.number, from), envelope).await;
         let answer = command::counted(self.service, "submit_sealed", asked, answer);
-        place.send(Pending { request, answer, bytes });
+        place.send(Pending { request, answer, _bytes: bytes });
         Ok(())
     }
 
@@ -312,7 +312,7 @@ impl Client<'_> {
         let (place, bytes) = self.room(frame.encoded_len()).await?;
         let request = frame.request;
         let pending = match frame.body {
-            Some(body) => Pending { request, answer: command::run(caller, lane, body), bytes },
+            Some(body) => Pending { request, answer: command::run(caller, lane, body), _bytes: bytes },
             None => Pending::ready(
                 request,
                 Err(CommandError::new(Code::Malformed, "a command that this relay does not know")),

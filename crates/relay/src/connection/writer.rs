@@ -26,13 +26,13 @@ pub struct Pending {
     /// What it will be.
     pub answer: Answer,
     /// The request's part of [`MAX_BYTES_IN_FLIGHT`], given back with the answer.
-    pub bytes: Option<OwnedSemaphorePermit>,
+    pub _bytes: Option<OwnedSemaphorePermit>,
 }
 
 impl Pending {
     /// An answer that is known already, to a request that holds nothing any more.
     pub fn ready(request: u64, body: Result<Response, CommandError>) -> Self {
-        Self { request, answer: Box::pin(std::future::ready(body)), bytes: None }
+        Self { request, answer: Box::pin(std::future::ready(body)), _bytes: None }
     }
 }
 

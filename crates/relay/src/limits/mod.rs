@@ -255,9 +255,10 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use kuvert_types::DeviceId;
+
     use super::*;
     use crate::clock::ManualClock;
-    use kuvert_types::DeviceId;
 
     fn device(number: u8) -> Address {
         Address { account: AccountId::from_bytes([number; 16]), device: DeviceId::PRIMARY }

@@ -47,9 +47,32 @@ mod tests {
     use crate::presence::conformance;
 
     #[tokio::test]
-    async fn it_does_what_every_presence_does() {
+    async fn no_device_is_remembered_when_all_have_gone() {
         let presence = LocalPresence::default();
         conformance::all(&presence).await;
-        assert!(presence.attachments.is_empty() && presence.logins.is_empty(), "no device is remembered");
+        assert!(presence.attachments.is_empty() && presence.logins.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_notification_before_listening_is_heard() {
+        conformance::a_notification_before_listening_is_heard(&LocalPresence::default()).await;
+    }
+
+    #[tokio::test]
+    async fn the_second_displaces_the_first_and_outlives_its_end() {
+        conformance::the_second_displaces_the_first_and_outlives_its_end(&LocalPresence::default()).await;
+    }
+
+    #[tokio::test]
+    async fn an_account_that_ends_takes_its_connections_along_and_no_others() {
+        conformance::an_account_that_ends_takes_its_connections_along_and_no_others(&LocalPresence::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_device_that_ends_takes_its_connections_along_and_not_those_of_other_devices() {
+        conformance::a_device_that_ends_takes_its_connections_along_and_not_those_of_other_devices(
+            &LocalPresence::default(),
+        )
+        .await;
     }
 }

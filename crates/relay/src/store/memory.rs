@@ -583,9 +583,8 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::conformance::Backend;
-
     use super::*;
+    use crate::store::conformance::Backend;
 
     struct Memory;
 

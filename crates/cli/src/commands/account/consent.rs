@@ -8,12 +8,12 @@ use crate::output::record::Record;
 
 /// Shows the terms and the ledger, after a change if one was asked for.
 pub async fn run(args: &Consent, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     let connection = client.connect().await?;
     let terms = match (&args.accept, args.object) {
-        (Some(version), _) => client.accept_terms(&connection, version, !args.no_advertising).await?,
-        (None, true) => client.object_to_advertising(&connection).await?,
-        (None, false) => client.terms(&connection).await?,
+        (Some(version), _) => connection.accept_terms(version, !args.no_advertising).await?,
+        (None, true) => connection.object_to_advertising().await?,
+        (None, false) => connection.terms().await?,
     };
     connection.close().await;
     for policy in &terms.policies {

@@ -12,9 +12,9 @@ use crate::output::record::Record;
 pub async fn run(args: Correct, options: &Options) -> Result<(), Failure> {
     let Correct { name, no_name, phone, no_phone } = args;
     let part = |value: Option<String>, none: bool| (none || value.is_some()).then_some(value);
-    let client = open(options)?;
+    let client = open(options).await?;
     let connection = client.connect().await?;
-    client.correct(&connection, Correction { name: part(name, no_name), phone: part(phone, no_phone) }).await?;
+    connection.correct(Correction { name: part(name, no_name), phone: part(phone, no_phone) }).await?;
     connection.close().await;
-    options.output.print(&Record::Corrected { name: client.whoami()?.name.as_deref() })
+    options.output.print(&Record::Corrected { name: client.whoami().await?.name.as_deref() })
 }

@@ -1,6 +1,6 @@
 //! Comma-separated values as address books are exported (RFC 4180), and as people write them by hand.
 
-use std::mem;
+use csv_core::{ReadRecordResult, Reader};
 
 /// What may stand at the beginning of a file and says nothing here.
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
@@ -14,65 +14,39 @@ pub struct Record {
     pub cells: Vec<String>,
 }
 
-/// Where a reader stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Before the first character of a cell.
-    Start,
-    /// In a cell, or behind the part of it that is in quotes.
-    Plain,
-    /// In quotes.
-    Quoted,
-    /// Behind a quote within quotes: the next character says whether it ends them.
-    Quote,
-}
-
 /// The records of a text. Lines without anything are left out. Quotes that are never closed end with the text.
 pub fn records(text: &str) -> Vec<Record> {
-    let (mut records, mut cells, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut place, mut line, mut begun) = (Place::Start, 1, 1);
-    for c in text.trim_start_matches(BYTE_ORDER_MARK).chars() {
-        place = match (place, c) {
-            (Place::Start, '"') => Place::Quoted,
-            (Place::Quoted, '"') => Place::Quote,
-            (Place::Quote, '"') => {
-                cell.push('"');
-                Place::Quoted
-            }
-            (Place::Quoted, _) => {
-                cell.push(c);
-                Place::Quoted
-            }
-            (_, ',') => {
-                cells.push(trimmed(&mut cell));
-                Place::Start
-            }
-            (_, '\n' | '\r') => {
-                if place != Place::Start || !cells.is_empty() {
-                    cells.push(trimmed(&mut cell));
-                    records.push(Record { line: begun, cells: mem::take(&mut cells) });
+    let mut rest = text.trim_start_matches(BYTE_ORDER_MARK).as_bytes();
+    // No record has more bytes than the text, nor more cells than it has bytes and one.
+    let (mut bytes, mut ends) = (vec![0; rest.len()], vec![0; rest.len() + 1]);
+    let (mut records, mut reader, mut line) = (Vec::new(), Reader::new(), 1);
+    loop {
+        let empty = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        let begun = line + lines(&rest[..empty]);
+        let (mut wrote, mut cells) = (0, 0);
+        loop {
+            let (result, read, out, end) = reader.read_record(rest, &mut bytes[wrote..], &mut ends[cells..]);
+            line += lines(&rest[..read]);
+            rest = &rest[read..];
+            (wrote, cells) = (wrote + out, cells + end);
+            match result {
+                // Asked once more with nothing left, it gives what it has.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break,
+                // There is room for everything.
+                ReadRecordResult::End | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                    return records;
                 }
-                Place::Start
             }
-            (_, _) => {
-                cell.push(c);
-                Place::Plain
-            }
-        };
-        line += u64::from(c == '\n');
-        if place == Place::Start && cells.is_empty() {
-            begun = line;
         }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let cell = |(from, to): (usize, usize)| String::from_utf8_lossy(&bytes[from..to]).trim().to_owned();
+        records.push(Record { line: begun, cells: starts.zip(ends[..cells].iter().copied()).map(cell).collect() });
     }
-    if place != Place::Start || !cells.is_empty() {
-        cells.push(trimmed(&mut cell));
-        records.push(Record { line: begun, cells });
-    }
-    records
 }
 
-fn trimmed(cell: &mut String) -> String {
-    mem::take(cell).trim().to_owned()
+fn lines(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 #[cfg(test)]

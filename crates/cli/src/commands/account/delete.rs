@@ -23,13 +23,13 @@ const STAYS: &[&str] = &[
 
 /// Deletes the account with `--yes`; says what that means without.
 pub async fn run(args: &Delete, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
-    let account = client.whoami()?.address.account.to_string();
+    let client = open(options).await?;
+    let account = client.whoami().await?.address.account.to_string();
     if !args.yes {
         return options.output.print(&Record::DeletionExplained { account: &account, goes: GOES, stays: STAYS });
     }
     let connection = client.connect().await?;
-    client.delete_account(&connection).await?;
+    connection.delete_account().await?;
     connection.close().await;
     options.output.print(&Record::AccountDeleted { account: &account })
 }

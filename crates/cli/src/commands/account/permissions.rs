@@ -10,12 +10,12 @@ use crate::output::record::{PermittedItem, Record};
 
 /// Shows the simulated sheet, after a change if one was asked for, which the relay hears of at once.
 pub async fn run(args: &Permissions, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     if !args.grant.is_empty() || !args.deny.is_empty() {
         client.set_permissions(&named(&args.grant), &named(&args.deny)).await?;
         client.connect().await?.close().await;
     }
-    let sheet = client.permissions()?;
+    let sheet = client.permissions().await?;
     let items = sheet.iter().map(|permitted| PermittedItem {
         permission: permitted.permission.name,
         title: permitted.permission.title,

@@ -7,9 +7,9 @@ use crate::output::record::Record;
 
 /// Asks for a code.
 pub async fn request(number: &str, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     let connection = client.connect().await?;
-    client.request_phone_code(&connection, number).await?;
+    connection.request_phone_code(number).await?;
     options.output.print(&Record::PhoneCodeRequested { phone: number.trim() })?;
     connection.close().await;
     Ok(())
@@ -17,9 +17,9 @@ pub async fn request(number: &str, options: &Options) -> Result<(), Failure> {
 
 /// Gives it.
 pub async fn verify(code: &str, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     let connection = client.connect().await?;
-    let verified = client.verify_phone(&connection, code).await?;
+    let verified = connection.verify_phone(code).await?;
     options.output.print(&Record::PhoneVerified { phone: &verified.phone, moved: verified.moved })?;
     connection.close().await;
     Ok(())

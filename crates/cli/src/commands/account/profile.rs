@@ -15,9 +15,9 @@ use crate::output::record::Record;
 pub async fn run(args: Profile, options: &Options) -> Result<(), Failure> {
     let change = change(args)?;
     if change != ProfileChange::default() {
-        let client = open(options)?;
+        let client = open(options).await?;
         let connection = client.connect().await?;
-        client.set_profile(&connection, change).await?;
+        connection.set_profile(change).await?;
         connection.close().await;
     }
     show(None, options).await
@@ -42,9 +42,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Shows one's own profile, or a contact's.
 pub async fn show(who: Option<&str>, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
+    let of = match who {
+        Some(who) => Some(client.contacts().find(who).await?.account),
+        None => None,
+    };
     let connection = client.connect().await?;
-    let profile = client.profile(&connection, who).await?;
+    let profile = connection.profile(of).await?;
     let account = profile.account.to_string();
     options.output.print(&Record::profile(&profile, &account))?;
     connection.close().await;

@@ -17,13 +17,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Gets the report.
 pub async fn run(args: &args::Report, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     if args.out.symlink_metadata().is_ok() {
         let message = format!("{} exists already: name a new directory", args.out.display());
         return Err(Failure::new("report-exists", message));
     }
     let connection = client.connect().await?;
-    let status = client.request_report(&connection).await?;
+    let status = connection.request_report().await?;
     connection.close().await;
     let report = loop {
         // A connection for each question: a delay can be days. So long a wait outlasts a restart of the relay.
@@ -31,7 +31,7 @@ pub async fn run(args: &args::Report, options: &Options) -> Result<(), Failure> 
             Err(error) if args.wait && error.passes() => client.connect_patiently(&error).await?,
             connected => connected?,
         };
-        let fetched = client.fetch_report(&connection).await;
+        let fetched = connection.fetch_report().await;
         connection.close().await;
         match fetched {
             Err(error) if args.wait && error.passes() => tokio::time::sleep(LONGEST_PAUSE).await,

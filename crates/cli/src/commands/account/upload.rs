@@ -15,22 +15,22 @@ use crate::output::record::Record as Printed;
 
 /// Uploads an address book, or takes it back.
 pub async fn run(args: &Upload, options: &Options) -> Result<(), Failure> {
-    let client = open(options)?;
+    let client = open(options).await?;
     let Some(file) = &args.address_book else {
         let connection = client.connect().await?;
-        client.withdraw_address_book(&connection).await?;
+        connection.withdraw_address_book().await?;
         options.output.print(&Printed::AddressBook { people: 0, without_account: 0 })?;
         connection.close().await;
         return Ok(());
     };
     // Above L0 the file is not even read.
-    let level = client.level()?;
+    let level = client.level().await?;
     if level != Level::L0 {
         return Err(kuvert_client::Error::LevelTooHigh { level }.into());
     }
     let people = read(file)?;
     let connection = client.connect().await?;
-    let upload = client.upload_address_book(&connection, &people).await?;
+    let upload = connection.upload_address_book(&people).await?;
     for found in &upload.matches {
         let account = found.account.to_string();
         options.output.print(&Printed::AddressBookMatch { phone: &found.phone, account: &account })?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::GENERATED;
+use crate::registry::Scope;
 use crate::registry::field::Field;
 use crate::registry::items::{self, Chapter, Proof, Shown};
 
@@ -32,15 +33,15 @@ the access key comes with the answer. `tests/ladder.rs` searches everything that
 ## Items
 ";
 
-fn fields(item: u8) -> Vec<&'static Field> {
-    crate::registry::all().filter(|field| field.items.contains(&item)).collect()
+fn fields(scope: Scope, item: u8) -> Vec<&'static Field> {
+    scope.fields().filter(|field| field.items.contains(&item)).collect()
 }
 
-pub fn json() -> Value {
+pub fn json(scope: Scope) -> Value {
     let items: Vec<Value> = items::ALL
         .iter()
         .map(|item| {
-            let fields: Vec<String> = fields(item.number).iter().map(|field| field.name()).collect();
+            let fields: Vec<String> = fields(scope, item.number).iter().map(|field| field.name()).collect();
             json!({
                 "item": format!("M-{:02}", item.number), "chapter": item.chapter, "says": item.says, "mode": item.mode,
                 "shown": shown(&item.shown), "fields": fields,
@@ -50,7 +51,7 @@ pub fn json() -> Value {
     json!({ "items": items })
 }
 
-pub fn markdown() -> String {
+pub fn markdown(scope: Scope) -> String {
     let mut out = format!("{GENERATED}\n{HEAD}");
     for chapter in Chapter::ALL {
         let _ = writeln!(
@@ -64,7 +65,7 @@ pub fn markdown() -> String {
     out.push_str("\n## Fields by item\n\n| # | Stored fields that show it |\n|---|---|\n");
     for item in items::ALL {
         let fields: Vec<String> =
-            fields(item.number).iter().map(|field| format!("{} `{}`", field.place, field.name())).collect();
+            fields(scope, item.number).iter().map(|field| format!("{} `{}`", field.place, field.name())).collect();
         if !fields.is_empty() {
             let _ = writeln!(out, "| M-{:02} | {} |", item.number, fields.join(", "));
         }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{GENERATED, distinct};
+use super::{GENERATED, distinct, parts};
+use crate::registry::Scope;
 use crate::registry::field::{Deletion, Field, Place, Retention};
 
 /// Fields that go at the same time and by the same hand.
@@ -15,8 +16,8 @@ struct Step {
     fields: Vec<&'static Field>,
 }
 
-fn steps() -> Vec<Step> {
-    let personal = || crate::registry::all().filter(|field| field.is_personal());
+fn steps(scope: Scope) -> Vec<Step> {
+    let personal = move || scope.fields().filter(|field| field.is_personal());
     distinct(personal().map(|field| (field.place, field.retention, field.deletion)))
         .into_iter()
         .map(|(place, retention, deletion)| {
@@ -26,8 +27,8 @@ fn steps() -> Vec<Step> {
         .collect()
 }
 
-pub fn json() -> Value {
-    let steps: Vec<Value> = steps()
+pub fn json(scope: Scope) -> Value {
+    let steps: Vec<Value> = steps(scope)
         .iter()
         .map(|step| {
             let fields: Vec<String> = step.fields.iter().map(|field| field.name()).collect();
@@ -37,13 +38,14 @@ pub fn json() -> Value {
     json!({ "steps": steps })
 }
 
-pub fn markdown() -> String {
+pub fn markdown(scope: Scope) -> String {
     let mut out = format!(
         "{GENERATED}\n# Deletion plan\n\nWhat is about a person, how long it is kept, and what deletes it. The purge runs every \
          minute with these limits;\nan operator can shorten the days of the queue (`retention_days`), nobody can lengthen \
-         them.\n\n| Stored in | Fields | Kept | Deleted by |\n|---|---|---|---|\n"
+         them.\n{}\n| Stored in | Fields | Kept | Deleted by |\n|---|---|---|---|\n",
+        parts(scope)
     );
-    for step in steps() {
+    for step in steps(scope) {
         let fields: Vec<String> = step.fields.iter().map(|field| format!("`{}`", field.name())).collect();
         let _ = writeln!(out, "| {} | {} | {} | {} |", step.place, fields.join(", "), step.retention, step.deletion);
     }

@@ -4,22 +4,24 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{GENERATED, items};
+use super::{GENERATED, items, parts};
+use crate::registry::Scope;
 use crate::registry::field::{Level, Place};
 use crate::registry::not_held;
 
-pub fn json() -> Value {
-    let fields: Vec<Value> = crate::registry::all().map(|field| json!(field)).collect();
+pub fn json(scope: Scope) -> Value {
+    let fields: Vec<Value> = scope.fields().map(|field| json!(field)).collect();
     json!({ "levels": Level::ALL, "fields": fields, "not_held": not_held::ALL })
 }
 
-pub fn markdown() -> String {
+pub fn markdown(scope: Scope) -> String {
     let mut out = format!(
         "{GENERATED}\n# Every field, and at which level the relay has it\n\nThe levels are those of docs/METADATA.md. \
          Above L1 the first letter to somebody still\nnames its sender: `envelope.source` stands there until that letter is \
-         fetched.\n"
+         fetched.\n{}",
+        parts(scope)
     );
-    for place in Place::ALL {
+    for place in Place::ALL.iter().filter(|place| scope.of(**place).next().is_some()) {
         let _ = write!(out, "\n## {place}\n\n| Field | Holds |");
         for level in Level::ALL {
             let _ = write!(out, " {level} |");
@@ -27,7 +29,7 @@ pub fn markdown() -> String {
         out.push_str(" Item |\n|---|---|");
         out.push_str(&"---|".repeat(Level::ALL.len() + 1));
         out.push('\n');
-        for field in crate::registry::of(*place) {
+        for field in scope.of(*place) {
             let _ = write!(out, "| `{}` | {} |", field.name(), field.meaning);
             for level in Level::ALL {
                 out.push_str(if field.levels.contains(level) { " ● |" } else { " |" });

@@ -10,6 +10,8 @@ mod report_schema;
 
 use serde_json::Value;
 
+use super::Scope;
+
 /// A document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Document {
@@ -42,34 +44,34 @@ impl Document {
         &[Self::Record, Self::Notice, Self::Legend, Self::Deletion, Self::Report, Self::Catalogue];
 
     /// As JSON.
-    pub fn json(self) -> Value {
+    pub fn json(self, scope: Scope) -> Value {
         match self {
-            Self::Record => record::json(),
-            Self::Notice => notice::json(),
-            Self::Legend => legend::json(),
-            Self::Deletion => deletion::json(),
-            Self::Report => report_schema::json(),
-            Self::Catalogue => catalogue::json(),
+            Self::Record => record::json(scope),
+            Self::Notice => notice::json(scope),
+            Self::Legend => legend::json(scope),
+            Self::Deletion => deletion::json(scope),
+            Self::Report => report_schema::json(scope),
+            Self::Catalogue => catalogue::json(scope),
         }
     }
 
     /// As Markdown.
-    pub fn markdown(self) -> String {
+    pub fn markdown(self, scope: Scope) -> String {
         match self {
-            Self::Record => record::markdown(),
-            Self::Notice => notice::markdown(),
-            Self::Legend => legend::markdown(),
-            Self::Deletion => deletion::markdown(),
-            Self::Report => report_schema::markdown(),
-            Self::Catalogue => catalogue::markdown(),
+            Self::Record => record::markdown(scope),
+            Self::Notice => notice::markdown(scope),
+            Self::Legend => legend::markdown(scope),
+            Self::Deletion => deletion::markdown(scope),
+            Self::Report => report_schema::markdown(scope),
+            Self::Catalogue => catalogue::markdown(scope),
         }
     }
 }
 
-/// Every file that is checked in.
+/// Every file that is checked in: made from all entries.
 pub fn files() -> Vec<File> {
-    let markdown = |path, document: Document| File { path, content: document.markdown() };
-    let json = |path, document: Document| File { path, content: format!("{:#}\n", document.json()) };
+    let markdown = |path, document: Document| File { path, content: document.markdown(Scope::All) };
+    let json = |path, document: Document| File { path, content: format!("{:#}\n", document.json(Scope::All)) };
     vec![
         markdown("docs/METADATA.md", Document::Catalogue),
         markdown("docs/privacy/record-of-processing.md", Document::Record),
@@ -85,6 +87,17 @@ pub fn files() -> Vec<File> {
 /// Says in each Markdown file where it comes from.
 const GENERATED: &str = "<!-- Written from crates/privacy/src/registry. Do not edit: \
                          KUVERT_WRITE_REGISTRY=1 cargo test -p kuvert-privacy --test documents -->";
+
+/// Which part is whose, in documents about all entries.
+fn parts(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Mail => "",
+        Scope::All => {
+            "\n`kuvert-relay` stores nothing of level L0, nothing in `observe.db` and nothing of the demonstration: that part is \
+             `kuvert-relay-lens`'s.\n"
+        }
+    }
+}
 
 /// `M-09, M-10`
 fn items(numbers: &[u8]) -> String {

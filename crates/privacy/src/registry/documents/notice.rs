@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{GENERATED, list};
+use super::{GENERATED, list, parts};
+use crate::registry::Scope;
 use crate::registry::field::{Field, Place};
 use crate::registry::not_held;
 
@@ -18,20 +19,31 @@ const PARTS: [(Place, &str); 6] = [
     (Place::Observations, "What it records only where the operator says so (`--observe`)"),
 ];
 
+/// The title of `people.db` where no account tells more.
+const RIGHTS_ALONE: &str = "What it keeps of reports, limits that were run into, and legal holds";
+
 /// What can be asked of the operator, and how far the program helps.
 const RIGHTS: &str = "You can ask the operator for access to your data, their correction and their deletion, object to \
                       processing, and complain to a supervisory authority (Art. 15 to 21 and 77 GDPR). The program does three of these \
                       by itself: `kuvert account report`, `kuvert account correct` and `kuvert account delete`.";
 
-fn personal(place: Place) -> impl Iterator<Item = &'static Field> {
-    crate::registry::of(place).filter(|field| field.is_personal())
+fn personal(scope: Scope, place: Place) -> impl Iterator<Item = &'static Field> {
+    scope.of(place).filter(|field| field.is_personal())
 }
 
-pub fn json() -> Value {
-    let parts: Vec<Value> = PARTS
-        .iter()
+/// The parts that hold something.
+fn shown(scope: Scope) -> impl Iterator<Item = (Place, &'static str)> {
+    let titled = PARTS.into_iter().filter(move |(place, _)| personal(scope, *place).next().is_some());
+    titled.map(move |(place, title)| match (scope, place) {
+        (Scope::Mail, Place::People) => (place, RIGHTS_ALONE),
+        _ => (place, title),
+    })
+}
+
+pub fn json(scope: Scope) -> Value {
+    let parts: Vec<Value> = shown(scope)
         .map(|(place, title)| {
-            let fields: Vec<Value> = personal(*place)
+            let fields: Vec<Value> = personal(scope, place)
                 .map(|field| json!({ "what": field.meaning, "kept": field.retention, "seen_by": field.recipients }))
                 .collect();
             json!({ "title": title, "place": place, "fields": fields })
@@ -40,14 +52,15 @@ pub fn json() -> Value {
     json!({ "parts": parts, "not_held": not_held::ALL, "rights": RIGHTS })
 }
 
-pub fn markdown() -> String {
+pub fn markdown(scope: Scope) -> String {
     let mut out = format!(
         "{GENERATED}\n# Privacy notice\n\nWhat a Kuvert relay knows about those who use it, as this version runs it. The \
-         operator adds name and contact.\nThe operator can see all of it, and can be made to hand it over.\n"
+         operator adds name and contact.\nThe operator can see all of it, and can be made to hand it over.\n{}",
+        parts(scope)
     );
-    for (place, title) in PARTS {
+    for (place, title) in shown(scope) {
         let _ = writeln!(out, "\n## {title}\n\n| What | How long | Who sees it, beside the operator |\n|---|---|---|");
-        for field in personal(place) {
+        for field in personal(scope, place) {
             let seen =
                 if field.recipients.is_empty() { "nobody".to_owned() } else { list(field.recipients.iter().copied()) };
             let _ = writeln!(out, "| {} | {} | {seen} |", field.meaning, field.retention);

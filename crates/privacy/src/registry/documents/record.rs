@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{GENERATED, distinct, list};
+use super::{GENERATED, distinct, list, parts};
 use crate::demonstration::{PURPOSES, SHARED_REGARDLESS};
+use crate::registry::Scope;
 use crate::registry::field::{Category, Field, Purpose};
 
 /// What only the operator can say.
@@ -34,8 +35,8 @@ struct Activity {
 }
 
 impl Activity {
-    fn all() -> Vec<Self> {
-        let personal = || crate::registry::all().filter(|field| field.is_personal());
+    fn all(scope: Scope) -> Vec<Self> {
+        let personal = move || scope.fields().filter(|field| field.is_personal());
         let of = |purpose| Self { purpose, fields: personal().filter(|field| field.purpose == purpose).collect() };
         Purpose::ALL.iter().copied().map(of).filter(|activity| !activity.fields.is_empty()).collect()
     }
@@ -61,8 +62,8 @@ impl Activity {
     }
 }
 
-pub fn json() -> Value {
-    let activities: Vec<Value> = Activity::all()
+pub fn json(scope: Scope) -> Value {
+    let activities: Vec<Value> = Activity::all(scope)
         .iter()
         .map(|activity| {
             let categories: Vec<Value> = activity
@@ -87,19 +88,23 @@ pub fn json() -> Value {
         .collect();
     let to_fill_in: serde_json::Map<String, Value> =
         TO_FILL_IN.iter().map(|(key, what)| ((*key).to_owned(), json!(what))).collect();
-    json!({ "to_fill_in": to_fill_in, "activities": activities, "security": SECURITY,
-        "demonstration": { "purposes": PURPOSES, "shared_regardless": SHARED_REGARDLESS } })
+    let mut record = json!({ "to_fill_in": to_fill_in, "activities": activities, "security": SECURITY });
+    if scope == Scope::All {
+        record["demonstration"] = json!({ "purposes": PURPOSES, "shared_regardless": SHARED_REGARDLESS });
+    }
+    record
 }
 
-pub fn markdown() -> String {
+pub fn markdown(scope: Scope) -> String {
     let mut out = format!(
         "{GENERATED}\n# Record of processing activities\n\nArt. 30(1) GDPR, for a Kuvert relay as this version runs it. A \
-         template: the legal bases are a proposal,\nand what only the operator knows is marked.\n\n"
+         template: the legal bases are a proposal,\nand what only the operator knows is marked.\n{}\n",
+        parts(scope)
     );
     for (key, what) in TO_FILL_IN {
         let _ = writeln!(out, "- **{}**: _{what}_", key.replace('_', " "));
     }
-    for activity in Activity::all() {
+    for activity in Activity::all(scope) {
         let _ = writeln!(out, "\n## To {}\n", activity.purpose);
         let _ = writeln!(out, "- Persons: {}", activity.subjects());
         let _ = writeln!(out, "- Legal basis: {}", activity.bases());
@@ -112,13 +117,15 @@ pub fn markdown() -> String {
             }
         }
     }
-    let _ = writeln!(
-        out,
-        "\n## In the demonstration\n\nOnly where the operator runs it, with synthetic terms; nothing is sent anywhere. `kuvert-relay share \
-         parent` writes what a parent\ncompany would get.\n\n- Purposes: {}\n- Shared whatever anybody refuses: {}",
-        PURPOSES.join(", "),
-        SHARED_REGARDLESS.join(", ")
-    );
+    if scope == Scope::All {
+        let _ = writeln!(
+            out,
+            "\n## In the demonstration\n\nOnly where the operator runs it, with synthetic terms; nothing is sent anywhere. `kuvert-relay-lens \
+             share parent` writes what a parent\ncompany would get.\n\n- Purposes: {}\n- Shared whatever anybody refuses: {}",
+            PURPOSES.join(", "),
+            SHARED_REGARDLESS.join(", ")
+        );
+    }
     out.push_str("\n## Security, Art. 32(1)\n\n");
     for measure in SECURITY {
         let _ = writeln!(out, "- {measure}");

@@ -4,17 +4,18 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::GENERATED;
+use super::{GENERATED, parts};
+use crate::registry::Scope;
 use crate::registry::field::{Field, Form, Place, Section};
 use crate::report::{EXPIRES_AT, SCHEMA_VERSION, SECTIONS};
 
-fn fields(section: Section) -> impl Iterator<Item = &'static Field> {
-    crate::registry::all().filter(move |field| field.report == section)
+fn fields(scope: Scope, section: Section) -> impl Iterator<Item = &'static Field> {
+    scope.fields().filter(move |field| field.report == section)
 }
 
-fn tables(section: Section) -> Vec<(Place, &'static str)> {
+fn tables(scope: Scope, section: Section) -> Vec<(Place, &'static str)> {
     let mut tables: Vec<(Place, &'static str)> = Vec::new();
-    for field in fields(section) {
+    for field in fields(scope, section) {
         if !tables.contains(&(field.place, field.table)) {
             tables.push((field.place, field.table));
         }
@@ -36,12 +37,12 @@ fn value(field: &Field) -> Value {
     json!({ "type": [kind, "null"], "format": format, "description": field.meaning, "kept": field.retention })
 }
 
-pub fn json() -> Value {
+pub fn json(scope: Scope) -> Value {
     let mut files = Map::new();
     for section in SECTIONS {
         let mut properties = Map::new();
-        for (place, table) in tables(section) {
-            let mut columns: Map<String, Value> = fields(section)
+        for (place, table) in tables(scope, section) {
+            let mut columns: Map<String, Value> = fields(scope, section)
                 .filter(|field| (field.place, field.table) == (place, table))
                 .map(|field| (field.column.to_owned(), value(field)))
                 .collect();
@@ -131,16 +132,16 @@ fn list(items: &Value, description: &str) -> Value {
     json!({ "type": "array", "items": items, "description": description })
 }
 
-pub fn markdown() -> String {
-    let mut out = format!("{GENERATED}\n# The account report\n");
+pub fn markdown(scope: Scope) -> String {
+    let mut out = format!("{GENERATED}\n# The account report\n{}", parts(scope));
     for section in SECTIONS {
         let _ = writeln!(out, "\n## {section}.json\n");
-        if fields(section).next().is_none() {
+        if fields(scope, section).next().is_none() {
             out.push_str("The relay holds nothing that belongs here.\n");
             continue;
         }
         out.push_str("| Field | Holds |\n|---|---|\n");
-        for field in fields(section) {
+        for field in fields(scope, section) {
             let _ = writeln!(out, "| `{}` | {} |", field.name(), field.meaning);
         }
     }

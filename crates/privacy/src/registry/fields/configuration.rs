@@ -24,6 +24,18 @@ const SETTING: Field = Field {
 
 const LIMIT: Field = Field { table: "limits", form: Form::Number, purpose: Purpose::Protection, ..SETTING };
 
+/// Of a relay with the demonstration only. Any other takes them as `false`.
+pub const DEMONSTRATION: &[Field] = &[
+    Field { column: "observe", meaning: "whether observe.db is written", form: Form::Flag, items: &[9], ..SETTING },
+    Field {
+        column: "demonstration",
+        meaning: "whether terms can be accepted and exports made; also written to serving.toml",
+        form: Form::Flag,
+        items: &[20, 23],
+        ..SETTING
+    },
+];
+
 pub const FIELDS: &[Field] = &[
     Field { column: "listen", meaning: "the address that the relay listens on", ..SETTING },
     Field {
@@ -40,15 +52,7 @@ pub const FIELDS: &[Field] = &[
         items: &[3, 33],
         ..SETTING
     },
-    Field { column: "observe", meaning: "whether observe.db is written", form: Form::Flag, items: &[9], ..SETTING },
     Field { column: "registration", meaning: "who may register", ..SETTING },
-    Field {
-        column: "demonstration",
-        meaning: "whether terms can be accepted and exports made; also written to serving.toml",
-        form: Form::Flag,
-        items: &[20, 23],
-        ..SETTING
-    },
     Field {
         column: "region",
         meaning: "where the relay stands, by the operator's own words; also written to serving.toml",

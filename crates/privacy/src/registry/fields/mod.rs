@@ -21,11 +21,13 @@ pub const ALL: &[&[Field]] = &[
     limits::FIELDS,
     memory::FIELDS,
     configuration::FIELDS,
+    configuration::DEMONSTRATION,
     log::FIELDS,
 ];
 
 /// Those of them that only a relay with the demonstration fills.
-pub const DEMONSTRATION: &[&[Field]] = &[people::TOLD, people::SHARING, observations::FIELDS];
+pub const DEMONSTRATION: &[&[Field]] =
+    &[people::TOLD, people::SHARING, observations::FIELDS, configuration::DEMONSTRATION];
 
 /// The rest: what every relay stores.
 pub const MAIL: &[&[Field]] = &[

@@ -5,6 +5,7 @@
 
 pub mod kx;
 pub mod network;
+pub mod process;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -63,9 +64,9 @@ pub async fn start(data: &Path) -> RunningRelay {
     start_with(config(data), Arc::new(SystemClock::new())).await
 }
 
-/// With the demonstration's extension, as `kuvert-relay` serves.
+/// As the program of the crate whose tests these are serves.
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> RunningRelay {
-    kuvert_relay_lens::start(config, clock).await.unwrap()
+    crate::launch(config, clock).await.unwrap()
 }
 
 /// What the extension `demonstration` is asked.

@@ -1,13 +1,13 @@
 //! Accounts and devices as they lie in the database.
 
 use kuvert_relay::admin::{KnownAccount, KnownDevice};
+use kuvert_relay::store::StoreError;
 use kuvert_types::{AccountId, UnverifiedDeviceCertificate};
 use rusqlite::Row;
 
 use super::Inspector;
 use crate::store::column;
 use crate::store::schema::store_error;
-use kuvert_relay::store::StoreError;
 
 impl Inspector {
     /// All accounts, in the order of registration.

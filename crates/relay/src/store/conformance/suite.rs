@@ -6,6 +6,11 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use kuvert_types::limits::{
+    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
+};
+use kuvert_types::{AccessKeyHash, Address, DeviceId};
+
 use super::Backend;
 use super::world::*;
 use crate::mailbox::Amount;
@@ -16,10 +21,6 @@ use crate::store::{
     ReplaceDeviceListError, SetBlockedError, Stats, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
     TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
 };
-use kuvert_types::limits::{
-    MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
-};
-use kuvert_types::{AccessKeyHash, Address, DeviceId};
 
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
 

@@ -1,11 +1,12 @@
 //! Short names for test data.
 
+use bytes::Bytes;
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+
 use crate::store::{
     Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, SignedKey, Store, StoredAccessKey,
     StoredEnvelope, UnsignedKey,
 };
-use bytes::Bytes;
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 
 pub const NOW: u64 = 1_750_000_000_000;
 

@@ -4,42 +4,42 @@
 //! TLS session, nothing resumed. What is left in common is the network address.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use kuvert_protocol::sealed_sender;
-use kuvert_types::{AccessKey, AccountId, Address, DeviceId};
+use kuvert_types::{AccessKey, AccountId, Address};
 use kuvert_wire::v1::{self, client_frame, server_frame};
 
-use super::seal::session;
-use crate::client::Inner;
-use crate::contacts::Contact;
+use crate::contact::Contact;
+use crate::conversation::ConversationId;
 use crate::devices;
 use crate::disclosure;
+use crate::engine::{Engine, Tx};
 use crate::error::Error;
 use crate::rng;
-use crate::state::{self, Outgoing};
-use crate::store::{Mode, Transaction};
-use crate::transport::{Link, dial};
+use crate::session::session;
+use crate::state::{self, EnvelopeState, Outgoing};
+use crate::store::Transaction;
+use crate::transport::{Link, Ticket, dial};
 
 /// Whose device list was compared with the relay's within this time is written to without asking again: the question is
 /// asked under one's name, and would tell what the envelope does not. What contacts say about their own lists in every
 /// content shortens it.
 const COMPARE_AGAIN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// The entry of a page and the device of an envelope.
-type Place = (usize, u32);
+/// The entry of a page and an envelope of it.
+type Place = (usize, usize);
 
-/// Sealed mail of one flush.
+/// Anonymous mail of one flush.
 #[derive(Default)]
-pub(super) struct SealedMail {
+pub(super) struct AnonymousMail {
     keys: HashMap<AccountId, AccessKey>,
     /// Of contacts that are written to under one's name.
     named: HashMap<AccountId, AccessKey>,
     link: Option<Link>,
 }
 
-impl SealedMail {
-    /// Notes a contact's access key, and whether it gets sealed mail.
+impl AnonymousMail {
+    /// Notes a contact's access key, and whether it gets anonymous mail.
     pub fn prepare(&mut self, contact: AccountId, key: Option<(AccessKey, bool)>) {
         self.keys.remove(&contact);
         self.named.remove(&contact);
@@ -62,33 +62,37 @@ impl SealedMail {
 
     /// Envelopes of a page with their sender sealed, for the contacts that get them so. A fresh one for every try: the session
     /// message in it is the same.
-    pub async fn seal(&self, inner: &Arc<Inner>, page: &[Outgoing]) -> Result<HashMap<Place, Vec<u8>>, Error> {
+    pub async fn seal(&self, engine: &Engine, page: &[Outgoing]) -> Result<HashMap<Place, Vec<u8>>, Error> {
         let mut messages: Vec<(Place, Address, Vec<u8>)> = Vec::new();
-        for (entry, outgoing) in page.iter().enumerate().filter(|(_, outgoing)| self.is_for(&outgoing.account)) {
-            for sealed in &outgoing.row.sealed {
-                let device = DeviceId::new(sealed.device).map_err(|_| state::damaged("the outbox"))?;
-                let address = Address { account: outgoing.account, device };
-                messages.push(((entry, sealed.device), address, sealed.ciphertext.clone()));
+        for (entry, outgoing) in page.iter().enumerate() {
+            let ConversationId::Contact(account) = outgoing.conversation;
+            if !self.is_for(&account) {
+                continue;
+            }
+            for (index, envelope) in outgoing.envelopes.iter().enumerate() {
+                if envelope.row.state() == EnvelopeState::Encrypted {
+                    messages.push(((entry, index), envelope.recipient, envelope.row.ciphertext.clone()));
+                }
             }
         }
         if messages.is_empty() {
             return Ok(HashMap::new());
         }
-        inner.blocking(move |inner| inner.transact(Mode::Read, |tx| seal(inner, tx, messages))).await
+        engine.read(move |tx| seal(tx, messages)).await
     }
 
     /// Submits one such envelope. The first opens the connection.
     pub async fn submit(
         &mut self,
-        inner: &Arc<Inner>,
+        engine: &Engine,
         account: &AccountId,
         envelope: v1::Envelope,
-    ) -> Result<crate::transport::Ticket, Error> {
-        let key = self.keys.get(account).ok_or(Error::Internal { what: "sealed mail without a key" })?;
+    ) -> Result<Ticket, Error> {
+        let key = self.keys.get(account).ok_or(Error::Internal { what: "anonymous mail without a key" })?;
         let access_key = key.as_bytes().to_vec().into();
         let link = match self.link.take() {
             Some(link) => link,
-            None => open(inner).await?,
+            None => open(engine).await?,
         };
         let link = self.link.insert(link);
         link.send(client_frame::Body::SubmitSealed(v1::SubmitSealed { envelope: Some(envelope), access_key })).await
@@ -96,20 +100,18 @@ impl SealedMail {
 
     /// Forgets the keys of contacts whose relay refused them, so that they are written to under one's name. A key that the
     /// contact has told since stays.
-    pub async fn forget(&mut self, inner: &Arc<Inner>, contacts: Vec<AccountId>) -> Result<(), Error> {
+    pub async fn forget(&mut self, engine: &Engine, contacts: Vec<AccountId>) -> Result<(), Error> {
         let refused: Vec<_> = contacts.iter().filter_map(|contact| self.keys.remove_entry(contact)).collect();
-        inner
-            .blocking(move |inner| {
-                inner.transact(Mode::Write, |tx| {
-                    for (account, key) in refused {
-                        let Some(mut contact) = Contact::get(tx, &account)? else { continue };
-                        if contact.row.access_key.as_deref() == Some(key.as_bytes().as_slice()) {
-                            contact.row.access_key = None;
-                            contact.save(tx)?;
-                        }
+        engine
+            .write(move |tx| {
+                for (account, key) in refused {
+                    let Some(mut contact) = Contact::get(tx, &account)? else { continue };
+                    if contact.row.access_key.as_deref() == Some(key.as_bytes().as_slice()) {
+                        contact.row.access_key = None;
+                        contact.save(tx)?;
                     }
-                    Ok(())
-                })
+                }
+                Ok(())
             })
             .await
     }
@@ -122,7 +124,7 @@ impl SealedMail {
     }
 }
 
-/// The contact's access key, if it told one, and whether to send sealed mail with it: if this home seals its sender and the
+/// The contact's access key, if it told one, and whether to send anonymous mail with it: if this home seals its sender and the
 /// contact takes that. Else it goes with named mail, and shows the relay that a contact writes.
 pub(super) fn key_for(tx: &dyn Transaction, contact: &Contact) -> Result<Option<(AccessKey, bool)>, Error> {
     let seals = contact.row.takes_sealed && disclosure::row(tx)?.level().seals_sender();
@@ -136,11 +138,8 @@ pub(super) fn list_is_fresh(contact: &Contact, now: u64) -> Result<bool, Error> 
     Ok(!behind && contact.row.compared_at != 0 && now.abs_diff(contact.row.compared_at) < COMPARE_AGAIN_MS)
 }
 
-fn seal(
-    inner: &Inner,
-    tx: &dyn Transaction,
-    messages: Vec<(Place, Address, Vec<u8>)>,
-) -> Result<HashMap<Place, Vec<u8>>, Error> {
+fn seal(tx: &Tx<'_>, messages: Vec<(Place, Address, Vec<u8>)>) -> Result<HashMap<Place, Vec<u8>>, Error> {
+    let own = tx.identity()?;
     let mut certificates = HashMap::new();
     let mut sealed = HashMap::new();
     for (place, address, message) in messages {
@@ -148,18 +147,18 @@ fn seal(
             Some(certificate) => *certificate,
             None => *certificates.entry(address).or_insert(session(tx, &address)?.remote_certificate().copied()),
         };
-        // Without a session nobody can open it: it is left for the next flush, which begins one.
+        // Without a session the recipient cannot open it: it is left for the next flush, which begins one.
         let Some(certificate) = certificate else { continue };
-        let bytes = sealed_sender::seal(&inner.device, &certificate, &message, &mut rng::system_rng())
+        let bytes = sealed_sender::seal(&own.device, &certificate, &message, &mut rng::system_rng())
             .map_err(|_| Error::Internal { what: "a sender that cannot be sealed" })?;
         sealed.insert(place, bytes);
     }
     Ok(sealed)
 }
 
-/// A connection on which nobody says who it is.
-async fn open(inner: &Inner) -> Result<Link, Error> {
-    let link = dial(&inner.relay()?, &inner.options).await?;
+/// A separate, unauthenticated connection.
+async fn open(engine: &Engine) -> Result<Link, Error> {
+    let link = dial(&engine.identity().await?.relay, engine.options()).await?;
     let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
     match link.request(hello).await? {
         Ok(server_frame::Body::Challenge(_)) => Ok(link),

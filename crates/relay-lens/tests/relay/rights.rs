@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kuvert_privacy::registry::Scope;
 use kuvert_privacy::registry::documents::Document;
 use kuvert_relay::{Config, ManualClock};
 use kuvert_relay_lens::consents;
@@ -297,7 +298,7 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
 
     ask_report(&mut alice_there).await;
     let files = fetch_report(&mut alice_there).await;
-    let schema = Document::Report.json();
+    let schema = Document::Report.json(Scope::All);
     let names = [
         "account_information.json",
         "connections.json",

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use crate::args::Withdraw;
-use crate::failure::Failure;
-use crate::serve::default_data;
+use super::args::Withdraw;
+use crate::tables::TABLES;
+use crate::withdraw;
 use kuvert_relay::store::Store as _;
-use kuvert_relay_lens::tables::TABLES;
-use kuvert_relay_lens::withdraw;
+use kuvert_relay_server::failure::Failure;
+use kuvert_relay_server::serve::default_data;
 use kuvert_relay_sqlite::people::People;
 use kuvert_relay_sqlite::store::SqliteStore;
 

@@ -11,7 +11,7 @@
 use kuvert_types::limits::MAX_DEVICES;
 use kuvert_types::{AccountId, Address, DeviceId};
 
-use super::Contact;
+use crate::contact::Contact;
 use crate::error::Error;
 use crate::event::ReceiptKind;
 use crate::receipts;

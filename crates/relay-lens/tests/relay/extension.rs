@@ -159,7 +159,7 @@ async fn a_directory_with_what_was_told_is_not_served_without_the_extension() {
 
     // Once it is taken back, the empty tables go.
     let withdraw = |more: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kuvert-relay"));
+        let mut command = std::process::Command::new(crate::PROGRAM);
         command.args(["--json", "withdraw", "--data"]).arg(data.path()).args(more).output().unwrap()
     };
     assert_eq!(withdraw(&[]).status.code(), Some(2), "it has to be meant");

@@ -1,7 +1,10 @@
 //! What the relay learns, written down with `observe`, and not otherwise.
 
 use kuvert_relay::{Config, SystemClock};
+use kuvert_relay_lens::observe::{Database, ObserveError, Record};
+use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_wire::v1::client_frame::Body as Request;
+use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, demonstration};
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -97,4 +100,47 @@ async fn nothing_is_recorded_in_normal_service() {
     drop(Client::register(relay.address(), &Device::new()).await);
     relay.shutdown().await;
     assert!(!data.path().join("observe.db").exists());
+}
+
+#[tokio::test]
+async fn sealed_mail_is_observed_under_no_name() {
+    let data = tempfile::tempdir().unwrap();
+    let config = Config { observe: true, ..config(data.path()) };
+    let relay = start_with(config, Arc::new(SystemClock::new())).await;
+    let bob = Device::named("bob");
+    let mut bob_there = Client::register(relay.address(), &bob).await;
+    bob_there.welcome(true).await;
+    let mut client = Client::connect(relay.address()).await;
+    client.hello().await;
+    let again = envelope(&bob, "twice");
+    let letters = [10, MAX_CIPHERTEXT_BYTES, 600, 1].map(|size| envelope(&bob, vec![5; size]));
+    for envelope in letters.into_iter().chain([again.clone(), again]) {
+        let access_key = bytes::Bytes::from_static(CONTACTS_KEY.as_bytes());
+        let sealed = v1::SubmitSealed { envelope: Some(envelope), access_key };
+        assert!(matches!(client.ask(Request::SubmitSealed(sealed)).await, Response::Accepted(_)));
+    }
+    let sent_from = client._endpoint.local_addr().unwrap().port();
+    relay.shutdown().await;
+
+    let events = Record::open(&data.path().join("observe.db")).unwrap().newest(100).unwrap();
+    let submitted: Vec<_> = events.iter().filter(|event| event.kind == "submitted").collect();
+    assert_eq!(submitted.len(), 6);
+    let connection = submitted[0].connection;
+    for event in submitted {
+        assert_eq!((&event.device, &event.source, event.connection), (&None, &None, connection), "{event:?}");
+        assert_eq!(event.other.as_deref(), Some(bob.address.to_string().as_str()));
+    }
+    // What is left: from where.
+    let connected = events.iter().find(|event| event.kind == "connected" && event.connection == connection).unwrap();
+    assert_eq!(connected.port, Some(sent_from));
+}
+
+#[test]
+fn a_column_that_the_registry_does_not_tell_of_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("observe.db");
+    Database::open(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("ALTER TABLE event ADD COLUMN battery INTEGER").unwrap();
+    let error = Database::open(&path).unwrap_err();
+    assert!(matches!(&error, ObserveError::Mismatch(_)) && error.to_string().contains("event.battery"), "{error}");
 }

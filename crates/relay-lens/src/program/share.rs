@@ -1,4 +1,4 @@
-//! `share`: the exports of the demonstration. Each shows what somebody else would get, is written down in the sharing
+//! `share`: the exports of the demonstration. Each shows what another company would get, is recorded in the sharing
 //! ledger, and says in its first field that it is a demonstration. Nothing is sent anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +14,16 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Share;
-use crate::failure::Failure;
-use crate::serve::default_data;
+use super::args::Share;
+use crate::policy::{self, Advertising, DEMONSTRATION, PURPOSES, SHARED_REGARDLESS};
+use crate::tables::TABLES;
+use crate::{Consents, consents, sharing};
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::KnownAccount;
 use kuvert_relay::clock::{Clock, SystemClock};
 use kuvert_relay::store::StoreError;
-use kuvert_relay_lens::policy::{self, Advertising, DEMONSTRATION, PURPOSES, SHARED_REGARDLESS};
-use kuvert_relay_lens::tables::TABLES;
-use kuvert_relay_lens::{Consents, consents, sharing};
+use kuvert_relay_server::failure::Failure;
+use kuvert_relay_server::serve::default_data;
 use kuvert_relay_sqlite::OBSERVE_FILE;
 use kuvert_relay_sqlite::people::{People, holds};
 use kuvert_relay_sqlite::report::rows::Mail;
@@ -288,7 +288,7 @@ impl Relay {
         let unknown = || {
             Failure::new(
                 "account-unknown",
-                "nothing is held about such an account: `kuvert-relay inspect` lists those that there are",
+                "nothing is held about such an account: `kuvert-relay-lens inspect` lists those that there are",
             )
         };
         let Some(number) = phone else { return account.ok_or_else(unknown) };

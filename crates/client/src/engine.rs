@@ -1,0 +1,235 @@
+//! What all handles on a home share: its store, its options, the clocks. Every part of the client reads and writes through
+//! it.
+//!
+//! One rule, without exception: a transaction runs on a thread that may block, never on a thread of the executor. So
+//! [`Engine::read`] and [`Engine::write`] are `async`, and a transaction comes to its end also if the caller stops waiting.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::certain::RelayClock;
+use crate::error::Error;
+use crate::home::Home;
+use crate::identity::{Cached, Identity};
+use crate::options::Options;
+use crate::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+
+/// A handle on an open home. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine(Arc<Shared>);
+
+struct Shared {
+    home: Home,
+    options: Options,
+    relay_clock: RelayClock,
+    store: Mutex<Box<dyn Store>>,
+    identity: Mutex<Cached>,
+}
+
+impl Engine {
+    /// A home with its store. Nothing is read yet.
+    pub fn new(home: Home, store: Box<dyn Store>, options: Options) -> Self {
+        let (store, identity) = (Mutex::new(store), Mutex::default());
+        Self(Arc::new(Shared { home, options, relay_clock: RelayClock::default(), store, identity }))
+    }
+
+    /// The directory.
+    pub fn home(&self) -> &Home {
+        &self.0.home
+    }
+
+    /// What the caller chose.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// The relay's clock, as it was heard last in this process.
+    pub fn relay_clock(&self) -> &RelayClock {
+        &self.0.relay_clock
+    }
+
+    /// This machine's time, Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.0.options.clock.now_ms()
+    }
+
+    /// The time, if both this machine's clock and the relay's say so: what may decide that something is too old.
+    pub fn certain_now(&self) -> Option<u64> {
+        self.0.relay_clock.agrees(self.now())
+    }
+
+    /// Runs `work` on one state of the store.
+    ///
+    /// # Errors
+    /// Those of the store and of `work`.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(Mode::Read, |tx| work(tx).map(Some)).await.and_then(some)
+    }
+
+    /// Runs `work` in a transaction that is on disk once this returns; without effect if `work` fails.
+    ///
+    /// # Errors
+    /// Those of the store and of `work`.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(Mode::Write, |tx| work(tx).map(Some)).await.and_then(some)
+    }
+
+    /// As [`write`](Self::write), for what costs little when a power failure takes it back ([`Mode::WriteRelaxed`]).
+    ///
+    /// # Errors
+    /// Those of the store and of `work`.
+    pub async fn write_relaxed<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.transact(Mode::WriteRelaxed, |tx| work(tx).map(Some)).await.and_then(some)
+    }
+
+    /// As [`write`](Self::write), but without effect also if `work` gives nothing.
+    ///
+    /// # Errors
+    /// Those of the store and of `work`.
+    pub async fn attempt<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        self.transact(Mode::Write, work).await
+    }
+
+    /// This home's account and device, as they are stored now.
+    ///
+    /// # Errors
+    /// `not-registered`, and those of the store.
+    pub async fn identity(&self) -> Result<Arc<Identity>, Error> {
+        self.read(|tx| tx.identity()).await
+    }
+
+    async fn transact<T: Send + 'static>(
+        &self,
+        mode: Mode,
+        work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let engine = self.clone();
+        blocking(move || {
+            let mut store = lock(&engine.0.store);
+            let tx = Tx { transaction: store.begin(mode)?, engine: &engine };
+            let value = work(&tx)?;
+            if value.is_some() {
+                tx.transaction.commit()?;
+            }
+            Ok(value)
+        })
+        .await
+    }
+}
+
+fn some<T>(value: Option<T>) -> Result<T, Error> {
+    value.ok_or(Error::Internal { what: "a transaction without a value" })
+}
+
+/// Runs `work` on a thread that may block. It comes to its end also if the caller stops waiting.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(Error::Internal { what: "a transaction panicked" }))
+}
+
+/// A panic in another holder rolled its transaction back.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A transaction of a home: the store's, and beside it what the home knows.
+pub(crate) struct Tx<'a> {
+    transaction: Box<dyn Transaction + 'a>,
+    engine: &'a Engine,
+}
+
+impl Tx<'_> {
+    /// This home's account and device, as this transaction sees them.
+    ///
+    /// # Errors
+    /// `not-registered`: there is none.
+    pub fn identity(&self) -> Result<Arc<Identity>, Error> {
+        let home = self.engine.home().directory();
+        lock(&self.engine.0.identity).get(self, || Error::NotRegistered { home: home.to_owned() })
+    }
+
+    /// This machine's time, Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.engine.now()
+    }
+
+    /// See [`Engine::certain_now`].
+    pub fn certain_now(&self) -> Option<u64> {
+        self.engine.certain_now()
+    }
+
+    /// The time to note for something whose age will count: see [`RelayClock::stamp`].
+    pub fn stamp(&self, own: u64) -> u64 {
+        self.engine.relay_clock().stamp(own)
+    }
+}
+
+impl Transaction for Tx<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        self.transaction.get(table, key)
+    }
+
+    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.transaction.put(table, key, value)
+    }
+
+    fn delete(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        self.transaction.delete(table, key)
+    }
+
+    fn list(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
+        self.transaction.list(table)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.transaction.count(table)
+    }
+
+    fn append(&self, log: Log, group: &[u8], key: &[u8], value: &[u8]) -> Result<Option<u64>, StoreError> {
+        self.transaction.append(log, group, key, value)
+    }
+
+    fn find(&self, log: Log, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.transaction.find(log, key)
+    }
+
+    fn at(&self, log: Log, place: u64) -> Result<Option<Entry>, StoreError> {
+        self.transaction.at(log, place)
+    }
+
+    fn replace(&self, log: Log, place: u64, value: &[u8]) -> Result<bool, StoreError> {
+        self.transaction.replace(log, place, value)
+    }
+
+    fn remove(&self, log: Log, place: u64) -> Result<bool, StoreError> {
+        self.transaction.remove(log, place)
+    }
+
+    fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.transaction.scan(log, group, after, limit)
+    }
+
+    fn len(&self, log: Log) -> Result<u64, StoreError> {
+        self.transaction.len(log)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.transaction.commit()
+    }
+}
