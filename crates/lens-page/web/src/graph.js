@@ -15,7 +15,10 @@ const stood = new Map();
 /** The picture as it was laid out last. */
 let laid = null;
 
-const radius = (count, most) => 9 + 15 * Math.sqrt(count / Math.max(1, most));
+/** With more people than this the picture is drawn smaller, and without numbers on its lines. */
+const CROWD = 24;
+
+const radius = (count, most, crowded) => (9 + 15 * Math.sqrt(count / Math.max(1, most))) * (crowded ? 0.6 : 1);
 
 function layout({ nodes, links }, width, height) {
   for (const node of nodes) Object.assign(node, stood.get(node.id));
@@ -75,14 +78,17 @@ const until = (link, slice) => [...link.slices].reduce((sum, [at, count]) => (at
 export function drawGraph(view, { by, slice, chosen, open }) {
   const graph = byId("graph");
   const width = Math.max(280, graph.parentElement.clientWidth);
-  const height = Math.round(Math.min(500, Math.max(380, width * 0.35)));
-  graph.setAttribute("viewBox", `0 0 ${width} ${height}`);
   // While time plays, only the lines change.
   if (laid?.view !== view || laid.width !== width) {
-    laid = { view, width, made: network(view) };
-    layout(laid.made, width, height);
+    const made = network(view);
+    const height = Math.round(Math.min(500, Math.max(380, width * 0.35))) * (made.nodes.length > CROWD ? 1.3 : 1);
+    laid = { view, width, height, made };
+    layout(made, width, height);
   }
   const { nodes, links, left } = laid.made;
+  const crowded = nodes.length > CROWD;
+  graph.setAttribute("viewBox", `0 0 ${width} ${laid.height}`);
+  graph.classList.toggle("crowded", crowded);
   drawLegend(colours(nodes, by));
   const found = new Map(nodes.map((node) => [node.id, node]));
   const most = Math.max(1, ...nodes.map((node) => node.count));
@@ -96,25 +102,25 @@ export function drawGraph(view, { by, slice, chosen, open }) {
     const now = link.slices.has(slice) && slice < (view.timeline?.slices ?? 0) - 1 ? " now" : "";
     const ends = { x1: a.xs, y1: a.ys, x2: b.xs, y2: b.ys };
     lines.push(svg("line", { ...ends, class: kind + now, "stroke-width": link.told ? 1.5 : Math.min(12, 1.5 + 1.6 * Math.log2(count + 1)) }));
-    if (link.told) continue;
+    if (link.told || crowded) continue;
     const words = link.stored ? number(count) : `${number(count)}?`;
     // Away from the middle, where other lines cross.
     weights.push(svg("text", { class: "weight", x: a.xs + 0.42 * (b.xs - a.xs), y: a.ys + 0.42 * (b.ys - a.ys) + 5 }, words));
   }
-  const people = nodes.map((node) => drawNode(node, { most, chosen, open }));
+  const people = nodes.map((node) => drawNode(node, { most, chosen, open, crowded }));
   // Names on top: no circle covers one.
-  graph.replaceChildren(...lines, ...weights, ...people, ...nodes.map((node) => drawName(node, { most, chosen, width })));
+  graph.replaceChildren(...lines, ...weights, ...people, ...nodes.map((node) => drawName(node, { most, chosen, width, crowded })));
   if (focused) graph.querySelector(`[data-account="${CSS.escape(focused)}"]`)?.focus();
   describe(view, nodes, links, left);
 }
 
-function drawName(node, { most, chosen, width }) {
+function drawName(node, { most, chosen, width, crowded }) {
   const half = 4.2 * node.label.length;
   const x = Math.min(width - half - 4, Math.max(half + 4, node.xs));
-  return svg("text", { class: node.id === chosen ? "name chosen" : "name", "aria-hidden": "true", x, y: node.ys + radius(node.count, most) + LABEL + 2 }, node.label);
+  return svg("text", { class: node.id === chosen ? "name chosen" : "name", "aria-hidden": "true", x, y: node.ys + radius(node.count, most, crowded) + LABEL + 2 }, node.label);
 }
 
-function drawNode(node, { most, chosen, open }) {
+function drawNode(node, { most, chosen, open, crowded }) {
   const made = svg(
     "g",
     {
@@ -122,7 +128,7 @@ function drawNode(node, { most, chosen, open }) {
       "data-account": node.id, role: "button", tabindex: 0, "aria-pressed": String(node.id === chosen),
       "aria-label": say("openPerson", { name: node.label, count: number(node.count) }),
     },
-    svg("circle", { r: radius(node.count, most), class: node.person ? "account" : "shadow" }),
+    svg("circle", { r: radius(node.count, most, crowded), class: node.person ? "account" : "shadow" }),
   );
   made.addEventListener("click", () => open(node.id));
   made.addEventListener("keydown", (event) => {

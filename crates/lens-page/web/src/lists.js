@@ -82,8 +82,11 @@ export function drawScreens(view) {
     const messages = column.messages.slice(-MESSAGES).map((message) =>
       element("li", { class: message.direction === "out" ? "out" : "in" },
         element("span", { class: "who" }, `${message.from}, ${day(message.sent_at)}, ${clock(message.sent_at)}`), message.text));
+    const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 4;
+    const stood = list.scrollTop;
     list.replaceChildren(...messages);
-    list.scrollTop = list.scrollHeight;
+    // Who reads further up goes on to read there.
+    list.scrollTop = atEnd ? list.scrollHeight : stood;
   });
   byId("screens-note").hidden = view.columns.length === 0;
 }

@@ -53,6 +53,7 @@ function facts(view, id, person) {
 /** Shows a person, or nobody. */
 export function drawPerson(view, id, close) {
   const panel = byId("person");
+  const closing = panel.contains(document.activeElement) && document.activeElement !== panel;
   panel.hidden = !id;
   if (!id) return panel.replaceChildren();
   const person = view.people.find((found) => found.account === id);
@@ -60,4 +61,6 @@ export function drawPerson(view, id, close) {
   const button = element("button", { type: "button", class: "close" }, say("close"));
   button.addEventListener("click", close);
   panel.replaceChildren(element("div", { class: "line" }, element("h2", { id: "person-name" }, element("bdi", {}, called(label))), button), ...facts(view, id, person));
+  // A letter that comes in the meantime does not take the focus away.
+  if (closing) button.focus();
 }
