@@ -1,4 +1,4 @@
-//! What [`crate::Client::receive`] tells while it runs.
+//! What [`crate::Connection::receive`] tells while it runs.
 
 use std::future::{Future, ready};
 use std::ops::ControlFlow;
@@ -37,7 +37,7 @@ pub enum Event {
         count: u64,
     },
     /// An account that is no contact wrote. Nothing is sent to it until
-    /// [`accept_request`](crate::Client::accept_request).
+    /// [`accept_request`](crate::Contacts::accept_request).
     Request(ContactInfo),
     /// The relay calls a contact's account another name than before. Its alias stays, and so does the name it was added under.
     NameChanged {
@@ -50,7 +50,7 @@ pub enum Event {
         /// The name now; `None`: it has none any more.
         to: Option<String>,
     },
-    /// Mail of a contact whose key changed is kept until [`accept_key`](crate::Client::accept_key), and opened then.
+    /// Mail of a contact whose key changed is kept until [`accept_key`](crate::Contacts::accept_key), and opened then.
     Held {
         /// Whose.
         account: AccountId,

@@ -85,7 +85,7 @@ pub struct Profile {
     pub invitation: Option<String>,
 }
 
-/// How long [`crate::Client::receive`] goes on.
+/// How long [`crate::Connection::receive`] goes on.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct ReceiveOptions {
     /// Wait for new mail after everything that waited has come, and reconnect when the relay goes away. Without it

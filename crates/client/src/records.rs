@@ -40,9 +40,9 @@ pub struct ContactInfo {
     /// Whether mail from it is dropped and mail to it refused.
     pub blocked: bool,
     /// Another account key turned up; nothing is sent until the owner accepts it
-    /// ([`accept_key`](crate::Client::accept_key)).
+    /// ([`accept_key`](crate::Contacts::accept_key)).
     pub key_changed: bool,
-    /// It wrote first and was not accepted yet ([`accept_request`](crate::Client::accept_request)): nothing is sent to it, not
+    /// It wrote first and was not accepted yet ([`accept_request`](crate::Contacts::accept_request)): nothing is sent to it, not
     /// even a receipt.
     pub request: bool,
     /// Whether the relay drops its mail, or will be asked to with the next connection.
@@ -185,7 +185,7 @@ pub struct FlushReport {
     pub not_sent: Vec<NotSent>,
 }
 
-/// Why [`crate::Client::receive`] ended.
+/// Why [`crate::Connection::receive`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiveEnd {

@@ -1,5 +1,5 @@
 //! The command line as given. What is not given comes from the environment, the configuration file, the defaults, in that
-//! order: [`kuvert_relay::config::source`].
+//! order: [`crate::source`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
