@@ -71,7 +71,7 @@ pub fn words(error: &Error) -> String {
             "{error}: see `kuvert contact list` and `kuvert contact requests`, or add one with `kuvert contact add`"
         ),
         Error::TextsWaiting { .. } => {
-            format!("{error} with `kuvert receive --max 0`, or give them up with --force; nothing was removed")
+            format!("{error} with `kuvert receive --max 0`, or give it up with --force; nothing was removed")
         }
         Error::RequestPending { who } => format!(
             "'{who}' wrote to you and is no contact yet: accept it with `kuvert contact accept {}`, then write",

@@ -86,7 +86,7 @@ pub enum Error {
         who: String,
     },
     /// Removing a contact that texts wait for.
-    #[error("{count} texts wait to be sent to '{who}', and would be given up: send them first")]
+    #[error("what waits to be sent to '{who}' (texts: {count}) would be given up: send it first")]
     TextsWaiting {
         /// The alias.
         who: String,
