@@ -10,6 +10,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use kuvert_types::Level;
 
+use crate::output::time::{Zone, now_ms};
+
 pub use account::{Account, Consent, Correct, Delete, Part, Permissions, Profile, Report, Upload};
 
 /// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
@@ -64,9 +66,15 @@ pub enum Command {
     Register(Register),
     /// Show the account of this home
     Whoami,
+    /// Show how this home stands, and what to do next
+    ///
+    /// It asks the relay whether it is there, for five seconds at most; a relay that does not answer is an answer, too. It fetches
+    /// nothing and disturbs no `kuvert receive`. For example `kuvert status` says `relay  relay.example:4433 answers after 12 ms`,
+    /// `next  accept or block a request: kuvert contact requests`.
+    Status(Status),
     /// Print a link by which others add you as a verified contact
     Invite,
-    /// Contacts and requests: add, list, verify, accept, block
+    /// Contacts and requests: add, list, rename, verify, accept, block, remove
     #[command(subcommand)]
     Contact(Contact),
     /// Show the number to compare with a contact over another way, such as the phone
@@ -88,7 +96,20 @@ pub enum Command {
     /// process is gone, or at once with Ctrl-R. Ctrl-Z suspends it.
     Chat(Who),
     /// Show the messages with a contact
+    ///
+    /// The time is that of writing; where a message came more than a minute later, it says when. For example
+    /// `kuvert history bob --since 2d`, `kuvert history bob --search lunch --last 5`.
     History(History),
+    /// Find a text in all conversations; the newest last
+    ///
+    /// Upper and lower case, composed and decomposed letters alike. For example `kuvert search "the key"`, or
+    /// `kuvert search lunch --with bob`.
+    Search(Search),
+    /// Write the messages with a contact into a new directory: as text, and as JSON lines
+    ///
+    /// `messages.txt` and `messages.jsonl` are readable by their owner only, and no longer encrypted. For example
+    /// `kuvert export bob --to bob-2026`.
+    Export(Export),
     /// Show what the relay gets to know at this home's level, and choose when receipts are sent
     Disclosure(Disclosure),
     /// Your account at the relay: number, profile, address book; what it holds, corrections, terms, deletion
@@ -120,6 +141,35 @@ pub struct Register {
     pub invitation: Option<String>,
 }
 
+/// `kuvert status`
+#[derive(Debug, ClapArgs)]
+pub struct Status {
+    /// Do not ask the relay
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// `kuvert search`
+#[derive(Debug, ClapArgs)]
+pub struct Search {
+    /// What the messages contain. One that begins with a hyphen comes after `--`
+    #[arg(value_name = "TEXT")]
+    pub text: String,
+    /// Only messages with this contact: alias, name or account
+    #[arg(long, value_name = "WHO")]
+    pub with: Option<String>,
+}
+
+/// `kuvert export`
+#[derive(Debug, ClapArgs)]
+pub struct Export {
+    #[command(flatten)]
+    pub who: Who,
+    /// A directory that is not there yet
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
 /// `kuvert contact …`
 #[derive(Debug, Subcommand)]
 pub enum Contact {
@@ -134,6 +184,30 @@ pub enum Contact {
     },
     /// List all contacts
     List,
+    /// Call a contact or a request otherwise
+    ///
+    /// For example `kuvert contact rename bob "Bob from work"`.
+    Rename {
+        #[command(flatten)]
+        who: Who,
+        /// What you call the contact from now on; stays in this home
+        #[arg(value_name = "ALIAS")]
+        alias: String,
+    },
+    /// Remove a contact or a request: what it writes from then on is a request
+    ///
+    /// Alias, pinned key and verification go. Its messages stay, and `kuvert history ACCOUNT` shows them; with `--history` they go,
+    /// too. For example `kuvert contact remove bob`. To hear nothing more of it, use `kuvert contact block`.
+    Remove {
+        #[command(flatten)]
+        who: Who,
+        /// Delete its messages, too
+        #[arg(long)]
+        history: bool,
+        /// Give up texts that wait to be sent to it
+        #[arg(long)]
+        force: bool,
+    },
     /// Say that the safety number was compared and is equal
     Verify(Who),
     /// List those who wrote and are no contacts: their messages wait until you accept or block them
@@ -216,6 +290,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+fn since(text: &str) -> Result<u64, String> {
+    Zone::system().since(text, now_ms())
+}
+
 /// `kuvert history`
 #[derive(Debug, ClapArgs)]
 pub struct History {
@@ -224,6 +302,9 @@ pub struct History {
     /// Only messages that contain this text, upper and lower case and composed and decomposed letters alike
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
+    /// Only what came or was written since then: 2026-11-21, 2026-11-21T14:00 (this machine's zone), 2026-11-21T14:00:00Z, 30m, 3h, 2d
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub since: Option<u64>,
     /// Only the last N of them; 0: none
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,

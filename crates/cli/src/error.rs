@@ -70,6 +70,9 @@ pub fn words(error: &Error) -> String {
         Error::ContactUnknown { .. } => format!(
             "{error}: see `kuvert contact list` and `kuvert contact requests`, or add one with `kuvert contact add`"
         ),
+        Error::TextsWaiting { .. } => {
+            format!("{error} with `kuvert receive --max 0`, or give it up with --force; nothing was removed")
+        }
         Error::RequestPending { who } => format!(
             "'{who}' wrote to you and is no contact yet: accept it with `kuvert contact accept {}`, then write",
             shell_word(who)

@@ -63,13 +63,21 @@ impl Folder {
     /// # Errors
     /// The name is no plain one, there is such a file, or the system refuses.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut file = self.file(name)?;
+        file.write_all(content)?;
+        file.sync_all()
+    }
+
+    /// Makes an empty file in it, to be written.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn file(&self, name: &str) -> io::Result<File> {
         if Path::new(name).file_name().map(OsString::from) != Some(name.into()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's name"));
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&self.0, name, flags, FILE_MODE)?);
-        file.write_all(content)?;
-        file.sync_all()
+        Ok(File::from(rustix::fs::openat(&self.0, name, flags, FILE_MODE)?))
     }
 }
 

@@ -113,6 +113,11 @@ pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
     .encode_to_vec()
 }
 
+/// Whether an encoded content is a text.
+pub fn says_something(plaintext: &[u8]) -> bool {
+    open_content(plaintext).is_ok_and(|content| matches!(content.body, Body::Text(_)))
+}
+
 /// The message id of a draft.
 pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
     let content = v1::Content::decode(draft).map_err(|_| damaged("the outbox"))?;

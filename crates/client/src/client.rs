@@ -14,7 +14,7 @@ use crate::disclosure::{self, Disclosure};
 use crate::engine::{Engine, blocking};
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
-use crate::history;
+use crate::history::{self, HistoryPage};
 use crate::home::{Exclusive, Home};
 use crate::invite::InviteLink;
 use crate::options::{Options, Profile};
@@ -25,6 +25,7 @@ use crate::records::{MessageRecord, MessageState, Receipts, Whoami};
 use crate::registration::{check_profile, must_offer_l0, register};
 use crate::send;
 use crate::state::change_own;
+use crate::status::{self, RelayAnswer, Status};
 use crate::store::sqlite::{Opened, SqliteStore};
 use crate::store::{Log, Store, Table, Transaction as _};
 
@@ -301,6 +302,39 @@ impl Client {
     /// `account-deleted`.
     pub async fn queue_text(&self, to: impl Into<ConversationId>, text: &str) -> Result<MessageRef, Error> {
         send::queue_text(&self.0, to.into(), text).await
+    }
+
+    /// A piece of one conversation, or of all, in order of arrival, read behind a place: what contains `search`, if that is
+    /// given, as in [`history`](Self::history). A piece may be empty though more follows.
+    ///
+    /// The conversation of an account that was removed is there for as long as its messages are.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`.
+    pub async fn history_page(
+        &self,
+        conversation: Option<ConversationId>,
+        search: Option<&str>,
+        after: u64,
+    ) -> Result<HistoryPage, Error> {
+        history::page(&self.0, conversation, search, after).await
+    }
+
+    /// How this home stands, in numbers.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn status(&self) -> Result<Status, Error> {
+        status::status(&self.0).await
+    }
+
+    /// Asks the relay whether it is there and what time it has, over a connection of its own. It fetches and acknowledges
+    /// nothing, sends nothing of what waits, and displaces no receiver.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn ask_relay(&self) -> Result<RelayAnswer, Error> {
+        status::ask_relay(&self.0).await
     }
 
     /// Texts that wait in the outbox, in order.

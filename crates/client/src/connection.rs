@@ -222,6 +222,18 @@ pub(crate) async fn establish_at(
     relay: &RelayUrl,
 ) -> Result<AuthenticatedLink, Error> {
     let begun = Instant::now();
+    let link = greet(engine, own, relay).await?;
+    disclosure::settle(engine).await?;
+    people::settle(engine, &link.link).await?;
+    tracing::info!(waiting = link.waiting, milliseconds = millis(begun.elapsed()), "connected, and known to the relay");
+    Ok(link)
+}
+
+/// Connects, checks the relay's fingerprint, authenticates, and tells the relay nothing beyond.
+///
+/// # Errors
+/// As [`establish`].
+pub(crate) async fn greet(engine: &Engine, own: &Identity, relay: &RelayUrl) -> Result<AuthenticatedLink, Error> {
     let link = dial(relay, engine.options()).await?;
     let signature = sign_challenge(own, &link).await?;
     let body = client_frame::Body::Authenticate(v1::Authenticate {
@@ -238,9 +250,6 @@ pub(crate) async fn establish_at(
         Err(refusal) => return Err(refusal.into_error()),
     };
     engine.relay_clock().heard(link.relay_now());
-    disclosure::settle(engine).await?;
-    people::settle(engine, &link.link).await?;
-    tracing::info!(waiting = link.waiting, milliseconds = millis(begun.elapsed()), "connected, and known to the relay");
     Ok(link)
 }
 

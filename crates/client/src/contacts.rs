@@ -8,18 +8,23 @@ use kuvert_wire::v1::get_account::By;
 use crate::blocking;
 use crate::connection::{Connection, establish};
 use crate::contact::{Compared, Contact, check_alias, free_alias};
+use crate::conversation::ConversationId;
 use crate::directory::{Account, look_up};
 use crate::disclosure;
 use crate::engine::{Engine, Tx};
 use crate::error::Error;
+use crate::history::{PAGE, waiting_texts};
 use crate::identity::Identity;
 use crate::invite::InviteLink;
 use crate::receive::open_held;
 use crate::records::{ContactInfo, SafetyNumber};
-use crate::requests;
+use crate::requests::{self, delete_message};
 use crate::resets;
-use crate::state::{AtRelay, Outgoing};
-use crate::store::{Table, Transaction};
+use crate::state::{AtRelay, Outgoing, Progress, message_of_key, raise};
+use crate::store::{Log, Table, Transaction};
+
+/// Why a text that waited is given up: the code of an error.
+const REMOVED: &str = "contact-unknown";
 
 /// The address book of a home: contacts, and accounts that wrote first. Cheap to clone.
 ///
@@ -147,6 +152,31 @@ impl Contacts {
         .await
     }
 
+    /// Calls a contact or a request otherwise. A request stays one.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `alias-taken`, `alias-invalid`.
+    pub async fn rename(&self, account: AccountId, alias: &str) -> Result<ContactInfo, Error> {
+        let alias = alias.to_owned();
+        self.change(account, move |tx, contact| {
+            check_alias(tx, &alias, &contact.account)?;
+            contact.row.alias = alias;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a contact or a request: alias, pinned key, trust, what is held and what waits for it go, and it gets another
+    /// access key no more. Texts that wait are given up, if `force` says so. `history`: the messages go, too.
+    ///
+    /// What it writes from then on is a request. To be able to open that, the sessions stay: it goes on writing in them.
+    ///
+    /// # Errors
+    /// `contact-unknown`; `contact-blocked`: it would be unblocked by that; `texts-waiting`, without `force`.
+    pub async fn remove(&self, account: AccountId, history: bool, force: bool) -> Result<Removed, Error> {
+        self.engine.write(move |tx| remove(tx, &account, history, force)).await
+    }
+
     /// Marks a contact's key as compared.
     ///
     /// # Errors
@@ -239,6 +269,70 @@ impl Contacts {
         let number = safety_number((&own.account(), &own.key), (&contact.account, &key));
         Ok(SafetyNumber { who: contact.row.alias, digits: number.digits(), groups: number.to_string(), verified })
     }
+}
+
+/// What the removal of a contact did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Removed {
+    /// The contact as it was.
+    pub contact: ContactInfo,
+    /// Texts that waited and were given up.
+    pub given_up: u64,
+    /// Messages that stay readable, by the account.
+    pub kept: u64,
+    /// Messages that went.
+    pub deleted: u64,
+}
+
+fn remove(tx: &Tx<'_>, account: &AccountId, history: bool, force: bool) -> Result<Removed, Error> {
+    let contact = Contact::known(tx, account)?;
+    let conversation = ConversationId::Contact(*account);
+    let who = || contact.row.alias.clone();
+    if contact.row.blocked {
+        return Err(Error::ContactBlocked { who: who() });
+    }
+    let given_up = waiting_texts(tx, Some(&conversation))?;
+    if given_up > 0 && !force {
+        return Err(Error::TextsWaiting { who: who(), count: given_up });
+    }
+    for outgoing in Outgoing::scan(tx, Some(conversation.as_bytes()), 0, usize::MAX)? {
+        if let Some(text) = &outgoing.text {
+            raise(tx, text, Progress::Failed, REMOVED)?;
+        }
+        outgoing.remove(tx)?;
+    }
+    resets::forget(tx, account)?;
+    for entry in tx.scan(Log::Held, Some(account.as_bytes()), 0, usize::MAX)? {
+        tx.remove(Log::Held, entry.place)?;
+    }
+    for (key, _) in tx.list(Table::ReceiptDue)? {
+        if message_of_key(&key)?.conversation == conversation {
+            tx.delete(Table::ReceiptDue, &key)?;
+        }
+    }
+    tx.delete(Table::Contact, account.as_bytes())?;
+    if contact.row.access_key.is_some() {
+        // It was told ours, too: what it sends has to come under its name, as a stranger's mail does.
+        disclosure::rotate(tx)?;
+    }
+    let (kept, deleted) = count_or_delete(tx, &conversation, history)?;
+    Ok(Removed { contact: contact.info(), given_up, kept, deleted })
+}
+
+/// How many messages of a conversation stay, and how many were deleted.
+fn count_or_delete(tx: &Tx<'_>, conversation: &ConversationId, delete: bool) -> Result<(u64, u64), Error> {
+    let (mut count, mut after) = (0, 0);
+    loop {
+        let entries = tx.scan(Log::Message, Some(conversation.as_bytes()), after, PAGE)?;
+        let Some(last) = entries.last() else { break };
+        after = last.place;
+        count += entries.len() as u64;
+        if delete {
+            entries.iter().try_for_each(|entry| delete_message(tx, entry.place))?;
+        }
+    }
+    Ok(if delete { (0, count) } else { (count, 0) })
 }
 
 impl Connection {

@@ -85,7 +85,15 @@ pub enum Error {
         /// What was looked for.
         who: String,
     },
-    /// Mail to a blocked contact.
+    /// Removing a contact that texts wait for.
+    #[error("what waits to be sent to '{who}' (texts: {count}) would be given up: send it first")]
+    TextsWaiting {
+        /// The alias.
+        who: String,
+        /// How many.
+        count: u64,
+    },
+    /// Mail to a blocked contact, or its removal, which would unblock it.
     #[error("'{who}' is blocked: unblock it before writing")]
     ContactBlocked {
         /// The alias.
@@ -419,6 +427,7 @@ impl Error {
             Self::AliasInvalid { .. } => "alias-invalid",
             Self::AliasTaken { .. } => "alias-taken",
             Self::ContactUnknown { .. } => "contact-unknown",
+            Self::TextsWaiting { .. } => "texts-waiting",
             Self::ContactBlocked { .. } => "contact-blocked",
             Self::RequestPending { .. } => "request-pending",
             Self::LinkInvalid(_) => "link-invalid",

@@ -10,8 +10,41 @@ use crate::event::ReceiptKind;
 use crate::fold::fold;
 use crate::receipts;
 use crate::records::{MessageRecord, MessageState};
-use crate::state::{self, Outgoing, Stored};
+use crate::state::{self, OutboxRow, Outgoing, Stored};
 use crate::store::{Log, Table, Transaction};
+
+/// Entries of a log that are read at once.
+pub(crate) const PAGE: usize = 256;
+
+/// A piece of the history: what was looked for among some entries of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// In order of arrival.
+    pub messages: Vec<MessageRecord>,
+    /// The place to read on behind; `None`: this was the last piece.
+    pub next: Option<u64>,
+}
+
+/// What a text has to contain.
+struct Wanted {
+    raw: String,
+    folded: String,
+}
+
+impl Wanted {
+    fn new(text: &str) -> Self {
+        Self { raw: text.to_owned(), folded: fold(text) }
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        match self.folded.as_str() {
+            // A search for what cannot be seen wants to find just that.
+            "" => text.contains(&self.raw),
+            folded => fold(text).contains(folded),
+        }
+    }
+}
 
 /// A conversation in order of arrival; of it what contains `search`, if that is given.
 ///
@@ -22,28 +55,98 @@ pub(crate) async fn conversation(
     conversation: ConversationId,
     search: Option<&str>,
 ) -> Result<Vec<MessageRecord>, Error> {
-    let wanted = search.map(|search| (search.to_owned(), fold(search)));
-    let fits = move |text: &str| {
-        wanted.as_ref().is_none_or(|(raw, folded)| match folded.as_str() {
-            // A search for what cannot be seen wants to find just that.
-            "" => text.contains(raw),
-            folded => fold(text).contains(folded),
-        })
-    };
-    let ConversationId::Contact(account) = conversation;
+    let wanted = search.map(Wanted::new);
     engine
         .read(move |tx| {
-            let alias = Contact::known(tx, &account)?.row.alias;
+            let alias = known_title(tx, &conversation)?;
             let mut found = Vec::new();
             for entry in tx.scan(Log::Message, Some(conversation.as_bytes()), 0, usize::MAX)? {
                 let stored = Stored::read(&entry)?;
-                if fits(&stored.row.text) {
+                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
                     found.push(stored.record(tx, &alias)?);
                 }
             }
             Ok(found)
         })
         .await
+}
+
+/// What contains `search`, if that is given, among the next entries behind a place, of one conversation or of all.
+///
+/// # Errors
+/// `contact-unknown`, `own-address`.
+pub(crate) async fn page(
+    engine: &Engine,
+    conversation: Option<ConversationId>,
+    search: Option<&str>,
+    after: u64,
+) -> Result<HistoryPage, Error> {
+    let wanted = search.map(Wanted::new);
+    engine
+        .read(move |tx| {
+            if let Some(conversation) = &conversation {
+                known_title(tx, conversation)?;
+            }
+            let group = conversation.as_ref().map(ConversationId::as_bytes);
+            let entries = tx.scan(Log::Message, group, after, PAGE)?;
+            let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
+            let (mut titles, mut messages) = (Titles::default(), Vec::new());
+            for entry in &entries {
+                let stored = Stored::read(entry)?;
+                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
+                    messages.push(titles.record(tx, stored)?);
+                }
+            }
+            Ok(HistoryPage { messages, next })
+        })
+        .await
+}
+
+/// What the owner calls the conversation of a contact, or of an account that was removed and whose messages stayed.
+fn known_title(tx: &Tx<'_>, conversation: &ConversationId) -> Result<String, Error> {
+    let ConversationId::Contact(account) = conversation;
+    match Contact::known(tx, account) {
+        Ok(contact) => Ok(contact.row.alias),
+        Err(unknown @ Error::ContactUnknown { .. }) => {
+            let is_there = !tx.scan(Log::Message, Some(conversation.as_bytes()), 0, 1)?.is_empty();
+            if is_there { title(tx, conversation) } else { Err(unknown) }
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// What the owner calls conversations, each looked up once.
+#[derive(Default)]
+struct Titles(HashMap<ConversationId, String>);
+
+impl Titles {
+    fn record(&mut self, tx: &Tx<'_>, stored: Stored) -> Result<MessageRecord, Error> {
+        let conversation = stored.message()?.conversation;
+        if let Some(title) = self.0.get(&conversation) {
+            return stored.record(tx, title);
+        }
+        let title = self.0.entry(conversation).insert_entry(title(tx, &conversation)?);
+        stored.record(tx, title.get())
+    }
+}
+
+/// How many texts wait in the outbox for one conversation, or for all.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn waiting_texts(tx: &dyn Transaction, conversation: Option<&ConversationId>) -> Result<u64, Error> {
+    let (mut count, mut after) = (0, 0);
+    loop {
+        let entries = tx.scan(Log::Outbox, conversation.map(ConversationId::as_bytes), after, PAGE)?;
+        for entry in &entries {
+            let row: OutboxRow = state::decode(&entry.value, "the outbox")?;
+            count += u64::from(!row.text_id.is_empty());
+        }
+        match entries.last() {
+            Some(last) if entries.len() == PAGE => after = last.place,
+            _ => return Ok(count),
+        }
+    }
 }
 
 /// How far a message of one's own has come; `None` if there is none of this name.
@@ -103,17 +206,10 @@ pub(crate) async fn mark(engine: &Engine, messages: &[MessageRef], read: bool) -
 /// # Errors
 /// Those of the store.
 pub(crate) fn unshown(tx: &Tx<'_>, after: u64) -> Result<Vec<MessageRecord>, Error> {
-    let mut titles: HashMap<ConversationId, String> = HashMap::new();
-    let mut messages = Vec::new();
+    let (mut titles, mut messages) = (Titles::default(), Vec::new());
     for place in unshown_places(tx)?.into_iter().filter(|place| *place > after) {
         let Some(entry) = tx.at(Log::Message, place)? else { continue };
-        let stored = Stored::read(&entry)?;
-        let conversation = stored.message()?.conversation;
-        let name = match titles.get(&conversation) {
-            Some(name) => name.clone(),
-            None => titles.entry(conversation).insert_entry(title(tx, &conversation)?).get().clone(),
-        };
-        messages.push(stored.record(tx, &name)?);
+        messages.push(titles.record(tx, Stored::read(&entry)?)?);
     }
     Ok(messages)
 }

@@ -51,6 +51,7 @@
 //! |---|---|
 //! | [`client`] | the façade: open, register, and what hands over to the rest |
 //! | `receive` | inbox: open, commit, acknowledge, receipts; events that are pulled |
+//! | `status` | how the home stands, and whether its relay answers |
 //! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
 //! | `consumer` | readers of texts with a cursor of their own |
 //! | `send` | outbox: encrypt, submit, resubmit |
@@ -116,6 +117,7 @@ mod rng;
 mod send;
 mod session;
 mod state;
+mod status;
 pub mod store;
 pub mod transport;
 
@@ -125,12 +127,13 @@ pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use consent::{Consent, Policy, Terms};
 pub use consumer::{Consumer, Cursor};
-pub use contacts::Contacts;
+pub use contacts::{Contacts, Removed};
 pub use conversation::{ConversationId, MessageRef};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use error::Error;
 pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};
+pub use history::HistoryPage;
 pub use invite::{InviteLink, InviteLinkError};
 pub use options::{Clock, Options, Profile, ReceiveOptions, SystemClock};
 pub use people::address_book::{Match, Person, Upload};
@@ -143,6 +146,7 @@ pub use records::{
     ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
+pub use status::{RelayAnswer, Status};
 
 /// Not part of the interface: what the fuzz targets check.
 #[doc(hidden)]

@@ -53,13 +53,19 @@ pub fn make_room(tx: &dyn Transaction) -> Result<(), Error> {
 /// Drops a request with everything of its.
 fn forget(tx: &dyn Transaction, contact: &Contact) -> Result<(), Error> {
     for entry in tx.scan(Log::Message, Some(contact.account.as_bytes()), 0, usize::MAX)? {
-        tx.remove(Log::Message, entry.place)?;
-        tx.delete(Table::Unshown, &entry.place.to_be_bytes())?;
+        delete_message(tx, entry.place)?;
     }
     for device in devices(&contact.account) {
         tx.delete(Table::Session, &device.to_bytes())?;
     }
     tx.delete(Table::Contact, contact.account.as_bytes())?;
+    Ok(())
+}
+
+/// Deletes the message at a place.
+pub fn delete_message(tx: &dyn Transaction, place: u64) -> Result<(), Error> {
+    tx.remove(Log::Message, place)?;
+    tx.delete(Table::Unshown, &place.to_be_bytes())?;
     Ok(())
 }
 

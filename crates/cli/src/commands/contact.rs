@@ -1,6 +1,6 @@
 //! `kuvert contact …`
 
-use kuvert_client::ContactInfo;
+use kuvert_client::{ContactInfo, Error};
 
 use crate::commands::{flush, open, remark};
 use crate::error::{Failure, shell_word};
@@ -32,6 +32,41 @@ pub async fn list(options: &Options) -> Result<(), Failure> {
         options.output.note("No contacts yet: add one with `kuvert contact add NAME|LINK`.");
     }
     contacts.iter().try_for_each(|contact| print(contact, options))
+}
+
+/// Calls a contact otherwise.
+pub async fn rename(who: &str, alias: &str, options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts();
+    let contact = contacts.find(who).await?;
+    let renamed = contacts.rename(contact.account, alias).await.map_err(|error| match error {
+        Error::AliasTaken { .. } => Failure::new(error.code(), format!("{error}: choose another alias")),
+        other => other.into(),
+    })?;
+    print(&renamed, options)
+}
+
+/// Removes a contact or a request.
+pub async fn remove(who: &str, history: bool, force: bool, options: &Options) -> Result<(), Failure> {
+    let contacts = open(options).await?.contacts();
+    let contact = contacts.find(who).await?;
+    let removed = contacts.remove(contact.account, history, force).await.map_err(|error| match &error {
+        Error::ContactBlocked { who } => Failure::new(
+            error.code(),
+            format!(
+                "'{who}' is blocked, and would be unblocked by that: if you want to, `kuvert contact block --unblock {}` first",
+                shell_word(who)
+            ),
+        ),
+        _ => error.into(),
+    })?;
+    let account = removed.contact.account.to_string();
+    options.output.print(&Record::ContactRemoved {
+        alias: &removed.contact.alias,
+        account: &account,
+        given_up: removed.given_up,
+        kept: removed.kept,
+        deleted: removed.deleted,
+    })
 }
 
 /// Marks a contact as verified.

@@ -4,6 +4,7 @@ mod account;
 mod completions;
 mod contact;
 mod disclosure;
+mod export;
 mod history;
 mod invite;
 mod man;
@@ -12,8 +13,10 @@ mod receive;
 mod register;
 mod relay;
 mod safety_number;
+mod search;
 mod send;
 mod send_lines;
+mod status;
 pub mod stream;
 mod whoami;
 
@@ -44,9 +47,14 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
     match command {
         Command::Register(args) => block_on(register::run(args, options)),
         Command::Whoami => block_on(whoami::run(options)),
+        Command::Status(args) => block_on(status::run(&args, options)),
         Command::Invite => block_on(invite::run(options)),
         Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
         Command::Contact(Contact::List) => block_on(contact::list(options)),
+        Command::Contact(Contact::Rename { who, alias }) => block_on(contact::rename(&who.who, &alias, options)),
+        Command::Contact(Contact::Remove { who, history, force }) => {
+            block_on(contact::remove(&who.who, history, force, options))
+        }
         Command::Contact(Contact::Verify(who)) => block_on(contact::verify(&who.who, options)),
         Command::Contact(Contact::Requests) => block_on(contact::requests(options)),
         Command::Contact(Contact::Accept { who, alias }) => {
@@ -60,6 +68,8 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Receive(args) => block_on(receive::run(&args, options)),
         Command::Chat(who) => block_on(chat::run(&who.who, options)),
         Command::History(args) => block_on(history::run(&args, options)),
+        Command::Search(args) => block_on(search::run(&args, options)),
+        Command::Export(args) => block_on(export::run(&args, options)),
         Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),
         Command::Completions(args) => completions::run(&args),

@@ -3,10 +3,13 @@
 use crate::error::shell_word;
 use crate::output::harmless;
 use crate::output::layout::{Layout, indented};
-use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record};
+use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record, Status};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
-use kuvert_client::written_at;
+use kuvert_client::{MAX_AHEAD_MS, written_at};
+
+/// Times of writing and of arrival that lie further apart are both told, milliseconds.
+const ON_ITS_WAY_MS: u64 = 60 * 1000;
 
 /// What a person reads, as wide as the screen; empty for what only scripts need.
 pub fn show(record: &Record<'_>, painter: &Painter, layout: &Layout) -> String {
@@ -53,6 +56,15 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             }
             out
         }
+        Record::Status(status) => self::status(painter, status),
+        Record::ContactRemoved { alias, account, given_up, kept, deleted } => {
+            removed(painter, alias, account, *given_up, *kept, *deleted)
+        }
+        Record::Exported { directory, messages } => format!(
+            "{} written to {}: for your eyes only, and not encrypted",
+            number(*messages, "message"),
+            harmless::line(directory)
+        ),
         Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
         Record::Permissions { items, .. } => permissions(painter, items),
         Record::Invite { link } => (*link).to_owned(),
@@ -159,6 +171,77 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
     }
 }
 
+/// `1 text`, `2 texts`.
+fn number(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn removed(painter: &Painter, alias: &str, account: &str, given_up: u64, kept: u64, deleted: u64) -> String {
+    let mut out =
+        format!("{} is removed: what it writes from now on is a request.", painter.person(&harmless::line(alias)));
+    if given_up > 0 {
+        out.push_str(&format!(
+            "\n  {}",
+            painter.warning(&format!("{} not sent and given up", number(given_up, "text")))
+        ));
+    }
+    match (kept, deleted) {
+        (0, 0) => {}
+        (0, deleted) => out.push_str(&format!("\n  {} deleted", number(deleted, "message"))),
+        (kept, _) => {
+            out.push_str(&format!("\n  {} kept: `kuvert history {account}`", number(kept, "message")));
+        }
+    }
+    out
+}
+
+fn status(painter: &Painter, status: &Status<'_>) -> String {
+    let relay = match (status.reachable, status.answer_ms) {
+        (Some(true), Some(took)) => painter.good(&format!("answers after {took} ms")),
+        (None, _) => painter.faint("not asked"),
+        _ => painter.warning(&harmless::line(status.relay_words.unwrap_or("does not answer"))),
+    };
+    let count = |count: u64, what: &str| if count == 0 { "none".to_owned() } else { number(count, what) };
+    let mut rows = vec![
+        ("account", status.account.to_owned()),
+        ("relay", format!("{}  {relay}", harmless::line(status.relay))),
+        ("clock", status.clock_ahead_ms.map_or_else(|| "not compared".to_owned(), |ahead| clock(painter, ahead))),
+        (
+            "queue",
+            if status.queued == 0 { "empty".to_owned() } else { painter.warning(&number(status.queued, "text")) },
+        ),
+        ("unread", count(status.unread, "message")),
+        ("requests", count(status.requests, "account")),
+    ];
+    if let Some(waiting @ 1..) = status.waiting {
+        rows.insert(4, ("at relay", format!("{} for this device", number(waiting, "envelope"))));
+    }
+    if status.changed_keys > 0 {
+        rows.push(("keys", painter.warning(&format!("{} with a changed key", number(status.changed_keys, "contact")))));
+    }
+    rows.push(("level", status.level.to_owned()));
+    let (version, protocol, store) = (status.version, status.protocol, status.store);
+    rows.push(("version", format!("kuvert {version}, protocol {protocol}, store {store}")));
+    rows.push(("next", status.next_words.to_owned()));
+    let rows: Vec<String> = rows.iter().map(|(what, text)| format!("  {what:<8}  {text}")).collect();
+    format!("{}\n{}", painter.person(&harmless::line(status.name.unwrap_or("(no name)"))), rows.join("\n"))
+}
+
+/// How this machine's clock compares with the relay's.
+fn clock(painter: &Painter, ahead_ms: i64) -> String {
+    let apart = ahead_ms.unsigned_abs();
+    let which = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let long = match apart / 1000 {
+        0 | 1 => return "agrees with the relay's".to_owned(),
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7_200 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    };
+    let words = format!("{long} {which} the relay's");
+    if apart > MAX_AHEAD_MS { painter.warning(&words) } else { words }
+}
+
 fn disclosure(painter: &Painter, level: &str, receipts: &str, items: &[DisclosedItem<'_>], costs: &str) -> String {
     let mut out = format!("What the relay gets to know at {}\n", painter.person(level));
     for DisclosedItem { title, relay, why, item: _ } in items {
@@ -248,10 +331,13 @@ fn safety_number(painter: &Painter, who: &str, digits: &str, verified: bool) -> 
 }
 
 fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String {
-    let at = message.received_at.map_or(message.sent_at, |received_at| written_at(message.sent_at, received_at));
-    let at = Zone::system().date_and_time(at);
+    let at = times(&Zone::system(), message);
     let from = harmless::line(message.from);
-    let from = if message.direction == "out" { painter.faint(&from) } else { painter.person(&from) };
+    let from = match (message.direction, message.with) {
+        ("out", Some(with)) => format!("{} to {}", painter.faint(&from), painter.person(&harmless::line(with))),
+        ("out", None) => painter.faint(&from),
+        _ => painter.person(&from),
+    };
     let tick = match message.state {
         Some("queued") => format!(" {}", painter.warning("(waits in the queue)")),
         Some("delivered") => format!(" {}", painter.faint("✓")),
@@ -263,6 +349,18 @@ fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String 
     let text = harmless::text(message.text);
     let text = text.strip_suffix('\n').unwrap_or(&text);
     layout.message(&format!("{}  {from}: ", painter.faint(&at)), &(faint_marks(painter, text) + &tick))
+}
+
+/// When a message was written, and when it came, where that is another time.
+fn times(zone: &Zone, message: &Message<'_>) -> String {
+    let Some(came) = message.received_at else { return zone.date_and_time(message.sent_at) };
+    let sent = written_at(message.sent_at, came);
+    let at = zone.date_and_time(sent);
+    if came <= sent.saturating_add(ON_ITS_WAY_MS) {
+        return at;
+    }
+    let came = if zone.day(came) == zone.day(sent) { zone.time_of_day(came) } else { zone.date_and_time(came) };
+    format!("{at}, came {came}")
 }
 
 /// What is shown in place of unseen characters, less bright than what was written.
@@ -300,6 +398,7 @@ mod tests {
             direction: "in",
             state: None,
             request: false,
+            with: None,
         };
         show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
     }
@@ -324,6 +423,7 @@ mod tests {
                 direction: "in",
                 state: None,
                 request: false,
+                with: None,
             };
             show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
         };
@@ -337,6 +437,47 @@ mod tests {
         ] {
             assert!(line(sent_at).starts_with(&at(shown)), "{sent_at}: {}", line(sent_at));
         }
+    }
+
+    #[test]
+    fn a_time_of_arrival_is_told_where_it_is_another() {
+        const SENT: u64 = 1_795_262_400_000; // 2026-11-21 12:00 UTC
+        let shown = |sent_at, received_at| {
+            let message = Message {
+                id: "i",
+                from: "bob",
+                account: "a",
+                text: "t",
+                sent_at,
+                received_at,
+                direction: "in",
+                state: None,
+                request: false,
+                with: None,
+            };
+            times(&Zone::utc(), &message)
+        };
+        for (received, words) in [
+            (None, "2026-11-21 12:00"),
+            (Some(SENT), "2026-11-21 12:00"),
+            (Some(SENT + 60_000), "2026-11-21 12:00"),
+            (Some(SENT + 61_000), "2026-11-21 12:00, came 12:01"),
+            (Some(SENT + 20 * 3_600_000), "2026-11-21 12:00, came 2026-11-22 08:00"),
+            (Some(SENT - 61_000), "2026-11-21 12:00"),
+            // Not believed.
+            (Some(SENT - 3_600_000), "2026-11-21 11:00"),
+        ] {
+            assert_eq!(shown(SENT, received), words, "{received:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_compared_in_words() {
+        let words = |ahead| clock(&Painter::new(false), ahead);
+        assert_eq!(words(-1_999), "agrees with the relay's");
+        assert_eq!(words(2_000), "2 s ahead of the relay's");
+        assert_eq!(words(-600_000), "10 min behind the relay's");
+        assert_eq!(words(i64::MIN), "106751991167 days behind the relay's");
     }
 
     #[test]
@@ -365,6 +506,8 @@ mod tests {
             Record::Notice { code: "c", message: relays, count: None },
             Record::Error { code: "c", message: relays, line: None },
             Record::Corrected { name: Some(relays) },
+            Record::ContactRemoved { alias: relays, account: "a", given_up: 1, kept: 1, deleted: 0 },
+            Record::Exported { directory: relays, messages: 1 },
             Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
             Record::SafetyNumber { who: relays, digits: "1", verified: false },
             Record::Contact {

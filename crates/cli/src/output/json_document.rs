@@ -57,7 +57,7 @@ fn json_type(kind: &str) -> String {
     }
     match kind {
         "bool" => "boolean".into(),
-        "u32" | "u64" | "usize" => "integer".into(),
+        "u32" | "u64" | "i64" | "usize" => "integer".into(),
         "&'a str" | "&'static str" => "string".into(),
         "&'a [String]" | "&'a [&'a str]" => "array of strings".into(),
         "Vec<DisclosedItem<'a>>" => "array of `DisclosedItem`".into(),
@@ -110,6 +110,7 @@ fn records() -> String {
             }
             " {}," => Vec::new(),
             "(Message<'a>)," => fields(&block(RECORDS, "pub struct Message<'a>")),
+            "(Box<Status<'a>>)," => fields(&block(RECORDS, "pub struct Status<'a>")),
             "(Box<Profile<'a>>)," => fields(&block(RECORDS, "pub struct Profile<'a>")),
             other => panic!("{name}{other}"),
         };

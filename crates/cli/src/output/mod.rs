@@ -92,12 +92,8 @@ impl Output {
 
     /// A result as it is printed; nothing where there is nothing to say to people.
     fn rendered(&self, record: &Record<'_>) -> Result<Option<String>, Failure> {
-        let text = if self.json {
-            let json = serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?;
-            harmless::json(json)
-        } else {
-            human::show(record, &self.painter, &Layout::of(&io::stdout()))
-        };
+        let text =
+            if self.json { as_json(record)? } else { human::show(record, &self.painter, &Layout::of(&io::stdout())) };
         Ok((self.json || !text.is_empty()).then_some(text))
     }
 
@@ -147,6 +143,20 @@ impl Output {
         complain(&format!("line {line}: {message}"));
         Ok(())
     }
+}
+
+/// A result as one line of JSON.
+///
+/// # Errors
+/// `internal`.
+pub fn as_json(record: &Record<'_>) -> Result<String, Failure> {
+    let json = serde_json::to_string(record).map_err(|error| Failure::new("internal", error.to_string()))?;
+    Ok(harmless::json(json))
+}
+
+/// A result as a file has it: in words, without colours, as wide as it comes.
+pub fn as_text(record: &Record<'_>) -> String {
+    human::show(record, &Painter::new(false), &Layout::new(None, None, false))
 }
 
 /// What went wrong, on stderr.

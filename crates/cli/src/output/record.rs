@@ -44,6 +44,8 @@ pub enum Record<'a> {
         /// `L0` to `L3`: how much the relay is told.
         level: &'a str,
     },
+    /// How this home stands, and whether its relay answers. No name of a contact is in it.
+    Status(Box<Status<'a>>),
     /// What the relay gets to know at this home's level.
     Disclosure {
         /// `L0` to `L3`.
@@ -83,6 +85,26 @@ pub enum Record<'a> {
         key_changed: bool,
         /// It wrote and was not accepted yet: a request, and no contact.
         request: bool,
+    },
+    /// A contact or a request is no more. What it writes from now on is a request.
+    ContactRemoved {
+        /// What the user called it.
+        alias: &'a str,
+        /// The account, 26 characters; `kuvert history` shows by it what stays.
+        account: &'a str,
+        /// Texts that waited to be sent to it and were given up.
+        given_up: u64,
+        /// Messages that stay.
+        kept: u64,
+        /// Messages that were deleted.
+        deleted: u64,
+    },
+    /// A conversation was written to files.
+    Exported {
+        /// Where.
+        directory: &'a str,
+        /// How many messages.
+        messages: u64,
     },
     /// A code is on its way to a phone number.
     PhoneCodeRequested {
@@ -285,6 +307,53 @@ pub struct PermittedItem<'a> {
     pub told: Option<&'a str>,
 }
 
+/// How a home stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status<'a> {
+    /// The account, 26 characters.
+    pub account: &'a str,
+    /// The number of this device.
+    pub device: u32,
+    /// The name that others find it by.
+    pub name: Option<&'a str>,
+    /// The relay's host and port, without its fingerprint.
+    pub relay: &'a str,
+    /// Whether the relay answers and knows this device; null: it was not asked.
+    pub reachable: Option<bool>,
+    /// The code of the error, where it does not; docs/ERRORS.md lists all.
+    pub relay_error: Option<&'a str>,
+    /// The same for people.
+    #[serde(skip)]
+    pub relay_words: Option<&'a str>,
+    /// How long the answer took, from the first packet to the relay's welcome, milliseconds; null: there was none.
+    pub answer_ms: Option<u64>,
+    /// How far this machine's clock is ahead of the relay's, milliseconds, negative behind it; null: there was no answer.
+    pub clock_ahead_ms: Option<i64>,
+    /// Envelopes that wait at the relay for this device, receipts among them; null: there was no answer.
+    pub waiting: Option<u64>,
+    /// Texts that wait to be sent.
+    pub queued: u64,
+    /// Messages that were received and not shown.
+    pub unread: u64,
+    /// Accounts that wrote first and wait to be accepted or blocked.
+    pub requests: u64,
+    /// Contacts whose key changed: nothing is sent to them until the new one is accepted.
+    pub changed_keys: u64,
+    /// `L0` to `L3`: how much the relay is told.
+    pub level: &'a str,
+    /// The version of this program.
+    pub version: &'a str,
+    /// The version of the protocol that it speaks with the relay.
+    pub protocol: u32,
+    /// The version of the stored form of this home.
+    pub store: u32,
+    /// What to do next: `register`, `relay`, `clock`, `compare-keys`, `requests`, `receive`, `send`, `wait`, `add-contact` or
+    /// `nothing`.
+    pub next: &'a str,
+    /// The same for people.
+    pub next_words: &'a str,
+}
+
 /// A profile. Times are Unix milliseconds by the relay's clock; only those of one's own are there.
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile<'a> {
@@ -339,6 +408,9 @@ pub struct Message<'a> {
     pub state: Option<&'static str>,
     /// Who wrote it is no contact yet.
     pub request: bool,
+    /// Of a search: the alias of the contact in whose conversation it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
@@ -401,6 +473,15 @@ impl<'a> Entry<'a> {
 
     /// The record to print.
     pub fn record(&self) -> Record<'_> {
+        self.message(None)
+    }
+
+    /// The record to print where messages of several conversations stand together.
+    pub fn found(&self) -> Record<'_> {
+        self.message(Some(&self.message.alias))
+    }
+
+    fn message<'b>(&'b self, with: Option<&'b str>) -> Record<'b> {
         let incoming = self.message.direction == Direction::Incoming;
         Record::Message(Message {
             id: &self.id,
@@ -420,6 +501,7 @@ impl<'a> Entry<'a> {
                 _ => None,
             },
             request: self.message.request,
+            with,
         })
     }
 }
@@ -449,6 +531,7 @@ mod tests {
             direction: "in",
             state: None,
             request: false,
+            with: None,
         }));
         assert_eq!(
             message,

@@ -2,8 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned, civil::Date};
+use jiff::{Timestamp, Zoned};
 
 /// The clock of this machine, Unix milliseconds; 0 for a clock before 1970.
 pub fn now_ms() -> u64 {
@@ -59,10 +60,44 @@ impl Zone {
         day.strftime("%A, %-d %B %Y").to_string()
     }
 
+    /// Since when, Unix milliseconds: a date or time as RFC 3339 writes it, without an offset in this zone, or how long ago (`30m`,
+    /// `3h`, `2d`).
+    ///
+    /// # Errors
+    /// In words: it is neither.
+    pub fn since(&self, text: &str, now: u64) -> Result<u64, String> {
+        if let Some(ago) = duration_ms(text) {
+            return Ok(now.saturating_sub(ago));
+        }
+        let at = match text.parse::<Timestamp>() {
+            Ok(at) => Some(at),
+            Err(_) => {
+                text.parse::<DateTime>().ok().and_then(|at| at.to_zoned(self.0.clone()).ok()).map(|at| at.timestamp())
+            }
+        };
+        // Before 1970 is since ever.
+        let ms = at.map(|at| u64::try_from(at.as_millisecond()).unwrap_or(0));
+        ms.ok_or_else(|| "neither a date or time like 2026-11-21T14:00 nor a while like 30m, 3h, 2d".to_owned())
+    }
+
     fn at(&self, ms: u64) -> Option<Zoned> {
         let ms = i64::try_from(ms).ok()?;
         Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.0.clone()))
     }
+}
+
+/// `30m`, `3h`, `2d` in milliseconds.
+fn duration_ms(text: &str) -> Option<u64> {
+    const MINUTE: u64 = 60 * 1000;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "m" => MINUTE,
+        "h" => 60 * MINUTE,
+        "d" => 24 * 60 * MINUTE,
+        _ => return None,
+    };
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| number.parse::<u64>().ok()).flatten()?.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -79,6 +114,28 @@ mod tests {
         assert_eq!(zone.day_name(zone.day(NOON), NOON + 1), "Today");
         assert_eq!(zone.day_name(zone.day(NOON - DAY), NOON), "Yesterday");
         assert_eq!(zone.day_name(zone.day(NOON - 2 * DAY), NOON), "Thursday, 19 November 2026");
+    }
+
+    #[test]
+    fn since_takes_dates_times_and_whiles() {
+        let zone = Zone::utc();
+        for (text, since) in [
+            ("2026-11-21", NOON - DAY / 2),
+            ("2026-11-21T12:00", NOON),
+            ("2026-11-21 12:00:00", NOON),
+            ("2026-11-21T12:00:00Z", NOON),
+            ("2026-11-21T13:00:00+01:00", NOON),
+            ("30m", NOON - DAY / 48),
+            ("3h", NOON - DAY / 8),
+            ("2d", NOON - 2 * DAY),
+            ("999999999d", 0),
+            ("1969-12-31", 0),
+        ] {
+            assert_eq!(zone.since(text, NOON), Ok(since), "{text}");
+        }
+        for text in ["", "d", "2", "2w", "-2d", "+2d", "yesterday", "2026-13-01", "99999999999999999999d", "2é"] {
+            assert!(zone.since(text, NOON).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use kuvert_protocol::replay::{ReplayRecord, Trust};
 use kuvert_protocol::session::{
     CONVERGENCE_WINDOW_MS, DecryptContext, DecryptError, DecryptFailure, Decrypted, SessionRecord,
 };
-use kuvert_types::{AccountId, Address, DeviceCertificate, EnvelopeId, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, Address, DeviceCertificate, EnvelopeId};
 use prost::Message as _;
 
 use super::held::{self, Held};
@@ -178,13 +178,27 @@ impl<'a> Opener<'a> {
     /// [KV-098] A sender that is no contact: a request, under the key that its first message proves. Nothing else that a
     /// stranger sends is opened, and nothing that is sealed: it says no name that a relay has checked.
     fn stranger(&self, letter: &Letter) -> Result<Option<Contact>, Error> {
-        let claimed = letter.initiator.as_deref().map(UnverifiedDeviceCertificate::claimed);
-        let Some(claimed) = claimed.filter(|claimed| claimed.address == letter.source) else { return Ok(None) };
         if letter.sealed_by.is_some() {
+            return Ok(None);
+        }
+        let Some(initiator) = letter.initiator.as_deref() else { return self.removed(letter) };
+        let claimed = initiator.claimed();
+        if claimed.address != letter.source {
             return Ok(None);
         }
         let alias = free_alias(self.tx, &letter.source.account, None)?;
         let mut contact = Contact::new(letter.source.account, claimed.account_key, None, alias, self.now);
+        contact.row.request = true;
+        Ok(Some(contact))
+    }
+
+    /// A sender that was a contact and was removed goes on in its session: a request again, under the key that this session is
+    /// with. Without such a session nothing is opened.
+    fn removed(&self, letter: &Letter) -> Result<Option<Contact>, Error> {
+        let session = session(self.tx, &letter.source)?;
+        let Some(certificate) = session.remote_certificate() else { return Ok(None) };
+        let (account, key) = (letter.source.account, certificate.account_key());
+        let mut contact = Contact::new(account, key, None, free_alias(self.tx, &account, None)?, self.now);
         contact.row.request = true;
         Ok(Some(contact))
     }
@@ -271,6 +285,10 @@ impl<'a> Opener<'a> {
         }
         // Only now is a stranger who it says it is.
         if contact.row.request && Contact::get(self.tx, &contact.account)?.is_none() {
+            if !decrypted.new_session && !bridge::says_something(&decrypted.plaintext) {
+                // A removed contact's tick is no request.
+                return Ok(());
+            }
             requests::make_room(self.tx)?;
             contact.save(self.tx)?;
             self.say(Event::Request(contact.info()));
