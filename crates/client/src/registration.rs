@@ -82,7 +82,7 @@ pub(crate) fn check_name_and_phone(name: Option<&str>, phone: Option<&str>) -> R
 
 /// Draws the account's and the device's keys, unless a try before did. They are on disk before the relay hears of them, so
 /// that no answer that gets lost can leave an account without its keys.
-fn prepare(
+pub(crate) fn prepare(
     tx: &Tx<'_>,
     relay: &RelayUrl,
     name: Option<String>,

@@ -592,6 +592,12 @@ impl Outgoing {
         tx.scan(Log::Outbox, group, after, limit)?.into_iter().map(|entry| Self::read(tx, entry)).collect()
     }
 
+    /// As it stands now. A run over the outbox that was dropped half-way may have gone on with it in its last transaction. `None`:
+    /// it is gone.
+    pub fn again(&self, tx: &dyn Transaction) -> Result<Option<Self>, Error> {
+        tx.find(Log::Outbox, &self.key)?.map(|entry| Self::read(tx, entry)).transpose()
+    }
+
     /// Whether nothing of it was encrypted yet.
     pub fn is_untouched(&self) -> bool {
         self.envelopes.is_empty()

@@ -67,6 +67,8 @@ impl<'a> Encryptor<'a> {
     /// Makes the envelopes of an entry, one for each device, as far as there are sessions; what was made before stays. Whether
     /// the entry is still in the outbox: one for a device that is gone is not.
     pub fn encrypt(&mut self, outgoing: &mut Outgoing) -> Result<bool, Error> {
+        let Some(now) = outgoing.again(self.tx)? else { return Ok(false) };
+        *outgoing = now;
         let ConversationId::Contact(account) = outgoing.conversation;
         // Changed by another process since it was made ready: next time.
         let Some(list) = self.list(account)? else { return Ok(true) };
@@ -206,10 +208,15 @@ fn drop_unlisted(tx: &dyn Transaction, outgoing: &mut Outgoing, list: &DeviceLis
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Engine;
+    use crate::home::Home;
+    use crate::options::Options;
+    use crate::registration::prepare;
     use crate::state::{OutboxRow, enqueue};
     use crate::store::memory::MemoryStore;
     use crate::store::{Log, Mode, Store};
     use kuvert_protocol::identity::AccountSecret;
+    use kuvert_types::RelayUrl;
     use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 
     const ACCOUNT: AccountId = AccountId::from_bytes([1; 16]);
@@ -219,6 +226,30 @@ mod tests {
         let devices = devices.iter().map(entry).collect();
         let body = DeviceListBody { account: ACCOUNT, number: 1, devices };
         AccountSecret::generate(&mut rng::system_rng()).sign_device_list(&body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_another_run_went_on_with_is_taken_as_it_stands_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None).unwrap();
+        let engine = Engine::new(home, Box::new(MemoryStore::new()), Options::default());
+        let encrypted = engine.write(|tx| {
+            let relay = RelayUrl { host: "relay.example".to_owned(), port: 4433, fingerprint: [7; 32] };
+            prepare(tx, &relay, None, None, || Error::Internal { what: "registered" })?;
+            let conversation = ACCOUNT.as_bytes().to_vec();
+            enqueue(tx, &OutboxRow { conversation, ..OutboxRow::default() })?;
+            let mut seen_before = Outgoing::scan(tx, None, 0, 1)?.remove(0);
+            let recipient = Address { account: ACCOUNT, device: DeviceId::new(1).unwrap() };
+            let mut row = EnvelopeRow { recipient: recipient.to_bytes().to_vec(), ..EnvelopeRow::default() };
+            row.set_state(EnvelopeState::Encrypted);
+            seen_before.clone().add(tx, recipient, row)?;
+            let mut encryptor = Encryptor::new(tx)?;
+            assert!(encryptor.encrypt(&mut seen_before)?);
+            let envelopes = seen_before.envelopes.len();
+            seen_before.clone().remove(tx)?;
+            Ok((envelopes, encryptor.encrypt(&mut seen_before)?))
+        });
+        assert_eq!(encrypted.await.unwrap(), (1, false), "its envelope is the other run's; then it is gone");
     }
 
     #[test]

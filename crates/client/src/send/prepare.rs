@@ -165,6 +165,13 @@ impl Flush<'_> {
         }
         self.engine()
             .write(move |tx| {
+                if let Some(entry) = &mut first {
+                    match entry.again(tx)? {
+                        Some(now) if now.is_untouched() => *entry = now,
+                        // Another run over the outbox began the session.
+                        other => return Ok(Ok(other)),
+                    }
+                }
                 let Some(mut contact) = Contact::get(tx, &account)? else { return Ok(Ok(first)) };
                 if let Err(conflict) = devices::take(&mut contact.row, &list)? {
                     return Ok(Err(Error::DeviceListRefused { who, what: conflict.words() }));
