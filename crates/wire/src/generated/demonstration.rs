@@ -112,7 +112,7 @@ pub struct RequestPhoneCode {
     #[prost(string, tag = "1")]
     pub phone: ::prost::alloc::string::String,
 }
-/// Whoever has the code has the number. Answer: PhoneVerified.
+/// The account that gives the right code has the number. Answer: PhoneVerified.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VerifyPhone {
     /// 6 digits

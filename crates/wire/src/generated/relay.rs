@@ -448,7 +448,7 @@ pub mod error {
         NotAuthenticated = 3,
         /// also for an address that is not registered: both look the same
         AuthenticationFailed = 4,
-        /// for somebody else's mailbox, source or keys
+        /// for another account's mailbox, source or keys
         Forbidden = 5,
         /// no such account, device or name
         UnknownRecipient = 6,
