@@ -1,0 +1,14 @@
+//! Relays that serve one store together.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`key`] | the cluster's key, and how it is replaced |
+//! | [`mesh`] | links between nodes |
+//! | [`presence`] | which devices are connected and attached, at whichever node |
+
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod key;
+pub mod mesh;
+pub mod presence;
