@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(keys, Keys::only(a.clone()).and(b.clone()));
         assert_eq!(keys.taken().collect::<Vec<_>>(), [&a, &b]);
         let line = a.to_line();
-        for wrong in ["", "# none\n", "abc", &line[..62], &format!("{line}00"), &format!("{line}\n").repeat(MAX_KEYS + 1)] {
+        for wrong in
+            ["", "# none\n", "abc", &line[..62], &format!("{line}00"), &format!("{line}\n").repeat(MAX_KEYS + 1)]
+        {
             assert_eq!(Keys::parse(wrong), None, "{wrong}");
         }
         assert!(!format!("{keys:?}").contains("01"));

@@ -194,9 +194,9 @@ fn stranger(version: &[u8], certificate: Option<&Identity>) -> ClientConfig {
     let mut config = match certificate {
         Some(identity) => {
             let mut shows = identity.client().unwrap();
-            shows.dangerous().set_certificate_verifier(Arc::new(Anyone(Arc::new(
-                rustls::crypto::aws_lc_rs::default_provider(),
-            ))));
+            shows
+                .dangerous()
+                .set_certificate_verifier(Arc::new(Anyone(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))));
             shows
         }
         None => config.with_no_client_auth(),

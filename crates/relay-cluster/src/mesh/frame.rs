@@ -221,7 +221,9 @@ fn status(error: &StoreError) -> u8 {
 
 fn words(error: &StoreError) -> &str {
     let words = match error {
-        StoreError::Unavailable(Unavailable::Io(words)) | StoreError::Unknown(words) | StoreError::Corrupt(words) => words,
+        StoreError::Unavailable(Unavailable::Io(words)) | StoreError::Unknown(words) | StoreError::Corrupt(words) => {
+            words
+        }
         StoreError::Unavailable(_) => "",
     };
     // Not within a letter.

@@ -141,12 +141,7 @@ async fn serve(shared: &Shared, node: Node, connection: &Connection, send: SendS
 }
 
 /// Until the stream ends; says with which code the connection is to be closed.
-async fn read(
-    shared: &Shared,
-    node: Node,
-    mut receive: RecvStream,
-    asked: mpsc::Sender<Asked>,
-) -> quinn::VarInt {
+async fn read(shared: &Shared, node: Node, mut receive: RecvStream, asked: mpsc::Sender<Asked>) -> quinn::VarInt {
     let bytes = Arc::new(Semaphore::new(MAX_REQUEST_BYTES));
     let mut buffer = BytesMut::new();
     while let Ok(Some(chunk)) = receive.read_chunk(READ, true).await {

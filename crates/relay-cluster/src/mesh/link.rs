@@ -120,8 +120,7 @@ impl Link {
             next: AtomicU64::new(0),
         });
         let keys = shared.identity.subscribe();
-        let runner =
-            Runner { peer: peer.clone(), state: Arc::clone(&state), shared: Arc::clone(&shared), items, keys };
+        let runner = Runner { peer: peer.clone(), state: Arc::clone(&state), shared: Arc::clone(&shared), items, keys };
         Self { peer, queue, state, shared, task: tokio::spawn(runner.run()) }
     }
 

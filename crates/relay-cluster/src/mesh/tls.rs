@@ -54,7 +54,8 @@ impl Identity {
     /// The libraries refuse: a bug.
     pub fn of(keys: &Keys) -> Result<Self, IdentityError> {
         let (certificate, key) = certificate(keys.shown())?;
-        let taken = keys.taken().map(|key| public_key(&certificate_only(key)?)).collect::<Result<_, IdentityError>>()?;
+        let taken =
+            keys.taken().map(|key| public_key(&certificate_only(key)?)).collect::<Result<_, IdentityError>>()?;
         let pins = Arc::new(Pins { taken, provider: Arc::new(provider()) });
         Ok(Self { certificate, key: Arc::new(key), pins })
     }
