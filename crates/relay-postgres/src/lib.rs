@@ -35,7 +35,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kuvert_relay::store::{Pending, StoreError};
+use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use prost::Message as _;
 use tokio::sync::oneshot;
 
 use crate::cluster::{Cluster, Node, NodeId};
@@ -160,14 +161,16 @@ impl Postgres {
 
     /// Says who the other nodes are. Until then what belongs to another node's slots is refused.
     pub fn set_peers(&self, peers: Arc<dyn Peers>) {
-        drop(peers);
+        self.inner.core.set_peers(peers);
     }
 
     /// Answers what another node's store handed to [`Peers::forward`]. The request is another relay's of this cluster, proven by the
     /// cluster's key; one that cannot be read is refused.
     pub fn serve_peer(&self, request: &[u8]) -> Pending<Bytes, StoreError> {
-        let _ = request;
-        Pending::ready(Err(kuvert_relay::store::Unavailable::Stopped.into()))
+        match self.inner.core.serve_peer(request) {
+            Some(answer) => self.inner.threads.spawn().pending(async move { Ok(answer.await.encode_to_vec().into()) }),
+            None => Pending::ready(Err(Unavailable::Io("another node's request cannot be read".into()).into())),
+        }
     }
 }
 

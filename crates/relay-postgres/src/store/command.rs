@@ -198,6 +198,28 @@ impl Command {
         }
     }
 
+    /// Whether it is to be sent again after this error of another node's. What may have happened is repeated only where doing it
+    /// twice is doing it once.
+    pub fn again_after(&mut self, error: &StoreError) -> bool {
+        let repeatable = !matches!(self, Self::Change(..));
+        let (Self::Submit(Submit { tries, .. })
+        | Self::Acknowledge(Acknowledge { tries, .. })
+        | Self::Change(_, tries)
+        | Self::AccessKey { tries, .. }
+        | Self::TakeFull { tries, .. }) = self
+        else {
+            return false;
+        };
+        match error {
+            StoreError::Unavailable(Unavailable::Io(_) | Unavailable::Stopped) => !tries.is_over(),
+            StoreError::Unknown(_) if repeatable => {
+                tries.doubtful = true;
+                !tries.is_over()
+            }
+            _ => false,
+        }
+    }
+
     /// Answers with an error. What is not waited for any more is not told.
     pub fn fail(self, error: StoreError) {
         match self {

@@ -8,6 +8,7 @@
 //! | [`submit`] | envelopes: submit, acknowledge |
 //! | [`accounts`] | accounts and devices |
 //! | [`prekeys`] | the prekey directory |
+//! | [`peer`] | commands for other nodes, and theirs for this one |
 //! | [`whole`] | reading, expiry, sums, the time, rewriting the keys |
 //! | [`days`] | the parts of the table of envelopes |
 //! | [`mod@column`] | columns to and from the types of the store |
@@ -18,6 +19,7 @@ pub mod column;
 pub mod command;
 pub mod days;
 pub mod lane;
+pub mod peer;
 pub mod prekeys;
 pub mod submit;
 pub mod whole;
@@ -36,6 +38,7 @@ use kuvert_relay::store::{
 };
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
+use prost::Message as _;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -45,12 +48,12 @@ use self::cache::SharedCache;
 use self::command::{Acknowledge, Change, Command, Room, Submit, Tries};
 use self::days::Days;
 use self::lane::{Cursors, Lane};
-use crate::Postgres;
 use crate::cluster::{Node, NodeId};
 use crate::link::{Door, Lent, Pool};
 use crate::outcome::Fault;
 use crate::slot::{self, SLOTS, Slot};
 use crate::threads::Spawn;
+use crate::{Peers, Postgres};
 
 /// How long a full disk is believed without looking again.
 const FULL_FOR: Duration = Duration::from_secs(5);
@@ -66,6 +69,9 @@ const SUMS_FOR: u32 = 100;
 
 /// Sums that took less are added up anew.
 const SUMS_SOON: Duration = Duration::from_millis(50);
+
+/// How long a command waits for another node before it is sent again.
+const PEER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a slot is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +103,9 @@ pub struct Core {
     full: Mutex<Option<Instant>>,
     /// Another relay took this one's place.
     superseded: AtomicBool,
+    peers: RwLock<Option<Arc<dyn Peers>>>,
+    /// When it was last looked who holds what.
+    looked: tokio::sync::Mutex<Option<Instant>>,
     /// Rows were deleted whose keys are still in the file.
     dirty: AtomicBool,
     /// Rows were written that are not kept.
@@ -133,6 +142,8 @@ impl Core {
             queued: Arc::default(),
             full: Mutex::default(),
             superseded: AtomicBool::new(false),
+            peers: RwLock::default(),
+            looked: tokio::sync::Mutex::default(),
             dirty: AtomicBool::new(true),
             pretended: AtomicBool::new(true),
             newest: Mutex::default(),
@@ -218,15 +229,78 @@ impl Core {
     }
 
     /// Hands a command on to where it is done.
-    pub fn send(&self, command: Command) {
+    pub fn send(self: &Arc<Self>, command: Command) {
         let Some(account) = command.account() else { return };
         let slot = slot::of(&account);
-        match self.route(slot) {
-            Route::Here => self.to_lane(lane::of(slot, self.lanes), command),
-            Route::There(_) | Route::None => {
-                command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
-            }
+        let route = self.route(slot);
+        if route == Route::Here {
+            return self.to_lane(lane::of(slot, self.lanes), command);
         }
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(peers), Some(request)) = (peers, peer::encode(&command)) else {
+            return command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
+        };
+        // Handed over here, so that the order is that of the calls; waited for elsewhere.
+        let coming = match route {
+            Route::There(node) => Some(peers.forward(node, slot, request)),
+            Route::Here | Route::None => None,
+        };
+        let core = Arc::clone(self);
+        self.spawn.start(async move { core.await_peer(command, coming).await });
+    }
+
+    /// Gives a command the answer that comes from another node, or sends it again where that leads somewhere.
+    async fn await_peer(self: Arc<Self>, mut command: Command, coming: Option<Pending<bytes::Bytes, StoreError>>) {
+        let error = match coming {
+            None => Unavailable::Io("no node holds the mailbox for now".into()).into(),
+            Some(coming) => match coming.await {
+                Ok(answer) => match peer::Answer::decode(answer) {
+                    Ok(answer) if !answer.is_moved() => return peer::deliver(command, &answer),
+                    Ok(_) => Unavailable::Io("the mailbox moves to another node".into()).into(),
+                    Err(_) => StoreError::Unknown("another node's answer makes no sense".into()),
+                },
+                Err(error) => error,
+            },
+        };
+        let again = command.again_after(&error) && !self.gives_up();
+        if !again {
+            return command.fail(error);
+        }
+        sleep(PEER_PAUSE).await;
+        self.look_at_leases().await;
+        self.send(command);
+    }
+
+    /// Looks who holds what, unless that was done a moment ago.
+    async fn look_at_leases(&self) {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|looked| looked.elapsed() < PEER_PAUSE) {
+            return;
+        }
+        let read = async { crate::cluster::leases(&*self.pool.lend().await?).await };
+        if let Ok(leases) = read.await {
+            self.others(&leases);
+        }
+        *looked = Some(Instant::now());
+    }
+
+    /// Says who the other nodes are.
+    pub fn set_peers(&self, peers: Arc<dyn Peers>) {
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Some(peers);
+    }
+
+    /// Does what another node asks for a slot of this one's. `None`: the request cannot be read.
+    pub fn serve_peer(self: &Arc<Self>, request: &[u8]) -> Option<peer::Coming> {
+        let Ok(tries) = self.room(request.len()) else {
+            return Some(Box::pin(std::future::ready(peer::Answer::overloaded())));
+        };
+        let (command, coming) = peer::decode(request, tries)?;
+        let slot = slot::of(&command.account()?);
+        if !self.is_here(slot) || self.gives_up() {
+            return Some(Box::pin(std::future::ready(peer::Answer::moved())));
+        }
+        self.to_lane(lane::of(slot, self.lanes), command);
+        Some(coming)
     }
 
     fn to_lane(&self, lane: usize, command: Command) {
