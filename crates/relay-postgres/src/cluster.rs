@@ -25,7 +25,7 @@ use std::time::Duration;
 use kuvert_types::Address;
 use tokio_postgres::Row;
 
-use crate::link::{Door, Pool};
+use crate::link::{Door, Link, Pool};
 use crate::outcome::Fault;
 use crate::schema::{self, OpenError};
 use crate::settings::Settings;
@@ -255,17 +255,7 @@ impl Cluster {
     /// See the module's head.
     pub async fn leases(&self) -> Result<Vec<Lease>, Fault> {
         let pool = self.pool.clone();
-        self.spawn
-            .run(async move {
-                let rows = pool.lend().await?.query("SELECT slot, writer, epoch FROM lease ORDER BY slot", &[]).await?;
-                let lease = |row: &Row| Lease {
-                    slot: row.get::<_, i16>(0).unsigned_abs(),
-                    node: NodeId::of_writer(row.get(1)),
-                    epoch: row.get(2),
-                };
-                Ok(rows.iter().map(lease).collect())
-            })
-            .await
+        self.spawn.run(async move { leases(&*pool.lend().await?).await }).await
     }
 
     /// Gives slots to a node that has so many writing connections, whichever node holds them now; see the module's head. Says which changed
@@ -404,6 +394,17 @@ impl Cluster {
             })
             .await
     }
+}
+
+/// Who holds which slot, by number.
+pub(crate) async fn leases(link: &Link) -> Result<Vec<Lease>, Fault> {
+    let rows = link.query("SELECT slot, writer, epoch FROM lease ORDER BY slot", &[]).await?;
+    let lease = |row: &Row| Lease {
+        slot: row.get::<_, i16>(0).unsigned_abs(),
+        node: NodeId::of_writer(row.get(1)),
+        epoch: row.get(2),
+    };
+    Ok(rows.iter().map(lease).collect())
 }
 
 /// As the table has it. `None`: there is no such slot.
