@@ -57,8 +57,48 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Config>,
     },
+    /// Brings the tables of a store on PostgreSQL to this program's version, or makes them.
+    Migrate(Migrate),
+    /// Relays that serve one store together.
+    Cluster {
+        /// What about them.
+        #[command(subcommand)]
+        command: Cluster,
+    },
     /// Prints what is told about data, from the registry of all that a relay can store.
     Registry(Registry),
+}
+
+/// `migrate`
+#[derive(clap::Args, Debug)]
+pub struct Migrate {
+    /// The store: postgres://USER@HOST,HOST,HOST/DATABASE. Its password is better in PGPASSWORD, ~/.pgpass or ?passfile=FILE.
+    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+    pub store: String,
+}
+
+/// `cluster …`
+#[derive(Subcommand, Debug)]
+pub enum Cluster {
+    /// Draws a key and prints it: put it into a file that only the relay reads, the same on all machines.
+    Key,
+    /// Lists the relays that serve a store, and how much of it each holds.
+    List {
+        /// The store: postgres://USER@HOST,HOST,HOST/DATABASE.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+    },
+    /// Has a relay hand over all that it holds to the others, while it goes on serving; it may then be ended.
+    Drain {
+        /// The store: postgres://USER@HOST,HOST,HOST/DATABASE.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+        /// The relay's name.
+        name: String,
+        /// Has it hold its share again.
+        #[arg(long)]
+        undo: bool,
+    },
 }
 
 /// `backup`
@@ -179,6 +219,11 @@ pub struct Serve {
     /// The directory that holds all that the relay keeps [default: kuvert-relay in the user's data directory].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+
+    /// A store on PostgreSQL instead of that directory: postgres://USER@HOST,HOST,HOST/DATABASE. Its password is better in PGPASSWORD,
+    /// ~/.pgpass or ?passfile=FILE.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
 
     /// Writes the relay's address to this file once it is ready.
     #[arg(long, value_name = "FILE")]

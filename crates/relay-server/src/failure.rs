@@ -8,6 +8,11 @@ use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
 use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_relay::tls::TlsError;
+use kuvert_relay_cluster::key::KeyError;
+use kuvert_relay_cluster::member::JoinError;
+use kuvert_relay_postgres::outcome::Fault;
+use kuvert_relay_postgres::schema;
+use kuvert_relay_postgres::settings::SettingsError;
 use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
@@ -88,9 +93,12 @@ impl From<ConfigError> for Failure {
         let code = match error {
             ConfigError::Retention(_) => "retention-too-long",
             ConfigError::Monitoring(_) => "monitoring-exposed",
-            ConfigError::Rate(_) | ConfigError::Zero(_) | ConfigError::ReportDelay(_) | ConfigError::Region => {
-                "config-value"
-            }
+            ConfigError::Rate(_)
+            | ConfigError::Zero(_)
+            | ConfigError::ReportDelay(_)
+            | ConfigError::Region
+            | ConfigError::ClusterWithoutStore
+            | ConfigError::ClusterName => "config-value",
         };
         Self::usage(code, error.to_string())
     }
@@ -164,6 +172,52 @@ impl From<StoreError> for Failure {
             ),
         };
         Self::new(code, format!("{error}{hint}"))
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::usage("store-address", error.to_string())
+    }
+}
+
+impl From<schema::OpenError> for Failure {
+    fn from(error: schema::OpenError) -> Self {
+        use schema::OpenError as Error;
+        let code = match error {
+            Error::Settings(error) => return error.into(),
+            Error::Unreachable(_) | Error::Threads(_) => "store-unreachable",
+            Error::Empty => "store-empty",
+            Error::Older { .. } => "data-older",
+            Error::Newer { .. } => "data-newer",
+            Error::Foreign => "data-foreign",
+            Error::Unregistered(_) => "data-unregistered",
+            Error::Served => "data-locked",
+            Error::Server(_) => "store-server",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::new("store-unreachable", format!("the store did not do that: {}. Try again", fault.words))
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::new("cluster-key", error.to_string())
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Open(error) => error.into(),
+            JoinError::Address(_) => Self::usage("config-value", error.to_string()),
+            JoinError::Mesh(_) | JoinError::Join(_) => Self::new("cluster", error.to_string()),
+        }
     }
 }
 

@@ -9,6 +9,8 @@
 //! | [`backup`] | `backup`, `restore` |
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
+//! | [`replicated`] | a relay on PostgreSQL, alone or with others |
+//! | [`cluster`] | `migrate`, `cluster` |
 //! | [`configuration`] | `config` |
 //! | [`edition`] | what a program offers beyond that |
 //! | [`source`] | settings, from a file and the environment |
@@ -20,6 +22,7 @@
 
 pub mod args;
 pub mod backup;
+pub mod cluster;
 pub mod configuration;
 pub mod edition;
 pub mod failure;
@@ -27,6 +30,7 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
+pub mod replicated;
 pub mod serve;
 pub mod source;
 
@@ -101,6 +105,8 @@ fn dispatch(edition: &dyn Edition, matches: &ArgMatches) -> Result<ExitCode, cla
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
         Command::Config { command } => configuration::run(edition, command, json),
+        Command::Migrate(args) => cluster::migrate(&args, json),
+        Command::Cluster { command } => cluster::run(command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", Document::from(registry.document).json(edition.scope())))
         }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use kuvert_program::directories;
 use kuvert_relay::clock::SystemClock;
-use kuvert_relay::config::{Config, LogLevel};
+use kuvert_relay::config::{Config, LogLevel, StoreAddress};
 use kuvert_relay::relay::{RunningRelay, StartError};
 use kuvert_relay::tls::TlsError;
 use kuvert_relay::whole_file;
+use kuvert_relay_cluster::member::Member;
 use kuvert_relay_sqlite::SERVING_FILE;
 use kuvert_relay_sqlite::serving::{self, Serving};
 use kuvert_types::RelayUrl;
@@ -23,6 +24,7 @@ use crate::args::Serve;
 use crate::edition::Edition;
 use crate::failure::Failure;
 use crate::logging;
+use crate::replicated;
 use crate::source;
 use crate::{print, say};
 use kuvert_relay_sqlite::embedded::Embedded;
@@ -41,8 +43,14 @@ pub fn run(
     let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
     let new_key = args.new_key;
     let config = settle(edition, args, matches, verbose)?;
-    let relay = Embedded::new(clock);
-    let relay = edition.offer().into_iter().fold(relay, Embedded::with_offer);
+    let store = config.store.as_ref().map(|address| address.0.parse()).transpose()?;
+    if store.is_some() && edition.offer().is_some() {
+        return Err(Failure::usage(
+            "config-not-offered",
+            "store = …: what this program offers beyond mail is kept in a directory only; serve the store with `kuvert-relay serve`",
+        ));
+    }
+    let keys = replicated::keys(&config)?;
     logging::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -52,27 +60,67 @@ pub fn run(
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        let relay = relay.start(config.clone()).await?;
+        let (relay, member) = match store {
+            Some(store) => replicated::start(&config, store, keys, clock).await?,
+            None => {
+                let relay = edition.offer().into_iter().fold(Embedded::new(clock), Embedded::with_offer);
+                (relay.start(config.clone()).await?, None)
+            }
+        };
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
-            relay.shutdown().await;
+            shut_down(relay, member).await;
             return Err(failure);
         }
-        while stop.wait_or_reload().await == Asked::Reload {
-            match relay.reload_certificate() {
-                Ok(()) => tracing::info!("the certificate was read again"),
-                Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+        let lost = loop {
+            tokio::select! {
+                asked = stop.wait_or_reload() => match asked {
+                    Asked::Stop => break false,
+                    Asked::Reload => reload(&relay, member.as_ref(), &config),
+                },
+                () = lost(member.as_ref()) => break true,
             }
-        }
+        };
         tracing::info!("stopping");
         tokio::select! {
-            () = relay.shutdown() => Ok(()),
+            () = shut_down(relay, member) => {}
             () = stop.wait() => {
                 say("stopped at once; what was accepted is safe");
                 process::exit(FAILED.into())
             }
         }
+        if lost { Err(replicated::lost()) } else { Ok(()) }
     })
+}
+
+/// Waits until a relay must serve no more because others took it for dead.
+async fn lost(member: Option<&Member>) {
+    match member {
+        Some(member) => member.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads again what can be read again.
+fn reload(relay: &RunningRelay, member: Option<&Member>, config: &Config) {
+    match relay.reload_certificate() {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+    }
+    if let Some(member) = member {
+        replicated::reload(member, config);
+    }
+}
+
+/// Others take what the relay holds, while it serves; then it tells its clients to go.
+async fn shut_down(relay: RunningRelay, member: Option<Member>) {
+    if let Some(member) = &member {
+        member.hand_over().await;
+    }
+    relay.shutdown().await;
+    if let Some(member) = member {
+        member.leave().await;
+    }
 }
 
 /// Flags win over the environment, that over the file, that over the defaults. `matches`: where `serve` is run.
@@ -83,8 +131,19 @@ pub(super) fn settle(
     verbose: u8,
 ) -> Result<Config, Failure> {
     let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
-    let Serve { config: _, listen, public_host, data, ready_file, retention, new_key: _, trust_clock, clock_offset: _ } =
-        args;
+    let Serve {
+        config: _,
+        listen,
+        public_host,
+        data,
+        store,
+        ready_file,
+        retention,
+        new_key: _,
+        trust_clock,
+        clock_offset: _,
+    } = args;
+    config.store = store.map(StoreAddress).or(config.store);
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);

@@ -1,6 +1,7 @@
 //! What an operator may set, with its defaults: read from a file, the environment and flags by the program, or filled in by
 //! another program that embeds the relay.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,12 @@ pub const DEFAULT_PORT: u16 = 4433;
 /// Bytes of the label that says where a relay stands.
 pub const MAX_REGION_BYTES: usize = 64;
 
+/// Bytes of a relay's name among those that serve one store.
+pub const MAX_NODE_NAME_BYTES: usize = 64;
+
+/// The name that a relay has which serves a store alone.
+pub const RESERVED_NODE_NAME: &str = "alone";
+
 /// Everything about one relay.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,8 +30,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host name or IP address that clients should use, where it is not the one to listen on.
     pub public_host: Option<String>,
-    /// The directory that holds all that the relay keeps.
+    /// The directory that holds all that the relay keeps; with a store elsewhere, its keys and nothing of its clients'.
     pub data: PathBuf,
+    /// A store elsewhere instead of the directory: `postgres://…`.
+    pub store: Option<StoreAddress>,
+    /// Serving that store together with other relays.
+    pub cluster: Option<Cluster>,
     /// Where to write the relay's address once it is ready.
     pub ready_file: Option<PathBuf>,
     /// Days that undelivered envelopes are kept, 1 to 30.
@@ -61,6 +72,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             public_host: None,
             data: PathBuf::new(),
+            store: None,
+            cluster: None,
             ready_file: None,
             retention_days: MAX_RETENTION_DAYS,
             observe: false,
@@ -76,6 +89,31 @@ impl Default for Config {
             trust_clock: false,
         }
     }
+}
+
+/// Where a store is. It may hold a password: nothing prints it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct StoreAddress(pub String);
+
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreAddress(…)")
+    }
+}
+
+/// How a relay serves a store together with others.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name among them: no other relay of that store has it, and it keeps it.
+    pub name: String,
+    /// UDP address to listen on for the others.
+    pub listen: SocketAddr,
+    /// Host and port where the others reach it, if that is not the address to listen on.
+    pub address: Option<String>,
+    /// The file with the cluster's key, the same for all of them.
+    pub key: PathBuf,
 }
 
 /// Who may register.
@@ -246,6 +284,12 @@ pub enum ConfigError {
     /// No connections at all.
     #[error("limits.{0} is at least 1")]
     Zero(&'static str),
+    /// Several relays on what only one can open.
+    #[error("[cluster] is for relays that serve one store together: say with `store` where it is (postgres://…)")]
+    ClusterWithoutStore,
+    /// No name.
+    #[error("cluster.name is 1 to {MAX_NODE_NAME_BYTES} letters, digits, dots and hyphens, and not `{RESERVED_NODE_NAME}`")]
+    ClusterName,
 }
 
 impl Config {
@@ -267,6 +311,14 @@ impl Config {
         }
         if self.region.as_deref().is_some_and(|region| !is_valid_line(region, MAX_REGION_BYTES)) {
             return Err(ConfigError::Region);
+        }
+        if let Some(cluster) = &self.cluster {
+            if self.store.is_none() {
+                return Err(ConfigError::ClusterWithoutStore);
+            }
+            if !is_node_name(&cluster.name) {
+                return Err(ConfigError::ClusterName);
+            }
         }
         let limits = &self.limits;
         for (name, rate) in [
@@ -309,6 +361,13 @@ impl Config {
     }
 }
 
+/// Whether a relay can have this name among others.
+fn is_node_name(name: &str) -> bool {
+    (1..=MAX_NODE_NAME_BYTES).contains(&name.len())
+        && name != RESERVED_NODE_NAME
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +385,28 @@ mod tests {
         let mut config = Config::new("data");
         config.limits.lookups_per_device.burst = 0;
         assert!(matches!(config.check(), Err(ConfigError::Rate("lookups_per_device"))));
+    }
+
+    #[test]
+    fn a_cluster_has_a_store_and_its_relays_have_names() {
+        let cluster = |name: &str| Cluster {
+            name: name.to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            address: None,
+            key: PathBuf::from("cluster.key"),
+        };
+        let store = Some(StoreAddress("postgres://relay:geheim@localhost/kuvert".to_owned()));
+        assert!(!format!("{store:?}").contains("geheim"));
+        let config = Config { cluster: Some(cluster("relay1")), ..Config::new("data") };
+        assert!(matches!(config.check(), Err(ConfigError::ClusterWithoutStore)));
+        let long = "x".repeat(MAX_NODE_NAME_BYTES + 1);
+        for (name, good) in
+            [("relay-1.example", true), ("", false), ("a b", false), ("alone", false), (&long, false), ("ü", false)]
+        {
+            let config = Config { store: store.clone(), cluster: Some(cluster(name)), ..Config::new("data") };
+            assert_eq!(config.check().is_ok(), good, "{name}");
+        }
+        assert!(Config { store, ..Config::new("data") }.check().is_ok(), "alone");
     }
 
     #[test]
