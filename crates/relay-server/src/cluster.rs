@@ -53,8 +53,10 @@ pub fn run(command: Cluster, json: bool) -> Result<(), Failure> {
             for lease in held {
                 *slots.entry(lease.node).or_insert(0_usize) += 1;
             }
-            let lines: Vec<String> =
-                nodes.iter().map(|node| line(node, slots.get(&Some(node.node.id)).copied().unwrap_or(0), json)).collect();
+            let lines: Vec<String> = nodes
+                .iter()
+                .map(|node| line(node, slots.get(&Some(node.node.id)).copied().unwrap_or(0), json))
+                .collect();
             print(&lines.concat())
         }
         Cluster::Drain { store, name, undo } => {
@@ -63,7 +65,10 @@ pub fn run(command: Cluster, json: bool) -> Result<(), Failure> {
                 let tables = cluster::Cluster::connect(settings).await?;
                 let nodes = tables.nodes().await?;
                 let node = nodes.iter().find(|node| node.name == name).ok_or_else(|| {
-                    Failure::new("node-unknown", format!("no relay of this store has the name `{name}`: see `cluster list`"))
+                    Failure::new(
+                        "node-unknown",
+                        format!("no relay of this store has the name `{name}`: see `cluster list`"),
+                    )
                 })?;
                 Ok(tables.drain(node.node.id, !undo).await?)
             })

@@ -59,12 +59,13 @@ pub async fn start(
         None => Postgres::connect(store, Role::Alone).await?,
     };
     let people = kuvert_relay_sqlite::people::People::open(&config.data, None)?;
-    let sources = kuvert_relay_sqlite::report::Sources { data: config.data.clone(), retention_days: config.retention_days };
+    let sources =
+        kuvert_relay_sqlite::report::Sources { data: config.data.clone(), retention_days: config.retention_days };
     let rights = Arc::new(kuvert_relay_sqlite::SqliteRights::new(people, sources, None)); // STANDIN
     let store: Arc<dyn Store> = Arc::new(postgres);
     let mut parts = Parts::new(clock, Arc::clone(&store), rights);
     if let Some(member) = &member {
-        parts = parts.with_presence(Arc::new(member.presence().clone()));
+        parts = parts.with_presence(Arc::new(member.presence().clone())).with_figures(member.figures());
     }
     match parts.start(config.clone()).await {
         Ok(relay) => Ok((relay, member)),

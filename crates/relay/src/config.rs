@@ -288,7 +288,9 @@ pub enum ConfigError {
     #[error("[cluster] is for relays that serve one store together: say with `store` where it is (postgres://…)")]
     ClusterWithoutStore,
     /// No name.
-    #[error("cluster.name is 1 to {MAX_NODE_NAME_BYTES} letters, digits, dots and hyphens, and not `{RESERVED_NODE_NAME}`")]
+    #[error(
+        "cluster.name is 1 to {MAX_NODE_NAME_BYTES} letters, digits, dots and hyphens, and not `{RESERVED_NODE_NAME}`"
+    )]
     ClusterName,
 }
 

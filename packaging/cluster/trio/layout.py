@@ -37,6 +37,8 @@ class Layout:
     patroni: str
     etcd: str
     relay_program: str
+    # What is added to each relay's configuration.
+    relay_settings: str = ""
     # "loopback", or "namespaces": each machine has an address of its own.
     network: str = "loopback"
     bridge: str = ""

@@ -52,7 +52,7 @@ def prepare(layout: Layout, relay: int) -> None:
         store=layout.url(password=False) + f"&passfile={layout.file('passwords')}",
         key=layout.file("cluster.key"),
     )
-    processes.write(layout, folder / "relay.toml", text)
+    processes.write(layout, folder / "relay.toml", text + layout.relay_settings)
     processes.write(layout, roles.clock(layout, f"r{relay}"), "+0")
 
 
