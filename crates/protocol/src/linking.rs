@@ -101,7 +101,7 @@ impl Digits {
         typed.next().is_none().then_some(Self(digits))
     }
 
-    /// In constant time: how much of it is right helps nobody.
+    /// In constant time: a guess learns nothing of how much of it was right.
     fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
