@@ -25,8 +25,10 @@ use std::time::Duration;
 use kuvert_types::Address;
 use tokio_postgres::Row;
 
-use crate::link::Pool;
+use crate::link::{Door, Link, Pool};
 use crate::outcome::Fault;
+use crate::schema::{self, OpenError};
+use crate::settings::Settings;
 use crate::slot::{SLOTS, Slot};
 use crate::threads::Spawn;
 
@@ -119,6 +121,17 @@ pub struct Cluster {
 impl Cluster {
     pub(crate) const fn new(pool: Pool, spawn: Spawn) -> Self {
         Self { pool, spawn }
+    }
+
+    /// The tables, before a store is opened: a relay [joins](Self::join) to know as which node. Within the runtime that all of it is to
+    /// run on.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn connect(settings: Settings) -> Result<Self, OpenError> {
+        let pool = Pool::new(Door::new(settings)?);
+        schema::check(&*pool.lend().await?).await?;
+        Ok(Self::new(pool, Spawn::here()))
     }
 
     // ---- nodes
@@ -242,17 +255,7 @@ impl Cluster {
     /// See the module's head.
     pub async fn leases(&self) -> Result<Vec<Lease>, Fault> {
         let pool = self.pool.clone();
-        self.spawn
-            .run(async move {
-                let rows = pool.lend().await?.query("SELECT slot, writer, epoch FROM lease ORDER BY slot", &[]).await?;
-                let lease = |row: &Row| Lease {
-                    slot: row.get::<_, i16>(0).unsigned_abs(),
-                    node: NodeId::of_writer(row.get(1)),
-                    epoch: row.get(2),
-                };
-                Ok(rows.iter().map(lease).collect())
-            })
-            .await
+        self.spawn.run(async move { leases(&*pool.lend().await?).await }).await
     }
 
     /// Gives slots to a node that has so many writing connections, whichever node holds them now; see the module's head. Says which changed
@@ -391,6 +394,17 @@ impl Cluster {
             })
             .await
     }
+}
+
+/// Who holds which slot, by number.
+pub(crate) async fn leases(link: &Link) -> Result<Vec<Lease>, Fault> {
+    let rows = link.query("SELECT slot, writer, epoch FROM lease ORDER BY slot", &[]).await?;
+    let lease = |row: &Row| Lease {
+        slot: row.get::<_, i16>(0).unsigned_abs(),
+        node: NodeId::of_writer(row.get(1)),
+        epoch: row.get(2),
+    };
+    Ok(rows.iter().map(lease).collect())
 }
 
 /// As the table has it. `None`: there is no such slot.

@@ -195,6 +195,14 @@ impl Link {
         self.guarded(async { self.client.query(&self.statement(sql).await?, arguments).await }).await
     }
 
+    /// The rows of a statement that is made up as it goes.
+    ///
+    /// # Errors
+    /// See [`crate::outcome`].
+    pub async fn query_once(&self, sql: &str, arguments: Arguments<'_>) -> Result<Vec<Row>, Fault> {
+        self.guarded(self.client.query(sql, arguments)).await
+    }
+
     /// The first row, if there is one.
     ///
     /// # Errors
@@ -244,6 +252,16 @@ impl Link {
         self.batch("COMMIT").await?;
         self.unfinished.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// A transaction is sent by hand: without [`mark_finished`](Self::mark_finished) the connection is closed.
+    pub(crate) fn mark_unfinished(&self) {
+        self.unfinished.store(true, Ordering::Release);
+    }
+
+    /// Its end was answered.
+    pub(crate) fn mark_finished(&self) {
+        self.unfinished.store(false, Ordering::Release);
     }
 
     /// For statements that are pipelined by hand.
@@ -304,8 +322,9 @@ impl Pool {
         Ok(Lent { link: Some(link), pool: self.clone(), _permit: permit })
     }
 
-    /// Closes what is idle and lends nothing more.
-    pub fn close(&self) {
+    /// Waits for what is lent, or waits to be, and lends nothing more.
+    pub async fn finish(&self) {
+        drop(self.0.permits.acquire_many(POOL as u32).await);
         self.0.permits.close();
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -87,6 +87,18 @@ impl Fault {
         self.code.as_ref() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
+    /// Whether the same may well succeed in a moment, maybe elsewhere: a server that does not take writes any more, a lock that was
+    /// not to be had, two that met.
+    pub fn is_transient(&self) -> bool {
+        const CODES: [SqlState; 4] = [
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+        ];
+        self.outcome == Outcome::Not && self.code.as_ref().is_none_or(|code| CODES.contains(code))
+    }
+
     /// As the store says it.
     pub fn store_error(&self) -> StoreError {
         match (self.outcome, &self.code) {

@@ -20,7 +20,7 @@ pub const VERSION: i64 = MIGRATIONS.len() as i64;
 const MIGRATING: i64 = 0x4B75_7672;
 
 /// The lock of a relay that serves alone.
-pub(crate) const SERVING: i64 = 0x4B75_7673;
+pub(crate) const SERVING: i32 = 0x4B75_7673;
 
 /// The oldest server that this is tested with, as it numbers itself.
 const OLDEST_SERVER: i32 = 150_000;

@@ -8,9 +8,12 @@ use std::future::Future;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use kuvert_relay_postgres::cluster::NodeId;
 use kuvert_relay_postgres::link::{Door, Link};
-use kuvert_relay_postgres::migrate;
 use kuvert_relay_postgres::settings::Settings;
+use kuvert_relay_postgres::slot::Slot;
+use kuvert_relay_postgres::{Peers, Postgres, migrate};
 
 /// Where the server is.
 pub const VARIABLE: &str = "KUVERT_POSTGRES";
@@ -75,6 +78,32 @@ impl Drop for Database {
         // After a failure it is left for a look.
         if !std::thread::panicking() {
             self.run(&format!("SET client_min_messages = error; DROP SCHEMA {} CASCADE", self.name));
+        }
+    }
+}
+
+/// Nodes of one process that hand each other's commands over by a call.
+#[derive(Debug, Default)]
+pub struct InProcess(std::sync::Mutex<std::collections::HashMap<NodeId, Postgres>>);
+
+impl InProcess {
+    /// A node that takes part.
+    pub fn add(self: &std::sync::Arc<Self>, node: NodeId, store: &Postgres) {
+        store.set_peers(std::sync::Arc::clone(self) as std::sync::Arc<dyn Peers>);
+        self.0.lock().unwrap().insert(node, store.clone());
+    }
+
+    /// One that takes part no more.
+    pub fn remove(&self, node: NodeId) {
+        drop(self.0.lock().unwrap().remove(&node));
+    }
+}
+
+impl Peers for InProcess {
+    fn forward(&self, node: NodeId, _: Slot, request: bytes::Bytes) -> Pending<bytes::Bytes, StoreError> {
+        match self.0.lock().unwrap().get(&node) {
+            Some(store) => store.serve_peer(&request),
+            None => Pending::ready(Err(Unavailable::Io("not there".into()).into())),
         }
     }
 }
