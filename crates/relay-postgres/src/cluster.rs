@@ -25,8 +25,10 @@ use std::time::Duration;
 use kuvert_types::Address;
 use tokio_postgres::Row;
 
-use crate::link::{Link, Pool};
+use crate::link::{Door, Link, Pool};
 use crate::outcome::Fault;
+use crate::schema::{self, OpenError};
+use crate::settings::Settings;
 use crate::slot::{SLOTS, Slot};
 use crate::threads::Spawn;
 
@@ -119,6 +121,17 @@ pub struct Cluster {
 impl Cluster {
     pub(crate) const fn new(pool: Pool, spawn: Spawn) -> Self {
         Self { pool, spawn }
+    }
+
+    /// The tables, before a store is opened: a relay [joins](Self::join) to know as which node. Within the runtime that all of it is to
+    /// run on.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn connect(settings: Settings) -> Result<Self, OpenError> {
+        let pool = Pool::new(Door::new(settings)?);
+        schema::check(&*pool.lend().await?).await?;
+        Ok(Self::new(pool, Spawn::here()))
     }
 
     // ---- nodes

@@ -19,6 +19,11 @@ const WORKERS: usize = 2;
 pub struct Spawn(Handle);
 
 impl Spawn {
+    /// Onto the runtime that this is called in.
+    pub fn here() -> Self {
+        Self(Handle::current())
+    }
+
     /// Does something, even if the answer is not waited for.
     ///
     /// # Errors
