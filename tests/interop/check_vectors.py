@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from kuvert_model import body, encodings, erasure, errors, identity, labels, links, messages, mlkem, padding, pq_ratchet
+from kuvert_model import attachment, body, encodings, erasure, errors, identity, labels, links, messages, mlkem, padding, pq_ratchet
 from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, sealed_sender, session
 from kuvert_model import envelope as wire
 from kuvert_model import prekeys as pk
@@ -836,6 +836,44 @@ def check_sealed_sender(case: dict) -> None:
     same("message", opened, i["message"])
 
 
+# --- attachment.json --------------------------------------------------------------------------------------------------
+
+
+def file_of(size: int) -> bytes:
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def check_attachment(case: dict) -> None:
+    i, o, size = case["inputs"], case.get("outputs"), case["inputs"]["size"]
+    if case.get("must_reject"):
+        if "file_key" not in i:
+            return refused(lambda: attachment.blob_length(size))
+        key, digest = unhex(i["file_key"]), unhex(i["digest"])
+        if "blob" in i:
+            blob = unhex(i["blob"])
+        else:
+            header, chunks = attachment.seal_file(key, file_of(size))
+            blob = header + b"".join(chunks[index] for index in i["chunk_order"])
+            same("digest", primitives.sha256(blob), i["digest"])
+        return refused(lambda: attachment.open_file(key, size, digest, blob))
+    same("blob length", attachment.blob_length(size), o["blob_length"])
+    if "draws" not in case:
+        return None
+    draws = Draws(case["draws"])
+    key = draws.draw(32)
+    draws.finish()
+    same("key", attachment.expand(key)[0], o["key"])
+    same("commitment", attachment.expand(key)[1], o["commitment"])
+    header, chunks = attachment.seal_file(key, file_of(size))
+    blob = header + b"".join(chunks)
+    same("length", len(blob), o["blob_length"])
+    same("chunk hashes", [primitives.sha256(chunk).hex() for chunk in chunks], o["chunk_hashes"])
+    same("digest", primitives.sha256(blob), o["digest"])
+    if "blob" in o:
+        same("blob", blob, o["blob"])
+    must(attachment.open_file(key, size, unhex(o["digest"]), blob) == file_of(size), "opens")
+
+
 def check_relay_authentication(case: dict) -> None:
     i = case["inputs"]
     address, challenge, exporter, key = (unhex(i[k]) for k in ("address", "challenge", "exporter", "signing_key"))
@@ -919,6 +957,7 @@ CHECKS = {
     "braid": check_braid,
     "session": check_session,
     "envelope": check_envelope,
+    "attachment": check_attachment,
     "sealed_sender": check_sealed_sender,
     "relay_authentication": check_relay_authentication,
 }

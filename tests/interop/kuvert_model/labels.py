@@ -17,6 +17,7 @@ body key
 associated data
 sealed certificate
 sealed message
+attachment
 safety number
 account fingerprint
 pq ratchet start

@@ -7,6 +7,7 @@
 
 extern crate std;
 
+mod attachment;
 mod braid;
 mod encodings;
 mod handshake;
