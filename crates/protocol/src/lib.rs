@@ -14,6 +14,7 @@
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
 //! | [`attachment`] | files too long for a message, in chunks under a key of their own |
+//! | [`linking`] | how a device of the account makes another one a device of the account |
 //! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
 //! | [`hazmat`] | for experts only: ratchets, the key agreement between them, labels, primitives |
 //!
@@ -99,6 +100,7 @@ mod generator;
 pub mod hazmat;
 pub mod identity;
 mod labels;
+pub mod linking;
 pub mod message;
 pub mod padding;
 pub mod plaintext;

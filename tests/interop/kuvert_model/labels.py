@@ -18,6 +18,8 @@ associated data
 sealed certificate
 sealed message
 attachment
+link transcript
+link keys
 safety number
 account fingerprint
 pq ratchet start

@@ -8,6 +8,7 @@ mod support;
 mod files;
 mod handshake;
 mod hygiene;
+mod linking;
 mod messages;
 mod public_keys;
 mod replays;

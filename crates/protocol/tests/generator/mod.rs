@@ -13,6 +13,7 @@ mod encodings;
 mod handshake;
 mod identity;
 mod keys;
+mod linking;
 mod ratchet;
 mod relay;
 mod sealed_sender;
