@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`settings`] | where the servers are; passwords that are never printed |
 //! | [`schema`] | tables, versions, [`migrate`] |
+//! | [`rights`] | what accounts have a right to |
+//! | [`admin`] | what an operator's program does |
 //! | [`cluster`] | who may write which slot, and where devices are attached: the low-level functions for relays that serve together |
 //! | [`slot`] | which of 4,096 parts an account belongs to |
 //! | [`outcome`] | what an answer of the server means |
@@ -17,12 +19,14 @@
 
 // `println!` and `eprintln!` panic where nothing can be written.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
-#![allow(dead_code)]
 
+pub mod admin;
 mod body;
 pub mod cluster;
 pub mod link;
 pub mod outcome;
+mod report;
+pub mod rights;
 pub mod schema;
 pub mod settings;
 pub mod slot;
@@ -39,8 +43,10 @@ use kuvert_relay::store::{Pending, StoreError, Unavailable};
 use prost::Message as _;
 use tokio::sync::oneshot;
 
+pub use crate::admin::PostgresAdmin;
 use crate::cluster::{Cluster, Node, NodeId};
 use crate::link::{Door, Link, Pool};
+pub use crate::rights::PostgresRights;
 use crate::schema::OpenError;
 use crate::settings::Settings;
 use crate::slot::Slot;
@@ -54,6 +60,15 @@ use crate::threads::{Spawn, Threads};
 pub async fn migrate(settings: &Settings) -> Result<i64, OpenError> {
     let door = Door::new(settings.clone())?;
     schema::migrate(&door.open().await?).await
+}
+
+/// After a backup was restored, and before any relay serves it: see [`schema::after_restore`].
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn after_restore(settings: &Settings) -> Result<(), OpenError> {
+    let door = Door::new(settings.clone())?;
+    schema::after_restore(&door.open().await?).await
 }
 
 /// How a relay takes part.
@@ -131,6 +146,11 @@ impl Postgres {
             }
         };
         Ok(Self { inner: Arc::new(Inner { core, guard: Mutex::new(guard), threads }) })
+    }
+
+    /// What accounts have a right to, in the same tables. Undelivered mail is kept for so many days.
+    pub fn rights(&self, retention_days: u32) -> PostgresRights {
+        PostgresRights::new(self.inner.core.pool.clone(), self.inner.threads.spawn().clone(), retention_days)
     }
 
     /// The tables of who may write what.

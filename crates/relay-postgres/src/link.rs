@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row, Statement};
 
 use crate::outcome::Fault;
 use crate::settings::{Settings, SettingsError};
@@ -73,8 +75,22 @@ impl Door {
         opened.unwrap_or_else(|_| Err(Fault::not("no server of the group answered in time")))
     }
 
+    /// Tries all servers of the group at once: the first that takes writes has it. One after the other would not do: a server that stands
+    /// still takes connections, and answers nothing.
     async fn connect(&self) -> Result<Link, Fault> {
-        let config = self.settings.config();
+        let mut tries: FuturesUnordered<_> =
+            self.settings.each().into_iter().map(|config| self.connect_to(config)).collect();
+        let mut last = Fault::not("the store's address names no server");
+        while let Some(tried) = tries.next().await {
+            match tried {
+                Ok(link) => return Ok(link),
+                Err(fault) => last = fault,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, config: Config) -> Result<Link, Fault> {
         let link = match &self.tls {
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(|error| Fault::connecting(&error))?;

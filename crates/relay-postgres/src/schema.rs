@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use kuvert_privacy::registry::{self, Mismatch, Place};
+use kuvert_privacy::registry::fields::people::RIGHTS;
+use kuvert_privacy::registry::{self, Field, Mismatch, Place};
 
 use crate::link::Link;
 use crate::outcome::Fault;
@@ -19,8 +20,8 @@ pub const VERSION: i64 = MIGRATIONS.len() as i64;
 /// "Kuvr", as in the files of the embedded backend: the advisory lock of those who migrate.
 const MIGRATING: i64 = 0x4B75_7672;
 
-/// The lock of a relay that serves alone.
-pub(crate) const SERVING: i32 = 0x4B75_7673;
+/// The lock of a relay that serves alone, with the hash of the schema's name.
+pub const SERVING: i32 = 0x4B75_7673;
 
 /// The oldest server that this is tested with, as it numbers itself.
 const OLDEST_SERVER: i32 = 150_000;
@@ -106,6 +107,14 @@ pub async fn check(link: &Link) -> Result<(), OpenError> {
     check_registered(link).await
 }
 
+/// The entries of what is stored here: the tables of the embedded backend's two databases but for SQLite's own, and what is beside
+/// them.
+pub(crate) fn told() -> impl Iterator<Item = &'static Field> {
+    let people = RIGHTS.iter().copied().flatten();
+    let database = registry::of(Place::Database).filter(|field| field.table != "sqlite_sequence");
+    database.chain(people).chain(registry::of(Place::Group))
+}
+
 /// A column without an entry is not stored.
 async fn check_registered(link: &Link) -> Result<(), OpenError> {
     // Partitions have the columns of what they are parts of.
@@ -115,7 +124,23 @@ async fn check_registered(link: &Link) -> Result<(), OpenError> {
             AND NOT a.attisdropped";
     let rows = link.query(sql, &[]).await?;
     let columns: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let _ = (columns, Place::Database, registry::all);
+    registry::check_against(told(), Place::Group, &columns).map_err(OpenError::Unregistered)
+}
+
+/// After a backup was restored: what was handed out since must not be handed out again. All one-time prekeys go, and every slot's
+/// cursors begin far beyond those that may have been given out. No relay may serve the store meanwhile.
+///
+/// # Errors
+/// It cannot be written.
+pub async fn after_restore(link: &Link) -> Result<(), OpenError> {
+    /// A lane sets 2^32 cursors aside whenever it begins: these are as many as 262,144 beginnings since the backup set aside.
+    const SKIPPED: i64 = 1 << 50;
+    check(link).await?;
+    link.begin().await?;
+    link.batch("DELETE FROM one_time_prekey; DELETE FROM presence; UPDATE writer SET epoch = epoch + 1; UPDATE node SET epoch = epoch + 1")
+        .await?;
+    link.execute("UPDATE lease SET epoch = epoch + 1, next_cursor = next_cursor + $1", &[&SKIPPED]).await?;
+    link.commit().await?;
     Ok(())
 }
 

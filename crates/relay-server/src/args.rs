@@ -1,6 +1,7 @@
 //! The command line as given. What is not given comes from the environment, the configuration file, the defaults, in that
 //! order: [`crate::source`].
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -57,7 +58,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Config>,
     },
-    /// Brings the tables of a store on PostgreSQL to this program's version, or makes them.
+    /// Makes the tables of a store on PostgreSQL, or brings them to this version.
     Migrate(Migrate),
     /// Relays that serve one store together.
     Cluster {
@@ -69,28 +70,20 @@ pub enum Command {
     Registry(Registry),
 }
 
-/// `migrate`
-#[derive(clap::Args, Debug)]
-pub struct Migrate {
-    /// The store: postgres://USER@HOST,HOST,HOST/DATABASE. Its password is better in PGPASSWORD, ~/.pgpass or ?passfile=FILE.
-    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
-    pub store: String,
-}
-
 /// `cluster …`
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub enum Cluster {
     /// Draws a key and prints it: put it into a file that only the relay reads, the same on all machines.
     Key,
     /// Lists the relays that serve a store, and how much of it each holds.
     List {
-        /// The store: postgres://USER@HOST,HOST,HOST/DATABASE.
+        /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
         #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
         store: String,
     },
     /// Has a relay hand over all that it holds to the others, while it goes on serving; it may then be ended.
     Drain {
-        /// The store: postgres://USER@HOST,HOST,HOST/DATABASE.
+        /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
         #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
         store: String,
         /// The relay's name.
@@ -99,6 +92,13 @@ pub enum Cluster {
         #[arg(long)]
         undo: bool,
     },
+}
+
+impl fmt::Debug for Cluster {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cluster")
+    }
 }
 
 /// `backup`
@@ -128,9 +128,9 @@ pub struct Restore {
 pub enum Invite {
     /// Makes an invitation and prints its code, this once.
     Create {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// How many accounts can be made with it.
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         uses: u32,
@@ -140,15 +140,15 @@ pub enum Invite {
     },
     /// Lists the invitations that are good, without their codes.
     List {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
     },
     /// Takes an invitation back.
     Revoke {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// Its code, or its name in the list.
         #[arg(value_name = "CODE|NAME")]
         code: String,
@@ -160,9 +160,9 @@ pub enum Invite {
 pub enum Hold {
     /// Puts an account under a hold, or gives its hold another reason.
     Add {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// The account, 26 characters.
         account: AccountId,
         /// Why: a file number, an order.
@@ -171,15 +171,15 @@ pub enum Hold {
     },
     /// Lists the holds, and what is kept under them.
     List {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
     },
     /// Ends a hold, and deletes what was kept under it.
     Release {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// The account, 26 characters.
         account: AccountId,
         /// Writes the report that was kept into this new directory first.
@@ -202,7 +202,7 @@ pub enum Config {
 }
 
 /// `serve`. Every key of the configuration also has a variable KUVERT_RELAY_…: see the command `config`.
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Default)]
 pub struct Serve {
     /// A configuration file; see the command `config`.
     #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_CONFIG")]
@@ -220,8 +220,8 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// A store on PostgreSQL instead of that directory: postgres://USER@HOST,HOST,HOST/DATABASE. Its password is better in PGPASSWORD,
-    /// ~/.pgpass or ?passfile=FILE.
+    /// Where accounts and mail are kept instead: postgres://USER@HOST/DATABASE. A password in it is seen by other users of this
+    /// machine: use KUVERT_RELAY_STORE, or PGPASSFILE.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
 
@@ -256,9 +256,46 @@ pub struct Serve {
 /// `inspect`
 #[derive(clap::Args, Debug)]
 pub struct Inspect {
+    /// Which relay.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where a relay keeps what a command is about.
+#[derive(clap::Args, Clone, Default)]
+pub struct Place {
     /// The relay's data directory [default: kuvert-relay in the user's data directory].
     #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
     pub data: Option<PathBuf>,
+    /// The relay's store, where it is not the directory: postgres://USER@HOST/DATABASE.
+    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+}
+
+impl fmt::Debug for Place {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+/// `migrate`
+#[derive(clap::Args)]
+pub struct Migrate {
+    /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+    pub store: String,
+    /// The store was restored from a backup, and no relay serves it yet: one-time prekeys go and cursors begin far beyond those
+    /// that were given out since, so that nothing is handed out twice.
+    #[arg(long)]
+    pub restored: bool,
+}
+
+impl fmt::Debug for Migrate {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migrate").field("restored", &self.restored).finish_non_exhaustive()
+    }
 }
 
 /// `registry`
@@ -310,4 +347,11 @@ pub enum Format {
     Markdown,
     /// For programs
     Json,
+}
+
+impl fmt::Debug for Serve {
+    // The store's address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("config", &self.config).field("data", &self.data).finish_non_exhaustive()
+    }
 }

@@ -8,11 +8,6 @@ use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
 use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_relay::tls::TlsError;
-use kuvert_relay_cluster::key::KeyError;
-use kuvert_relay_cluster::member::JoinError;
-use kuvert_relay_postgres::outcome::Fault;
-use kuvert_relay_postgres::schema;
-use kuvert_relay_postgres::settings::SettingsError;
 use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
@@ -175,52 +170,6 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Self {
-        Self::usage("store-address", error.to_string())
-    }
-}
-
-impl From<schema::OpenError> for Failure {
-    fn from(error: schema::OpenError) -> Self {
-        use schema::OpenError as Error;
-        let code = match error {
-            Error::Settings(error) => return error.into(),
-            Error::Unreachable(_) | Error::Threads(_) => "store-unreachable",
-            Error::Empty => "store-empty",
-            Error::Older { .. } => "data-older",
-            Error::Newer { .. } => "data-newer",
-            Error::Foreign => "data-foreign",
-            Error::Unregistered(_) => "data-unregistered",
-            Error::Served => "data-locked",
-            Error::Server(_) => "store-server",
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::new("store-unreachable", format!("the store did not do that: {}. Try again", fault.words))
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::new("cluster-key", error.to_string())
-    }
-}
-
-impl From<JoinError> for Failure {
-    fn from(error: JoinError) -> Self {
-        match error {
-            JoinError::Open(error) => error.into(),
-            JoinError::Address(_) => Self::usage("config-value", error.to_string()),
-            JoinError::Mesh(_) | JoinError::Join(_) => Self::new("cluster", error.to_string()),
-        }
-    }
-}
-
 impl From<PeopleError> for Failure {
     fn from(error: PeopleError) -> Self {
         let code = match &error {
@@ -263,5 +212,66 @@ impl From<relay::StartError> for Failure {
             }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use kuvert_relay_cluster::key::KeyError;
+    use kuvert_relay_cluster::member::JoinError;
+    use kuvert_relay_postgres::admin::AdminError;
+    use kuvert_relay_postgres::outcome::Fault;
+    use kuvert_relay_postgres::schema::OpenError;
+
+    use super::Failure;
+
+    impl From<OpenError> for Failure {
+        fn from(error: OpenError) -> Self {
+            let code = match &error {
+                OpenError::Settings(error) => return Self::usage("store-address", error.to_string()),
+                OpenError::Unreachable(_) => "store-unreachable",
+                OpenError::Empty => "store-empty",
+                OpenError::Older { .. } => "data-older",
+                OpenError::Newer { .. } => "data-newer",
+                OpenError::Foreign => "data-foreign",
+                OpenError::Unregistered(_) => "data-unregistered",
+                OpenError::Server(_) => "store-server",
+                OpenError::Served => "data-locked",
+                OpenError::Threads(_) => "runtime",
+            };
+            Self::new(code, error.to_string())
+        }
+    }
+
+    impl From<AdminError> for Failure {
+        fn from(error: AdminError) -> Self {
+            match error {
+                AdminError::Open(error) => error.into(),
+                AdminError::Store(error) => error.into(),
+                AdminError::Backup => Self::usage("backup-elsewhere", error.to_string()),
+            }
+        }
+    }
+
+    impl From<Fault> for Failure {
+        fn from(fault: Fault) -> Self {
+            Self::new("store-unreachable", format!("the store did not do that: {}. Try again", fault.words))
+        }
+    }
+
+    impl From<KeyError> for Failure {
+        fn from(error: KeyError) -> Self {
+            Self::new("cluster-key", error.to_string())
+        }
+    }
+
+    impl From<JoinError> for Failure {
+        fn from(error: JoinError) -> Self {
+            match error {
+                JoinError::Open(error) => error.into(),
+                JoinError::Address(_) => Self::usage("config-value", error.to_string()),
+                JoinError::Mesh(_) | JoinError::Join(_) => Self::new("cluster", error.to_string()),
+            }
+        }
     }
 }

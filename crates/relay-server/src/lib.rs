@@ -9,11 +9,14 @@
 //! | [`backup`] | `backup`, `restore` |
 //! | [`invite`] | `invite` |
 //! | [`hold`] | `hold` |
-//! | [`replicated`] | a relay on PostgreSQL, alone or with others |
-//! | [`cluster`] | `migrate`, `cluster` |
 //! | [`configuration`] | `config` |
 //! | [`edition`] | what a program offers beyond that |
+//! | [`store`] | where a relay keeps what it has: a directory, or PostgreSQL |
+//! | [`migrate`] | `migrate` |
+//! | [`cluster`] | `cluster` |
+//! | `member` | a relay's part in a cluster |
 //! | [`source`] | settings, from a file and the environment |
+//! | [`pages`] | what the manual pages have beside the help |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -30,9 +33,13 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
-pub mod replicated;
+#[cfg(feature = "postgres")]
+mod member;
+pub mod migrate;
+pub mod pages;
 pub mod serve;
 pub mod source;
+pub mod store;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -46,6 +53,7 @@ use kuvert_program::{manual, process, words};
 use self::args::{Args, Command, Format};
 use self::edition::{Edition, Mail};
 use self::failure::Failure;
+use self::pages::MANUAL;
 
 /// Everything went well.
 const DONE: u8 = 0;
@@ -73,11 +81,13 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 pub fn run_as(edition: &dyn Edition, args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let command = || command_of(edition);
-    if let Some(written) = manual::asked_for(command, &args) {
+    if let Some(written) = manual::asked_for(command, &MANUAL, &args) {
         return written;
     }
     let name = args.first().map_or_else(|| command().get_name().to_owned(), program_name);
-    let parsed = words::fitted(process::without_empty_variables(command())).bin_name(name).try_get_matches_from(args);
+    let parsed = words::fitted(process::without_empty_variables(MANUAL.in_help(command())))
+        .bin_name(name)
+        .try_get_matches_from(args);
     match parsed.and_then(|matches| dispatch(edition, &matches)) {
         Ok(ended) => ended,
         Err(error) => {
@@ -104,9 +114,9 @@ fn dispatch(edition: &dyn Edition, matches: &ArgMatches) -> Result<ExitCode, cla
         Command::Restore(args) => backup::run_restore(args, json),
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
-        Command::Config { command } => configuration::run(edition, command, json),
-        Command::Migrate(args) => cluster::migrate(&args, json),
+        Command::Migrate(migrate) => migrate::run(&migrate, json),
         Command::Cluster { command } => cluster::run(command, json),
+        Command::Config { command } => configuration::run(edition, command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", Document::from(registry.document).json(edition.scope())))
         }

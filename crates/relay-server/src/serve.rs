@@ -12,7 +12,6 @@ use kuvert_relay::config::{Config, LogLevel, StoreAddress};
 use kuvert_relay::relay::{RunningRelay, StartError};
 use kuvert_relay::tls::TlsError;
 use kuvert_relay::whole_file;
-use kuvert_relay_cluster::member::Member;
 use kuvert_relay_sqlite::SERVING_FILE;
 use kuvert_relay_sqlite::serving::{self, Serving};
 use kuvert_types::RelayUrl;
@@ -24,8 +23,8 @@ use crate::args::Serve;
 use crate::edition::Edition;
 use crate::failure::Failure;
 use crate::logging;
-use crate::replicated;
 use crate::source;
+use crate::store::{self, Elsewhere};
 use crate::{print, say};
 use kuvert_relay_sqlite::embedded::Embedded;
 
@@ -43,14 +42,6 @@ pub fn run(
     let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
     let new_key = args.new_key;
     let config = settle(edition, args, matches, verbose)?;
-    let store = config.store.as_ref().map(|address| address.0.parse()).transpose()?;
-    if store.is_some() && edition.offer().is_some() {
-        return Err(Failure::usage(
-            "config-not-offered",
-            "store = …: what this program offers beyond mail is kept in a directory only; serve the store with `kuvert-relay serve`",
-        ));
-    }
-    let keys = replicated::keys(&config)?;
     logging::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -60,66 +51,81 @@ pub fn run(
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        let (relay, member) = match store {
-            Some(store) => replicated::start(&config, store, keys, clock).await?,
-            None => {
-                let relay = edition.offer().into_iter().fold(Embedded::new(clock), Embedded::with_offer);
-                (relay.start(config.clone()).await?, None)
-            }
-        };
+        let (relay, elsewhere) = start(edition, clock, &config).await?;
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
-            shut_down(relay, member).await;
+            shut_down(relay, elsewhere).await;
             return Err(failure);
         }
-        let lost = loop {
+        let ended = loop {
             tokio::select! {
                 asked = stop.wait_or_reload() => match asked {
-                    Asked::Stop => break false,
-                    Asked::Reload => reload(&relay, member.as_ref(), &config),
+                    Asked::Stop => break Ok(()),
+                    Asked::Reload => reload(&relay, elsewhere.as_ref(), &config),
                 },
-                () = lost(member.as_ref()) => break true,
+                failure = lost(elsewhere.as_ref()) => break Err(failure),
             }
         };
         tracing::info!("stopping");
         tokio::select! {
-            () = shut_down(relay, member) => {}
+            () = shut_down(relay, elsewhere) => ended,
             () = stop.wait() => {
                 say("stopped at once; what was accepted is safe");
                 process::exit(FAILED.into())
             }
         }
-        if lost { Err(replicated::lost()) } else { Ok(()) }
     })
 }
 
-/// Waits until a relay must serve no more because others took it for dead.
-async fn lost(member: Option<&Member>) {
-    match member {
-        Some(member) => member.lost().await,
+/// Waits until the relay must serve no more.
+async fn lost(elsewhere: Option<&Elsewhere>) -> Failure {
+    match elsewhere {
+        Some(elsewhere) => elsewhere.member.lost().await,
         None => std::future::pending().await,
     }
 }
 
 /// Reads again what can be read again.
-fn reload(relay: &RunningRelay, member: Option<&Member>, config: &Config) {
+fn reload(relay: &RunningRelay, elsewhere: Option<&Elsewhere>, config: &Config) {
     match relay.reload_certificate() {
         Ok(()) => tracing::info!("the certificate was read again"),
         Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
     }
-    if let Some(member) = member {
-        replicated::reload(member, config);
+    if let Some(elsewhere) = elsewhere {
+        elsewhere.member.reload(config);
     }
 }
 
-/// Others take what the relay holds, while it serves; then it tells its clients to go.
-async fn shut_down(relay: RunningRelay, member: Option<Member>) {
-    if let Some(member) = &member {
-        member.hand_over().await;
+/// Others take what the relay holds, while it serves; then it tells its clients to go, and ends.
+async fn shut_down(relay: RunningRelay, elsewhere: Option<Elsewhere>) {
+    if let Some(elsewhere) = &elsewhere {
+        elsewhere.member.hand_over().await;
     }
     relay.shutdown().await;
-    if let Some(member) = member {
-        member.leave().await;
+    if let Some(elsewhere) = elsewhere {
+        elsewhere.member.leave().await;
+    }
+}
+
+/// Starts the relay on the store that the configuration names.
+async fn start(
+    edition: &dyn Edition,
+    clock: Arc<SystemClock>,
+    config: &Config,
+) -> Result<(RunningRelay, Option<Elsewhere>), Failure> {
+    match (config.store.get(), edition.offer()) {
+        (None, offer) => {
+            let relay = offer.into_iter().fold(Embedded::new(clock), Embedded::with_offer);
+            Ok((relay.start(config.clone()).await?, None))
+        }
+        (Some(_), Some(_)) => Err(Failure::usage(
+            "store-embedded-only",
+            "this program keeps its data in a directory alone: leave the key `store` out, or use kuvert-relay",
+        )),
+        (Some(address), None) => {
+            let (relay, elsewhere) = store::start(address, clock, config.clone()).await?;
+            Ok((relay, Some(elsewhere)))
+        }
     }
 }
 
@@ -143,12 +149,15 @@ pub(super) fn settle(
         trust_clock,
         clock_offset: _,
     } = args;
-    config.store = store.map(StoreAddress).or(config.store);
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);
     config.retention_days = retention.unwrap_or(config.retention_days);
     config.trust_clock = trust_clock;
+    if let Some(store) = store {
+        store::warn_of_password(&store);
+        config.store = StoreAddress::new(store);
+    }
     config.log.level = match verbose {
         0 => config.log.level,
         1 => config.log.level.max(LogLevel::Debug),

@@ -22,6 +22,29 @@ pub const MAX_NODE_NAME_BYTES: usize = 64;
 /// The name that a relay has which serves a store alone.
 pub const RESERVED_NODE_NAME: &str = "alone";
 
+/// The address of a store that is not the data directory. It can hold a password, so it is never printed.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct StoreAddress(String);
+
+impl StoreAddress {
+    /// From what the operator wrote. An empty one is none.
+    pub const fn new(address: String) -> Self {
+        Self(address)
+    }
+
+    /// The address, if there is one.
+    pub fn get(&self) -> Option<&str> {
+        Some(&self.0[..]).filter(|address| !address.is_empty())
+    }
+}
+
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "StoreAddress()" } else { "StoreAddress(…)" })
+    }
+}
+
 /// Everything about one relay.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,10 +53,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host name or IP address that clients should use, where it is not the one to listen on.
     pub public_host: Option<String>,
-    /// The directory that holds all that the relay keeps; with a store elsewhere, its keys and nothing of its clients'.
+    /// The directory that holds all that the relay keeps.
     pub data: PathBuf,
-    /// A store elsewhere instead of the directory: `postgres://…`.
-    pub store: Option<StoreAddress>,
+    /// Where accounts and mail are kept instead of the directory.
+    pub store: StoreAddress,
     /// Serving that store together with other relays.
     pub cluster: Option<Cluster>,
     /// Where to write the relay's address once it is ready.
@@ -72,7 +95,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             public_host: None,
             data: PathBuf::new(),
-            store: None,
+            store: StoreAddress::default(),
             cluster: None,
             ready_file: None,
             retention_days: MAX_RETENTION_DAYS,
@@ -88,17 +111,6 @@ impl Default for Config {
             limits: Limits::default(),
             trust_clock: false,
         }
-    }
-}
-
-/// Where a store is. It may hold a password: nothing prints it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct StoreAddress(pub String);
-
-impl fmt::Debug for StoreAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoreAddress(…)")
     }
 }
 
@@ -315,7 +327,7 @@ impl Config {
             return Err(ConfigError::Region);
         }
         if let Some(cluster) = &self.cluster {
-            if self.store.is_none() {
+            if self.store.get().is_none() {
                 return Err(ConfigError::ClusterWithoutStore);
             }
             if !is_node_name(&cluster.name) {
@@ -397,7 +409,7 @@ mod tests {
             address: None,
             key: PathBuf::from("cluster.key"),
         };
-        let store = Some(StoreAddress("postgres://relay:geheim@localhost/kuvert".to_owned()));
+        let store = StoreAddress::new("postgres://relay:geheim@localhost/kuvert".to_owned());
         assert!(!format!("{store:?}").contains("geheim"));
         let config = Config { cluster: Some(cluster("relay1")), ..Config::new("data") };
         assert!(matches!(config.check(), Err(ConfigError::ClusterWithoutStore)));

@@ -78,7 +78,9 @@ struct Envelope {
     accepted: bool,
     /// It surely is not stored, and is not sent again.
     given_up: bool,
+    /// Where it came last, and where first: one that was stored again after it was acknowledged has another place.
     cursor: Option<u64>,
+    first: Option<u64>,
 }
 
 /// How much there was of what.
@@ -105,7 +107,8 @@ impl History {
 
     /// A sender begins to submit an envelope, its `number`-th.
     pub fn submits(&self, id: Id, sender: usize, number: u64, mailbox: usize) {
-        let envelope = Envelope { mailbox, sender, number, accepted: false, given_up: false, cursor: None };
+        let envelope =
+            Envelope { mailbox, sender, number, accepted: false, given_up: false, cursor: None, first: None };
         self.lock().envelopes.insert(id, envelope);
     }
 
@@ -148,6 +151,7 @@ impl History {
         }
         // Others share the relay: what they sent is not in this history.
         let Some(envelope) = state.envelopes.get_mut(id) else { return };
+        envelope.first.get_or_insert(cursor);
         let (before, given_up) = (envelope.cursor.replace(cursor), envelope.given_up);
         if let Some(before) = before.filter(|before| *before != cursor) {
             if before <= state.may_be_gone.get(&mailbox).copied().unwrap_or(0) {
@@ -200,7 +204,7 @@ impl History {
         let mut found = Vec::new();
         let mut by_pair: BTreeMap<(usize, usize), Vec<(u64, u64)>> = BTreeMap::new();
         for (id, envelope) in &state.envelopes {
-            match envelope.cursor {
+            match envelope.first {
                 None if envelope.accepted => {
                     found.push((Rule::Lost, format!("{id:02x?} in mailbox {}", envelope.mailbox)));
                 }

@@ -18,6 +18,9 @@ associated data
 sealed certificate
 sealed message
 attachment
+link transcript
+link keys
+group operation
 safety number
 account fingerprint
 pq ratchet start

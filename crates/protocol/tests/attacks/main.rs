@@ -6,8 +6,10 @@
 mod support;
 
 mod files;
+mod groups;
 mod handshake;
 mod hygiene;
+mod linking;
 mod messages;
 mod public_keys;
 mod replays;

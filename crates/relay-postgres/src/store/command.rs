@@ -91,8 +91,6 @@ pub enum Command {
     Expired(Vec<(MailboxNumber, u64)>),
     /// What was read of the slots must be read again, with a new epoch.
     Renew(oneshot::Sender<()>),
-    /// Says when all before is done.
-    Flush(oneshot::Sender<()>),
 }
 
 /// How it went so far.
@@ -182,7 +180,7 @@ impl Command {
             | Self::AccessKey { mailbox, .. }
             | Self::TakeFull { mailbox, .. } => Some(mailbox.account),
             Self::Change(change, _) => Some(change.account()),
-            Self::Expired(_) | Self::Renew(_) | Self::Flush(_) => None,
+            Self::Expired(_) | Self::Renew(_) => None,
         }
     }
 
@@ -194,7 +192,7 @@ impl Command {
             | Self::Change(_, tries)
             | Self::AccessKey { tries, .. }
             | Self::TakeFull { tries, .. } => Some(tries),
-            Self::Expired(_) | Self::Renew(_) | Self::Flush(_) => None,
+            Self::Expired(_) | Self::Renew(_) => None,
         }
     }
 
@@ -229,7 +227,7 @@ impl Command {
             Self::AccessKey { reply, .. } => drop(reply.send(Err(error))),
             Self::TakeFull { reply, .. } => drop(reply.send(Err(error))),
             Self::Expired(_) => {}
-            Self::Renew(done) | Self::Flush(done) => drop(done.send(())),
+            Self::Renew(done) => drop(done.send(())),
         }
     }
 }

@@ -17,9 +17,6 @@ const MAX_PARTS: usize = 64;
 /// Among the advisory locks: those who make or drop parts.
 const PARTS: i64 = 0x4B75_7674;
 
-/// The part for the rest.
-pub const REST: &str = "envelope_rest";
-
 /// The days whose part is known to be there, or known to be kept with the rest.
 #[derive(Debug, Default)]
 pub struct Days(Mutex<HashSet<i32>>);

@@ -239,9 +239,6 @@ impl Lane {
                     self.backlog.push_front(Command::Renew(done));
                 }
             }
-            Command::Flush(done) => {
-                let _ = done.send(());
-            }
         }
     }
 

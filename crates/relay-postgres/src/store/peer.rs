@@ -287,7 +287,7 @@ pub fn encode(command: &Command) -> Option<Bytes> {
         }
         Command::AccessKey { mailbox, .. } => Asked::AccessKey(address(mailbox)),
         Command::TakeFull { mailbox, .. } => Asked::TakeFull(address(mailbox)),
-        Command::Expired(_) | Command::Renew(_) | Command::Flush(_) => return None,
+        Command::Expired(_) | Command::Renew(_) => return None,
     };
     Some(Request { asked: Some(asked) }.encode_to_vec().into())
 }
@@ -363,7 +363,7 @@ pub fn deliver(command: Command, answer: &Answer) {
                 _ => Err(answer.store_error()),
             });
         }
-        Command::Expired(_) | Command::Renew(_) | Command::Flush(_) => {}
+        Command::Expired(_) | Command::Renew(_) => {}
     }
 }
 
