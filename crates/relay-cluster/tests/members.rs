@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, device, key, keys, until};
 use database::Database;
+use kuvert_relay::figures::Figures as _;
 use kuvert_relay::presence::{Presence, WakeUp};
 use kuvert_relay_cluster::member::{Member, Options};
 use kuvert_relay_postgres::cluster::Cluster;
@@ -142,6 +143,29 @@ fn devices_are_woken_and_displaced_over_nodes_and_the_store_knows_where_they_are
         until("they are linked again", || a.mesh().reached().len() == 1 && b.mesh().reached().len() == 1).await;
         a.leave().await;
         b.leave().await;
+    });
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_what_a_relay_counts() {
+    with_store(async |database, _| {
+        let member = join(database, "a").await;
+        let figures = member.figures().figures();
+        let counted: Vec<_> = figures
+            .iter()
+            .map(|figure| format!("kuvert_relay_{}{}", figure.name, if figure.counter { "_total" } else { "" }))
+            .collect();
+        let packaging = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+        for (file, most) in [("prometheus/cluster-alerts.yml", 4), ("grafana/kuvert-cluster.json", 8)] {
+            let text = std::fs::read_to_string(packaging.join(file)).unwrap();
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let asked: Vec<_> = words.filter(|word| word.starts_with("kuvert_relay_")).collect();
+            assert!(asked.len() >= most, "{file}");
+            for word in asked {
+                assert!(counted.iter().any(|name| name == word), "{file}: {word} is not in {counted:?}");
+            }
+        }
+        member.leave().await;
     });
 }
 

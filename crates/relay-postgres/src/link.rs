@@ -24,8 +24,9 @@ use crate::tls::Tls;
 /// off. It is never cancelled: the server would answer with success for what one machine alone has.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long connecting may take with all that belongs to it, over all hosts of a group.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long connecting to one server may take, with all that belongs to it. One that stands still takes connections and answers nothing:
+/// by then another one may have become the one that takes writes, and all are tried again.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections for what is in no order.
 const POOL: usize = 8;
@@ -71,20 +72,20 @@ impl Door {
     /// # Errors
     /// Nothing was sent that could have happened.
     pub async fn open(&self) -> Result<Link, Fault> {
-        let opened = timeout(OPEN_TIMEOUT, self.connect()).await;
-        opened.unwrap_or_else(|_| Err(Fault::not("no server of the group answered in time")))
+        self.connect().await
     }
 
     /// Tries all servers of the group at once: the first that takes writes has it. One after the other would not do: a server that stands
     /// still takes connections, and answers nothing.
     async fn connect(&self) -> Result<Link, Fault> {
         let mut tries: FuturesUnordered<_> =
-            self.settings.each().into_iter().map(|config| self.connect_to(config)).collect();
+            self.settings.each().into_iter().map(|config| timeout(OPEN_TIMEOUT, self.connect_to(config))).collect();
         let mut last = Fault::not("the store's address names no server");
         while let Some(tried) = tries.next().await {
             match tried {
-                Ok(link) => return Ok(link),
-                Err(fault) => last = fault,
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(fault)) => last = fault,
+                Err(_) => last = Fault::not("a server of the group did not answer in time"),
             }
         }
         Err(last)

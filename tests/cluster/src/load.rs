@@ -270,7 +270,7 @@ async fn read(world: &World, mailbox: usize, link: &mut Link) -> Outcome<()> {
                 _ => {}
             }
         }
-        let is_late = mailbox % 2 == 0 || acknowledged_at.elapsed() > LATE.0 || unacknowledged >= LATE.1;
+        let is_late = mailbox.is_multiple_of(2) || acknowledged_at.elapsed() > LATE.0 || unacknowledged >= LATE.1;
         if asked.is_none() && unacknowledged > 0 && is_late {
             (acknowledged_at, unacknowledged) = (Instant::now(), 0);
             world.history.acknowledges(mailbox, last);
