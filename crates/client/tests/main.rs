@@ -8,6 +8,7 @@ mod circles;
 mod clocks;
 mod common;
 mod conversation;
+mod damage;
 mod examples;
 mod floods;
 mod pausing;
