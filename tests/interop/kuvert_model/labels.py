@@ -17,6 +17,9 @@ body key
 associated data
 sealed certificate
 sealed message
+attachment
+link transcript
+link keys
 safety number
 account fingerprint
 pq ratchet start

@@ -5,8 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod files;
 mod handshake;
 mod hygiene;
+mod linking;
 mod messages;
 mod public_keys;
 mod replays;
