@@ -139,6 +139,15 @@ impl Engine {
         self.read(|tx| tx.identity()).await
     }
 
+    /// Has the store leave nothing of what was deleted: see [`Store::scrub`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn scrub(&self) -> Result<(), Error> {
+        let engine = self.clone();
+        blocking(move || Ok(lock(&engine.0.store).scrub()?)).await
+    }
+
     async fn transact<T: Send + 'static>(
         &self,
         mode: Mode,
@@ -284,6 +293,14 @@ impl Transaction for Tx<'_> {
 
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.transaction.scan(log, group, after, limit)
+    }
+
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.transaction.scan_back(log, group, before, limit)
+    }
+
+    fn count_before(&self, log: Log, group: Option<&[u8]>, before: u64) -> Result<u64, StoreError> {
+        self.transaction.count_before(log, group, before)
     }
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {

@@ -218,6 +218,8 @@ pub enum DamagedPart {
     Level = 9,
     /// How far a consumer has read. It gets texts again.
     Consumer = 10,
+    /// That a text was deleted here. If it is sent again, it is shown again.
+    Deleted = 11,
 }
 
 impl DamagedPart {
@@ -234,6 +236,7 @@ impl DamagedPart {
             Self::Prekey,
             Self::Level,
             Self::Consumer,
+            Self::Deleted,
         ];
         all.into_iter().find(|part| u32::from(*part as u8) == number).unwrap_or(Self::Other)
     }

@@ -55,6 +55,7 @@
 //! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
 //! | `consumer` | readers of texts with a cursor of their own |
 //! | `send` | outbox: encrypt, submit, resubmit |
+//! | `erase` | deleting here what was written and received |
 //! | `history` | what was written and received |
 //! | `account`, `report` | correcting and deleting the account; all that the relay holds about it |
 //! | `consent`, `people` | the terms of a relay that runs the demonstration; what L0 tells beyond mail, and taking it back |
@@ -95,6 +96,7 @@ mod devices;
 mod directory;
 mod disclosure;
 mod engine;
+mod erase;
 pub mod error;
 mod event;
 mod fold;
@@ -132,6 +134,7 @@ pub use consumer::{Consumer, Cursor};
 pub use contacts::{Contacts, Removed};
 pub use conversation::{ConversationId, MessageRef};
 pub use disclosure::{Disclosure, Item, Seen};
+pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};

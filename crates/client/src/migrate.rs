@@ -25,6 +25,7 @@ pub fn migrate(tx: &dyn Transaction, from: u32) -> Result<(), Error> {
     if from < 3 {
         from_2_to_3(tx)?;
     }
+    // Version 4 has marks of deleted messages; a store of version 3 has none of them, and is one of version 4 as it stands.
     Ok(())
 }
 

@@ -18,8 +18,10 @@
 //! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
 //! | Received | envelope id 16 | when, u64; written by version 1 only |
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
+//! | Own | `traces` | empty |
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | conversation ‖ author's account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
+//! | Deleted | as in log Message | [`DeletedRow`] |
 //! | log Message | conversation ‖ author's account id 16 ‖ message id 16; group: conversation | [`MessageRow`] |
 //! | log Outbox | random 16; group: conversation, or [`RESETS`] | [`OutboxRow`] |
 //! | log Envelope | the outbox entry's key 16 ‖ recipient's address 20; group: the entry's key | [`EnvelopeRow`] |
@@ -62,6 +64,8 @@ pub mod own {
     pub const TIDIED: &[u8] = b"tidied";
     /// [`super::ToldRow`]
     pub const TOLD: &[u8] = b"told";
+    /// There: messages were deleted, and the store was not scrubbed since.
+    pub const TRACES: &[u8] = b"traces";
 }
 
 /// This account and device.
@@ -336,6 +340,15 @@ pub struct MessageRow {
     /// The account that wrote it.
     #[prost(bytes = "vec", tag = "10")]
     pub author: Vec<u8>,
+}
+
+/// What is left of a message that was deleted here: that it was there. It keeps the message out when it comes again, and says
+/// of a late receipt that this home did write what it is for.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeletedRow {
+    /// As in [`MessageRow`].
+    #[prost(uint64, tag = "1")]
+    pub confirmed_for: u64,
 }
 
 /// How far a message of one's own has come. Rises only.

@@ -9,6 +9,7 @@ mod clocks;
 mod common;
 mod conversation;
 mod damage;
+mod erase;
 mod examples;
 mod floods;
 mod pausing;

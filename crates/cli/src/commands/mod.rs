@@ -1,8 +1,10 @@
 //! One file per command: each turns its flags into calls of the client, and what comes back into records.
 
 mod account;
-mod completions;
+pub mod completions;
+mod confirm;
 mod contact;
+mod delete;
 mod disclosure;
 mod export;
 mod history;
@@ -48,7 +50,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Register(args) => block_on(register::run(args, options)),
         Command::Whoami => block_on(whoami::run(options)),
         Command::Status(args) => block_on(status::run(&args, options)),
-        Command::Invite => block_on(invite::run(options)),
+        Command::Invite(args) => block_on(invite::run(&args, options)),
         Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
         Command::Contact(Contact::List) => block_on(contact::list(options)),
         Command::Contact(Contact::Rename { who, alias }) => block_on(contact::rename(&who.who, &alias, options)),
@@ -69,6 +71,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Chat(who) => block_on(chat::run(&who.who, options)),
         Command::History(args) => block_on(history::run(&args, options)),
         Command::Search(args) => block_on(search::run(&args, options)),
+        Command::Delete(args) => block_on(delete::run(&args, options)),
         Command::Export(args) => block_on(export::run(&args, options)),
         Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),

@@ -387,6 +387,9 @@ fn damage(part: DamagedPart, who: Option<&str>, count: u64) -> String {
             "it is L3, and no receipts are sent, until `kuvert level` and `kuvert receipts` say otherwise".to_owned(),
         ),
         DamagedPart::Consumer => ("how far a consumer has read".to_owned(), "it gets texts again".to_owned()),
+        DamagedPart::Deleted => {
+            ("the mark that a text was deleted".to_owned(), "if it is sent again, it is shown again".to_owned())
+        }
         // What may be added.
         _ => ("something".to_owned(), "it is gone".to_owned()),
     };

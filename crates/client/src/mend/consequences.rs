@@ -16,6 +16,7 @@
 //! | what the relay was told at L0 | it counts as told, and is taken back above L0 | nothing |
 //! | a consumer's cursor | it begins anew: it gets texts again rather than not at all | that one went |
 //! | counters of prekeys | numbers go on behind a gap | nothing |
+//! | that a text was deleted | it is noted again, if it is known of which | else that one went: if it is sent again, it is shown again |
 //! | an id of what was received | nothing: the session opens no message twice | nothing |
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -38,7 +39,8 @@ use crate::requests::devices;
 use crate::resets;
 use crate::session::session;
 use crate::state::{
-    self, AtRelay, MessageRow, OutboxRow, Outgoing, Progress, Stored, ToldRow, account_id, enqueue, message_of_key, own,
+    self, AtRelay, DeletedRow, MessageRow, OutboxRow, Outgoing, Progress, Stored, ToldRow, account_id, enqueue,
+    message_of_key, own,
 };
 use crate::store::{Log, Part, Table, Transaction};
 
@@ -60,6 +62,7 @@ pub fn follow(tx: &dyn Transaction, lost: Vec<Lost>, now: u64) -> Result<Told, E
     mender.envelopes(&of(Part::Log(Log::Envelope)))?;
     mender.outbox(of(Part::Log(Log::Outbox)))?;
     mender.prekeys(&of(Part::Table(Table::Prekey)), &of(Part::Table(Table::Replay)))?;
+    mender.deleted(of(Part::Table(Table::Deleted)))?;
     mender.own(&of(Part::Table(Table::Own)))?;
     Ok(mender.told)
 }
@@ -317,6 +320,16 @@ impl Mender<'_> {
         prekeys::forget_without_record(self.tx, |id| records.iter().any(|row| row.was(self.tx, &id)))?;
         prekeys::renew_what_is_missing(self.tx)?;
         prekeys.iter().chain(records).for_each(|_| self.tell(DamagedPart::Prekey, None));
+        Ok(())
+    }
+
+    fn deleted(&mut self, lost: Vec<Lost>) -> Result<(), Error> {
+        for row in lost {
+            match row.key().filter(|key| message_of_key(key).is_ok()) {
+                Some(key) => state::put(self.tx, Table::Deleted, key, &DeletedRow::default())?,
+                None => self.tell(DamagedPart::Deleted, None),
+            }
+        }
         Ok(())
     }
 

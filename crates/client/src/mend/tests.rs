@@ -25,8 +25,8 @@ use crate::resets;
 use crate::rng;
 use crate::session::session;
 use crate::state::{
-    DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow, PrekeyStateRow, Progress, ToldRow,
-    enqueue, message_key, received_key,
+    DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow, PrekeyStateRow,
+    Progress, ToldRow, enqueue, message_key, received_key,
 };
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Mode, Store as _};
@@ -567,6 +567,19 @@ fn settings_that_are_lost_are_the_strictest() {
             assert!(tx.get(Table::Own, b"consumer bot").unwrap().is_none());
             assert_eq!(tx.get(Table::Own, b"consumer other").unwrap().unwrap().as_slice(), 8_u64.to_be_bytes());
         });
+    }
+}
+
+#[test]
+fn a_text_that_was_deleted_stays_so_where_it_is_known_which_it_was() {
+    for how in BOTH {
+        let (mut home, _) = home();
+        let key = message_key(&MessageRef::of_contact(ALICE, id(80)));
+        home.write(|tx| state::put(tx, Table::Deleted, &key, &DeletedRow { confirmed_for: 7 }).unwrap());
+        home.damage(how, Part::Table(Table::Deleted), &key);
+        let told = if how == How::Junk { vec![] } else { vec![(DamagedPart::Deleted, None, 1)] };
+        assert_eq!(home.mend(), told);
+        assert_eq!(home.write(|tx| tx.get(Table::Deleted, &key).unwrap().is_some()), how == How::Junk);
     }
 }
 
