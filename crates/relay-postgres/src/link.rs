@@ -72,12 +72,8 @@ impl Door {
     /// # Errors
     /// Nothing was sent that could have happened.
     pub async fn open(&self) -> Result<Link, Fault> {
-        self.connect().await
-    }
-
-    /// Tries all servers of the group at once: the first that takes writes has it. One after the other would not do: a server that stands
-    /// still takes connections, and answers nothing.
-    async fn connect(&self) -> Result<Link, Fault> {
+        // All servers of the group at once: the first that takes writes has it. One after the other would not do, as a server that stands
+        // still takes connections and answers nothing.
         let mut tries: FuturesUnordered<_> =
             self.settings.each().into_iter().map(|config| timeout(OPEN_TIMEOUT, self.connect_to(config))).collect();
         let mut last = Fault::not("the store's address names no server");
