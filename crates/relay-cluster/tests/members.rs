@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use common::{PATIENCE, device, key, keys, until};
 use database::Database;
-use kuvert_relay::figures::Figures as _;
 use kuvert_relay::presence::{Presence, WakeUp};
 use kuvert_relay_cluster::member::{Member, Options};
 use kuvert_relay_postgres::cluster::Cluster;
