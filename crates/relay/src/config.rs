@@ -195,6 +195,10 @@ pub struct Limits {
     pub bundles_per_taker: Rate,
     /// Sealed envelopes from one address: they name no account whose requests could be counted.
     pub sealed_per_address: Rate,
+    /// KiB of requests of all devices of one account, those of at most 1 KiB left out: over it, they are refused.
+    pub kib_per_account: Rate,
+    /// KiB of sealed envelopes from one address.
+    pub sealed_kib_per_address: Rate,
     /// Bundles with one-time prekeys handed out for one account, to all takers together; over it they come without. 100 one-time
     /// prekeys must outlast an attacker that tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
@@ -226,6 +230,8 @@ impl Default for Limits {
             bundles_per_device: Rate { burst: 100, per_hour: 600 },
             bundles_per_taker: Rate { burst: 10, per_hour: 20 },
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
+            kib_per_account: Rate { burst: 128 * 1024, per_hour: 1024 * 1024 },
+            sealed_kib_per_address: Rate { burst: 64 * 1024, per_hour: 512 * 1024 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
             one_time_prekeys_per_taker: Rate { burst: 2, per_hour: 1 },
             young_account_mib: 32,
@@ -303,6 +309,8 @@ impl Config {
             ("bundles_per_device", limits.bundles_per_device),
             ("bundles_per_taker", limits.bundles_per_taker),
             ("sealed_per_address", limits.sealed_per_address),
+            ("kib_per_account", limits.kib_per_account),
+            ("sealed_kib_per_address", limits.sealed_kib_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
             ("one_time_prekeys_per_taker", limits.one_time_prekeys_per_taker),
             ("reports_per_account", limits.reports_per_account),
