@@ -29,7 +29,16 @@ fn with_store(check: impl AsyncFnOnce(&Database, Cluster)) {
 
 async fn join(database: &Database, name: &str) -> Member {
     let options = Options { name: name.into(), listen: "127.0.0.1:0".parse().unwrap(), address: None, keys: keys(1) };
-    Member::join(database.settings.clone(), options).await.unwrap()
+    // A busy server may not answer in time: an operator's init system tries again, too.
+    let joined = timeout(PATIENCE, async {
+        loop {
+            match Member::join(database.settings.clone(), options.clone()).await {
+                Ok(member) => return member,
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    joined.await.expect("it cannot join")
 }
 
 /// How many slots each node holds; 0: none holds them.

@@ -26,7 +26,7 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long connecting to one server may take, with all that belongs to it. One that stands still takes connections and answers nothing:
 /// by then another one may have become the one that takes writes, and all are tried again.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Connections for what is in no order.
 const POOL: usize = 8;
