@@ -4,6 +4,7 @@
 //! One rule, without exception: a transaction runs on a thread that may block, never on a thread of the executor. So
 //! [`Engine::read`] and [`Engine::write`] are `async`, and a transaction comes to its end also if the caller stops waiting.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::certain::RelayClock;
@@ -22,6 +23,8 @@ struct Shared {
     options: Options,
     relay_clock: RelayClock,
     store: Mutex<Box<dyn Store>>,
+    /// Commits that this process made.
+    commits: AtomicU64,
     identity: Mutex<Cached>,
 }
 
@@ -29,7 +32,8 @@ impl Engine {
     /// A home with its store. Nothing is read yet.
     pub fn new(home: Home, store: Box<dyn Store>, options: Options) -> Self {
         let (store, identity) = (Mutex::new(store), Mutex::default());
-        Self(Arc::new(Shared { home, options, relay_clock: RelayClock::default(), store, identity }))
+        let commits = AtomicU64::new(0);
+        Self(Arc::new(Shared { home, options, relay_clock: RelayClock::default(), store, commits, identity }))
     }
 
     /// The directory.
@@ -109,6 +113,19 @@ impl Engine {
         self.read(|tx| tx.identity()).await
     }
 
+    /// See [`Changes`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn changes(&self) -> Result<Changes, Error> {
+        let engine = self.clone();
+        blocking(move || {
+            let others = lock(&engine.0.store).changes()?;
+            Ok(Changes { own: engine.0.commits.load(Ordering::Relaxed), others })
+        })
+        .await
+    }
+
     async fn transact<T: Send + 'static>(
         &self,
         mode: Mode,
@@ -121,11 +138,21 @@ impl Engine {
             let value = work(&tx)?;
             if value.is_some() {
                 tx.transaction.commit()?;
+                if mode != Mode::Read {
+                    engine.0.commits.fetch_add(1, Ordering::Relaxed);
+                }
             }
             Ok(value)
         })
         .await
     }
+}
+
+/// The state of a home as a mark to compare with: another one is another state. The same one is the same state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Changes {
+    own: u64,
+    others: u64,
 }
 
 fn some<T>(value: Option<T>) -> Result<T, Error> {
@@ -223,6 +250,10 @@ impl Transaction for Tx<'_> {
 
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.transaction.scan(log, group, after, limit)
+    }
+
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.transaction.scan_back(log, group, before, limit)
     }
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {

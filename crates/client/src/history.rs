@@ -22,7 +22,7 @@ pub(crate) const PAGE: usize = 256;
 pub struct HistoryPage {
     /// In order of arrival.
     pub messages: Vec<MessageRecord>,
-    /// The place to read on behind; `None`: this was the last piece.
+    /// The place to read on behind, or before where it was read backwards; `None`: this was the last piece.
     pub next: Option<u64>,
 }
 
@@ -92,6 +92,37 @@ pub(crate) async fn page(
             let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
             let (mut titles, mut messages) = (Titles::default(), Vec::new());
             for entry in &entries {
+                let stored = Stored::read(entry)?;
+                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
+                    messages.push(titles.record(tx, stored)?);
+                }
+            }
+            Ok(HistoryPage { messages, next })
+        })
+        .await
+}
+
+/// As [`page`], before a place: its messages in order of arrival, and the place to read on before.
+///
+/// # Errors
+/// `contact-unknown`, `own-address`.
+pub(crate) async fn page_back(
+    engine: &Engine,
+    conversation: Option<ConversationId>,
+    search: Option<&str>,
+    before: u64,
+) -> Result<HistoryPage, Error> {
+    let wanted = search.map(Wanted::new);
+    engine
+        .read(move |tx| {
+            if let Some(conversation) = &conversation {
+                known_title(tx, conversation)?;
+            }
+            let group = conversation.as_ref().map(ConversationId::as_bytes);
+            let entries = tx.scan_back(Log::Message, group, before, PAGE)?;
+            let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
+            let (mut titles, mut messages) = (Titles::default(), Vec::new());
+            for entry in entries.iter().rev() {
                 let stored = Stored::read(entry)?;
                 if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
                     messages.push(titles.record(tx, stored)?);
@@ -190,15 +221,41 @@ pub(crate) async fn mark(engine: &Engine, messages: &[MessageRef], read: bool) -
         .write_relaxed(move |tx| {
             for message in &messages {
                 let Some(stored) = Stored::find(tx, message)?.filter(|stored| !stored.row.outgoing) else { continue };
-                let was_unshown = tx.delete(Table::Unshown, &stored.place.to_be_bytes())?;
-                // Once: a message that is marked twice was read once. [KV-100] Never to a stranger.
-                if read && was_unshown && !state::is_request(tx, &message.author)? {
-                    receipts::note(tx, message, ReceiptKind::Read, tx.now())?;
-                }
+                mark_one(tx, message, stored.place, read)?;
             }
             Ok(())
         })
         .await
+}
+
+/// Marks the unshown messages of a conversation as read, up to a place; how many there were.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn mark_until(engine: &Engine, conversation: ConversationId, until: u64) -> Result<u64, Error> {
+    engine
+        .write_relaxed(move |tx| {
+            let mut marked = 0;
+            for place in unshown_places(tx)?.into_iter().take_while(|place| *place <= until) {
+                let Some(entry) = tx.at(Log::Message, place)? else { continue };
+                let message = Stored::read(&entry)?.message()?;
+                if message.conversation == conversation {
+                    mark_one(tx, &message, place, true)?;
+                    marked += 1;
+                }
+            }
+            Ok(marked)
+        })
+        .await
+}
+
+fn mark_one(tx: &Tx<'_>, message: &MessageRef, place: u64, read: bool) -> Result<(), Error> {
+    let was_unshown = tx.delete(Table::Unshown, &place.to_be_bytes())?;
+    // Once: a message that is marked twice was read once. [KV-100] Never to a stranger.
+    if read && was_unshown && !state::is_request(tx, &message.author)? {
+        receipts::note(tx, message, ReceiptKind::Read, tx.now())?;
+    }
+    Ok(())
 }
 
 /// Unshown messages behind a place, in order of arrival.

@@ -16,6 +16,7 @@ pub fn run(mut fresh: impl FnMut() -> Box<dyn Store>) {
         places_never_come_back,
         groups_are_separate,
         scans_page_without_gaps,
+        scans_go_back_as_they_go_forth,
         logs_are_separate,
         read_transactions_do_not_write,
         every_byte_string_is_a_key_and_a_value,
@@ -141,6 +142,28 @@ fn scans_page_without_gaps(store: &mut dyn Store) {
         let expected: Vec<u8> = (0..10).filter(|key| group.is_none_or(|g| g[0] == key % 2)).collect();
         assert_eq!(seen, expected);
     }
+}
+
+fn scans_go_back_as_they_go_forth(store: &mut dyn Store) {
+    write(store, |tx| {
+        for key in 0..10u8 {
+            tx.append(Log::Message, &[key % 2], &[key], b"").unwrap();
+            tx.append(Log::Outbox, &[key % 2], &[key], b"").unwrap();
+        }
+    });
+    for group in [None, Some([1].as_slice())] {
+        let forth = read(store, |tx| tx.scan(Log::Message, group, 0, 99).unwrap());
+        let (mut before, mut back) = (u64::MAX, Vec::new());
+        loop {
+            let page = read(store, |tx| tx.scan_back(Log::Message, group, before, 3).unwrap());
+            let Some(first) = page.last() else { break };
+            before = first.place;
+            back.extend(page);
+        }
+        back.reverse();
+        assert_eq!(back, forth);
+    }
+    assert!(read(store, |tx| tx.scan_back(Log::Message, None, 0, 9).unwrap()).is_empty());
 }
 
 fn logs_are_separate(store: &mut dyn Store) {

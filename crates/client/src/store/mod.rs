@@ -50,6 +50,8 @@ pub enum Table {
     Peer = 8,
     /// First messages seen with a last-resort KEM prekey, by the prekey's id.
     Replay = 9,
+    /// What the owner keeps beside a conversation: its draft, whether it is muted; by conversation.
+    Conversation = 10,
 }
 
 /// Logs. The numbers are part of the stored form.
@@ -99,6 +101,13 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Locked`] when another writer does not finish in time.
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError>;
+
+    /// A number that differs once another handle on the same data, of this process or of another one, has committed a change.
+    /// The commits of this handle may change it, too.
+    ///
+    /// # Errors
+    /// The data cannot be read.
+    fn changes(&mut self) -> Result<u64, StoreError>;
 }
 
 /// One transaction: sees its own changes; no other does before the commit.
@@ -135,6 +144,9 @@ pub trait Transaction {
 
     /// At most `limit` entries behind `after`, ascending by place; of one group, or of all.
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// At most `limit` entries before `before`, descending by place; of one group, or of all.
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// How many entries a log has.
     fn len(&self, log: Log) -> Result<u64, StoreError>;

@@ -29,7 +29,7 @@ use crate::migrate::migrate;
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -235,6 +235,12 @@ impl Store for SqliteStore {
         let inner = self.connection.transaction_with_behavior(behaviour).map_err(convert)?;
         Ok(Box::new(SqliteTransaction { inner, cipher: &self.cipher, mode }))
     }
+
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        // SQLite counts the commits of other connections. What a frozen store is read from does not change.
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version").map_err(convert)?;
+        statement.query_row([], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
+    }
 }
 
 struct SqliteTransaction<'a> {
@@ -313,6 +319,7 @@ const fn table_name(table: Table) -> &'static str {
         Table::ReceiptDue => "receipt due",
         Table::Peer => "peer",
         Table::Replay => "replay",
+        Table::Conversation => "conversation",
     }
 }
 
@@ -445,6 +452,25 @@ impl Transaction for SqliteTransaction<'_> {
         rows.map_err(convert)?.map(|row| self.entry(row.map_err(convert)?)).collect()
     }
 
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement;
+        let rows = match group {
+            Some(group) => {
+                let sql = "SELECT seq, key, value FROM log WHERE log = ?1 AND grp = ?2 AND seq < ?3
+                           ORDER BY seq DESC LIMIT ?4";
+                statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_map(params![log as u8, self.group(log, group), seq(before), limit], log_row)
+            }
+            None => {
+                let sql = "SELECT seq, key, value FROM log WHERE log = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+                statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_map(params![log as u8, seq(before), limit], log_row)
+            }
+        };
+        rows.map_err(convert)?.map(|row| self.entry(row.map_err(convert)?)).collect()
+    }
+
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         let mut statement = self.inner.prepare_cached("SELECT count(*) FROM log WHERE log = ?1").map_err(convert)?;
         statement.query_row([log as u8], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
@@ -561,6 +587,53 @@ mod tests {
         drop(tx);
         drop(store);
         assert_eq!(code(reopen(&dir, &KEY)), "store", "once");
+    }
+
+    #[test]
+    fn a_store_of_version_3_becomes_one_of_this_version_and_keeps_its_messages() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        // Version 3 had no times of receipts and no drafts.
+        let row = state::MessageRow {
+            conversation: vec![1; 16],
+            id: vec![2; 16],
+            outgoing: true,
+            text: "hello".into(),
+            progress: state::Progress::Delivered.into(),
+            author: vec![3; 16],
+            ..state::MessageRow::default()
+        };
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(&row)).unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let path = dir.path().join("store.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
+        let tx = store.begin(Mode::Read).unwrap();
+        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
+        let record = stored.record(&*tx, "bob").unwrap();
+        assert_eq!((record.text.as_str(), record.delivered_at, record.read_at), ("hello", None, None));
+        assert_eq!(tx.count(Table::Conversation).unwrap(), 0);
+        drop(tx);
+        let version: u32 =
+            Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION, "programs of version 3, which would lose the times, refuse it");
+    }
+
+    #[test]
+    fn commits_of_another_handle_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut one, mut two) = (at(&dir), at(&dir));
+        let before = one.changes().unwrap();
+        assert_eq!(one.changes().unwrap(), before, "nothing happened");
+        put(&mut two, b"a", b"1");
+        let after = one.changes().unwrap();
+        assert_ne!(after, before);
+        let tx = two.begin(Mode::WriteRelaxed).unwrap();
+        tx.put(Table::Own, b"a", b"2").unwrap();
+        tx.commit().unwrap();
+        assert_ne!(one.changes().unwrap(), after, "also one that is not synced");
     }
 
     #[test]
