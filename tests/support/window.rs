@@ -36,6 +36,8 @@ pub struct Window {
     reader: Option<JoinHandle<()>>,
     /// What a person sees.
     screen: vt100::Parser,
+    /// Bells that rang.
+    pub bells: usize,
     /// What was drawn so far.
     pub seen: String,
 }
@@ -89,7 +91,18 @@ impl Window {
             }
         });
         let screen = vt100::Parser::new(rows, columns, 0);
-        Self { child, keys, terminal, before, drawn, closed, reader: Some(reader), screen, seen: String::new() }
+        Self {
+            child,
+            keys,
+            terminal,
+            before,
+            drawn,
+            closed,
+            reader: Some(reader),
+            screen,
+            bells: 0,
+            seen: String::new(),
+        }
     }
 
     /// Types keys.
@@ -114,18 +127,20 @@ impl Window {
 
     fn take(&mut self, bytes: &[u8]) {
         self.screen.process(bytes);
+        self.bells += bytes.iter().filter(|byte| **byte == 7).count();
         // A character that a read cut in two is none that is waited for.
         self.seen.push_str(&String::from_utf8_lossy(bytes));
     }
 
-    /// What stands on the screen, as a terminal shows it, row by row.
+    /// What stands on the screen, as a terminal shows it, row by row, without blanks at the ends.
     pub fn rows(&mut self) -> Vec<String> {
         while let Ok(bytes) = self.drawn.try_recv() {
             self.take(&bytes);
         }
         let (_, columns) = self.screen.screen().size();
         let seen = |c: &char| !matches!(c, '\u{200E}' | '\u{2066}'..='\u{2069}');
-        self.screen.screen().rows(0, columns).map(|row| row.chars().filter(seen).collect()).collect()
+        let rows = self.screen.screen().rows(0, columns);
+        rows.map(|row| row.trim_end().chars().filter(seen).collect()).collect()
     }
 
     /// The terminal's own idea of the screen: colours and cells.
@@ -136,6 +151,7 @@ impl Window {
 
     /// Waits until the screen looks as `holds` says, and returns its rows.
     pub fn until_rows(&mut self, what: &str, holds: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let begun = Instant::now();
         loop {
             let rows = self.rows();
             if holds(&rows) {
@@ -143,7 +159,8 @@ impl Window {
                 self.seen.clear();
                 return rows;
             }
-            match self.drawn.recv_timeout(PATIENCE) {
+            // A screen is drawn now and then without a reason: each of them is no reason to wait longer.
+            match self.drawn.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
                 Ok(bytes) => self.take(&bytes),
                 Err(error) => panic!("no {what} ({error}):\n{}", rows.join("\n")),
             }
@@ -153,6 +170,17 @@ impl Window {
     /// Waits until this stands in a row of the screen.
     pub fn until_shown(&mut self, wanted: &str) -> Vec<String> {
         self.until_rows(wanted, |rows| rows.iter().any(|row| row.contains(wanted)))
+    }
+
+    /// Waits until so many bells rang.
+    pub fn until_bells(&mut self, count: usize) {
+        let begun = Instant::now();
+        while self.bells < count {
+            match self.drawn.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+                Ok(bytes) => self.take(&bytes),
+                Err(error) => panic!("{} bells of {count} ({error})", self.bells),
+            }
+        }
     }
 
     /// Waits until this stands in no row of the screen.

@@ -88,8 +88,8 @@ pub enum Command {
     /// it is printed. So none is lost, and none is printed twice, with one exception that no program can close: if this one is
     /// killed between printing a message and noting it, the next one prints that one message again, under the same id.
     ///
-    /// Of two that receive for one account at the same time the later one goes on; the first one ends and says so. What either
-    /// of them shows, the other does not. Ctrl-C ends it in good order.
+    /// Where a chat or another `receive --follow` of this home receives, this one shows what that one stores: with `--follow` all
+    /// that comes, else what was not shown yet. When that one ends, a follower goes on in its place. Ctrl-C ends it in good order.
     Receive(Receive),
     /// Talk: all conversations on the screen; with one contact, line by line, when stdin is not a terminal or has no screen
     ///

@@ -102,7 +102,8 @@ impl Cell {
 
     /// Whether terminals differ in what it does to the cells beside it.
     fn is_uncertain(&self) -> bool {
-        !self.text.is_ascii() && (widest(&self.text) != width(&self.text) || self.text.contains([ISOLATE, END_OF_ISOLATE]))
+        !self.text.is_ascii()
+            && (widest(&self.text) != width(&self.text) || self.text.contains([ISOLATE, END_OF_ISOLATE]))
     }
 }
 

@@ -163,7 +163,9 @@ impl Input {
                 cursor = (row, column);
             }
             let grapheme = &self.text[at..end];
-            if !ends_line(grapheme) && let Some(line) = rows.get_mut(row) {
+            if !ends_line(grapheme)
+                && let Some(line) = rows.get_mut(row)
+            {
                 line.push_str(&shown(grapheme));
             }
         }

@@ -16,9 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kuvert_client::{
-    Accepted, Client, Connection, Error, Event, EventSink, Lead, NotSent, ReceiveOptions, Turn,
-};
+use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, Lead, NotSent, ReceiveOptions, Turn};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};

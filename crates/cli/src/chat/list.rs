@@ -36,7 +36,8 @@ pub struct Row {
 impl Row {
     fn of(conversation: &Conversation) -> Self {
         let Conversation { contact, last, unread, has_draft, muted, .. } = conversation;
-        let preview = last.as_ref().map_or_else(String::new, |last| harmless::line(&last.text.replace('\n', " ")).into());
+        let preview =
+            last.as_ref().map_or_else(String::new, |last| harmless::line(&last.text.replace('\n', " ")).into());
         let own = last.as_ref().filter(|last| last.direction == Direction::Outgoing).map(|last| last.state.clone());
         Self {
             id: contact.conversation(),

@@ -379,9 +379,10 @@ impl Chat {
         if begin.is_some() {
             piece.older = older;
         }
+        let away = !self.state.focused;
         self.with_talk(|talk| {
             talk.renew(contact);
-            talk.reload(piece);
+            talk.reload(piece, away);
         });
         Ok(())
     }

@@ -123,6 +123,8 @@ pub struct Talk {
     pub found: Option<u64>,
     /// Messages that came while the user was looking at older ones.
     pub unseen: usize,
+    /// The first of the messages that have just come.
+    fresh: Option<u64>,
     older: bool,
     newer: bool,
     /// None: at the newest line.
@@ -145,6 +147,7 @@ impl Talk {
             unread_from: None,
             found: None,
             unseen: 0,
+            fresh: None,
             older: false,
             newer: false,
             bottom: None,
@@ -198,14 +201,22 @@ impl Talk {
         self.bottom.is_none() && self.next.is_none()
     }
 
-    /// The messages that are held, read anew.
-    pub fn reload(&mut self, piece: Piece) {
+    /// The messages that are held, read anew; `away`: the window has not the keyboard, and what comes is not read.
+    pub fn reload(&mut self, piece: Piece, away: bool) {
         let last = self.entries.last().map_or(0, |entry| entry.place);
         let looked = !self.is_at_the_newest();
         self.take(piece);
+        let unread = |entry: &&Entry| entry.place > last && entry.state == MessageState::Unshown;
+        let fresh = self.entries.iter().find(unread).map(|entry| entry.place);
+        if away && self.unread_from.is_none() {
+            self.unread_from = fresh;
+        }
         if looked {
             self.unseen += self.entries.iter().filter(|entry| !entry.outgoing && entry.place > last).count();
-        } else if self.drop_from_the_front() {
+            return;
+        }
+        self.fresh = fresh;
+        if self.drop_from_the_front() {
             self.older = true;
         }
     }
@@ -296,6 +307,15 @@ impl Talk {
                 Err(at) => (at.min(newest), 0),
             },
         };
+        if let Some(place) = self.fresh.take() {
+            // More has come than the screen holds: it stops where that begins.
+            let first = self.entries.partition_point(|entry| entry.place < place).min(newest);
+            let above = (first..=newest).map(|at| lines(self, at)).sum::<usize>();
+            if self.bottom.is_none() && self.next.is_none() && above > rows {
+                self.unread_from = Some(place);
+                self.next = Some(Move::Show(place));
+            }
+        }
         match self.next.take() {
             None => {}
             Some(Move::Up(count)) => (at, hidden) = self.up(at, hidden, count, lines),
@@ -469,7 +489,7 @@ pub mod tests {
         let mut talk = talk(piece(1..11, false, false));
         talk.go(Move::Up(6));
         assert_eq!(looks_at(&mut talk, 6), (7, 0));
-        talk.reload(piece(1..14, false, false));
+        talk.reload(piece(1..14, false, false), false);
         assert_eq!(looks_at(&mut talk, 6), (7, 0));
         assert_eq!(talk.unseen, 3);
         talk.go_to_the_newest();
@@ -523,11 +543,32 @@ pub mod tests {
     }
 
     #[test]
+    fn more_than_the_screen_holds_is_stopped_at_and_what_comes_while_one_is_away_is_marked() {
+        let unread = |places: std::ops::Range<u64>| {
+            let mut piece = piece(places, false, false);
+            piece.messages.iter_mut().skip(3).for_each(|message| message.state = MessageState::Unshown);
+            piece
+        };
+        let mut few = talk(piece(1..4, false, false));
+        few.reload(unread(1..6), false);
+        assert_eq!((looks_at(&mut few, 6), few.unread_from), ((5, 0), None));
+        let mut many = talk(piece(1..4, false, false));
+        many.reload(unread(1..20), false);
+        assert_eq!((looks_at(&mut many, 6), many.unread_from), ((6, 0), Some(4)));
+        many.reload(unread(1..30), false);
+        assert_eq!((looks_at(&mut many, 6), many.unseen), ((6, 0), 10), "and stays there");
+        let mut away = talk(piece(1..4, false, false));
+        away.reload(unread(1..6), true);
+        away.reload(unread(1..7), true);
+        assert_eq!((looks_at(&mut away, 99), away.unread_from), ((6, 0), Some(4)));
+    }
+
+    #[test]
     fn long_texts_are_held_in_shorter_pieces() {
         let long = "x".repeat(MAX_HELD_BYTES / 8);
         let messages = (0..32).map(|place| message(place, Direction::Incoming, &long, place)).collect();
         let mut talk = talk(Piece::default());
-        talk.reload(Piece { messages, older: false, newer: false });
+        talk.reload(Piece { messages, older: false, newer: false }, false);
         assert!(talk.entries.iter().map(|entry| entry.text.len()).sum::<usize>() <= MAX_HELD_BYTES);
         assert_eq!(talk.entries.last().unwrap().place, 31);
     }

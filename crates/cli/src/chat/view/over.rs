@@ -106,10 +106,9 @@ pub fn draw_question(canvas: &mut Canvas, state: &State, pane: Pane) {
     let style = Style::coloured(DarkYellow);
     let (words, input): (String, Option<&Input>) = match &state.over {
         Over::Ask(input) => ("Search all conversations for".into(), Some(input)),
-        Over::Name(_, input) => (
-            "Accept: it learns that its messages arrived and, from now on, what you read. Call it".into(),
-            Some(input),
-        ),
+        Over::Name(_, input) => {
+            ("Accept: it learns that its messages arrived and, from now on, what you read. Call it".into(), Some(input))
+        }
         Over::Block(_, alias) => (
             format!(
                 "Block {alias}? What it sends is dropped unseen, and nothing is sent to it. It is not told. \

@@ -240,7 +240,9 @@ fn body(
         let mut line = if number == 0 { head.clone() } else { beside.clone() };
         let padding = room.saturating_sub(width(&text));
         line.push(Span::styled(text, style));
-        if number == 0 && let Some((sign, style)) = tick {
+        if number == 0
+            && let Some((sign, style)) = tick
+        {
             line.push(Span::raw(" ".repeat(padding + 1)));
             line.push(Span::styled(sign, style));
         }

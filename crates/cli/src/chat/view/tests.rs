@@ -4,8 +4,8 @@ use kuvert_client::{MessageRecord, MessageState};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::*;
-use crate::chat::list::tests::row;
 use crate::chat::input::Input;
+use crate::chat::list::tests::row;
 use crate::chat::list::{List, Row};
 use crate::chat::notify::Notify;
 use crate::chat::talk::tests::{contact, message};
@@ -206,7 +206,8 @@ fn harmless(text: &str) -> String {
 #[test]
 fn the_chosen_conversation_is_on_the_screen_and_rows_know_what_stands_in_them() {
     let mut state = state(Vec::new());
-    state.list.rows = (1..100).map(|number| row(number, &format!("contact {number}"), 200 - u64::from(number))).collect();
+    state.list.rows =
+        (1..100).map(|number| row(number, &format!("contact {number}"), 200 - u64::from(number))).collect();
     state.focus = Focus::List;
     state.list.selected = Some(state.list.rows[60].id);
     let shown = screen(&mut state, 80, 24);
