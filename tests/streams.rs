@@ -317,11 +317,27 @@ fn verbose_says_what_happens_and_nothing_that_it_must_not() {
         let sent = alice.run(&[level, "send", "bob", "Geheimnis"]);
         let got = bob.run(&["receive", level]);
         assert_eq!(texts(&got.objects), ["Geheimnis"]);
+        let id = find(&sent.objects, "accepted")["id"].as_str().unwrap();
+        // The whole way, and how long each part of it took.
+        for (said, attached) in [(&sent.stderr, false), (&got.stderr, true)] {
+            let way = [
+                "resolved addresses=1",
+                "UDP passes",
+                "handshake done",
+                "connected, and known",
+                "attached: the relay delivers",
+            ];
+            for step in &way[..way.len() - usize::from(!attached)] {
+                let line = said.lines().find(|line| line.contains(step));
+                assert!(line.is_some_and(|line| line.contains(" milliseconds=")), "{level}: {step} in {said}");
+            }
+        }
+        assert!(got.stderr.contains("waiting="), "{}", got.stderr);
         for (said, word) in [(&sent.stderr, words), (&got.stderr, "received and stored")] {
             for wanted in [host, "connected", word] {
                 assert!(said.contains(wanted), "{level}: no {wanted} in {said}");
             }
-            for unwanted in ["Geheimnis", "bob", "alice", &a, &b, fingerprint] {
+            for unwanted in ["Geheimnis", "bob", "alice", &a, &b, &a[..8], &b[..8], id, &id[..8], fingerprint] {
                 assert!(!said.contains(unwanted), "{level}: {unwanted} in {said}");
             }
         }

@@ -9,8 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from kuvert_model import body, encodings, erasure, errors, identity, labels, links, messages, mlkem, padding, pq_ratchet
-from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, sealed_sender, session
+from kuvert_model import attachment, body, encodings, erasure, errors, group_operation, identity, labels, linking, links, messages, mlkem, padding, pq_ratchet
+from kuvert_model import pqxdh, primitives, ratchet, relay_auth, roster, safety_number, sealed_sender, session
 from kuvert_model import envelope as wire
 from kuvert_model import prekeys as pk
 from kuvert_model.braid import Authenticator, Braid, Message
@@ -836,6 +836,121 @@ def check_sealed_sender(case: dict) -> None:
     same("message", opened, i["message"])
 
 
+# --- linking.json -----------------------------------------------------------------------------------------------------
+
+
+def check_linking(case: dict) -> None:
+    name, i, o, reject = case["name"], case["inputs"], case.get("outputs"), case.get("must_reject", False)
+    if name.startswith("code"):
+        if reject:
+            return refused(lambda: linking.parse_code(i["text"]))
+        parts = tuple(unhex(i[part]) for part in ("relay", "slot", "offer_hash"))
+        same("text", linking.code_text(*parts), o["text"])
+        return must(linking.parse_code(o["text"]) == parts, "the parts")
+    if name.startswith("offer"):
+        return refused(lambda: linking.Offer.decode(unhex(i["offer"]), unhex(i["offer_hash"])))
+    if name.startswith("answer"):
+        return refused(lambda: linking.NewDevice(i["name"], Draws(i["offer_draws"])).accept(unhex(i["answer"])))
+    address, seed = unhex(i["address"]), unhex(i["account_seed"])
+    if name.startswith("confirm"):
+        offer = unhex(i["offer"])
+        offer = linking.Offer.decode(offer, primitives.sha256(offer))
+        existing = linking.Linking(offer, address, seed, Draws(i["answer_draws"]))
+        return refused(lambda: existing.confirm(i["digits"], unhex(i["consent"])))
+    draws = Draws(i["offer_draws"])
+    new = linking.NewDevice(i["name"], draws)
+    draws.finish()
+    same("offer", new.offer.encoded, o["offer"])
+    same("hash", primitives.sha256(new.offer.encoded), o["offer_hash"])
+    draws = Draws(i["answer_draws"])
+    existing = linking.Linking(linking.Offer.decode(unhex(o["offer"]), unhex(o["offer_hash"])), address, seed, draws)
+    draws.finish()
+    same("answer", existing.answer, o["answer"])
+    keys, body, consent = new.accept(existing.answer)
+    same("digits", keys.digits, o["digits"])
+    same("sync key", keys.sync, o["sync_key"])
+    same("sync key of the other", existing.keys.sync, o["sync_key"])
+    same("consent", consent, o["consent"])
+    certificate = existing.confirm(keys.digits, consent)
+    same("certificate", certificate, o["certificate"])
+    must(certificate[:117] == body, "both mean the same certificate")
+
+
+# --- group_operation.json ---------------------------------------------------------------------------------------------
+
+
+def check_group_operation(case: dict) -> None:
+    i, o = case["inputs"], case.get("outputs")
+    if case.get("must_reject"):
+        return refused(lambda: group_operation.decode(unhex(i["operation"])))
+    body = {name: unhex(value) if isinstance(value, str) else value for name, value in i["body"].items()}
+    operation = group_operation.Operation(
+        unhex(i["group"] or "00" * 32),
+        [unhex(parent) for parent in i["parents"]],
+        i["lamport"],
+        unhex(i["author"]),
+        i["device"] or 0,
+        unhex(i["device_list"]),
+        unhex(i["stint"] or "00" * 32),
+        i["kind"],
+        body,
+    )
+    same("operation", operation.sign(unhex(i["seed"])), o["operation"])
+    same("id", operation.id, o["id"])
+    same("group", operation.id if i["kind"] == "create" else operation.group, o["group"])
+    decoded, signature = group_operation.decode(unhex(o["operation"]))
+    must(decoded == operation, "decoded")
+    key = primitives.signing_public(unhex(i["seed"]))
+    must(group_operation.is_authentic(decoded, signature, key), "signature")
+
+
+# --- roster.json ------------------------------------------------------------------------------------------------------
+
+
+def check_roster(case: dict) -> None:
+    result = roster.resolve(case["inputs"]["group"], case["inputs"]["operations"])
+    for what, expected in case["outputs"].items():
+        must(result[what] == expected, f"{what}: {result[what]}")
+
+
+# --- attachment.json --------------------------------------------------------------------------------------------------
+
+
+def file_of(size: int) -> bytes:
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def check_attachment(case: dict) -> None:
+    i, o, size = case["inputs"], case.get("outputs"), case["inputs"]["size"]
+    if case.get("must_reject"):
+        if "file_key" not in i:
+            return refused(lambda: attachment.blob_length(size))
+        key, digest = unhex(i["file_key"]), unhex(i["digest"])
+        if "blob" in i:
+            blob = unhex(i["blob"])
+        else:
+            header, chunks = attachment.seal_file(key, file_of(size))
+            blob = header + b"".join(chunks[index] for index in i["chunk_order"])
+            same("digest", primitives.sha256(blob), i["digest"])
+        return refused(lambda: attachment.open_file(key, size, digest, blob))
+    same("blob length", attachment.blob_length(size), o["blob_length"])
+    if "draws" not in case:
+        return None
+    draws = Draws(case["draws"])
+    key = draws.draw(32)
+    draws.finish()
+    same("key", attachment.expand(key)[0], o["key"])
+    same("commitment", attachment.expand(key)[1], o["commitment"])
+    header, chunks = attachment.seal_file(key, file_of(size))
+    blob = header + b"".join(chunks)
+    same("length", len(blob), o["blob_length"])
+    same("chunk hashes", [primitives.sha256(chunk).hex() for chunk in chunks], o["chunk_hashes"])
+    same("digest", primitives.sha256(blob), o["digest"])
+    if "blob" in o:
+        same("blob", blob, o["blob"])
+    must(attachment.open_file(key, size, unhex(o["digest"]), blob) == file_of(size), "opens")
+
+
 def check_relay_authentication(case: dict) -> None:
     i = case["inputs"]
     address, challenge, exporter, key = (unhex(i[k]) for k in ("address", "challenge", "exporter", "signing_key"))
@@ -919,6 +1034,10 @@ CHECKS = {
     "braid": check_braid,
     "session": check_session,
     "envelope": check_envelope,
+    "attachment": check_attachment,
+    "group_operation": check_group_operation,
+    "roster": check_roster,
+    "linking": check_linking,
     "sealed_sender": check_sealed_sender,
     "relay_authentication": check_relay_authentication,
 }

@@ -16,13 +16,23 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use kuvert_program::{manual, memory, process, words};
+use kuvert_program::manual::{self, Manual};
+use kuvert_program::{memory, process, words};
 
 use self::args::{Args, Command};
 use self::output::{Failure, Output};
 
 /// The command line makes no sense.
 const USAGE: u8 = 2;
+
+/// What the manual pages have beside the help.
+const MANUAL: Manual = Manual {
+    examples: &[
+        ("", &[("kuvert bench crypto", "Measures how fast this machine encrypts.")]),
+        ("relay", &[("kuvert bench relay --quick", "Measures what a relay on this machine carries, roughly.")]),
+    ],
+    ..Manual::PLAIN
+};
 
 /// Runs the program. The first argument is its name.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -32,11 +42,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         memory::keep_private();
         return kuvert_relay_server::run(words);
     }
-    if let Some(written) = manual::asked_for(Args::command, &arguments) {
+    if let Some(written) = manual::asked_for(Args::command, &MANUAL, &arguments) {
         return written;
     }
     let name = words::called(&arguments, "kuvert-bench");
-    let parsed = words::fitted(Args::command()).bin_name(name).try_get_matches_from(&arguments);
+    let parsed = words::fitted(MANUAL.in_help(Args::command())).bin_name(name).try_get_matches_from(&arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return usage(&error, &arguments),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use kuvert_types::Level;
 
 use crate::chat::Notify;
@@ -38,7 +38,7 @@ pub struct Args {
 const GLOBAL: &str = "Options of every command";
 
 /// Options of every command.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub struct GlobalArgs {
     /// Where account, keys, contacts and messages are kept [default: XDG data directory, then `kuvert`]
     #[arg(long, global = true, value_name = "DIR", env = "KUVERT_HOME", help_heading = GLOBAL)]
@@ -74,7 +74,9 @@ pub enum Command {
     /// `next  accept or block a request: kuvert contact requests`.
     Status(Status),
     /// Print a link by which others add you as a verified contact
-    Invite,
+    ///
+    /// `kuvert invite --qr` draws it, too: another device scans it, and hands the text to `kuvert contact add`.
+    Invite(Invite),
     /// Contacts and requests: add, list, rename, verify, accept, block, remove
     #[command(subcommand)]
     Contact(Contact),
@@ -99,14 +101,22 @@ pub enum Command {
     Chat(Chat),
     /// Show the messages with a contact
     ///
-    /// The time is that of writing; where a message came more than a minute later, it says when. For example
-    /// `kuvert history bob --since 2d`, `kuvert history bob --search lunch --last 5`.
+    /// The time is that of writing; where a message came more than a minute later, it says when. A terminal gets the last 50, and how
+    /// to see what stands before them; `--all` or a pipe get all. For example `kuvert history bob --since 2d`,
+    /// `kuvert history bob --search lunch --limit 5`, `kuvert history bob --all | less`.
     History(History),
     /// Find a text in all conversations; the newest last
     ///
     /// Upper and lower case, composed and decomposed letters alike. For example `kuvert search "the key"`, or
     /// `kuvert search lunch --with bob`.
     Search(Search),
+    /// Delete messages here: some by their ids, or a whole conversation
+    ///
+    /// They go from this home, and their bytes from its files; there is no way back. The other side keeps its own, and backups of
+    /// this home have them still. A mark stays, without text and time, so that a message that is sent again stays out. A terminal is
+    /// asked first; scripts say `--yes`. For example `kuvert history bob --ids`, then `kuvert delete bob 7qk3mzpa`;
+    /// `kuvert delete bob --all`. To remove the contact, too: `kuvert contact remove bob --history`.
+    Delete(DeleteHere),
     /// Write the messages with a contact into a new directory: as text, and as JSON lines
     ///
     /// `messages.txt` and `messages.jsonl` are readable by their owner only, and no longer encrypted. For example
@@ -151,6 +161,33 @@ pub struct Status {
     pub offline: bool,
 }
 
+/// `kuvert invite`
+#[derive(Debug, ClapArgs)]
+pub struct Invite {
+    /// Draw it as a QR code, too
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// `kuvert delete`
+#[derive(Debug, ClapArgs)]
+pub struct DeleteHere {
+    #[command(flatten)]
+    pub who: Who,
+    /// Ids of messages, or beginnings of them: `kuvert history WHO --ids` shows them
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// Delete the whole conversation
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Give up texts among them that wait to be sent
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// `kuvert search`
 #[derive(Debug, ClapArgs)]
 pub struct Search {
@@ -158,7 +195,7 @@ pub struct Search {
     #[arg(value_name = "TEXT")]
     pub text: String,
     /// Only messages with this contact: alias, name or account
-    #[arg(long, value_name = "WHO")]
+    #[arg(long, value_name = "WHO", value_hint = ValueHint::Username)]
     pub with: Option<String>,
 }
 
@@ -239,7 +276,7 @@ pub enum Contact {
 #[derive(Debug, ClapArgs)]
 pub struct Who {
     /// A contact: alias, name or account
-    #[arg(value_name = "WHO")]
+    #[arg(value_name = "WHO", value_hint = ValueHint::Username)]
     pub who: String,
 }
 
@@ -321,9 +358,18 @@ pub struct History {
     /// Only what came or was written since then: 2026-11-21, 2026-11-21T14:00 (this machine's zone), 2026-11-21T14:00:00Z, 30m, 3h, 2d
     #[arg(long, value_name = "WHEN", value_parser = since)]
     pub since: Option<u64>,
+    /// Only what stands before a message, named by its id, or came before a time, as with `--since`
+    #[arg(long, value_name = "ID|WHEN")]
+    pub before: Option<String>,
     /// Only the last N of them; 0: none
-    #[arg(long, value_name = "N")]
-    pub last: Option<usize>,
+    #[arg(short = 'n', long, visible_alias = "last", value_name = "N")]
+    pub limit: Option<usize>,
+    /// All of them, on a terminal, too
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Show the ids of messages, as `--before` and `kuvert delete` take them
+    #[arg(long)]
+    pub ids: bool,
 }
 
 /// `kuvert disclosure`

@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `args` | the command line as clap reads it |
+//! | `manual` | what the manual pages have beside the help |
 //! | `options` | what the flags mean |
 //! | `commands` | one file per command |
 //! | `chat` | the full-screen chat and its line mode |
@@ -27,6 +28,7 @@ mod commands;
 pub mod error;
 pub mod files;
 pub mod log;
+mod manual;
 mod options;
 pub mod output;
 pub mod signals;
@@ -40,7 +42,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use kuvert_program::{memory, process, words};
 
 use crate::args::{Args, Command};
-use crate::commands::other;
+use crate::commands::{completions, other};
 use crate::options::Options;
 
 pub use commands::runtime;
@@ -51,7 +53,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     memory::keep_private();
     process::outlive_the_file_size_limit();
     let arguments: Vec<OsString> = arguments.collect();
-    let command = words::fitted(process::without_empty_variables(Args::command()));
+    if let [_, word, home @ ..] = &arguments[..]
+        && word == completions::WORD
+    {
+        completions::print_names(home.first());
+        return ExitCode::SUCCESS;
+    }
+    let command = words::fitted(process::without_empty_variables(manual::MANUAL.in_help(Args::command())));
     let command = if other::is_asked_for_help(&arguments) { other::listed(command) } else { command };
     let parsed = command.clone().try_get_matches_from(&arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {

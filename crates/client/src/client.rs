@@ -13,6 +13,7 @@ use crate::conversation::{ConversationId, MessageRef};
 use crate::conversations::{self, Conversation};
 use crate::disclosure::{self, Disclosure};
 use crate::engine::{Changes, Engine, blocking};
+use crate::erase::{self, Deleted, Extent};
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
 use crate::history::{self, HistoryPage};
@@ -149,15 +150,19 @@ impl Builder {
     pub async fn open(self) -> Result<Client, Error> {
         let Self { home, options, store, .. } = self;
         let (key_file, busy) = (options.store_key_file.clone(), options.lock_timeout);
+        let read_only = options.read_only;
         let (home, store) = blocking(move || {
             let home = Home::open(&home, key_file.as_deref())?;
-            let store = store.map_or_else(|| open_store(&home, busy), Ok)?;
+            let store = store.map_or_else(|| open_store(&home, busy, read_only), Ok)?;
             Ok((home, store))
         })
         .await?;
         let engine = Engine::new(home, store, options);
         if !engine.identity().await?.registered {
             return Err(Error::NotRegistered { home: engine.home().directory().to_owned() });
+        }
+        if !engine.options().read_only {
+            erase::scrub_if_due(&engine).await?;
         }
         let client = Client(engine);
         if let Some(level) = client.0.options().level {
@@ -167,13 +172,14 @@ impl Builder {
     }
 }
 
-fn open_store(home: &Home, busy: std::time::Duration) -> Result<Box<dyn Store>, Error> {
+fn open_store(home: &Home, busy: std::time::Duration, read_only: bool) -> Result<Box<dyn Store>, Error> {
     let none = || Error::NotRegistered { home: home.directory().to_owned() };
     if !home.store_file().exists() {
         return Err(none());
     }
     let key = home.store_key()?;
-    match SqliteStore::open(&home.store_file(), home.key_file(), &key, busy)? {
+    let open = if read_only { SqliteStore::open_to_read } else { SqliteStore::open };
+    match open(&home.store_file(), home.key_file(), &key, busy)? {
         Opened::Store(store) => Ok(Box::new(store)),
         Opened::Nothing => Err(none()),
     }
@@ -327,17 +333,71 @@ impl Client {
         history::page(&self.0, conversation, search, after).await
     }
 
-    /// As [`history_page`](Self::history_page), backwards: the piece before a place, its messages in order of arrival.
+    /// A piece of one conversation, or of all, as [`history_page`](Self::history_page) gives it, read backwards from before a place:
+    /// [`u64::MAX`] for the newest. Within the piece messages stand in order of arrival.
     ///
     /// # Errors
     /// `contact-unknown`, `own-address`.
-    pub async fn history_page_back(
+    pub async fn history_page_before(
         &self,
         conversation: Option<ConversationId>,
         search: Option<&str>,
         before: u64,
     ) -> Result<HistoryPage, Error> {
-        history::page_back(&self.0, conversation, search, before).await
+        history::page_before(&self.0, conversation, search, before).await
+    }
+
+    /// How many messages stand before a place, in one conversation or in all.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn history_before(&self, conversation: Option<ConversationId>, before: u64) -> Result<u64, Error> {
+        history::count_before(&self.0, conversation, before).await
+    }
+
+    /// The messages of a conversation that a person names by an id or by its beginning, each with its place. More than one where the
+    /// other side gave a message the id of one of this home's.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`, `message-unknown`, `message-ambiguous`.
+    pub async fn find_messages(
+        &self,
+        conversation: impl Into<ConversationId>,
+        id: &str,
+    ) -> Result<Vec<(u64, MessageRecord)>, Error> {
+        erase::named(&self.0, conversation.into(), id).await
+    }
+
+    /// How large a conversation is now.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`.
+    pub async fn extent(&self, conversation: impl Into<ConversationId>) -> Result<Extent, Error> {
+        erase::extent(&self.0, conversation.into()).await
+    }
+
+    /// Deletes messages here, and what stood of them in the home's files. The other side keeps its own. A mark stays, without text
+    /// and time, so that a message that is sent again stays out.
+    ///
+    /// # Errors
+    /// `texts-waiting`: one of them waits to be sent; with `force` it is given up. `store-locked`, with `force`: another process
+    /// sends.
+    pub async fn delete_messages(&self, messages: &[MessageRef], force: bool) -> Result<Deleted, Error> {
+        erase::messages(&self.0, messages.to_vec(), force).await
+    }
+
+    /// Deletes the messages of a conversation that stand before a place here: with [`Extent::end`] all that there were when that was
+    /// asked. As [`delete_messages`](Self::delete_messages) otherwise.
+    ///
+    /// # Errors
+    /// As [`delete_messages`](Self::delete_messages).
+    pub async fn delete_conversation(
+        &self,
+        conversation: impl Into<ConversationId>,
+        end: u64,
+        force: bool,
+    ) -> Result<Deleted, Error> {
+        erase::conversation(&self.0, conversation.into(), end, force).await
     }
 
     /// All conversations with contacts and requests, by alias: for each its newest message, how much is unread, and what is kept

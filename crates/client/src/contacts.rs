@@ -12,15 +12,16 @@ use crate::conversation::ConversationId;
 use crate::directory::{Account, look_up};
 use crate::disclosure;
 use crate::engine::{Engine, Tx};
+use crate::erase;
 use crate::error::Error;
 use crate::history::{PAGE, waiting_texts};
 use crate::identity::Identity;
 use crate::invite::InviteLink;
 use crate::receive::open_held;
 use crate::records::{ContactInfo, SafetyNumber};
-use crate::requests::{self, delete_message};
+use crate::requests;
 use crate::resets;
-use crate::state::{AtRelay, Outgoing, Progress, message_of_key, raise};
+use crate::state::{AtRelay, Outgoing, Progress, Stored, message_of_key, raise};
 use crate::store::{Log, Table, Transaction};
 
 /// Why a text that waited is given up: the code of an error.
@@ -174,7 +175,9 @@ impl Contacts {
     /// # Errors
     /// `contact-unknown`; `contact-blocked`: it would be unblocked by that; `texts-waiting`, without `force`.
     pub async fn remove(&self, account: AccountId, history: bool, force: bool) -> Result<Removed, Error> {
-        self.engine.write(move |tx| remove(tx, &account, history, force)).await
+        let removed = self.engine.write(move |tx| remove(tx, &account, history, force)).await?;
+        erase::scrub_if_due(&self.engine).await?;
+        Ok(removed)
     }
 
     /// Marks a contact's key as compared.
@@ -333,7 +336,7 @@ fn count_or_delete(tx: &Tx<'_>, conversation: &ConversationId, delete: bool) -> 
         after = last.place;
         count += entries.len() as u64;
         if delete {
-            entries.iter().try_for_each(|entry| delete_message(tx, entry.place))?;
+            entries.iter().try_for_each(|entry| erase::forget(tx, &Stored::read(entry)?))?;
         }
     }
     Ok(if delete { (0, count) } else { (count, 0) })

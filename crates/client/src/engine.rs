@@ -126,6 +126,15 @@ impl Engine {
         .await
     }
 
+    /// Has the store leave nothing of what was deleted: see [`Store::scrub`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn scrub(&self) -> Result<(), Error> {
+        let engine = self.clone();
+        blocking(move || Ok(lock(&engine.0.store).scrub()?)).await
+    }
+
     async fn transact<T: Send + 'static>(
         &self,
         mode: Mode,
@@ -254,6 +263,10 @@ impl Transaction for Tx<'_> {
 
     fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.transaction.scan_back(log, group, before, limit)
+    }
+
+    fn count_before(&self, log: Log, group: Option<&[u8]>, before: u64) -> Result<u64, StoreError> {
+        self.transaction.count_before(log, group, before)
     }
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {

@@ -85,7 +85,21 @@ pub enum Error {
         /// What was looked for.
         who: String,
     },
-    /// Removing a contact that texts wait for.
+    /// No such message in a conversation.
+    #[error(
+        "no message of this conversation has the id '{id}': the first four characters of an id are needed at least"
+    )]
+    MessageUnknown {
+        /// What was looked for.
+        id: String,
+    },
+    /// Several messages' ids begin so.
+    #[error("the ids of several messages of this conversation begin with '{id}': name more of it")]
+    MessageAmbiguous {
+        /// The beginning.
+        id: String,
+    },
+    /// Removing a contact that texts wait for, or deleting such a text.
     #[error("what waits to be sent to '{who}' (texts: {count}) would be given up: send it first")]
     TextsWaiting {
         /// The alias.
@@ -427,6 +441,8 @@ impl Error {
             Self::AliasInvalid { .. } => "alias-invalid",
             Self::AliasTaken { .. } => "alias-taken",
             Self::ContactUnknown { .. } => "contact-unknown",
+            Self::MessageUnknown { .. } => "message-unknown",
+            Self::MessageAmbiguous { .. } => "message-ambiguous",
             Self::TextsWaiting { .. } => "texts-waiting",
             Self::ContactBlocked { .. } => "contact-blocked",
             Self::RequestPending { .. } => "request-pending",

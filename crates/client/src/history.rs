@@ -11,7 +11,7 @@ use crate::fold::fold;
 use crate::receipts;
 use crate::records::{MessageRecord, MessageState};
 use crate::state::{self, OutboxRow, Outgoing, Stored};
-use crate::store::{Log, Table, Transaction};
+use crate::store::{Entry, Log, Table, Transaction};
 
 /// Entries of a log that are read at once.
 pub(crate) const PAGE: usize = 256;
@@ -22,7 +22,9 @@ pub(crate) const PAGE: usize = 256;
 pub struct HistoryPage {
     /// In order of arrival.
     pub messages: Vec<MessageRecord>,
-    /// The place to read on behind, or before where it was read backwards; `None`: this was the last piece.
+    /// Where each of them stands.
+    pub places: Vec<u64>,
+    /// The place to read on behind, or, in a piece that was read backwards, before; `None`: this was the last piece.
     pub next: Option<u64>,
 }
 
@@ -90,23 +92,16 @@ pub(crate) async fn page(
             let group = conversation.as_ref().map(ConversationId::as_bytes);
             let entries = tx.scan(Log::Message, group, after, PAGE)?;
             let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            let (mut titles, mut messages) = (Titles::default(), Vec::new());
-            for entry in &entries {
-                let stored = Stored::read(entry)?;
-                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
-                    messages.push(titles.record(tx, stored)?);
-                }
-            }
-            Ok(HistoryPage { messages, next })
+            HistoryPage::of(tx, &entries, wanted.as_ref(), next)
         })
         .await
 }
 
-/// As [`page`], before a place: its messages in order of arrival, and the place to read on before.
+/// What contains `search`, if that is given, among the entries before a place, of one conversation or of all.
 ///
 /// # Errors
 /// `contact-unknown`, `own-address`.
-pub(crate) async fn page_back(
+pub(crate) async fn page_before(
     engine: &Engine,
     conversation: Option<ConversationId>,
     search: Option<&str>,
@@ -119,22 +114,49 @@ pub(crate) async fn page_back(
                 known_title(tx, conversation)?;
             }
             let group = conversation.as_ref().map(ConversationId::as_bytes);
-            let entries = tx.scan_back(Log::Message, group, before, PAGE)?;
+            let mut entries = tx.scan_back(Log::Message, group, before, PAGE)?;
             let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            let (mut titles, mut messages) = (Titles::default(), Vec::new());
-            for entry in entries.iter().rev() {
-                let stored = Stored::read(entry)?;
-                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
-                    messages.push(titles.record(tx, stored)?);
-                }
-            }
-            Ok(HistoryPage { messages, next })
+            entries.reverse();
+            HistoryPage::of(tx, &entries, wanted.as_ref(), next)
         })
         .await
 }
 
+/// How many messages stand before a place, in one conversation or in all.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn count_before(
+    engine: &Engine,
+    conversation: Option<ConversationId>,
+    before: u64,
+) -> Result<u64, Error> {
+    engine
+        .read(move |tx| {
+            Ok(tx.count_before(Log::Message, conversation.as_ref().map(ConversationId::as_bytes), before)?)
+        })
+        .await
+}
+
+impl HistoryPage {
+    fn of(tx: &Tx<'_>, entries: &[Entry], wanted: Option<&Wanted>, next: Option<u64>) -> Result<Self, Error> {
+        let (mut titles, mut page) = (Titles::default(), Self { messages: Vec::new(), places: Vec::new(), next });
+        for entry in entries {
+            let stored = Stored::read(entry)?;
+            if wanted.is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
+                page.messages.push(titles.record(tx, stored)?);
+                page.places.push(entry.place);
+            }
+        }
+        Ok(page)
+    }
+}
+
 /// What the owner calls the conversation of a contact, or of an account that was removed and whose messages stayed.
-fn known_title(tx: &Tx<'_>, conversation: &ConversationId) -> Result<String, Error> {
+///
+/// # Errors
+/// `contact-unknown`, `own-address`.
+pub(crate) fn known_title(tx: &Tx<'_>, conversation: &ConversationId) -> Result<String, Error> {
     let ConversationId::Contact(account) = conversation;
     match Contact::known(tx, account) {
         Ok(contact) => Ok(contact.row.alias),

@@ -56,6 +56,7 @@
 //! | `consumer` | readers of texts with a cursor of their own |
 //! | `send` | outbox: encrypt, submit, resubmit |
 //! | `conversations` | all of them side by side, drafts, what is muted |
+//! | `erase` | deleting here what was written and received |
 //! | `history` | what was written and received |
 //! | `account`, `report` | correcting and deleting the account; all that the relay holds about it |
 //! | `consent`, `people` | the terms of a relay that runs the demonstration; what L0 tells beyond mail, and taking it back |
@@ -96,6 +97,7 @@ mod devices;
 mod directory;
 mod disclosure;
 mod engine;
+mod erase;
 pub mod error;
 mod event;
 mod fold;
@@ -134,6 +136,7 @@ pub use conversation::{ConversationId, MessageRef};
 pub use conversations::{Conversation, MAX_DRAFT_BYTES, PREVIEW_BYTES};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use engine::Changes;
+pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};

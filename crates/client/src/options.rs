@@ -43,6 +43,8 @@ pub struct Options {
     pub level: Option<Level>,
     /// The address of this machine that connections leave from; `None`: the one that the system picks.
     pub local_address: Option<IpAddr>,
+    /// The home is only looked at: what would change it fails with `home-read-only`, and no other process ever waits for this one.
+    pub read_only: bool,
 }
 
 impl Default for Options {
@@ -55,14 +57,23 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             level: None,
             local_address: None,
+            read_only: false,
         }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store_key_file, connect_timeout, request_timeout, lock_timeout, clock: _, level, local_address } =
-            self;
+        let Self {
+            store_key_file,
+            connect_timeout,
+            request_timeout,
+            lock_timeout,
+            clock: _,
+            level,
+            local_address,
+            read_only,
+        } = self;
         f.debug_struct("Options")
             .field("store_key_file", store_key_file)
             .field("connect_timeout", connect_timeout)
@@ -70,6 +81,7 @@ impl fmt::Debug for Options {
             .field("lock_timeout", lock_timeout)
             .field("level", level)
             .field("local_address", local_address)
+            .field("read_only", read_only)
             .finish_non_exhaustive()
     }
 }

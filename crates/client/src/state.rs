@@ -17,9 +17,11 @@
 //! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
 //! | Received | envelope id 16 | when, u64; written by version 1 only |
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
-//! | Conversation | conversation | [`ConversationRow`]; since version 4 |
+//! | Conversation | conversation | [`ConversationRow`]; since version 5 |
+//! | Own | `traces` | empty |
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | conversation ‖ author's account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
+//! | Deleted | as in log Message | [`DeletedRow`] |
 //! | log Message | conversation ‖ author's account id 16 ‖ message id 16; group: conversation | [`MessageRow`] |
 //! | log Outbox | random 16; group: conversation, or [`RESETS`] | [`OutboxRow`] |
 //! | log Envelope | the outbox entry's key 16 ‖ recipient's address 20; group: the entry's key | [`EnvelopeRow`] |
@@ -60,6 +62,8 @@ pub mod own {
     pub const TIDIED: &[u8] = b"tidied";
     /// [`super::ToldRow`]
     pub const TOLD: &[u8] = b"told";
+    /// There: messages were deleted, and the store was not scrubbed since.
+    pub const TRACES: &[u8] = b"traces";
 }
 
 /// This account and device.
@@ -312,7 +316,7 @@ pub struct MessageRow {
     /// The account that wrote it.
     #[prost(bytes = "vec", tag = "10")]
     pub author: Vec<u8>,
-    /// When the receipt of delivery of one's own message came, by this machine's clock; 0: it did not, or before version 4.
+    /// When the receipt of delivery of one's own message came, by this machine's clock; 0: it did not, or before version 5.
     #[prost(uint64, tag = "11")]
     pub delivered_at: u64,
     /// When the receipt of reading came; 0 as above.
@@ -329,6 +333,15 @@ pub struct ConversationRow {
     /// Its texts ring no bell.
     #[prost(bool, tag = "2")]
     pub muted: bool,
+}
+
+/// What is left of a message that was deleted here: that it was there. It keeps the message out when it comes again, and says
+/// of a late receipt that this home did write what it is for.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeletedRow {
+    /// As in [`MessageRow`].
+    #[prost(uint64, tag = "1")]
+    pub confirmed_for: u64,
 }
 
 /// How far a message of one's own has come. Rises only.
@@ -582,6 +595,19 @@ pub fn confirm(tx: &dyn Transaction, message: &MessageRef, progress: Progress, a
     }
     tx.replace(Log::Message, stored.place, &stored.row.encode_to_vec())?;
     Ok(higher)
+}
+
+/// Deletes what was begun to be written in a conversation.
+pub fn forget_draft(tx: &dyn Transaction, conversation: &ConversationId) -> Result<(), Error> {
+    let Some(mut row) = get::<ConversationRow>(tx, Table::Conversation, conversation.as_bytes())? else {
+        return Ok(());
+    };
+    row.draft.clear();
+    if row == ConversationRow::default() {
+        tx.delete(Table::Conversation, conversation.as_bytes())?;
+        return Ok(());
+    }
+    put(tx, Table::Conversation, conversation.as_bytes(), &row)
 }
 
 /// Whether an account wrote first and was not accepted yet.

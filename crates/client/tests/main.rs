@@ -8,6 +8,8 @@ mod circles;
 mod clocks;
 mod common;
 mod conversation;
+mod conversations;
+mod erase;
 mod examples;
 mod floods;
 mod pausing;

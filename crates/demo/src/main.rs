@@ -47,9 +47,23 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use kuvert_cli::log::Log;
 use kuvert_cli::output::Output;
 use kuvert_cli::usage;
-use kuvert_program::{manual, memory, process as system, words};
+use kuvert_program::manual::{self, Manual};
+use kuvert_program::{memory, process as system, words};
 
 use crate::args::Args;
+
+/// What the manual page has beside the help.
+const MANUAL: Manual = Manual {
+    examples: &[(
+        "",
+        &[
+            ("kuvert demo", "Shows what a relay sees of a letter, in ten seconds."),
+            ("kuvert demo --story doctor", "Tells a day in a small town by what the relay saw of it."),
+            ("kuvert demo --keep demo", "Keeps the relay and the homes, to look into."),
+        ],
+    )],
+    ..Manual::PLAIN
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -58,11 +72,11 @@ fn main() -> ExitCode {
     }
     memory::keep_private();
     system::outlive_the_file_size_limit();
-    if let Some(written) = manual::asked_for(Args::command, &arguments) {
+    if let Some(written) = manual::asked_for(Args::command, &MANUAL, &arguments) {
         return written;
     }
     let name = words::called(&arguments, "kuvert-demo");
-    let parsed = words::fitted(Args::command()).bin_name(name).try_get_matches_from(&arguments);
+    let parsed = words::fitted(MANUAL.in_help(Args::command())).bin_name(name).try_get_matches_from(&arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return usage::end(&error, &arguments),

@@ -10,12 +10,31 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kuvert_lens::command::ScoreArgs;
 use kuvert_privacy::registry::Level;
-use kuvert_program::{manual, words};
+use kuvert_program::manual::{self, Manual};
+use kuvert_program::words;
 use serde_json::json;
 
 use crate::files::Files;
 use crate::server::now;
 use crate::{Options, PageError, Server, export, transcript};
+
+/// What the manual pages have beside the help.
+const MANUAL: Manual = Manual {
+    examples: &[
+        (
+            "",
+            &[
+                ("kuvert lens --data DATA", "Serves the page for a relay's data directory."),
+                (
+                    "kuvert lens --data DATA --client alice=alice.jsonl",
+                    "Sets a client's messages beside what the relay sees.",
+                ),
+            ],
+        ),
+        ("export", &[("kuvert lens export day.html --data DATA", "Writes a page that opens without a relay.")]),
+    ],
+    ..Manual::PLAIN
+};
 
 /// The command line makes no sense.
 const USAGE: u8 = 2;
@@ -101,11 +120,11 @@ pub fn command() -> clap::Command {
 /// Runs the program. The first argument is its name: a path, or words such as `kuvert lens`.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    if let Some(written) = manual::asked_for(command, &args) {
+    if let Some(written) = manual::asked_for(command, &MANUAL, &args) {
         return written;
     }
     let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-    let parsed = words::fitted(command())
+    let parsed = words::fitted(MANUAL.in_help(command()))
         .bin_name(name)
         .try_get_matches_from(args)
         .and_then(|matches| Args::from_arg_matches(&matches));

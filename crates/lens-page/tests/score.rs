@@ -45,9 +45,10 @@ fn people_get_a_table_and_the_document_its_figures() {
     let document = folder.join("LENS.md");
     let marks = "<!-- scorecard: kuvert-lens score --document -->\n<!-- end of scorecard -->\n";
     fs::write(&document, format!("before\n{marks}")).unwrap();
-    score(&["--document", document.to_str().unwrap()]);
+    score(&["--document", document.to_str().unwrap(), "--seeds", "2"]);
     let written = fs::read_to_string(&document).unwrap();
     assert!(written.starts_with("before\n") && written.contains("| L0 | 1.00 | 1.00 | 1.00 |"), "{written}");
+    assert!(written.contains(", seed 1\n") && written.contains("from 2 seeds, 1 to 2"), "{written}");
     for plot in ["lens-identified.svg", "lens-edges.svg"] {
         assert!(fs::read_to_string(folder.join(plot)).unwrap().ends_with("</svg>\n"));
     }
@@ -58,7 +59,9 @@ fn people_get_a_table_and_the_document_its_figures() {
 
 #[test]
 fn what_cannot_be_done_is_refused_with_a_reason() {
-    for wrong in [["--users", "3"], ["--rate", "0"], ["--rate", "many"], ["--level", "L9"], ["--days", "0"]] {
+    for wrong in
+        [["--users", "3"], ["--rate", "0"], ["--rate", "many"], ["--level", "L9"], ["--days", "0"], ["--seeds", "2"]]
+    {
         assert_eq!(lens(&wrong).status.code(), Some(2), "{wrong:?}");
     }
     let document = folder("refused").join("other.md");

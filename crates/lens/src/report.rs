@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::policy::{Policy, Receipts};
-use crate::score::Score;
+use crate::score::{Score, TEXTS};
+use crate::spread::Spread;
 
 /// Marks between which the table stands in a Markdown file.
 const MARKS: (&str, &str) = ("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
@@ -102,6 +103,55 @@ pub fn markdown(scores: &[Score]) -> String {
         );
     }
     out
+}
+
+/// The table for Markdown that says how far the scores of several seeds lie apart. `runs` has one list for each seed, with the same
+/// policies in the same order; of a single one nothing is said.
+pub fn spread(runs: &[Vec<Score>]) -> String {
+    let (Some(first), Some(last), true) = (runs.first(), runs.last(), runs.len() > 1) else { return String::new() };
+    let seed = |scores: &[Score]| scores.first().map_or(0, |score| score.seed);
+    let mut out = format!(
+        "\nThe same from {} seeds, {} to {}: the median, and in brackets the least and the most.\n\n\
+         | Level | Precision | Recall | F1 | Top guess right after 5 | 10 | 20 | 40 texts | Half of targets after | Anonymity, bits |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
+        runs.len(),
+        seed(first),
+        seed(last)
+    );
+    for (at, score) in first.iter().enumerate() {
+        let of = |figure: &dyn Fn(&Score) -> Option<f64>| {
+            Spread::of(runs.iter().filter_map(|scores| figure(scores.get(at)?)))
+        };
+        let two = |figure: &dyn Fn(&Score) -> Option<f64>| {
+            let written =
+                of(figure).map(|Spread { least, median, most }| format!("{median:.2} ({least:.2}–{most:.2})"));
+            written.unwrap_or_else(|| "–".to_owned())
+        };
+        let _ = write!(out, "| {}", policy_name(&score.more.policy));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.precision)));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.recall)));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.f1)));
+        for texts in TEXTS {
+            let _ = write!(out, " | {}", two(&|score| score.more.top1.get(texts - 1).copied()));
+        }
+        // One that never comes there is later than all that do.
+        let half = of(&|score| Some(score.more.half_after().map_or(f64::INFINITY, |texts| texts as f64)));
+        let _ = write!(out, " | {}", half.map_or_else(|| "–".to_owned(), half_after));
+        let _ = writeln!(out, " | {} |", of(&|score| Some(score.anonymity_bits)).map_or_else(|| "–".to_owned(), one));
+    }
+    out
+}
+
+fn one(Spread { least, median, most }: Spread) -> String {
+    format!("{median:.1} ({least:.1}–{most:.1})")
+}
+
+fn half_after(spread: Spread) -> String {
+    let texts = |value: f64| if value.is_finite() { value.to_string() } else { "never".to_owned() };
+    if spread.least == spread.most {
+        return texts(spread.median);
+    }
+    format!("{} ({}–{})", texts(spread.median), texts(spread.least), texts(spread.most))
 }
 
 /// `document` with `table` between its marks; `None` if it has none.

@@ -35,6 +35,8 @@ fn every_entry_says_everything() {
         }
         let fits = match field.deletion {
             Deletion::AcknowledgeOrPurge => matches!(field.retention, Retention::UntilAcknowledged { .. }),
+            Deletion::AcknowledgeOrRewrite => matches!(field.retention, Retention::UntilAcknowledged { .. }),
+            Deletion::Detach => field.retention == Retention::WithConnection,
             Deletion::HandOut => field.retention == Retention::UntilHandedOut,
             Deletion::UseOrPurge => matches!(field.retention, Retention::UntilUsed { .. }),
             Deletion::Replace => field.retention == Retention::UntilReplaced,

@@ -29,13 +29,21 @@ pub const ASSOCIATED_DATA: Label = label("Kuvert/1 associated data");
 pub const SEALED_CERTIFICATE: Label = label("Kuvert/1 sealed certificate");
 /// From the chaining key and a Diffie–Hellman of both identity keys to key and nonce of the message beside that certificate.
 pub const SEALED_MESSAGE: Label = label("Kuvert/1 sealed message");
+/// From a file key to the key of its chunks and the commitment to it.
+pub const ATTACHMENT: Label = label("Kuvert/1 attachment");
+/// Hash over what both devices sent when one links the other.
+pub const LINK_TRANSCRIPT: Label = label("Kuvert/1 link transcript");
+/// From the two secrets of linking to its keys and digits.
+pub const LINK_KEYS: Label = label("Kuvert/1 link keys");
+/// Device or account key over an operation of a group; the operation's id is the hash of the same.
+pub const GROUP_OPERATION: Label = label("Kuvert/1 group operation");
 /// The number that people compare.
 pub const SAFETY_NUMBER: Label = label("Kuvert/1 safety number");
 /// An account key in an invite link.
 pub const ACCOUNT_FINGERPRINT: Label = label("Kuvert/1 account fingerprint");
 
 /// Every label defined here, for the test that all labels differ.
-pub const ALL: [Label; 15] = [
+pub const ALL: [Label; 19] = [
     SIGNED_PREKEY,
     ONE_TIME_KEM_PREKEY,
     LAST_RESORT_KEM_PREKEY,
@@ -49,6 +57,10 @@ pub const ALL: [Label; 15] = [
     ASSOCIATED_DATA,
     SEALED_CERTIFICATE,
     SEALED_MESSAGE,
+    ATTACHMENT,
+    LINK_TRANSCRIPT,
+    LINK_KEYS,
+    GROUP_OPERATION,
     SAFETY_NUMBER,
     ACCOUNT_FINGERPRINT,
 ];

@@ -13,6 +13,9 @@
 //! | [`sealed_sender`] | hiding from the relay which device sent a session message, and proving it to the recipient |
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
+//! | [`attachment`] | files too long for a message, in chunks under a key of their own |
+//! | [`group`] | who belongs to a group, from signed operations alone |
+//! | [`linking`] | how a device of the account makes another one a device of the account |
 //! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
 //! | [`hazmat`] | for experts only: ratchets, the key agreement between them, labels, primitives |
 //!
@@ -90,13 +93,16 @@
 
 extern crate alloc;
 
+pub mod attachment;
 mod braid;
 #[path = "../tests/generator/mod.rs"] // the vectors hold values between the layers
 #[cfg(test)]
 mod generator;
+pub mod group;
 pub mod hazmat;
 pub mod identity;
 mod labels;
+pub mod linking;
 pub mod message;
 pub mod padding;
 pub mod plaintext;

@@ -11,12 +11,17 @@
 use alloc::vec::Vec;
 
 /// Sizes below which content looks alike: a chat line, a long text, a small batch.
-const BUCKETS: [usize; 3] = [512, 4096, 16384];
+const BUCKETS: [u64; 3] = [512, 4096, 16384];
 
 const MARKER: u8 = 0x80;
 
 /// Bytes that `content_len` bytes of content take when padded.
 pub const fn padded_len(content_len: usize) -> usize {
+    padded_len_u64(content_len as u64) as usize
+}
+
+/// [`padded_len`] of a file, which may be longer than memory has addresses. `content_len` is below 2^63.
+pub(crate) const fn padded_len_u64(content_len: u64) -> u64 {
     let len = content_len + 1;
     let mut i = 0;
     while i < BUCKETS.len() {

@@ -12,6 +12,7 @@
 //! | [`configuration`] | `config` |
 //! | [`edition`] | what a program offers beyond that |
 //! | [`source`] | settings, from a file and the environment |
+//! | [`pages`] | what the manual pages have beside the help |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
 //! | [`failure`] | what went wrong, for people and for programs |
 
@@ -27,6 +28,7 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
+pub mod pages;
 pub mod serve;
 pub mod source;
 
@@ -42,6 +44,7 @@ use kuvert_program::{manual, process, words};
 use self::args::{Args, Command, Format};
 use self::edition::{Edition, Mail};
 use self::failure::Failure;
+use self::pages::MANUAL;
 
 /// Everything went well.
 const DONE: u8 = 0;
@@ -69,11 +72,13 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 pub fn run_as(edition: &dyn Edition, args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let command = || command_of(edition);
-    if let Some(written) = manual::asked_for(command, &args) {
+    if let Some(written) = manual::asked_for(command, &MANUAL, &args) {
         return written;
     }
     let name = args.first().map_or_else(|| command().get_name().to_owned(), program_name);
-    let parsed = words::fitted(process::without_empty_variables(command())).bin_name(name).try_get_matches_from(args);
+    let parsed = words::fitted(process::without_empty_variables(MANUAL.in_help(command())))
+        .bin_name(name)
+        .try_get_matches_from(args);
     match parsed.and_then(|matches| dispatch(edition, &matches)) {
         Ok(ended) => ended,
         Err(error) => {

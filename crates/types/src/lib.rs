@@ -10,6 +10,7 @@
 //! | [`certificate`] | [`DeviceCertificate`]: an account vouches for a device |
 //! | [`device_list`] | [`DeviceList`]: which devices an account has |
 //! | [`authentication`] | what a device signs to prove itself to a relay |
+//! | [`link_code`] | `kuvert-link:1?…`: what a new device shows |
 //! | [`relay_url`] | `kuvert://host:port#fingerprint` |
 //! | [`level`] | [`Level`]: the disclosure ladder |
 //! | [`access_key`] | [`AccessKey`]: what sealed mail needs |
@@ -29,6 +30,7 @@ pub mod keys;
 pub mod label;
 pub mod level;
 pub mod limits;
+pub mod link_code;
 mod reader;
 pub mod relay_url;
 pub mod signature;
@@ -40,6 +42,7 @@ pub use device_list::{DeviceList, DeviceListState, UnverifiedDeviceList};
 pub use keys::{AccountKey, DeviceSigningKey, IdentityKey};
 pub use label::{Label, label};
 pub use level::Level;
+pub use link_code::{LinkCode, LinkCodeError};
 pub use reader::{DecodeError, Reader};
 pub use relay_url::RelayUrl;
 pub use signature::{Signature, SignatureError};

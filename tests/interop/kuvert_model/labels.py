@@ -17,6 +17,10 @@ body key
 associated data
 sealed certificate
 sealed message
+attachment
+link transcript
+link keys
+group operation
 safety number
 account fingerprint
 pq ratchet start

@@ -42,7 +42,7 @@ pub struct Telling {
 pub async fn run(client: Client, contact: Option<ContactInfo>, telling: Telling) -> Result<(), Failure> {
     let mut list = List::default();
     list.renew(&client.conversations().await?);
-    let newest = client.history_page_back(None, None, u64::MAX).await?;
+    let newest = client.history_page_before(None, None, u64::MAX).await?;
     let mut stop = Stop::listen_to_all()?;
     let taken = Taken::take(Kind::Screen)?;
     let painter = Painter::start().map_err(|error| Failure::io("start a thread", &error))?;
@@ -291,7 +291,7 @@ impl Chat {
     }
 
     async fn before(&self, id: ConversationId, place: u64) -> Result<Piece, Error> {
-        let page = self.client.history_page_back(Some(id), None, place).await?;
+        let page = self.client.history_page_before(Some(id), None, place).await?;
         Ok(Piece { older: page.next.is_some(), newer: false, messages: page.messages })
     }
 
@@ -390,7 +390,7 @@ impl Chat {
     /// Looks through another piece of all that was written; whether there was one.
     async fn search_on(&mut self) -> Result<bool, Error> {
         let Over::Found(Found { text, before: Some(before), .. }) = &self.state.over else { return Ok(false) };
-        let page = self.client.history_page_back(None, Some(text), *before).await?;
+        let page = self.client.history_page_before(None, Some(text), *before).await?;
         if let Over::Found(found) = &mut self.state.over {
             found.join(page.messages, page.next);
         }

@@ -30,7 +30,7 @@ impl Along {
     /// # Errors
     /// Those of the store.
     pub async fn start(client: &Client) -> Result<Self, Error> {
-        let newest = client.history_page_back(None, None, u64::MAX).await?;
+        let newest = client.history_page_before(None, None, u64::MAX).await?;
         let told = newest.messages.last().map_or(0, |message| message.place);
         let ahead = client.unshown().await?.into_iter().filter(|message| message.place <= told).collect();
         Ok(Self { client: client.clone(), told, ahead, seen: None, looks: 0 })

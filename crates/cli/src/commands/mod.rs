@@ -2,8 +2,10 @@
 
 mod account;
 pub mod along;
-mod completions;
+pub mod completions;
+mod confirm;
 mod contact;
+mod delete;
 mod disclosure;
 mod export;
 mod history;
@@ -49,7 +51,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Register(args) => block_on(register::run(args, options)),
         Command::Whoami => block_on(whoami::run(options)),
         Command::Status(args) => block_on(status::run(&args, options)),
-        Command::Invite => block_on(invite::run(options)),
+        Command::Invite(args) => block_on(invite::run(&args, options)),
         Command::Contact(Contact::Add { who, alias }) => block_on(contact::add(&who, alias.as_deref(), options)),
         Command::Contact(Contact::List) => block_on(contact::list(options)),
         Command::Contact(Contact::Rename { who, alias }) => block_on(contact::rename(&who.who, &alias, options)),
@@ -70,6 +72,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Chat(args) => block_on(chat::run(&args, options)),
         Command::History(args) => block_on(history::run(&args, options)),
         Command::Search(args) => block_on(search::run(&args, options)),
+        Command::Delete(args) => block_on(delete::run(&args, options)),
         Command::Export(args) => block_on(export::run(&args, options)),
         Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),

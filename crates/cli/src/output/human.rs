@@ -60,6 +60,17 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
         Record::ContactRemoved { alias, account, given_up, kept, deleted } => {
             removed(painter, alias, account, *given_up, *kept, *deleted)
         }
+        Record::Deleted { with, messages, given_up } => {
+            let with = painter.person(&harmless::line(with));
+            let given_up = match given_up {
+                0 => String::new(),
+                count => painter.warning(&format!(" {} not sent and given up.", number(*count, "text"))),
+            };
+            format!(
+                "{} with {with} deleted here: the other side keeps its own.{given_up}",
+                number(*messages, "message")
+            )
+        }
         Record::Exported { directory, messages } => format!(
             "{} written to {}: for your eyes only, and not encrypted",
             number(*messages, "message"),
@@ -172,7 +183,7 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
 }
 
 /// `1 text`, `2 texts`.
-fn number(count: u64, what: &str) -> String {
+pub fn number(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -348,7 +359,9 @@ fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String 
     };
     let text = harmless::text(message.text);
     let text = text.strip_suffix('\n').unwrap_or(&text);
-    layout.message(&format!("{}  {from}: ", painter.faint(&at)), &(faint_marks(painter, text) + &tick))
+    // Behind the time: nothing but a time stands at the edge.
+    let id = if message.show_id { format!("  {}", painter.faint(message.id)) } else { String::new() };
+    layout.message(&format!("{}{id}  {from}: ", painter.faint(&at)), &(faint_marks(painter, text) + &tick))
 }
 
 /// When a message was written, and when it came, where that is another time.
@@ -399,6 +412,7 @@ mod tests {
             state: None,
             request: false,
             with: None,
+            show_id: false,
         };
         show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
     }
@@ -424,6 +438,7 @@ mod tests {
                 state: None,
                 request: false,
                 with: None,
+                show_id: false,
             };
             show(&Record::Message(message), &Painter::new(false), &Layout::new(None, Some(80), true))
         };
@@ -454,6 +469,7 @@ mod tests {
                 state: None,
                 request: false,
                 with: None,
+                show_id: false,
             };
             times(&Zone::utc(), &message)
         };
@@ -508,6 +524,7 @@ mod tests {
             Record::Corrected { name: Some(relays) },
             Record::ContactRemoved { alias: relays, account: "a", given_up: 1, kept: 1, deleted: 0 },
             Record::Exported { directory: relays, messages: 1 },
+            Record::Deleted { with: relays, messages: 1, given_up: 1 },
             Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
             Record::SafetyNumber { who: relays, digits: "1", verified: false },
             Record::Contact {

@@ -7,6 +7,7 @@
 //! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
 //! | [`layout`] | lines that cannot pass for another person's |
+//! | [`qr`] | QR codes |
 //! | [`style`] | colours, switched off by `NO_COLOR`, `TERM=dumb` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
 //! | [`wrap`] | lines that fit a width |
@@ -16,17 +17,19 @@ pub mod human;
 #[cfg(test)]
 mod json_document;
 pub mod layout;
+pub mod qr;
 pub mod record;
 pub mod style;
 pub mod time;
 pub mod wrap;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use kuvert_program::words::takes_colours;
 
 use crate::error::Failure;
 use crate::output::layout::{Layout, indented};
+use crate::output::qr::Qr;
 use crate::output::record::Record;
 use crate::output::style::Painter;
 
@@ -105,12 +108,39 @@ impl Output {
         write_line(&harmless::json(document.to_string()))
     }
 
-    /// Prints words for people only, for instance a QR code.
+    /// Prints words for people only.
     ///
     /// # Errors
     /// The reader has gone, or stdout cannot be written.
     pub fn words(&self, text: &str) -> Result<(), Failure> {
         if self.json { Ok(()) } else { write_line(text) }
+    }
+
+    /// Whether a person reads along.
+    pub fn is_on_terminal(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Prints a QR code, for people only. In a window that is too narrow it would fall apart: then it is said how wide it has to be.
+    ///
+    /// # Errors
+    /// The reader has gone, or stdout cannot be written.
+    pub fn qr(&self, code: &Qr) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let (needed, columns) = (code.columns(), Layout::of(&io::stdout()).columns());
+        if self.is_on_terminal() && columns < needed {
+            self.note(&format!("The QR code needs a window of {needed} columns, this one has {columns}."));
+            return Ok(());
+        }
+        write_line(&format!("\n{}", code.drawn(self.painter.is_on())))
+    }
+
+    /// Asks something on stderr: what is answered stands behind it.
+    pub fn prompt(&self, question: &str) {
+        // Nobody is left to be asked when stderr is gone.
+        let _ = write!(io::stderr(), "{} ", aside(question)).and_then(|()| io::stderr().flush());
     }
 
     /// A remark on stderr, for people only. It may hold words of the relay.

@@ -99,6 +99,15 @@ pub enum Record<'a> {
         /// Messages that were deleted.
         deleted: u64,
     },
+    /// Messages were deleted here. The other side keeps its own.
+    Deleted {
+        /// What the user calls the contact; its account, where it was removed.
+        with: &'a str,
+        /// How many.
+        messages: u64,
+        /// Texts among them that waited to be sent and were given up.
+        given_up: u64,
+    },
     /// A conversation was written to files.
     Exported {
         /// Where.
@@ -411,6 +420,9 @@ pub struct Message<'a> {
     /// Of a search: the alias of the contact in whose conversation it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with: Option<&'a str>,
+    /// Whether people are shown the id.
+    #[serde(skip)]
+    pub show_id: bool,
 }
 
 impl<'a> Record<'a> {
@@ -473,17 +485,22 @@ impl<'a> Entry<'a> {
 
     /// The record to print.
     pub fn record(&self) -> Record<'_> {
-        self.message(None)
+        Record::Message(self.message(None))
+    }
+
+    /// The record to print where people are to see its id.
+    pub fn with_id(&self) -> Record<'_> {
+        Record::Message(Message { show_id: true, ..self.message(None) })
     }
 
     /// The record to print where messages of several conversations stand together.
     pub fn found(&self) -> Record<'_> {
-        self.message(Some(&self.message.alias))
+        Record::Message(self.message(Some(&self.message.alias)))
     }
 
-    fn message<'b>(&'b self, with: Option<&'b str>) -> Record<'b> {
+    fn message<'b>(&'b self, with: Option<&'b str>) -> Message<'b> {
         let incoming = self.message.direction == Direction::Incoming;
-        Record::Message(Message {
+        Message {
             id: &self.id,
             from: self.from,
             account: &self.account,
@@ -502,7 +519,8 @@ impl<'a> Entry<'a> {
             },
             request: self.message.request,
             with,
-        })
+            show_id: false,
+        }
     }
 }
 
@@ -532,6 +550,7 @@ mod tests {
             state: None,
             request: false,
             with: None,
+            show_id: false,
         }));
         assert_eq!(
             message,

@@ -12,6 +12,11 @@ impl Painter {
         Self { on }
     }
 
+    /// Whether it paints at all.
+    pub const fn is_on(&self) -> bool {
+        self.on
+    }
+
     fn paint(&self, codes: &str, text: &str) -> String {
         if self.on && !text.is_empty() { format!("\x1b[{codes}m{text}\x1b[0m") } else { text.to_owned() }
     }

@@ -55,6 +55,12 @@ impl Zone {
         at.strftime(format).to_string()
     }
 
+    /// `2026-11-21T14:05:09Z`, as [`since`](Self::since) takes it, in UTC.
+    pub fn exact(ms: u64) -> String {
+        let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        at.map_or_else(|| "unknown time".to_owned(), |at| at.to_string())
+    }
+
     /// The day that a time falls on; none for a time that no calendar holds (a sender may claim anything).
     pub fn day(&self, ms: u64) -> Option<Date> {
         self.at(ms).map(|at| at.date())

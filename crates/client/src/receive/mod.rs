@@ -594,13 +594,14 @@ impl<S: EventSink> Receiver<'_, S> {
 async fn attach(link: &AuthenticatedLink) -> Result<Option<ReceiveEnd>, Error> {
     // Until the answer is here, a call that is dropped leaves it open whether the relay delivers.
     link.set_inbox(Inbox::InDoubt);
+    let begun = Instant::now();
     match link.request(client_frame::Body::Attach(v1::Attach {})).await? {
         Ok(server_frame::Body::Attached(_)) => {}
         Ok(_) => return Err(Error::RelayProtocol { what: "no answer to attaching" }),
         Err(refusal) => return Err(refusal.into_error()),
     }
     link.set_inbox(Inbox::Attached { caught_up: false });
-    tracing::info!("the relay delivers");
+    tracing::info!(waiting = link.waiting, milliseconds = millis(begun.elapsed()), "attached: the relay delivers");
     Ok(None)
 }
 

@@ -36,7 +36,7 @@ use crate::requests;
 use crate::resets;
 use crate::rng;
 use crate::session::session;
-use crate::state::{self, MessageRow, Progress, Stored, message_key, received_key};
+use crate::state::{self, DeletedRow, MessageRow, Progress, Stored, message_key, received_key};
 use crate::store::{Log, Table, Transaction};
 
 /// What a transaction over a batch did.
@@ -522,6 +522,10 @@ impl<'a> Opener<'a> {
         if let Some(known) = Stored::find(self.tx, &message)? {
             return self.confirm_again(&contact, &source, &message, known);
         }
+        // [KV-065] What was deleted here stays so when it is sent again, and is confirmed as if it were here.
+        if let Some(left) = state::get::<DeletedRow>(self.tx, Table::Deleted, &message_key(&message))? {
+            return self.confirm_deleted(&contact, &source, &message, left);
+        }
         if contact.row.request {
             if !requests::keep(&mut contact, text.len()) {
                 self.refuse(envelope, DropReason::NoRoom);
@@ -564,12 +568,32 @@ impl<'a> Opener<'a> {
         message: &MessageRef,
         known: Stored,
     ) -> Result<(), Error> {
-        let asked_at = resets::asked_at(self.tx, source)?;
-        if contact.row.request || asked_at == known.row.confirmed_for {
-            return Ok(());
-        }
-        let row = MessageRow { confirmed_for: asked_at, ..known.row };
+        let Some(confirmed_for) = self.asked_anew(contact, source, known.row.confirmed_for)? else { return Ok(()) };
+        let row = MessageRow { confirmed_for, ..known.row };
         self.tx.replace(Log::Message, known.place, &row.encode_to_vec())?;
+        self.confirm(message)
+    }
+
+    /// The same for one that was deleted here.
+    fn confirm_deleted(
+        &mut self,
+        contact: &Contact,
+        source: &Address,
+        message: &MessageRef,
+        left: DeletedRow,
+    ) -> Result<(), Error> {
+        let Some(confirmed_for) = self.asked_anew(contact, source, left.confirmed_for)? else { return Ok(()) };
+        state::put(self.tx, Table::Deleted, &message_key(message), &DeletedRow { confirmed_for })?;
+        self.confirm(message)
+    }
+
+    /// The reset of ours that a text which came again is to be confirmed for; `None`: it was confirmed for it.
+    fn asked_anew(&self, contact: &Contact, source: &Address, confirmed_for: u64) -> Result<Option<u64>, Error> {
+        let asked_at = resets::asked_at(self.tx, source)?;
+        Ok((!contact.row.request && asked_at != confirmed_for).then_some(asked_at))
+    }
+
+    fn confirm(&mut self, message: &MessageRef) -> Result<(), Error> {
         receipts::note(self.tx, message, ReceiptKind::Delivered, self.now)?;
         self.opened.receipts_due = true;
         Ok(())
@@ -585,7 +609,9 @@ impl<'a> Opener<'a> {
         ids: impl Iterator<Item = &'b EnvelopeId>,
     ) -> Result<(), Error> {
         for id in ids {
-            if Stored::find(self.tx, &self.written_to(contact, id))?.is_none()
+            let message = self.written_to(contact, id);
+            if Stored::find(self.tx, &message)?.is_none()
+                && self.tx.get(Table::Deleted, &message_key(&message))?.is_none()
                 && !resets::is_one_of_ours(self.tx, source, id)?
             {
                 self.ask_for_a_fresh_session(source)?;

@@ -16,7 +16,8 @@ pub fn run(mut fresh: impl FnMut() -> Box<dyn Store>) {
         places_never_come_back,
         groups_are_separate,
         scans_page_without_gaps,
-        scans_go_back_as_they_go_forth,
+        scans_go_back_and_count_what_stands_before,
+        scrubbing_keeps_what_is_there,
         logs_are_separate,
         read_transactions_do_not_write,
         every_byte_string_is_a_key_and_a_value,
@@ -144,7 +145,7 @@ fn scans_page_without_gaps(store: &mut dyn Store) {
     }
 }
 
-fn scans_go_back_as_they_go_forth(store: &mut dyn Store) {
+fn scans_go_back_and_count_what_stands_before(store: &mut dyn Store) {
     write(store, |tx| {
         for key in 0..10u8 {
             tx.append(Log::Message, &[key % 2], &[key], b"").unwrap();
@@ -152,18 +153,35 @@ fn scans_go_back_as_they_go_forth(store: &mut dyn Store) {
         }
     });
     for group in [None, Some([1].as_slice())] {
-        let forth = read(store, |tx| tx.scan(Log::Message, group, 0, 99).unwrap());
-        let (mut before, mut back) = (u64::MAX, Vec::new());
+        let expected: Vec<u8> = (0..10).rev().filter(|key| group.is_none_or(|g| g[0] == key % 2)).collect();
+        let (mut before, mut seen) = (u64::MAX, Vec::new());
         loop {
+            let left = read(store, |tx| tx.count_before(Log::Message, group, before).unwrap());
+            assert_eq!(left, (expected.len() - seen.len()) as u64);
             let page = read(store, |tx| tx.scan_back(Log::Message, group, before, 3).unwrap());
-            let Some(first) = page.last() else { break };
-            before = first.place;
-            back.extend(page);
+            let Some(last) = page.last() else { break };
+            before = last.place;
+            seen.extend(page.into_iter().map(|entry| entry.key[0]));
         }
-        back.reverse();
-        assert_eq!(back, forth);
+        assert_eq!(seen, expected);
     }
-    assert!(read(store, |tx| tx.scan_back(Log::Message, None, 0, 9).unwrap()).is_empty());
+}
+
+fn scrubbing_keeps_what_is_there(store: &mut dyn Store) {
+    let places = write(store, |tx| {
+        tx.put(Table::Own, b"k", b"v").unwrap();
+        [b"1", b"2", b"3"].map(|key| tx.append(Log::Message, b"g", key, key).unwrap().unwrap())
+    });
+    write(store, |tx| assert!(tx.remove(Log::Message, places[2]).unwrap()));
+    store.scrub().unwrap();
+    assert_eq!(get(store, Table::Own, b"k").unwrap(), b"v");
+    read(store, |tx| {
+        let left = tx.scan(Log::Message, Some(b"g"), 0, 9).unwrap();
+        assert_eq!(left.iter().map(|entry| entry.place).collect::<Vec<_>>(), places[..2]);
+        assert_eq!(keys(&left), [b"1", b"2"]);
+    });
+    let next = write(store, |tx| tx.append(Log::Message, b"g", b"3", b"").unwrap().unwrap());
+    assert!(next > places[2], "a place never comes back");
 }
 
 fn logs_are_separate(store: &mut dyn Store) {

@@ -50,8 +50,10 @@ pub enum Table {
     Peer = 8,
     /// First messages seen with a last-resort KEM prekey, by the prekey's id.
     Replay = 9,
+    /// Messages that were deleted here, by their key in [`Log::Message`].
+    Deleted = 10,
     /// What the owner keeps beside a conversation: its draft, whether it is muted; by conversation.
-    Conversation = 10,
+    Conversation = 11,
 }
 
 /// Logs. The numbers are part of the stored form.
@@ -108,6 +110,15 @@ pub trait Store: Send {
     /// # Errors
     /// The data cannot be read.
     fn changes(&mut self) -> Result<u64, StoreError>;
+
+    /// Leaves nothing of what was deleted or replaced where the values are kept. A store that keeps no bytes of what is gone has
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process does not let go in time; [`StoreError::DiskFull`]. It can be tried again.
+    fn scrub(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// One transaction: sees its own changes; no other does before the commit.
@@ -146,7 +157,19 @@ pub trait Transaction {
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// At most `limit` entries before `before`, descending by place; of one group, or of all.
-    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.scan(log, group, 0, usize::MAX)?;
+        entries.retain(|entry| entry.place < before);
+        entries.reverse();
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    /// How many entries stand before `before`; of one group, or of all.
+    fn count_before(&self, log: Log, group: Option<&[u8]>, before: u64) -> Result<u64, StoreError> {
+        let entries = self.scan(log, group, 0, usize::MAX)?;
+        Ok(entries.iter().filter(|entry| entry.place < before).count() as u64)
+    }
 
     /// How many entries a log has.
     fn len(&self, log: Log) -> Result<u64, StoreError>;

@@ -10,7 +10,9 @@
 //! without the key still sees: how many rows there are, their sizes, their order, and which belong to one conversation. An
 //! older copy of the file is not recognised as old.
 //!
-//! Commits: WAL; `synchronous` FULL for [`Mode::Write`], NORMAL for [`Mode::WriteRelaxed`]. `secure_delete` is on.
+//! Commits: WAL; `synchronous` FULL for [`Mode::Write`], NORMAL for [`Mode::WriteRelaxed`]. `secure_delete` is on: what is deleted
+//! is overwritten where it stood. Copies of it can stand elsewhere: in the log, and in pages that SQLite has moved rows out of.
+//! [`Store::scrub`] writes the file anew and empties the log.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +31,7 @@ use crate::migrate::migrate;
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -65,10 +67,21 @@ impl SqliteStore {
     /// # Errors
     /// `store-foreign`, `store-newer`, `store-corrupt`, `store-key-wrong`, `store-locked`, `store-io`.
     pub fn open(path: &Path, key_file: &Path, key: &[u8; 32], busy: Duration) -> Result<Opened, Error> {
+        Self::open_as(path, key_file, key, busy, frozen::is_frozen(path))
+    }
+
+    /// Opens an existing store for reading, whether or not it could be written.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_read(path: &Path, key_file: &Path, key: &[u8; 32], busy: Duration) -> Result<Opened, Error> {
+        Self::open_as(path, key_file, key, busy, true)
+    }
+
+    fn open_as(path: &Path, key_file: &Path, key: &[u8; 32], busy: Duration, frozen: bool) -> Result<Opened, Error> {
         if !path.exists() {
             return Ok(Opened::Nothing);
         }
-        let frozen = frozen::is_frozen(path);
         let (connection, copies) =
             if frozen { frozen::open(path)? } else { (connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?, None) };
         connection.busy_timeout(busy).map_err(store_error)?;
@@ -144,6 +157,9 @@ impl SqliteStore {
         }
     }
 }
+
+/// A store up to this size is written anew in memory, a larger one by way of a temporary file: it holds what stays, sealed.
+const VACUUM_IN_MEMORY: i64 = 64 * 1024 * 1024;
 
 fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(store_error)?;
@@ -241,6 +257,21 @@ impl Store for SqliteStore {
         let mut statement = self.connection.prepare_cached("PRAGMA data_version").map_err(convert)?;
         statement.query_row([], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
     }
+
+    fn scrub(&mut self) -> Result<(), StoreError> {
+        if self.frozen {
+            return Err(StoreError::ReadOnly);
+        }
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let bytes = pragma("page_count").map_err(convert)?.saturating_mul(pragma("page_size").map_err(convert)?);
+        let temporary = if bytes > VACUUM_IN_MEMORY { "FILE" } else { "MEMORY" };
+        self.connection.pragma_update(None, "temp_store", temporary).map_err(convert)?;
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(convert)?;
+        self.connection.execute_batch("VACUUM").map_err(convert)?;
+        let busy: bool =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(convert)?;
+        if busy { Err(StoreError::Locked) } else { Ok(()) }
+    }
 }
 
 struct SqliteTransaction<'a> {
@@ -319,6 +350,7 @@ const fn table_name(table: Table) -> &'static str {
         Table::ReceiptDue => "receipt due",
         Table::Peer => "peer",
         Table::Replay => "replay",
+        Table::Deleted => "deleted",
         Table::Conversation => "conversation",
     }
 }
@@ -471,6 +503,22 @@ impl Transaction for SqliteTransaction<'_> {
         rows.map_err(convert)?.map(|row| self.entry(row.map_err(convert)?)).collect()
     }
 
+    fn count_before(&self, log: Log, group: Option<&[u8]>, before: u64) -> Result<u64, StoreError> {
+        let count = |row: &rusqlite::Row<'_>| row.get(0).map(i64::cast_unsigned);
+        match group {
+            Some(group) => {
+                let sql = "SELECT count(*) FROM log WHERE log = ?1 AND grp = ?2 AND seq < ?3";
+                let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_row(params![log as u8, self.group(log, group), seq(before)], count).map_err(convert)
+            }
+            None => {
+                let sql = "SELECT count(*) FROM log WHERE log = ?1 AND seq < ?2";
+                let mut statement = self.inner.prepare_cached(sql).map_err(convert)?;
+                statement.query_row(params![log as u8, seq(before)], count).map_err(convert)
+            }
+        }
+    }
+
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         let mut statement = self.inner.prepare_cached("SELECT count(*) FROM log WHERE log = ?1").map_err(convert)?;
         statement.query_row([log as u8], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
@@ -590,10 +638,10 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_version_3_becomes_one_of_this_version_and_keeps_its_messages() {
+    fn a_store_of_version_4_becomes_one_of_this_version_and_keeps_its_messages() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = at(&dir);
-        // Version 3 had no times of receipts and no drafts.
+        // Versions 3 and 4 had no times of receipts and no drafts.
         let row = state::MessageRow {
             conversation: vec![1; 16],
             id: vec![2; 16],
@@ -608,7 +656,7 @@ mod tests {
         tx.commit().unwrap();
         drop(store);
         let path = dir.path().join("store.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
         let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
         let tx = store.begin(Mode::Read).unwrap();
         let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
@@ -618,7 +666,7 @@ mod tests {
         drop(tx);
         let version: u32 =
             Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, SCHEMA_VERSION, "programs of version 3, which would lose the times, refuse it");
+        assert_eq!(version, SCHEMA_VERSION, "programs of before, which would lose the times, refuse it");
     }
 
     #[test]
@@ -648,6 +696,67 @@ mod tests {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(6).any(|w| w == b"canary"));
         }
+    }
+
+    /// The bytes of all files of a directory.
+    fn files(dir: &TempDir) -> Vec<Vec<u8>> {
+        std::fs::read_dir(dir.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    /// How many of these sealed values stand in the files, be it in part.
+    fn left_of(dir: &TempDir, sealed: &[Vec<u8>]) -> usize {
+        let pieces: std::collections::HashSet<&[u8]> = sealed.iter().flat_map(|value| value.chunks_exact(16)).collect();
+        files(dir).iter().flat_map(|bytes| bytes.windows(16)).filter(|window| pieces.contains(window)).count()
+    }
+
+    #[test]
+    fn nothing_sealed_of_what_was_deleted_or_replaced_is_left_in_any_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        // Of all sizes, so that SQLite moves rows between pages and uses pages beside them.
+        for number in 0..400_u32 {
+            let tx = store.begin(Mode::Write).unwrap();
+            let size = [20, 60, 150, 900, 3_000, 9_000][number as usize % 6];
+            let group = [b"kept", b"gone"][(number / 2 % 2) as usize];
+            let place = tx.append(Log::Message, group, &number.to_be_bytes(), &vec![7; size]).unwrap().unwrap();
+            if number % 3 == 0 {
+                tx.replace(Log::Message, place, &vec![8; size + 2]).unwrap();
+            }
+            tx.commit().unwrap();
+        }
+        let raw = Connection::open(dir.path().join("store.db")).unwrap();
+        let tx = store.begin(Mode::Write).unwrap();
+        let gone: Vec<Vec<u8>> = tx
+            .scan(Log::Message, Some(b"gone"), 0, usize::MAX)
+            .unwrap()
+            .iter()
+            .map(|entry| raw.query_row("SELECT value FROM log WHERE seq = ?1", [seq(entry.place)], |row| row.get(0)))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(gone.len(), 200);
+        for entry in tx.scan(Log::Message, Some(b"gone"), 0, usize::MAX).unwrap() {
+            tx.remove(Log::Message, entry.place).unwrap();
+        }
+        tx.commit().unwrap();
+        assert!(left_of(&dir, &gone) > 0, "the log has them still");
+        store.scrub().unwrap();
+        assert_eq!(left_of(&dir, &gone), 0);
+        let tx = store.begin(Mode::Read).unwrap();
+        assert_eq!(tx.scan(Log::Message, None, 0, usize::MAX).unwrap().len(), 200);
+    }
+
+    #[test]
+    fn a_reader_that_stays_keeps_a_store_from_being_scrubbed_and_it_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        put(&mut store, b"a", b"1");
+        let mut other = at(&dir);
+        let reading = other.begin(Mode::Read).unwrap();
+        assert!(reading.get(Table::Own, b"a").unwrap().is_some());
+        put(&mut store, b"a", b"2");
+        assert_eq!(store.scrub(), Err(StoreError::Locked));
+        drop(reading);
+        assert_eq!(store.scrub(), Ok(()));
     }
 
     #[test]

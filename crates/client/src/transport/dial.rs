@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kuvert_types::RelayUrl;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -15,6 +15,7 @@ use super::tls::{self, WrongFingerprint};
 use super::words::describe;
 use crate::error::Error;
 use crate::options::Options;
+use crate::patience::millis;
 
 /// Keeps the mapping in routers alive; a relay with many clients pays for each.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
@@ -35,13 +36,17 @@ const SERVER_NAME: &str = "relay.invalid";
 pub async fn dial(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
     let seconds = options.connect_timeout.as_secs_f32();
     tracing::info!(relay = relay.host_port(), "connecting");
+    let begun = Instant::now();
     let dialed = match timeout(options.connect_timeout, race(relay, options)).await {
         Ok(result) => result,
         Err(_) => Err(unreachable(relay, format!("nothing came back within {seconds} s"))),
     };
     match &dialed {
-        Ok(_) => tracing::info!("handshake done: the relay has the key that its address names"),
-        Err(error) => tracing::info!(code = error.code(), "no connection"),
+        Ok(_) => tracing::info!(
+            milliseconds = millis(begun.elapsed()),
+            "handshake done: the relay has the key that its address names"
+        ),
+        Err(error) => tracing::info!(code = error.code(), milliseconds = millis(begun.elapsed()), "no connection"),
     }
     dialed
 }
@@ -52,9 +57,12 @@ fn unreachable(relay: &RelayUrl, reason: impl Into<String>) -> Error {
 
 /// Tries all addresses of the host at once: the first that answers with the right key wins.
 async fn race(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
-    let addresses = tokio::net::lookup_host((relay.host.as_str(), relay.port))
+    let begun = Instant::now();
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((relay.host.as_str(), relay.port))
         .await
-        .map_err(|error| unreachable(relay, format!("no address for that host: {error}")))?;
+        .map_err(|error| unreachable(relay, format!("no address for that host: {error}")))?
+        .collect();
+    tracing::info!(addresses = addresses.len(), milliseconds = millis(begun.elapsed()), "resolved");
     let mut attempts = JoinSet::new();
     for address in addresses {
         attempts.spawn(attempt(relay.clone(), address, options.local_address, options.request_timeout));
@@ -95,7 +103,11 @@ async fn attempt(
     let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let from = from.unwrap_or(any);
     let endpoint = Endpoint::client((from, 0).into()).map_err(|error| failed(format!("from {from}: {error}")))?;
-    let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| failed(error.to_string()))?;
+    let begun = Instant::now();
+    let mut connecting =
+        endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| failed(error.to_string()))?;
+    connecting.handshake_data().await.map_err(|error| failed(describe(&error)))?;
+    tracing::info!(%address, milliseconds = millis(begun.elapsed()), "UDP passes: an answer came");
     let connection = connecting.await.map_err(|error| failed(describe(&error)))?;
     let stream = connection.open_bi().await.map_err(|error| failed(describe(&error)))?;
     Ok(Link::start(endpoint, connection, stream, request_timeout))

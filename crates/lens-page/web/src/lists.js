@@ -96,7 +96,7 @@ export function drawScorecard({ conditions, rows }, level) {
   const percent = (share) => (share === undefined ? "–" : `${Math.round(100 * share)} %`);
   byId("scorecard-conditions").textContent = line(conditions);
   const cells = rows.map(({ policy, score }) => [
-    policy, percent(score.edges.precision), percent(score.edges.recall), percent(score.top1_after["5"]), percent(score.top1_after["40"]),
+    line(policy), percent(score.edges.precision), percent(score.edges.recall), percent(score.top1_after["5"]), percent(score.top1_after["40"]),
     score.anonymity_bits.toFixed(1), score.size_kind_bits.toFixed(2), `${score.bytes_ratio.toFixed(2)} ×`,
     score.latency_ms === null ? say("neverSent") : `${(Math.max(0, score.latency_ms) / 1000).toFixed(1)} s`,
   ]);

@@ -51,7 +51,32 @@ export const reason = (why) => words.reasons[why] ?? why;
 
 export const place = (name) => words.places[name] ?? name;
 
-/** A line of the program, which is English, with what is said of numbers in the page's language. */
-export const line = (text) => words.patterns.reduce((said, [from, to]) => said.replace(new RegExp(from, "g"), to), text);
+/** Countries by their English names, as the program has them. */
+const countries = () => {
+  const [english, here] = [new Intl.DisplayNames("en", { type: "region" }), new Intl.DisplayNames(language(), { type: "region" })];
+  const letters = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+  return letters.flatMap((a) => letters.map((b) => [english.of(a + b), here.of(a + b)])).filter(([from, to]) => from !== to);
+};
+
+const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+
+/** What a line of the program is put together from, in the page's language, and what finds it: the longest first. */
+let parts = null;
+function phrases() {
+  if (parts?.words !== words) {
+    const found = new Map(Object.entries({ ...Object.fromEntries(countries()), ...words.places, ...words.facts, ...words.phrases }));
+    const longest = [...found.keys()].sort((a, b) => b.length - a.length).map(escaped).join("|");
+    // A part stands between marks or numbers: a word inside of a name is none.
+    parts = { words, found, pattern: new RegExp(`(?<=^|[,;:] |\\d (?:fields )?)(?:${longest})(?=$|[,;:]| \\d)`, "g") };
+  }
+  return parts;
+}
+
+/** A line of the program, which is English, in the page's language. */
+export function line(text) {
+  if (words === en) return text;
+  const said = text.replace(phrases().pattern, (part) => phrases().found.get(part));
+  return words.patterns.reduce((so, [from, to]) => so.replace(new RegExp(from, "g"), to), said);
+}
 
 export const list = (names) => new Intl.ListFormat(language(), { type: "conjunction" }).format(names);

@@ -50,7 +50,10 @@ test("the first sentence has the recording's numbers, and the graph is on the fi
   assert.match(await text("h1"), /^Without opening a letter, the relay knows that emil and frieda wrote to each other 16 times, from the bakery and the flower shop, between 3 Nov, 18:\d\d and 4 Nov, 23:34\.$/);
   assert.match(await text("#beside"), /the same about 10 other pairs/);
   const { y, width } = await page.locator("#graph").boundingBox();
-  assert.ok(y < 520 && width > 1200, `${y}, ${width}`);
+  assert.ok(y < 520 && width > 900, `${y}, ${width}`);
+  const heat = await page.locator("#heat").boundingBox();
+  assert.ok(heat.y + heat.height < 720, "and so is the heat map");
+  assert.ok((await page.locator("#facts li").first().boundingBox()).y < 800, "and what the levels strike out begins there");
   assert.match(await text("#heat-words"), /UTC/, "the day has its own time zone");
 });
 
@@ -252,4 +255,19 @@ test("a relay that nobody uses, or that kept no notes, has a page as well", asyn
 
 test("the browser had nothing to complain about, and nothing was loaded", () => {
   assert.deepEqual(problems, []);
+});
+
+test("in German the lists are German, too", async () => {
+  await open({ hash: "#lang=de" });
+  const english = /\b(the|of|and|with|which|how|whose|whom|from|until|bytes|fields|accepted|asked|submitted|registered)\b/;
+  for (const level of ["L0", "L1", "L2", "L3"]) {
+    await at(level);
+    await unfold();
+    // What the tests are called is code.
+    await page.$$eval("#lists .test, #unknown .test", (names) => names.forEach((name) => name.remove()));
+    for (const list of ["#known", "#rights", "#unknown", "#edges", "#devices", "#scorecard", "#scorecard-conditions", "#facts"]) {
+      const left = (await text(list)).split(/\n/).filter((line) => english.test(line));
+      assert.deepEqual(left, [], `${level} ${list}`);
+    }
+  }
 });

@@ -96,6 +96,8 @@ choice! {
         People = "people.db",
         /// `DATA/observe.db`, written only with `--observe`.
         Observations = "observe.db",
+        /// PostgreSQL, where a relay keeps its data there: what it has beyond the tables of `relay.db` and `people.db`.
+        Group = "PostgreSQL",
         /// `DATA/limits.state`: what limits remember over a restart.
         Limits = "limits.state",
         /// Only while the relay runs.
@@ -324,6 +326,10 @@ choice! {
     Deletion {
         /// Acknowledging deletes the row; what is not fetched, the purge deletes. Both overwrite it.
         AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, by the purge, or with the recipient's account",
+        /// The same on PostgreSQL, where nothing is overwritten: the table of keys is written anew without it, within a minute or two.
+        AcknowledgeOrRewrite = "the row is deleted on acknowledgement, by the purge, or with the recipient's account; the key's table is then written anew without it",
+        /// Detaching deletes the row; those of a relay that ended are deleted by the others.
+        Detach = "the row is deleted when the device detaches or its relay ends",
         /// Handing it out deletes it durably first.
         HandOut = "the row is deleted before it is handed out, or with the account",
         /// Using it deletes it; what is not used, the purge deletes.

@@ -40,7 +40,7 @@ impl AccountSecret {
         DeviceList::assemble(body.clone(), signature, &self.public())
     }
 
-    pub(super) fn sign(&self, statement: &[u8]) -> Signature {
+    pub(crate) fn sign(&self, statement: &[u8]) -> Signature {
         self.0.sign(statement)
     }
 }

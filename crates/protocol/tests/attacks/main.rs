@@ -5,8 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod files;
+mod groups;
 mod handshake;
 mod hygiene;
+mod linking;
 mod messages;
 mod public_keys;
 mod replays;

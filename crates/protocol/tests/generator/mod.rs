@@ -7,11 +7,14 @@
 
 extern crate std;
 
+mod attachment;
 mod braid;
 mod encodings;
+mod group;
 mod handshake;
 mod identity;
 mod keys;
+mod linking;
 mod ratchet;
 mod relay;
 mod sealed_sender;

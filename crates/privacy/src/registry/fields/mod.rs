@@ -2,6 +2,7 @@
 
 mod configuration;
 mod database;
+mod group;
 mod limits;
 mod log;
 mod memory;
@@ -18,6 +19,7 @@ pub const ALL: &[&[Field]] = &[
     people::SHARING,
     people::COUNTED,
     observations::FIELDS,
+    group::FIELDS,
     limits::FIELDS,
     memory::FIELDS,
     configuration::FIELDS,
@@ -34,6 +36,7 @@ pub const MAIL: &[&[Field]] = &[
     database::FIELDS,
     people::ASKED,
     people::COUNTED,
+    group::FIELDS,
     limits::FIELDS,
     memory::FIELDS,
     configuration::FIELDS,

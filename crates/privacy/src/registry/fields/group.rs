@@ -1,0 +1,118 @@
+//! What stands in PostgreSQL beyond the columns of `relay.db` and `people.db`, which a relay on PostgreSQL has, too: tables of the
+//! same names.
+//!
+//! What is deleted there is gone from the tables at once, and in the servers' files for a while: in pages until they are used again, in
+//! the write-ahead log and on the standbys until that is recycled. Mail is encrypted under keys of its own for that, and those
+//! keys go sooner: `envelope_key`.
+
+use kuvert_types::limits::MAX_RETENTION_DAYS;
+
+use crate::registry::field::{
+    Basis, Category, Deletion, Field, Form, Level, Place, Purpose, Retention, Section, Subject,
+};
+
+/// The relay's own.
+const OWN: Field = Field {
+    place: Place::Group,
+    table: "lease",
+    column: "",
+    meaning: "",
+    form: Form::Number,
+    subject: Subject::Nobody,
+    category: Category::Operation,
+    purpose: Purpose::Operation,
+    basis: Basis::NotPersonal,
+    retention: Retention::OperatorsChoice,
+    recipients: &[],
+    levels: Level::ALL,
+    report: Section::None,
+    deletion: Deletion::Nothing,
+    items: &[],
+};
+
+/// Beside an envelope that waits.
+const BESIDE_ENVELOPE: Field = Field {
+    table: "envelope_key",
+    subject: Subject::Both,
+    category: Category::Traffic,
+    purpose: Purpose::Delivery,
+    basis: Basis::Contract,
+    retention: Retention::UntilAcknowledged { at_most_days: MAX_RETENTION_DAYS },
+    deletion: Deletion::AcknowledgeOrRewrite,
+    items: &[3],
+    ..OWN
+};
+
+/// Where a device is attached.
+const PRESENCE: Field = Field {
+    table: "presence",
+    subject: Subject::AccountHolder,
+    category: Category::Connection,
+    purpose: Purpose::Delivery,
+    basis: Basis::Contract,
+    retention: Retention::WithConnection,
+    deletion: Deletion::Detach,
+    items: &[9, 10],
+    ..OWN
+};
+
+const NODE: Field = Field { table: "node", subject: Subject::Operator, ..OWN };
+
+pub const FIELDS: &[Field] = &[
+    Field {
+        table: "account",
+        column: "slot",
+        meaning: "which of 4,096 parts the account belongs to, from a hash of its id",
+        ..OWN
+    },
+    Field { table: "envelope", column: "slot", meaning: "the part of the recipient's account", ..OWN },
+    Field {
+        table: "envelope",
+        column: "day",
+        meaning: "the day on which the envelope came: the part of the table that it is kept in",
+        form: Form::Time,
+        ..BESIDE_ENVELOPE
+    },
+    Field { column: "mailbox", meaning: "the device that the envelope is for", ..BESIDE_ENVELOPE },
+    Field { column: "cursor", meaning: "the envelope's place in the order of arrival", ..BESIDE_ENVELOPE },
+    Field { column: "day", meaning: "the day on which the envelope came", form: Form::Time, ..BESIDE_ENVELOPE },
+    Field { column: "size", meaning: "how long the sealed message is", ..BESIDE_ENVELOPE },
+    Field {
+        column: "tag",
+        meaning: "a hash of the envelope's id and source, so that a repetition is found",
+        form: Form::Identifier,
+        ..BESIDE_ENVELOPE
+    },
+    Field {
+        column: "key",
+        meaning: "the key under which the relay has encrypted the sealed message once more, so that deleting the key deletes \
+                  the message from files that keep what is deleted: the write-ahead log, the standbys, backups",
+        form: Form::Ciphertext,
+        category: Category::Content,
+        ..BESIDE_ENVELOPE
+    },
+    Field {
+        column: "mailbox",
+        meaning: "which device is attached now, where several relays serve together",
+        form: Form::Identifier,
+        ..PRESENCE
+    },
+    Field { column: "node", meaning: "at which of them", ..PRESENCE },
+    Field { column: "epoch", meaning: "since which start of that relay", ..PRESENCE },
+    Field { column: "attachment", meaning: "that relay's number of the attachment", ..PRESENCE },
+    Field { column: "slot", meaning: "a part of all accounts", ..OWN },
+    Field { column: "writer", meaning: "which connection of which relay writes it", ..OWN },
+    Field { column: "epoch", meaning: "how often that changed", ..OWN },
+    Field { column: "next_cursor", meaning: "a place in the order of arrival that was never given out", ..OWN },
+    Field { table: "slot_group", column: "slot", meaning: "a part of all accounts", ..OWN },
+    Field { table: "slot_group", column: "store_group", meaning: "which group of servers has it", ..OWN },
+    Field { table: "writer", column: "id", meaning: "a writing connection of a relay", ..OWN },
+    Field { table: "writer", column: "epoch", meaning: "how often it began anew", ..OWN },
+    Field { column: "id", meaning: "a relay's number", ..NODE },
+    Field { column: "name", meaning: "its name, as the operator chose it", form: Form::Text, ..NODE },
+    Field { column: "address", meaning: "where the operator's other relays reach it", form: Form::Text, ..NODE },
+    Field { column: "epoch", meaning: "how often it was started, or declared dead", ..NODE },
+    Field { column: "seen", meaning: "when it gave a sign of life last", form: Form::Time, ..NODE },
+    Field { column: "draining", meaning: "whether it is to hold no part any more", form: Form::Flag, ..NODE },
+    Field { table: "kuvert_schema", column: "version", meaning: "the version of these tables", ..OWN },
+];

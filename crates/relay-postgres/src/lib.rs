@@ -1,0 +1,247 @@
+//! The replicated backend of the Kuvert relay: PostgreSQL, one server or a group of three, and any number of relays before it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | where the servers are; passwords that are never printed |
+//! | [`schema`] | tables, versions, [`migrate`] |
+//! | [`rights`] | what accounts have a right to |
+//! | [`admin`] | what an operator's program does |
+//! | [`cluster`] | who may write which slot, and where devices are attached: the low-level functions for relays that serve together |
+//! | [`slot`] | which of 4,096 parts an account belongs to |
+//! | [`outcome`] | what an answer of the server means |
+//! | [`link`] | connections |
+//!
+//! # Together with other relays
+//! [`Postgres::connect`] opens the store. Alone ([`Role::Alone`]) it takes every slot and keeps others out. As a node of a cluster
+//! ([`Role::Node`]) it writes what the table `lease` gives it: [`Postgres::cluster`] has the functions on those tables, and
+//! [`Postgres::renew`] makes the store look again. Whatever belongs to a slot that another node holds is handed to [`Peers`], as
+//! bytes that the other node answers with [`Postgres::serve_peer`]. So every operation can be asked of every node.
+
+// `println!` and `eprintln!` panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod admin;
+mod body;
+pub mod cluster;
+pub mod link;
+pub mod outcome;
+mod report;
+pub mod rights;
+pub mod schema;
+pub mod settings;
+pub mod slot;
+mod store;
+mod threads;
+mod tls;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use prost::Message as _;
+use tokio::sync::oneshot;
+
+pub use crate::admin::PostgresAdmin;
+use crate::cluster::{Cluster, Node, NodeId};
+use crate::link::{Door, Link, Pool};
+pub use crate::rights::PostgresRights;
+use crate::schema::OpenError;
+use crate::settings::Settings;
+use crate::slot::Slot;
+use crate::store::Core;
+use crate::threads::{Spawn, Threads};
+
+/// Brings a store's tables to this program's version. Says from which version on; 0: there were none.
+///
+/// # Errors
+/// See [`OpenError`]. What was begun is taken back.
+pub async fn migrate(settings: &Settings) -> Result<i64, OpenError> {
+    let door = Door::new(settings.clone())?;
+    schema::migrate(&door.open().await?).await
+}
+
+/// After a backup was restored, and before any relay serves it: see [`schema::after_restore`].
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn after_restore(settings: &Settings) -> Result<(), OpenError> {
+    let door = Door::new(settings.clone())?;
+    schema::after_restore(&door.open().await?).await
+}
+
+/// How a relay takes part.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It is the only one, and holds every slot.
+    Alone,
+    /// It is one of several, and holds what the table `lease` says.
+    Node {
+        /// As it joined.
+        node: Node,
+        /// Its writing connections, at most [`cluster::MAX_LANES`].
+        lanes: i16,
+    },
+}
+
+/// The other nodes, as the store needs them.
+pub trait Peers: fmt::Debug + Send + Sync + 'static {
+    /// Hands a request to the node that holds a slot, which answers it with [`Postgres::serve_peer`]. The node is the one that the
+    /// table `lease` named when the store looked last.
+    ///
+    /// [`Unavailable`](kuvert_relay::store::StoreError::Unavailable) says that the other node surely did not get it, and
+    /// [`Unknown`](kuvert_relay::store::StoreError::Unknown) that it may have. Requests to one node keep their order.
+    fn forward(&self, node: NodeId, slot: Slot, request: Bytes) -> Pending<Bytes, StoreError>;
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    /// Held by a relay that serves alone, for as long as its connection lasts.
+    guard: Mutex<Option<Link>>,
+    threads: Threads,
+}
+
+/// How long a relay that serves alone waits for one that was there before: a process that was killed leaves its connection for a
+/// while.
+const GUARD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the last answers may take when the store is dropped.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The writing connections of a relay that serves alone.
+const LANES: i16 = 2;
+
+/// Its name in the table of nodes.
+const ALONE: &str = "alone";
+
+impl Postgres {
+    /// Opens the store. When this returns, it holds the slots that are its own.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn connect(settings: Settings, role: Role) -> Result<Self, OpenError> {
+        let door = Door::new(settings)?;
+        let threads = Threads::start()?;
+        let spawn = threads.spawn().clone();
+        let (reply, answer) = oneshot::channel();
+        let opening = spawn.clone();
+        spawn.start(async move {
+            let _ = reply.send(open(door, opening, role).await);
+        });
+        let opened = answer.await.unwrap_or_else(|_| Err(OpenError::Unreachable("its thread ended".into())));
+        let (core, guard) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Waits for threads, which a task must not.
+                let _ = tokio::task::spawn_blocking(move || drop(threads)).await;
+                return Err(error);
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { core, guard: Mutex::new(guard), threads }) })
+    }
+
+    /// What accounts have a right to, in the same tables. Undelivered mail is kept for so many days.
+    pub fn rights(&self, retention_days: u32) -> PostgresRights {
+        PostgresRights::new(self.inner.core.pool.clone(), self.inner.threads.spawn().clone(), retention_days)
+    }
+
+    /// The tables of who may write what.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(self.inner.core.pool.clone(), self.inner.threads.spawn().clone())
+    }
+
+    /// Looks again at which slots this relay holds, and begins anew with them: a new epoch, a new block of cursors, nothing in memory.
+    /// Returns when that is done. To be called after [`Cluster::take`], and when another node took something.
+    ///
+    /// # Errors
+    /// Who holds the other slots cannot be read. The lanes go on trying on their own.
+    pub async fn renew(&self) -> Result<(), StoreError> {
+        let (core, cluster) = (Arc::clone(&self.inner.core), self.cluster());
+        let spawn = self.inner.threads.spawn();
+        let renewed = spawn.run(async move {
+            core.renew().await;
+            core.others(&cluster.leases().await?);
+            Ok(())
+        });
+        Ok(renewed.await?)
+    }
+
+    /// This node joined again: the store was refused as the start before, and may write as this one.
+    pub fn set_node(&self, node: Node) {
+        self.inner.core.set_node(node);
+    }
+
+    /// Says who the other nodes are. Until then what belongs to another node's slots is refused.
+    pub fn set_peers(&self, peers: Arc<dyn Peers>) {
+        self.inner.core.set_peers(peers);
+    }
+
+    /// Answers what another node's store handed to [`Peers::forward`]. The request is another relay's of this cluster, proven by the
+    /// cluster's key; one that cannot be read is refused.
+    pub fn serve_peer(&self, request: &[u8]) -> Pending<Bytes, StoreError> {
+        match self.inner.core.serve_peer(request) {
+            Some(answer) => self.inner.threads.spawn().pending(async move { Ok(answer.await.encode_to_vec().into()) }),
+            None => Pending::ready(Err(Unavailable::Io("another node's request cannot be read".into()).into())),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.guard.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let (ended, wait) = std::sync::mpsc::channel();
+        let core = Arc::clone(&self.core);
+        self.threads.spawn().start(async move {
+            core.close();
+            core.stop().await;
+            let _ = ended.send(());
+        });
+        // What was asked is finished, as far as servers answer.
+        let _ = wait.recv_timeout(STOP_PATIENCE);
+    }
+}
+
+async fn open(door: Door, spawn: Spawn, role: Role) -> Result<(Arc<Core>, Option<Link>), OpenError> {
+    let pool = Pool::new(door.clone());
+    let cluster = Cluster::new(pool.clone(), spawn.clone());
+    schema::check(&*pool.lend().await?).await?;
+    let (node, lanes, guard) = match role {
+        Role::Node { node, lanes } => (node, lanes.clamp(1, cluster::MAX_LANES), None),
+        Role::Alone => {
+            let guard = keep_out(&door).await?;
+            let node = cluster.join(ALONE, "").await?;
+            cluster.take(node.id, LANES, slot::all().collect()).await?;
+            (node, LANES, Some(guard))
+        }
+    };
+    let newest = store::whole::newest_mail(&*pool.lend().await?).await?;
+    let core = Core::start(door, pool, spawn, node, lanes);
+    core.set_newest(newest);
+    core.renew().await;
+    core.others(&cluster.leases().await?);
+    Ok((core, guard))
+}
+
+/// Waits until no other relay serves this store alone, and keeps others out from then on.
+async fn keep_out(door: &Door) -> Result<Link, OpenError> {
+    let link = door.open().await?;
+    let begun = Instant::now();
+    loop {
+        let lock = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))";
+        if link.query_one(lock, &[&schema::SERVING]).await?.get(0) {
+            return Ok(link);
+        }
+        if begun.elapsed() > GUARD_PATIENCE {
+            return Err(OpenError::Served);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

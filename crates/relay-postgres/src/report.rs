@@ -1,0 +1,141 @@
+//! From the registry's entries to the values of one account, as the embedded backend's `report::rows` does it: there is no list of
+//! columns here, only where an account's rows are.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use kuvert_privacy::registry::Field;
+use kuvert_privacy::registry::field::{Form, Section};
+use kuvert_privacy::report::{EXPIRES_AT, MAX_ROWS, Rows, assemble};
+use kuvert_relay::mailbox::expires_at;
+use kuvert_relay::store::StoreError;
+use kuvert_types::{AccountId, Address, EnvelopeId};
+use kuvert_wire::v1;
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::body::ADDED_BYTES;
+use crate::link::Link;
+use crate::outcome::Fault;
+use crate::schema::told;
+use crate::store::column::get;
+
+/// In the mailboxes of the account's devices.
+const ITS_MAILBOXES: &str = "mailbox IN (SELECT mailbox FROM device WHERE account = $1)";
+
+/// Which rows of a table are an account's. A test compares the tables with the registry: each that stands in the report is
+/// here.
+const TABLES: &[(&str, &str)] = &[
+    ("account", "id = $1"),
+    ("device", "account = $1"),
+    ("envelope", "mailbox IN (SELECT mailbox FROM device WHERE account = $1) ORDER BY cursor"),
+    ("blocked", "account = $1"),
+    ("expired", ITS_MAILBOXES),
+    ("prekeys", ITS_MAILBOXES),
+    ("one_time_prekey", ITS_MAILBOXES),
+    ("report_request", "account = $1"),
+    ("incident", "account = $1"),
+];
+
+/// Makes the report of an account.
+pub async fn gather(
+    link: &Link,
+    account: &AccountId,
+    retention_days: u32,
+    now: u64,
+) -> Result<Result<v1::Report, StoreError>, Fault> {
+    let mut rows = Rows::default();
+    for (table, condition) in TABLES {
+        let mut sections: BTreeMap<Section, Vec<&Field>> = BTreeMap::new();
+        for field in told().filter(|field| field.table == *table && field.report != Section::None) {
+            sections.entry(field.report).or_default().push(field);
+        }
+        for (section, fields) in sections {
+            let found = match select(link, account, table, condition, &fields, retention_days).await? {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(error)),
+            };
+            rows.put(section, table, found, || format!("PostgreSQL {table}"));
+        }
+    }
+    let files = assemble(rows, None, account, now);
+    let files = files.into_iter().map(|file| v1::ReportFile { name: file.name, content: file.content.into() });
+    Ok(Ok(v1::Report { files: files.collect() }))
+}
+
+async fn select(
+    link: &Link,
+    account: &AccountId,
+    table: &str,
+    condition: &str,
+    fields: &[&Field],
+    retention_days: u32,
+) -> Result<Result<Vec<Value>, StoreError>, Fault> {
+    let columns: Vec<String> = fields
+        .iter()
+        .map(|field| match field.form {
+            Form::Ciphertext => format!("octet_length(\"{}\")::int8 - {ADDED_BYTES}", field.column),
+            _ => format!("\"{}\"", field.column),
+        })
+        .collect();
+    let sql = format!("SELECT {} FROM {table} WHERE {condition} LIMIT {}", columns.join(", "), MAX_ROWS + 1);
+    let found = link.query_once(&sql, &[&&account.as_bytes()[..]]).await?;
+    let object = |row: &Row| {
+        let mut object = Map::new();
+        for (index, field) in fields.iter().enumerate() {
+            object.insert(field.column.to_owned(), value(field, row, index)?);
+        }
+        if table == "envelope" {
+            let accepted_at = object.get("accepted_at").and_then(Value::as_u64).unwrap_or_default();
+            object.insert(EXPIRES_AT.to_owned(), expires_at(accepted_at, retention_days).into());
+        }
+        Ok(Value::Object(object))
+    };
+    Ok(found.iter().map(object).collect())
+}
+
+/// A column's value, as `docs/privacy/report.schema.json` says.
+fn value(field: &Field, row: &Row, index: usize) -> Result<Value, StoreError> {
+    let kind = row.columns().get(index).map_or(Type::UNKNOWN, |column| column.type_().clone());
+    let number = |number: i64| match field.form {
+        Form::Flag => (number != 0).into(),
+        Form::Number | Form::Time | Form::Ciphertext => number.into(),
+        _ => Value::from(number.to_string()),
+    };
+    let value = match kind {
+        Type::BOOL => get::<Option<bool>>(row, index)?.map(Value::from),
+        Type::INT2 => get::<Option<i16>>(row, index)?.map(|value| number(value.into())),
+        Type::INT4 => get::<Option<i32>>(row, index)?.map(|value| number(value.into())),
+        Type::INT8 => get::<Option<i64>>(row, index)?.map(number),
+        Type::BYTEA => get::<Option<&[u8]>>(row, index)?.map(|bytes| match field.form {
+            Form::Identifier => identifier(bytes).into(),
+            _ => BASE64.encode(bytes).into(),
+        }),
+        _ => get::<Option<&str>>(row, index)?.map(Value::from),
+    };
+    Ok(value.unwrap_or(Value::Null))
+}
+
+/// As the programs show it.
+fn identifier(bytes: &[u8]) -> String {
+    if let Ok(address) = Address::try_from(bytes) {
+        return address.to_string();
+    }
+    // Accounts are written in the same way.
+    EnvelopeId::try_from(bytes).map_or_else(|_| BASE64.encode(bytes), |id| id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_table_of_the_report_has_a_reader_and_every_reader_a_table() {
+        let of_report: BTreeSet<&str> =
+            told().filter(|field| field.report != Section::None).map(|field| field.table).collect();
+        assert_eq!(of_report, TABLES.iter().map(|(table, _)| *table).collect());
+    }
+}

@@ -1,0 +1,271 @@
+//! What goes over all mailboxes of this node, or of all: reading, expiry, sums, the time, and keeping the keys' file young.
+
+use kuvert_relay::store::{
+    Cursor, Doubt, Gauges, KnownTime, NewInvitation, Page, Stats, StoreError, StoredEnvelope, Times, Waiting,
+};
+use kuvert_types::Address;
+use kuvert_types::limits::MAX_MAILBOX_ENVELOPES;
+
+use super::cache::MailboxNumber;
+use super::column::{address, envelope_id, get, signed, unsigned};
+use crate::body;
+use crate::cluster::MAX_LANES;
+use crate::link::Link;
+use crate::outcome::Fault;
+use crate::slot::Slot;
+
+/// A page of a mailbox. What is gone by the time the bodies are read was acknowledged or has expired.
+pub async fn read(
+    link: &Link,
+    mailbox: Address,
+    after: Cursor,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Result<Page, StoreError>, Fault> {
+    // Cursors beyond are none.
+    let Ok(after) = i64::try_from(after.get()) else { return Ok(Ok(Page::default())) };
+    // One more than the page, to see whether there is one.
+    let most = i64::try_from(limit).unwrap_or(i64::MAX).min(MAX_MAILBOX_ENVELOPES as i64) + 1;
+    let keys = "SELECT mailbox, cursor, day, size, key FROM envelope_key
+        WHERE mailbox = (SELECT mailbox FROM device WHERE account = $1 AND number = $2) AND cursor > $3
+        ORDER BY cursor LIMIT $4";
+    let account = &mailbox.account.as_bytes()[..];
+    let keys = link.query(keys, &[&account, &i64::from(mailbox.device.get()), &after, &most]).await?;
+    let (mut chosen, mut bytes, mut more) = (0, 0, false);
+    for row in &keys {
+        bytes += usize::try_from(row.get::<_, i32>(3)).unwrap_or(usize::MAX);
+        if chosen == limit || (chosen > 0 && bytes > max_bytes) {
+            more = true;
+            break;
+        }
+        chosen += 1;
+    }
+    let keys = keys.get(..chosen).unwrap_or_default();
+    let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+        return Ok(Ok(Page { envelopes: Vec::new(), more }));
+    };
+    let days = keys.iter().map(|row| row.get::<_, i32>(2));
+    let (first_day, last_day) = (days.clone().min().unwrap_or_default(), days.max().unwrap_or_default());
+    let bodies = "SELECT cursor, id, source, accepted_at, ciphertext FROM envelope
+        WHERE mailbox = $1 AND cursor >= $2 AND cursor <= $3 AND day >= $4 AND day <= $5 ORDER BY cursor";
+    let number: MailboxNumber = first.get(0);
+    let bodies =
+        link.query(bodies, &[&number, &first.get::<_, i64>(1), &last.get::<_, i64>(1), &first_day, &last_day]).await?;
+    let mut keys = keys.iter().peekable();
+    let mut page = Page { envelopes: Vec::with_capacity(bodies.len()), more };
+    let mut put = |row: &tokio_postgres::Row| -> Result<(), StoreError> {
+        let cursor: i64 = get(row, 0)?;
+        while keys.peek().is_some_and(|key| key.get::<_, i64>(1) < cursor) {
+            keys.next();
+        }
+        // Stored after the keys were read: for the next page.
+        let Some(key) = keys.peek().filter(|key| key.get::<_, i64>(1) == cursor) else { return Ok(()) };
+        page.envelopes.push(StoredEnvelope {
+            cursor: Cursor::new(cursor.unsigned_abs()),
+            id: envelope_id(row, 1)?,
+            source: address(row, 2)?,
+            accepted_at: unsigned(row, 3)?,
+            ciphertext: body::open(get(key, 4)?, number, cursor, get(row, 4)?)?,
+        });
+        Ok(())
+    };
+    Ok(bodies.iter().try_for_each(&mut put).map(|()| page))
+}
+
+/// How much waits in a mailbox.
+pub async fn waiting(link: &Link, mailbox: Address) -> Result<Waiting, Fault> {
+    let sql = "SELECT count(k.cursor), coalesce(sum(k.size), 0)::int8,
+            coalesce((SELECT count FROM expired WHERE mailbox = d.mailbox), 0)
+        FROM device d LEFT JOIN envelope_key k ON k.mailbox = d.mailbox
+        WHERE d.account = $1 AND d.number = $2 GROUP BY d.mailbox";
+    let row = link.query_opt(sql, &[&&mailbox.account.as_bytes()[..], &i64::from(mailbox.device.get())]).await?;
+    let count = |row: &tokio_postgres::Row, column| row.get::<_, i64>(column).unsigned_abs();
+    Ok(row.map_or(Waiting::default(), |row| Waiting {
+        count: count(&row, 0),
+        bytes: count(&row, 1),
+        expired: count(&row, 2),
+    }))
+}
+
+/// Deletes at most so many envelopes of a node's slots that are due, in the order of arrival, and counts each for its mailbox.
+pub async fn expire(
+    link: &Link,
+    node: i16,
+    older_than: u64,
+    budget: usize,
+) -> Result<Vec<(Slot, MailboxNumber, u64)>, Fault> {
+    let sql = "WITH due AS (
+            SELECT e.mailbox, e.cursor, e.day FROM envelope e
+            WHERE e.accepted_at < $1 AND e.mailbox <> 0
+                AND e.slot IN (SELECT slot FROM lease WHERE writer / $3 = $2) ORDER BY e.cursor LIMIT $4),
+        k AS (DELETE FROM envelope_key k USING due d WHERE k.mailbox = d.mailbox AND k.cursor = d.cursor),
+        gone AS (
+            DELETE FROM envelope e USING due d WHERE e.mailbox = d.mailbox AND e.cursor = d.cursor AND e.day = d.day
+            RETURNING e.mailbox, e.cursor, e.slot),
+        told AS (
+            INSERT INTO expired(mailbox, count) SELECT mailbox, count(*) FROM gone GROUP BY mailbox
+            ON CONFLICT (mailbox) DO UPDATE SET count = expired.count + excluded.count)
+        SELECT mailbox, cursor, slot FROM gone";
+    let budget = i64::try_from(budget).unwrap_or(i64::MAX);
+    let rows = link.query(sql, &[&signed(older_than), &node, &MAX_LANES, &budget]).await?;
+    let gone = |row: &tokio_postgres::Row| {
+        (row.get::<_, i16>(2).unsigned_abs(), row.get(0), row.get::<_, i64>(1).unsigned_abs())
+    };
+    Ok(rows.iter().map(gone).collect())
+}
+
+/// Takes `count` off the number of expired envelopes.
+pub async fn acknowledge_expired(link: &Link, mailbox: Address, count: u64) -> Result<(), Fault> {
+    let sql = "WITH d AS (SELECT mailbox FROM device WHERE account = $1 AND number = $2),
+        gone AS (DELETE FROM expired WHERE mailbox IN (SELECT mailbox FROM d) AND count <= $3)
+        UPDATE expired SET count = count - $3 WHERE mailbox IN (SELECT mailbox FROM d) AND count > $3";
+    let account = &mailbox.account.as_bytes()[..];
+    link.execute(sql, &[&account, &i64::from(mailbox.device.get()), &signed(count)]).await.map(drop)
+}
+
+/// Stamps later than `now` become `now`.
+pub async fn restamp(link: &Link, now: u64) -> Result<u64, Fault> {
+    link.execute("UPDATE envelope SET accepted_at = $1 WHERE accepted_at > $1 AND mailbox <> 0", &[&signed(now)]).await
+}
+
+/// What can be told at any moment.
+pub async fn gauges(link: &Link) -> Result<Gauges, Fault> {
+    let stats = stats(link, false).await?;
+    Ok(Gauges { devices: stats.devices, waiting: stats.waiting, waiting_bytes: stats.waiting_bytes })
+}
+
+/// What the store holds in sum. Without accounts and prekeys if not `all`.
+pub async fn stats(link: &Link, all: bool) -> Result<Stats, Fault> {
+    let some = "SELECT 0::int8, (SELECT count(*) FROM device), count(*), coalesce(sum(size), 0)::int8, 0::int8
+        FROM envelope_key WHERE mailbox <> 0";
+    let whole = "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM device), count(*),
+            coalesce(sum(size), 0)::int8, (SELECT count(*) FROM one_time_prekey)
+        FROM envelope_key WHERE mailbox <> 0";
+    let row = link.query_one(if all { whole } else { some }, &[]).await?;
+    let count = |column| row.get::<_, i64>(column).unsigned_abs();
+    Ok(Stats {
+        accounts: count(0),
+        devices: count(1),
+        waiting: count(2),
+        waiting_bytes: count(3),
+        one_time_prekeys: count(4),
+    })
+}
+
+/// Unix milliseconds.
+const KNOWN: &str = "known_time";
+/// By how many milliseconds the clock is ahead of that; not there: it is not in doubt.
+const DOUBT: &str = "clock_step";
+/// For how many milliseconds the relay has run so.
+const RAN: &str = "clock_step_ran";
+
+/// Remembers how far the relay's time has come.
+pub async fn note_time(link: &Link, known: &KnownTime) -> Result<(), Fault> {
+    let set =
+        "INSERT INTO counter(name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    link.begin().await?;
+    link.execute(set, &[&KNOWN, &signed(known.at)]).await?;
+    match known.doubt {
+        Some(doubt) => {
+            link.execute(set, &[&DOUBT, &doubt.step_ms]).await?;
+            link.execute(set, &[&RAN, &signed(doubt.ran_ms)]).await?;
+        }
+        None => {
+            link.execute("DELETE FROM counter WHERE name IN ($1, $2)", &[&DOUBT, &RAN]).await?;
+        }
+    }
+    link.commit().await
+}
+
+/// What is known of the time, without the envelopes.
+pub async fn times(link: &Link) -> Result<Times, Fault> {
+    let rows = link.query("SELECT name, value FROM counter", &[]).await?;
+    let counter = |name: &str| rows.iter().find(|row| row.get::<_, &str>(0) == name).map(|row| row.get::<_, i64>(1));
+    let doubt =
+        counter(DOUBT).map(|step_ms| Doubt { step_ms, ran_ms: counter(RAN).unwrap_or_default().unsigned_abs() });
+    let newest: Option<i64> = link.query_one("SELECT max(registered_at) FROM account", &[]).await?.get(0);
+    Ok(Times {
+        known: counter(KNOWN).map(|at| KnownTime { at: at.unsigned_abs(), doubt }),
+        newest: newest.map(i64::unsigned_abs),
+    })
+}
+
+/// When the youngest envelope that waits was accepted. Looks behind the time that is known, then a day before, then at all.
+pub async fn newest_mail(link: &Link) -> Result<Option<u64>, Fault> {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let known = times(link).await?.known.map(|known| signed(known.at));
+    for since in known.into_iter().flat_map(|known| [known, known.saturating_sub(DAY_MS)]).chain([i64::MIN]) {
+        let sql = "SELECT max(accepted_at) FROM envelope WHERE accepted_at >= $1 AND mailbox <> 0";
+        if let Some(newest) = link.query_one(sql, &[&since]).await?.get::<_, Option<i64>>(0) {
+            return Ok(Some(newest.unsigned_abs()));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes an invitation good. Those that ended before this one was made are forgotten.
+pub async fn add_invitation(link: &Link, new: &NewInvitation) -> Result<(), Fault> {
+    link.begin().await?;
+    // By the earlier of two times: a clock that is ahead must not end what is good.
+    let ended = "DELETE FROM invitation WHERE expires_at <= least($1, (SELECT value FROM counter WHERE name = $2))";
+    link.execute(ended, &[&signed(new.created_at), &KNOWN]).await?;
+    let insert = "INSERT INTO invitation(hash, uses_left, created_at, expires_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (hash) DO UPDATE SET uses_left = excluded.uses_left, created_at = excluded.created_at,
+            expires_at = excluded.expires_at";
+    link.execute(insert, &[&&new.hash[..], &i64::from(new.uses), &signed(new.created_at), &signed(new.expires_at)])
+        .await?;
+    link.commit().await
+}
+
+/// Among the advisory locks: writing the keys anew.
+const REWRITING: i64 = 0x4B75_7675;
+
+/// Writes the living keys into a new file and drops the old one, which all servers do then; asks for a checkpoint, where this user
+/// may. Says how many keys there were.
+pub async fn rewrite_keys(link: &Link) -> Result<u64, Fault> {
+    link.begin().await?;
+    link.execute("SELECT pg_advisory_xact_lock($1)", &[&REWRITING]).await?;
+    // Those who write wait for this; those who read do so only for the end of it.
+    link.batch(
+        "LOCK TABLE envelope_key IN SHARE ROW EXCLUSIVE MODE; CREATE TABLE envelope_key_new (LIKE envelope_key)",
+    )
+    .await?;
+    let copied = link.query_once(
+        "WITH n AS (INSERT INTO envelope_key_new SELECT * FROM envelope_key RETURNING 1) SELECT count(*) FROM n",
+        &[],
+    );
+    let copied = copied.await?.first().map_or(0, |row| row.get::<_, i64>(0));
+    link.batch(
+        "ALTER TABLE envelope_key_new SET (autovacuum_enabled = off);
+        DROP TABLE envelope_key;
+        ALTER TABLE envelope_key_new ADD CONSTRAINT envelope_key_pkey PRIMARY KEY (mailbox, cursor),
+            ADD CONSTRAINT envelope_key_mailbox_tag_key UNIQUE (mailbox, tag);
+        ALTER TABLE envelope_key_new RENAME TO envelope_key; ANALYZE envelope_key",
+    )
+    .await?;
+    link.commit().await?;
+    Ok(copied.unsigned_abs())
+}
+
+/// Deletes what was written and is not kept.
+pub async fn delete_pretended(link: &Link) -> Result<(), Fault> {
+    link.execute("DELETE FROM envelope_key WHERE mailbox = 0", &[]).await?;
+    link.execute("DELETE FROM envelope WHERE mailbox = 0", &[]).await?;
+    Ok(())
+}
+
+/// Puts what is in the server's memory onto its disk. Users without that right are refused, which is no fault: the server does it
+/// on its own from time to time.
+pub async fn checkpoint(link: &Link) -> Result<(), Fault> {
+    let right = "SELECT pg_has_role(current_user, 'pg_checkpoint', 'USAGE')";
+    if link.query_one(right, &[]).await?.get(0) {
+        link.batch("CHECKPOINT").await?;
+    }
+    Ok(())
+}
+
+/// Bytes of the database.
+pub async fn size(link: &Link) -> Result<u64, Fault> {
+    let row = link.query_one("SELECT pg_database_size(current_database())", &[]).await?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
+}
