@@ -284,7 +284,7 @@ pub struct Who {
 #[derive(Debug, ClapArgs)]
 pub struct Chat {
     /// A contact whose conversation is opened: alias, name or account
-    #[arg(value_name = "WHO", value_hint = clap::ValueHint::Username)]
+    #[arg(value_name = "WHO", value_hint = ValueHint::Username)]
     pub who: Option<String>,
     /// Tell of texts that come, in conversations that are not muted
     #[arg(long, value_name = "HOW", default_value = "off")]

@@ -4,7 +4,7 @@
 //! One rule, without exception: a transaction runs on a thread that may block, never on a thread of the executor. So
 //! [`Engine::read`] and [`Engine::write`] are `async`, and a transaction comes to its end also if the caller stops waiting.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::certain::RelayClock;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::identity::{Cached, Identity};
 use crate::options::Options;
-use crate::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use crate::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 
 /// A handle on an open home. Cheap to clone.
 #[derive(Clone)]
@@ -26,14 +26,34 @@ struct Shared {
     /// Commits that this process made.
     commits: AtomicU64,
     identity: Mutex<Cached>,
+    mend: Option<Mend>,
+    /// Something was mended since this was looked at last.
+    mended: AtomicBool,
 }
 
+/// Removes damaged rows and does what follows; whether there were any. Given, because it knows what rows mean and stands on
+/// everything that does.
+pub(crate) type Mend = fn(&dyn Transaction, u64) -> Result<bool, Error>;
+
 impl Engine {
-    /// A home with its store. Nothing is read yet.
-    pub fn new(home: Home, store: Box<dyn Store>, options: Options) -> Self {
+    /// A home with its store. Nothing is read yet. `mend`: what to do about rows that are damaged.
+    pub fn new(home: Home, store: Box<dyn Store>, options: Options, mend: Option<Mend>) -> Self {
         let (store, identity) = (Mutex::new(store), Mutex::default());
-        let commits = AtomicU64::new(0);
-        Self(Arc::new(Shared { home, options, relay_clock: RelayClock::default(), store, commits, identity }))
+        Self(Arc::new(Shared {
+            home,
+            options,
+            relay_clock: RelayClock::default(),
+            store,
+            commits: AtomicU64::new(0),
+            identity,
+            mend,
+            mended: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether damaged rows were removed since this was asked last: there is something to tell.
+    pub fn take_mended(&self) -> bool {
+        self.0.mended.swap(false, Ordering::Relaxed)
     }
 
     /// The directory.
@@ -61,21 +81,30 @@ impl Engine {
         self.0.relay_clock.agrees(self.now())
     }
 
-    /// Runs `work` on one state of the store.
+    /// Runs `work` on one state of the store. If that state holds damaged rows, they are removed, and it runs once more.
     ///
     /// # Errors
     /// Those of the store and of `work`.
     pub async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+        work: impl Fn(&Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.transact(Mode::Read, |tx| work(tx).map(Some)).await.and_then(some)
+        let engine = self.clone();
+        blocking(move || {
+            let work = |tx: &Tx<'_>| work(tx).map(Some);
+            match engine.run(Mode::Read, work) {
+                Err(Error::StoreMended) => engine.run(Mode::Read, work),
+                result => result,
+            }
+        })
+        .await
+        .and_then(some)
     }
 
     /// Runs `work` in a transaction that is on disk once this returns; without effect if `work` fails.
     ///
     /// # Errors
-    /// Those of the store and of `work`.
+    /// Those of the store and of `work`. `store-mended`: it met damaged rows, which are removed now; the same once more may do.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
@@ -141,19 +170,50 @@ impl Engine {
         work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error> + Send + 'static,
     ) -> Result<Option<T>, Error> {
         let engine = self.clone();
-        blocking(move || {
-            let mut store = lock(&engine.0.store);
-            let tx = Tx { transaction: store.begin(mode)?, engine: &engine };
-            let value = work(&tx)?;
-            if value.is_some() {
-                tx.transaction.commit()?;
-                if mode != Mode::Read {
-                    engine.0.commits.fetch_add(1, Ordering::Relaxed);
-                }
+        blocking(move || engine.run(mode, work)).await
+    }
+
+    /// One transaction, on this thread.
+    fn run<T>(&self, mode: Mode, work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        let mut store = lock(&self.0.store);
+        match self.run_on(&mut **store, mode, work) {
+            Err(damaged @ Error::StoreCorrupt { .. }) => Err(self.mend(&mut **store).unwrap_or(damaged)),
+            result => result,
+        }
+    }
+
+    fn run_on<T>(
+        &self,
+        store: &mut dyn Store,
+        mode: Mode,
+        work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let tx = Tx { transaction: store.begin(mode)?, engine: self };
+        let value = work(&tx)?;
+        if value.is_some() {
+            tx.transaction.commit()?;
+            if mode != Mode::Read {
+                self.0.commits.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(value)
-        })
-        .await
+        }
+        Ok(value)
+    }
+
+    /// Removes damaged rows. `None`: there are none, or it cannot be done; nothing changed then.
+    fn mend(&self, store: &mut dyn Store) -> Option<Error> {
+        let mend = self.0.mend?;
+        let mended = self.run_on(store, Mode::Write, |tx| Ok(mend(tx, self.now())?.then_some(())));
+        match mended {
+            Ok(Some(())) => {
+                self.0.mended.store(true, Ordering::Relaxed);
+                Some(Error::StoreMended)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "damaged rows could not be removed");
+                None
+            }
+        }
     }
 }
 
@@ -271,6 +331,18 @@ impl Transaction for Tx<'_> {
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.transaction.len(log)
+    }
+
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.transaction.remove_unreadable(limit)
+    }
+
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        self.transaction.was(unreadable, key)
+    }
+
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        self.transaction.was_in(unreadable, group)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

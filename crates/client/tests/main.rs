@@ -9,6 +9,7 @@ mod clocks;
 mod common;
 mod conversation;
 mod conversations;
+mod damage;
 mod erase;
 mod examples;
 mod floods;

@@ -353,7 +353,11 @@ impl Chat {
             return Ok(false);
         }
         self.changes = Some(changes);
-        self.renew().await?;
+        match self.renew().await {
+            // Damaged rows were met and removed: what is left is read the next time.
+            Err(Error::StoreMended) => self.changes = None,
+            renewed => renewed?,
+        }
         Ok(true)
     }
 
