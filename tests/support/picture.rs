@@ -104,10 +104,16 @@ fn write(out: &mut String, style: Style, text: &str, (row, begin, end): (u16, u1
         let y = y + CELL.1 - 2;
         let _ = writeln!(out, "<path d=\"M{x} {y}h{wide}\" stroke=\"{}\" stroke-width=\"1\"/>", style.text);
     }
-    if text.trim().is_empty() {
+    // Blanks at the ends are places, not text. What isolates a text from its neighbours does so within its cell anyway.
+    let text: String = text.chars().filter(|c| !matches!(c, '\u{200E}' | '\u{2066}'..='\u{2069}')).collect();
+    let shown = text.trim();
+    if shown.is_empty() {
         return;
     }
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}");
+    let before = text.chars().take_while(|c| c.is_whitespace()).count();
+    let after = text.chars().rev().take_while(|c| c.is_whitespace()).count();
+    let (x, wide) = (x + before * CELL.0, wide.saturating_sub((before + after) * CELL.0));
+    let escaped = shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}");
     let bold = if style.bold { " font-weight=\"bold\"" } else { "" };
     // An emoji keeps its own shape; text is fitted to its cells.
     let fitted =

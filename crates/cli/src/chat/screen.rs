@@ -3,7 +3,7 @@
 //! What stands on the screen is read from the store. So it is the same whether this process receives or another one of the home
 //! does, and nothing heaps up while a terminal pauses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture, Event as TerminalEvent};
 use kuvert_client::{Changes, Client, ContactInfo, ConversationId, Direction, Error, Event, MessageRecord};
@@ -55,6 +55,7 @@ pub async fn run(client: Client, contact: Option<ContactInfo>, telling: Telling)
         zone: Zone::system(),
         seen: None,
         changes: None,
+        renewed: None,
         pictures: Vec::new(),
         told: newest.messages.last().map_or(0, |message| message.place),
         tell_text: telling.text,
@@ -85,8 +86,9 @@ struct Chat {
     zone: Zone,
     /// Up to where the open conversation was marked as read.
     seen: Option<(ConversationId, u64)>,
-    /// The store as it was read last.
+    /// The store as it was read last, and when.
     changes: Option<Changes>,
+    renewed: Option<Instant>,
     /// What was on screens that are not known to be drawn.
     pictures: Vec<(u64, Picture)>,
     /// The user was told of texts up to this place.
@@ -326,7 +328,10 @@ impl Chat {
             self.tell_of(message);
         }
         self.state.apply(event);
-        self.renew_if_changed().await?;
+        // Under a stream of mail not with each letter: the next look is soon.
+        if self.renewed.is_none_or(|at| at.elapsed() >= LOOK / 2) {
+            self.renew_if_changed().await?;
+        }
         Ok(())
     }
 
@@ -353,6 +358,7 @@ impl Chat {
             return Ok(false);
         }
         self.changes = Some(changes);
+        self.renewed = Some(Instant::now());
         match self.renew().await {
             // Damaged rows were met and removed: what is left is read the next time.
             Err(Error::StoreMended) => self.changes = None,
