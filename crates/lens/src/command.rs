@@ -37,7 +37,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// So many seeds, from that one on: the document then shows how far the figures lie apart.
+    /// So many seeds, from that one on: how far their figures lie apart goes into the document's other table and the plots beside it.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "document", value_parser = clap::value_parser!(u32).range(1..=MOST_SEEDS))]
     seeds: u32,
 
@@ -45,7 +45,7 @@ pub struct ScoreArgs {
     #[arg(long, value_enum, default_value_t = ReceiptsArg::Jittered)]
     receipts: ReceiptsArg,
 
-    /// Puts the tables of all levels between the marks of this Markdown file, and plots and the page's scorecard beside it.
+    /// Puts the table of all levels between the marks of this Markdown file, and the page's scorecard beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "receipts"])]
     document: Option<PathBuf>,
 }
@@ -149,23 +149,24 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
     stdout.write_all(printed.as_bytes()).and_then(|()| stdout.flush()).map_err(doing("write the output"))
 }
 
-/// The tables between the document's marks, the plots and the page's scorecard beside it. The first seed's scores are those of the table
-/// and the page.
+/// The table between the document's marks, and what stands beside it: of one seed the page's scorecard, of several the plots.
 fn write(runs: &[Vec<Score>], document: &Path) -> Result<(), Failure> {
-    let scores = runs.first().map_or(&[][..], Vec::as_slice);
     let updating = || doing(format!("update {}", document.display()));
     let old = fs::read_to_string(document).map_err(updating())?;
-    let new = report::insert(&old, &(report::markdown(scores) + &report::spread(runs))).ok_or_else(|| {
+    let (new, beside) = if let [scores] = runs {
+        let scorecard = report::scorecard(scores).map_err(|error| doing("write JSON")(error.into()))?;
+        let new = report::insert(&old, report::SCORECARD, &report::markdown(scores));
+        (new, vec![("lens-scorecard.json", scorecard)])
+    } else {
+        let plots = vec![("lens-identified.svg", plot::identified(runs)), ("lens-edges.svg", plot::edges(runs))];
+        (report::insert(&old, report::SPREAD, &report::spread(runs)), plots)
+    };
+    let new = new.ok_or_else(|| {
         let reason = "it has no marks to put the table between; take docs/LENS.md";
         updating()(io::Error::new(io::ErrorKind::InvalidData, reason))
     })?;
     fs::write(document, new).map_err(updating())?;
-    let scorecard = report::scorecard(scores).map_err(|error| doing("write JSON")(error.into()))?;
-    for (name, content) in [
-        ("lens-identified.svg", plot::identified(runs)),
-        ("lens-edges.svg", plot::edges(runs)),
-        ("lens-scorecard.json", scorecard),
-    ] {
+    for (name, content) in beside {
         let path = document.with_file_name(name);
         fs::write(&path, content).map_err(doing(format!("write {}", path.display())))?;
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::policy_name;
+use crate::report::{policy_name, town};
 use crate::score::Score;
 use crate::spread::Spread;
 
@@ -168,7 +168,7 @@ fn frame(title: &str, runs: &[Vec<Score>], mark: &str) -> String {
 /// What was simulated, and what the marks of the spread mean.
 fn conditions(runs: &[Vec<Score>], mark: &str) -> String {
     let Some(score) = runs.first().and_then(|scores| scores.first()) else { return String::new() };
-    let town = format!("{} people, {} texts a second", score.users, score.rate);
+    let town = town(score);
     match runs.len() {
         1 => format!("{town}, seed {}", score.seed),
         seeds => format!("{town}, {seeds} seeds: the median, and a {mark} from the least to the most"),

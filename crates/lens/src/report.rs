@@ -8,8 +8,15 @@ use crate::policy::{Policy, Receipts};
 use crate::score::{Score, TEXTS};
 use crate::spread::Spread;
 
-/// Marks between which the table stands in a Markdown file.
-const MARKS: (&str, &str) = ("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
+/// Two lines of a Markdown file, between which a table stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks(&'static str, &'static str);
+
+/// Around the table of one seed.
+pub const SCORECARD: Marks = Marks("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
+
+/// Around the table of several seeds.
+pub const SPREAD: Marks = Marks("<!-- spread: kuvert-lens score --document --seeds -->\n", "<!-- end of spread -->");
 
 /// One object a line.
 ///
@@ -106,12 +113,13 @@ pub fn markdown(scores: &[Score]) -> String {
 }
 
 /// The table for Markdown that says how far the scores of several seeds lie apart. `runs` has one list for each seed, with the same
-/// policies in the same order; of a single one nothing is said.
+/// policies in the same order.
 pub fn spread(runs: &[Vec<Score>]) -> String {
-    let (Some(first), Some(last), true) = (runs.first(), runs.last(), runs.len() > 1) else { return String::new() };
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return String::new() };
     let seed = |scores: &[Score]| scores.first().map_or(0, |score| score.seed);
+    let town = first.first().map_or_else(String::new, town);
     let mut out = format!(
-        "\nThe same from {} seeds, {} to {}: the median, and in brackets the least and the most.\n\n\
+        "{town}, {} seeds, {} to {}: the median, and in brackets the least and the most\n\n\
          | Level | Precision | Recall | F1 | Top guess right after 5 | 10 | 20 | 40 texts | Half of targets after | Anonymity, bits |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
         runs.len(),
@@ -154,19 +162,21 @@ fn half_after(spread: Spread) -> String {
     format!("{} ({}–{})", texts(spread.median), texts(spread.least), texts(spread.most))
 }
 
-/// `document` with `table` between its marks; `None` if it has none.
-pub fn insert(document: &str, table: &str) -> Option<String> {
-    let (before, rest) = document.split_once(MARKS.0)?;
-    let (_, after) = rest.split_once(MARKS.1)?;
-    Some(format!("{before}{}{table}{}{after}", MARKS.0, MARKS.1))
+/// `document` with `table` between these marks; `None` if it has none.
+pub fn insert(document: &str, Marks(begin, end): Marks, table: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{table}{end}{after}"))
 }
 
 fn conditions(scores: &[Score]) -> String {
     let Some(score) = scores.first() else { return String::new() };
-    format!(
-        "{} people, {} texts a second, {} texts between {} pairs, seed {}\n",
-        score.users, score.rate, score.more.texts, score.more.pairs, score.seed
-    )
+    format!("{}, {} texts between {} pairs, seed {}\n", town(score), score.more.texts, score.more.pairs, score.seed)
+}
+
+/// Who was simulated.
+pub(crate) fn town(score: &Score) -> String {
+    format!("{} people, {} texts a second", score.users, score.rate)
 }
 
 /// A row, written out.

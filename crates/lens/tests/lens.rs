@@ -68,12 +68,11 @@ fn a_level_is_told_as_one_object_with_these_keys() {
     assert!(report::text(&scores).contains("L3, no receipts"));
     let table = report::markdown(&scores);
     let document = "a\n<!-- scorecard: kuvert-lens score --document -->\nold\n<!-- end of scorecard -->\nb\n";
-    let inserted = report::insert(document, &table).unwrap();
+    let inserted = report::insert(document, report::SCORECARD, &table).unwrap();
     assert!(inserted.contains(&table) && !inserted.contains("old") && inserted.ends_with("-->\nb\n"));
-    assert_eq!(report::insert(&inserted, &table).as_ref(), Some(&inserted));
-    assert_eq!(report::insert("no marks", &table), None);
+    assert_eq!(report::insert(&inserted, report::SCORECARD, &table).as_ref(), Some(&inserted));
+    assert_eq!(report::insert("no marks", report::SCORECARD, &table), None);
     let one = [scores];
-    assert_eq!(report::spread(&one), "", "one seed has no spread");
     let (identified, edges) = (plot::identified(&one), plot::edges(&one));
     assert_eq!((identified.matches("<polyline").count(), identified.matches("<polygon").count()), (5, 0));
     assert_eq!(edges.matches("<rect").count(), 1 + 5 * 3 + 3, "ground, bars, legend");
@@ -91,7 +90,7 @@ fn several_seeds_are_told_with_how_far_they_lie_apart() {
     let table = report::spread(&runs);
     let row = table.lines().find(|line| line.starts_with("| L2 |")).unwrap();
     assert!(row.contains(&format!("{:.2} ({:.2}–{:.2})", of_l2[1], of_l2[0], of_l2[2])), "{row} {of_l2:?}");
-    assert!(table.contains("from 3 seeds, 7 to 9"), "{table}");
+    assert!(table.contains("150 people, 0.1 texts a second, 3 seeds, 7 to 9"), "{table}");
 
     let (identified, edges) = (plot::identified(&runs), plot::edges(&runs));
     assert_eq!((identified.matches("<polyline").count(), identified.matches("<polygon").count()), (5, 5));
