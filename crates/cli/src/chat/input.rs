@@ -112,15 +112,15 @@ impl Input {
 
     /// One row up, of rows of so many columns; false in the first one.
     pub fn up(&mut self, columns: usize) -> bool {
-        self.to_row(columns, |row| row.checked_sub(1))
+        self.move_to_row(columns, |row| row.checked_sub(1))
     }
 
     /// One row down, of rows of so many columns; false in the last one.
     pub fn down(&mut self, columns: usize) -> bool {
-        self.to_row(columns, |row| row.checked_add(1))
+        self.move_to_row(columns, |row| row.checked_add(1))
     }
 
-    fn to_row(&mut self, columns: usize, to: impl Fn(usize) -> Option<usize>) -> bool {
+    fn move_to_row(&mut self, columns: usize, to: impl Fn(usize) -> Option<usize>) -> bool {
         let places = self.places(columns);
         let Some((_, row, column)) = places.iter().find(|(at, ..)| *at == self.cursor).copied() else { return false };
         let wanted = to(row);

@@ -208,7 +208,7 @@ impl Chat {
                     self.with_talk(|talk| talk.jump_to_the_oldest(piece));
                 }
             }
-            Effect::Newest => self.to_the_newest().await?,
+            Effect::Newest => self.go_to_the_newest().await?,
             Effect::Search(text) => {
                 self.state.over = Over::Found(Found { text, before: Some(u64::MAX), ..Found::default() });
                 self.search_on().await?;
@@ -277,7 +277,7 @@ impl Chat {
         Ok(())
     }
 
-    async fn to_the_newest(&mut self) -> Result<(), Error> {
+    async fn go_to_the_newest(&mut self) -> Result<(), Error> {
         let Some(talk) = &self.state.talk else { return Ok(()) };
         if talk.holds_the_newest() {
             self.with_talk(Talk::go_to_the_newest);
@@ -464,7 +464,7 @@ impl Chat {
         }
         self.link.flush();
         let shown = async {
-            self.to_the_newest().await?;
+            self.go_to_the_newest().await?;
             self.keep_draft().await?;
             self.renew().await
         };

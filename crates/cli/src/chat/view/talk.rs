@@ -60,10 +60,8 @@ fn draw_open(canvas: &mut Canvas, state: &mut State, talk: &mut Talk, pane: Pane
     let below = (above.len() + input.lines.len()).min(rows - title);
     let history = Pane { row: pane.row + title, rows: rows - title - below, ..pane };
     let picture = draw_history(canvas, talk, history, state.in_words, light);
-    let mut row = title + history.rows;
-    for line in above.iter().chain(&input.lines) {
+    for (row, line) in (title + history.rows..).zip(above.iter().chain(&input.lines)) {
         pane.write(canvas, row, line);
-        row += 1;
     }
     state.drawn.input_columns = input.columns;
     if state.focus == Focus::Talk && matches!(state.over, Over::None) {
