@@ -225,6 +225,66 @@ fn a_server_that_crashes_keeps_what_was_accepted() {
     });
 }
 
+#[test]
+fn keys_are_written_anew_while_mail_flows() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let stores = vec![alone(&database.settings).await];
+        let by = database.apart().await;
+        let mut files = HashSet::new();
+        under(&stores, async |accepted| {
+            for _ in 0..8 {
+                progress(&accepted, 60).await;
+                stores[0].checkpoint().await.unwrap();
+                let file = "SELECT pg_relation_filepath('envelope_key'), count(*) FROM envelope_key GROUP BY 1";
+                let row = by.query_opt(file, &[]).await.unwrap();
+                files.extend(row.map(|row| row.get::<_, String>(0)));
+            }
+        })
+        .await;
+        assert!(files.len() > 1, "followers delete all the time: {files:?}");
+        end(stores).await;
+    });
+}
+
+#[test]
+fn what_is_deleted_leaves_the_tables_and_what_is_pretended_never_stays() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        const DAY: u64 = 86_400_000;
+        let store = alone(&database.settings).await;
+        let by = database.apart().await;
+        let count = async |sql: &'static str| by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        let parts = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'envelope'::regclass";
+        let rows = "SELECT (SELECT count(*) FROM envelope) + (SELECT count(*) FROM envelope_key)";
+        store.register(account(1)).await.unwrap();
+        store.set_blocked(mailbox(1).account, mailbox(2).account, true).await.unwrap();
+        let envelope = |n| NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() };
+        for day in [20_000, 20_001, 20_002] {
+            store.submit(mailbox(1), envelope(day), day * DAY + 5).await.unwrap();
+        }
+        assert_eq!(count(parts).await, 4, "one for each day, and the rest");
+        // A repetition and a blocked sender's are written like others, and are no mail.
+        store.submit(mailbox(1), envelope(20_000), 20_002 * DAY).await.unwrap();
+        let blocked = NewEnvelope { source: Some(mailbox(2)), ..envelope(9) };
+        assert_eq!(store.submit(mailbox(1), blocked, 20_002 * DAY).await, Err(SubmitError::Blocked));
+        assert_eq!(count(rows).await, 2 * 5);
+        assert_eq!(store.stats().await.unwrap().waiting, 3);
+        store.checkpoint().await.unwrap();
+        assert_eq!(count(rows).await, 2 * 3);
+        assert_eq!(store.expire(20_001 * DAY, 9).await, Ok(1));
+        assert_eq!(store.expire(20_002 * DAY, 9).await, Ok(1));
+        assert_eq!(count(parts).await, 2, "the days that are over are gone, with their files");
+        assert_eq!(store.waiting(mailbox(1)).await.unwrap().expired, 2);
+        assert_eq!(store.acknowledge(mailbox(1), Cursor::new(u64::MAX)).await, Ok(1));
+        assert_eq!(count(rows).await, 0);
+        // A day that was dropped is made again.
+        store.submit(mailbox(1), envelope(1), 20_000 * DAY).await.unwrap();
+        assert_eq!(count(parts).await, 3);
+        end(vec![store]).await;
+    });
+}
+
 /// Two nodes that know each other.
 async fn two(settings: &Settings) -> (Vec<Postgres>, Arc<InProcess>, [kuvert_relay_postgres::cluster::NodeId; 2]) {
     let none = kuvert_relay_postgres::cluster::NodeId::new(1).unwrap();
