@@ -69,8 +69,11 @@ fn disclosure_says_what_the_level_is_about() {
     assert_eq!(told(&home, &["disclosure"]), expect("L3", "off", "partly"), "kept");
 }
 
+/// Where a field is stored: its place, its table, its column.
+type Column = (Place, &'static str, &'static str);
+
 /// Items of `kuvert disclosure`, and the fields of the registry that they are about.
-const ITEMS: [(&str, &[(Place, &str, &str)]); 7] = [
+const ITEMS: [(&str, &[Column]); 7] = [
     ("number", &[(Place::Database, "account", "phone"), (Place::People, "phone", "number")]),
     ("address-book", &[(Place::People, "address_book", "phone")]),
     ("device-details", &[(Place::People, "device_details", "model")]),

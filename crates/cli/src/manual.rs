@@ -8,7 +8,10 @@ pub const MANUAL: Manual =
 
 const EXIT: &[Entry] = &[
     ("0", "Done."),
-    ("1", "Failed: stderr says why and what to do next; with --json an object of the type error on stdout says it, too."),
+    (
+        "1",
+        "Failed: stderr says why and what to do next; with --json an object of the type error on stdout says it, too.",
+    ),
     ("2", "The command line makes no sense; nothing was done."),
     ("128+N", "Ended half done, in good order, by the signal of number N."),
 ];

@@ -18,10 +18,12 @@ const MAX_ROWS: usize = 200;
 const MAX_DEPTH: usize = 6;
 
 /// A word longer than this is a key, a signature or the like: it is folded.
-const MAX_WORD: usize = 60;
+const MAX_WORD: usize = 40;
 
 /// Files that say something about the report itself, and come folded.
 const FOLDED: [&str; 3] = ["manifest.json", "not_held.json", "recipients.json"];
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Numbers that can be times, Unix milliseconds: from 2020 to 2100.
 const TIMES: std::ops::Range<u64> = 1_577_836_800_000..4_102_444_800_000;
@@ -147,11 +149,14 @@ fn show(out: &mut String, name: &str, value: &Value, depth: usize) {
         Value::String(text) => out.push_str(&escape(text)),
         Value::Null => out.push_str("<span class=\"soft\">none</span>"),
         Value::Bool(yes) => out.push_str(if *yes { "yes" } else { "no" }),
-        Value::Number(number) => match number.as_u64().filter(|at| is_time(name) && TIMES.contains(at)) {
-            Some(at) => {
+        Value::Number(number) => match number.as_u64() {
+            Some(at) if is_time(name) && TIMES.contains(&at) => {
                 let _ = write!(out, "{} <span class=\"soft\">{at}</span>", utc(at));
             }
-            None => out.push_str(&escape(&number.to_string())),
+            Some(day) if name.ends_with("_day") && TIMES.contains(&day.saturating_mul(DAY_MS)) => {
+                let _ = write!(out, "{} <span class=\"soft\">{day}</span>", &utc(day * DAY_MS)[..10]);
+            }
+            _ => out.push_str(&escape(&number.to_string())),
         },
         other => out.push_str(&escape(&other.to_string())),
     }
@@ -243,16 +248,20 @@ mod tests {
         let page = page(
             &serde_json::json!({"device": [{
                 "certificate": key, "registered_at": 1_795_290_071_000_u64, "about": "w ".repeat(50), "number": 1_795_290_071_000_u64,
-                "seen_at": null, "kept_until": 5, "public": true,
+                "seen_at": null, "kept_until": 5, "public": true, "last_seen_day": 20_786, "other_day": u64::MAX,
             }]})
             .to_string(),
         );
         assert!(
-            page.contains(&format!("<details><summary>61 characters</summary><code>{key}</code></details>")),
+            page.contains(&format!("<details><summary>41 characters</summary><code>{key}</code></details>")),
             "{page}"
         );
         assert!(page.contains("registered at</th><td>2026-11-21 19:41:11 <span"), "{page}");
         assert!(page.contains("number</th><td>1795290071000</td>") && page.contains("kept until</th><td>5</td>"));
+        assert!(
+            page.contains("last seen day</th><td>2026-11-29 <span") && page.contains(">18446744073709551615<"),
+            "{page}"
+        );
         assert!(page.contains("public</th><td>yes</td>") && page.contains("none</span>"));
         assert_eq!(page.matches("<details>").count(), 1, "sentences are not folded: {page}");
         for (seconds, text) in [(951_782_399, "2000-02-28 23:59:59"), (951_782_400, "2000-02-29 00:00:00")] {

@@ -12,7 +12,7 @@ use crate::time::utc;
 const ROWS_SHOWN: usize = 200;
 
 /// A word longer than this is a key, a signature or the like: it is folded.
-const MAX_WORD: usize = 60;
+const MAX_WORD: usize = 40;
 
 /// Every colour of a text has a contrast of 4.5 to 1 at least with the paper, light and dark.
 const STYLE: &str = "
