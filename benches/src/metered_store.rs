@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use kuvert_client::store::sqlite::SqliteStore;
-use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 
 /// What was spent in a store since it was opened.
 #[derive(Default)]
@@ -100,6 +100,18 @@ impl Transaction for MeteredTransaction<'_> {
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.spent.on(|| self.transaction.len(log))
+    }
+
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.spent.on(|| self.transaction.remove_unreadable(limit))
+    }
+
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        self.spent.on(|| self.transaction.was(unreadable, key))
+    }
+
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        self.spent.on(|| self.transaction.was_in(unreadable, group))
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

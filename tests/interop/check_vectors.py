@@ -9,8 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from kuvert_model import attachment, body, encodings, erasure, errors, identity, labels, linking, links, messages, mlkem, padding, pq_ratchet
-from kuvert_model import pqxdh, primitives, ratchet, relay_auth, safety_number, sealed_sender, session
+from kuvert_model import attachment, body, encodings, erasure, errors, group_operation, identity, labels, linking, links, messages, mlkem, padding, pq_ratchet
+from kuvert_model import pqxdh, primitives, ratchet, relay_auth, roster, safety_number, sealed_sender, session
 from kuvert_model import envelope as wire
 from kuvert_model import prekeys as pk
 from kuvert_model.braid import Authenticator, Braid, Message
@@ -876,6 +876,43 @@ def check_linking(case: dict) -> None:
     must(certificate[:117] == body, "both mean the same certificate")
 
 
+# --- group_operation.json ---------------------------------------------------------------------------------------------
+
+
+def check_group_operation(case: dict) -> None:
+    i, o = case["inputs"], case.get("outputs")
+    if case.get("must_reject"):
+        return refused(lambda: group_operation.decode(unhex(i["operation"])))
+    body = {name: unhex(value) if isinstance(value, str) else value for name, value in i["body"].items()}
+    operation = group_operation.Operation(
+        unhex(i["group"] or "00" * 32),
+        [unhex(parent) for parent in i["parents"]],
+        i["lamport"],
+        unhex(i["author"]),
+        i["device"] or 0,
+        unhex(i["device_list"]),
+        unhex(i["stint"] or "00" * 32),
+        i["kind"],
+        body,
+    )
+    same("operation", operation.sign(unhex(i["seed"])), o["operation"])
+    same("id", operation.id, o["id"])
+    same("group", operation.id if i["kind"] == "create" else operation.group, o["group"])
+    decoded, signature = group_operation.decode(unhex(o["operation"]))
+    must(decoded == operation, "decoded")
+    key = primitives.signing_public(unhex(i["seed"]))
+    must(group_operation.is_authentic(decoded, signature, key), "signature")
+
+
+# --- roster.json ------------------------------------------------------------------------------------------------------
+
+
+def check_roster(case: dict) -> None:
+    result = roster.resolve(case["inputs"]["group"], case["inputs"]["operations"])
+    for what, expected in case["outputs"].items():
+        must(result[what] == expected, f"{what}: {result[what]}")
+
+
 # --- attachment.json --------------------------------------------------------------------------------------------------
 
 
@@ -998,6 +1035,8 @@ CHECKS = {
     "session": check_session,
     "envelope": check_envelope,
     "attachment": check_attachment,
+    "group_operation": check_group_operation,
+    "roster": check_roster,
     "linking": check_linking,
     "sealed_sender": check_sealed_sender,
     "relay_authentication": check_relay_authentication,

@@ -25,6 +25,8 @@ const RAISED_LIMITS: &str = "[limits]
 connections = 40000
 connections_per_address = 40000
 requests_per_device = { burst = 1000000000, per_hour = 3600000000 }
+kib_per_account = { burst = 1000000000, per_hour = 3600000000 }
+sealed_kib_per_address = { burst = 1000000000, per_hour = 3600000000 }
 registrations_per_address = { burst = 1000000000, per_hour = 3600000000 }
 young_account_mib = 4000000000
 ";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kuvert_client::store::memory::MemoryStore;
-use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 use kuvert_client::{Client, Error, RelayUrl};
 
 /// A store that counts.
@@ -77,6 +77,18 @@ impl Transaction for Counted<'_> {
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.inner.len(log)
+    }
+
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.inner.remove_unreadable(limit)
+    }
+
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        self.inner.was(unreadable, key)
+    }
+
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        self.inner.was_in(unreadable, group)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

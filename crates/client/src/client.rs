@@ -18,6 +18,7 @@ use crate::event::{Calls, Event, EventSink};
 use crate::history::{self, HistoryPage};
 use crate::home::{Exclusive, Home};
 use crate::invite::InviteLink;
+use crate::mend::mend;
 use crate::options::{Options, Profile};
 use crate::patience::BACKOFF;
 use crate::people::sheet::{self, Permission, Permitted};
@@ -130,7 +131,7 @@ impl Builder {
                 Box::new(blocking(make).await?)
             }
         };
-        let engine = Engine::new(home, store, options);
+        let engine = Engine::new(home, store, options, Some(mend));
         register(&engine, relay, profile).await?;
         drop(held);
         Ok(Client(engine))
@@ -150,7 +151,7 @@ impl Builder {
             Ok((home, store))
         })
         .await?;
-        let engine = Engine::new(home, store, options);
+        let engine = Engine::new(home, store, options, Some(mend));
         if !engine.identity().await?.registered {
             return Err(Error::NotRegistered { home: engine.home().directory().to_owned() });
         }

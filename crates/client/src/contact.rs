@@ -11,7 +11,7 @@
 //! [KV-097] A contact is found by its account id before all else, then by its alias, then by the name that it was added
 //! under. The relay's present names play no part: a name that one contact gave up may be another account's today.
 
-use kuvert_types::{AccountId, AccountKey};
+use kuvert_types::{AccessKey, AccountId, AccountKey};
 
 use crate::devices;
 use crate::directory::Account;
@@ -64,6 +64,17 @@ impl Contact {
             return Err(Error::OwnAddress);
         }
         Err(Error::ContactUnknown { who: account.to_string() })
+    }
+
+    /// Whether a row of the table of contacts can be read, with everything in it.
+    pub fn is_readable(key: &[u8], value: &[u8]) -> bool {
+        let is_good = |row: ContactRow| {
+            row.key().is_ok()
+                && row.changed().is_ok()
+                && devices::of(&row).is_ok()
+                && row.access_key.is_none_or(|key| AccessKey::try_from(key.as_slice()).is_ok())
+        };
+        state::account_id(key).is_ok() && state::decode::<ContactRow>(value, "contacts").is_ok_and(is_good)
     }
 
     /// All contacts, by alias.

@@ -4,6 +4,7 @@
 //! One rule, without exception: a transaction runs on a thread that may block, never on a thread of the executor. So
 //! [`Engine::read`] and [`Engine::write`] are `async`, and a transaction comes to its end also if the caller stops waiting.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::certain::RelayClock;
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::identity::{Cached, Identity};
 use crate::options::Options;
-use crate::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use crate::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 
 /// A handle on an open home. Cheap to clone.
 #[derive(Clone)]
@@ -23,13 +24,33 @@ struct Shared {
     relay_clock: RelayClock,
     store: Mutex<Box<dyn Store>>,
     identity: Mutex<Cached>,
+    mend: Option<Mend>,
+    /// Something was mended since this was looked at last.
+    mended: AtomicBool,
 }
 
+/// Removes damaged rows and does what follows; whether there were any. Given, because it knows what rows mean and stands on
+/// everything that does.
+pub(crate) type Mend = fn(&dyn Transaction, u64) -> Result<bool, Error>;
+
 impl Engine {
-    /// A home with its store. Nothing is read yet.
-    pub fn new(home: Home, store: Box<dyn Store>, options: Options) -> Self {
+    /// A home with its store. Nothing is read yet. `mend`: what to do about rows that are damaged.
+    pub fn new(home: Home, store: Box<dyn Store>, options: Options, mend: Option<Mend>) -> Self {
         let (store, identity) = (Mutex::new(store), Mutex::default());
-        Self(Arc::new(Shared { home, options, relay_clock: RelayClock::default(), store, identity }))
+        Self(Arc::new(Shared {
+            home,
+            options,
+            relay_clock: RelayClock::default(),
+            store,
+            identity,
+            mend,
+            mended: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether damaged rows were removed since this was asked last: there is something to tell.
+    pub fn take_mended(&self) -> bool {
+        self.0.mended.swap(false, Ordering::Relaxed)
     }
 
     /// The directory.
@@ -57,21 +78,30 @@ impl Engine {
         self.0.relay_clock.agrees(self.now())
     }
 
-    /// Runs `work` on one state of the store.
+    /// Runs `work` on one state of the store. If that state holds damaged rows, they are removed, and it runs once more.
     ///
     /// # Errors
     /// Those of the store and of `work`.
     pub async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+        work: impl Fn(&Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.transact(Mode::Read, |tx| work(tx).map(Some)).await.and_then(some)
+        let engine = self.clone();
+        blocking(move || {
+            let work = |tx: &Tx<'_>| work(tx).map(Some);
+            match engine.run(Mode::Read, work) {
+                Err(Error::StoreMended) => engine.run(Mode::Read, work),
+                result => result,
+            }
+        })
+        .await
+        .and_then(some)
     }
 
     /// Runs `work` in a transaction that is on disk once this returns; without effect if `work` fails.
     ///
     /// # Errors
-    /// Those of the store and of `work`.
+    /// Those of the store and of `work`. `store-mended`: it met damaged rows, which are removed now; the same once more may do.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
@@ -124,16 +154,47 @@ impl Engine {
         work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error> + Send + 'static,
     ) -> Result<Option<T>, Error> {
         let engine = self.clone();
-        blocking(move || {
-            let mut store = lock(&engine.0.store);
-            let tx = Tx { transaction: store.begin(mode)?, engine: &engine };
-            let value = work(&tx)?;
-            if value.is_some() {
-                tx.transaction.commit()?;
+        blocking(move || engine.run(mode, work)).await
+    }
+
+    /// One transaction, on this thread.
+    fn run<T>(&self, mode: Mode, work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        let mut store = lock(&self.0.store);
+        match self.run_on(&mut **store, mode, work) {
+            Err(damaged @ Error::StoreCorrupt { .. }) => Err(self.mend(&mut **store).unwrap_or(damaged)),
+            result => result,
+        }
+    }
+
+    fn run_on<T>(
+        &self,
+        store: &mut dyn Store,
+        mode: Mode,
+        work: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let tx = Tx { transaction: store.begin(mode)?, engine: self };
+        let value = work(&tx)?;
+        if value.is_some() {
+            tx.transaction.commit()?;
+        }
+        Ok(value)
+    }
+
+    /// Removes damaged rows. `None`: there are none, or it cannot be done; nothing changed then.
+    fn mend(&self, store: &mut dyn Store) -> Option<Error> {
+        let mend = self.0.mend?;
+        let mended = self.run_on(store, Mode::Write, |tx| Ok(mend(tx, self.now())?.then_some(())));
+        match mended {
+            Ok(Some(())) => {
+                self.0.mended.store(true, Ordering::Relaxed);
+                Some(Error::StoreMended)
             }
-            Ok(value)
-        })
-        .await
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "damaged rows could not be removed");
+                None
+            }
+        }
     }
 }
 
@@ -244,6 +305,18 @@ impl Transaction for Tx<'_> {
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.transaction.len(log)
+    }
+
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.transaction.remove_unreadable(limit)
+    }
+
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        self.transaction.was(unreadable, key)
+    }
+
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        self.transaction.was_in(unreadable, group)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

@@ -382,6 +382,11 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Rows of the store were damaged and were removed.
+    #[error(
+        "rows of the store were damaged and were removed: nothing was done; do it again. What was lost is told when mail is received"
+    )]
+    StoreMended,
     /// The file is something else.
     #[error(
         "{path} is not a Kuvert store; if it was one, put a backup in place",
@@ -489,6 +494,7 @@ impl Error {
             Self::StoreKeyMissing { .. } => "store-key-missing",
             Self::StoreKeyWrong { .. } => "store-key-wrong",
             Self::StoreCorrupt { .. } => "store-corrupt",
+            Self::StoreMended => "store-mended",
             Self::StoreForeign { .. } => "store-foreign",
             Self::StoreNewer { .. } => "store-newer",
             Self::StoreLocked { .. } => "store-locked",

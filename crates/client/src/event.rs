@@ -120,6 +120,17 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// Rows of this home's store were damaged. They were removed, and everything else goes on; what follows stands at the kind.
+    Damaged {
+        /// What was lost.
+        part: DamagedPart,
+        /// The account that it was about, where that is known.
+        account: Option<AccountId>,
+        /// The alias, with the account.
+        who: Option<String>,
+        /// How many rows.
+        count: u64,
+    },
     /// This machine's clock and the relay's are over a day apart: one of them is wrong. Nothing is given up for its age until
     /// they agree.
     ClocksDiffer {
@@ -176,6 +187,59 @@ pub enum ReceiptKind {
     Delivered,
     /// Read by the recipient.
     Read,
+}
+
+/// What was lost of this home's store. The numbers are part of the stored form.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum DamagedPart {
+    /// A kind that this build does not know.
+    Other = 0,
+    /// A session, or what is remembered of a contact's device. A fresh one is begun, and the contact sends again what was not
+    /// confirmed.
+    Session = 1,
+    /// What was known of a contact or a request. If a session vouches for its key, it is a request again, under that key;
+    /// whether it was compared or blocked and how it was called is lost. Without a session it has to be added anew.
+    Contact = 2,
+    /// A text of the history.
+    Message = 3,
+    /// Something that waited to be sent and is no text of the history: a receipt, a reset, a text sent again.
+    Waiting = 4,
+    /// A text that waited to be sent. It was queued again from the history.
+    QueuedAgain = 5,
+    /// Mail that was kept until its sender's key was accepted. The sender is asked for it.
+    Held = 6,
+    /// A receipt that was due. The other side goes on seeing its text as not delivered or not read.
+    Receipt = 7,
+    /// A prekey: what was written with it and did not arrive yet cannot be opened.
+    Prekey = 8,
+    /// The level, the access key, when receipts are sent. It is L3 without receipts until another level is chosen.
+    Level = 9,
+    /// How far a consumer has read. It gets texts again.
+    Consumer = 10,
+    /// That a text was deleted here. If it is sent again, it is shown again.
+    Deleted = 11,
+}
+
+impl DamagedPart {
+    /// The kind with a number.
+    pub(crate) fn from_number(number: u32) -> Self {
+        let all = [
+            Self::Session,
+            Self::Contact,
+            Self::Message,
+            Self::Waiting,
+            Self::QueuedAgain,
+            Self::Held,
+            Self::Receipt,
+            Self::Prekey,
+            Self::Level,
+            Self::Consumer,
+            Self::Deleted,
+        ];
+        all.into_iter().find(|part| u32::from(*part as u8) == number).unwrap_or(Self::Other)
+    }
 }
 
 /// How device lists contradict each other.

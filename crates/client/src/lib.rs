@@ -70,6 +70,7 @@
 //! | `engine`, `identity` | transactions, and this home's account and device as they see it |
 //! | `devices` | device lists: refuse unsigned, older, forked |
 //! | `transport` | QUIC, the relay's pin, requests and pushes |
+//! | `mend` | rows that are damaged, and what follows from each |
 //! | `migrate`, `state` | which tables there are and what their rows hold; rows of older stores |
 //! | `store` | transactions: the trait, SQLite with sealed values, an in-memory backend, their conformance tests |
 //! | `home` | the directory, its permissions, the store's key, locks between processes |
@@ -103,6 +104,7 @@ mod history;
 pub mod home;
 mod identity;
 pub mod invite;
+mod mend;
 mod migrate;
 mod options;
 mod patience;
@@ -134,7 +136,7 @@ pub use conversation::{ConversationId, MessageRef};
 pub use disclosure::{Disclosure, Item, Seen};
 pub use erase::{Deleted, Extent};
 pub use error::Error;
-pub use event::{DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
+pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use fold::{fold, is_invisible};
 pub use history::HistoryPage;
 pub use invite::{InviteLink, InviteLinkError};

@@ -80,7 +80,10 @@ impl Kind {
     }
 }
 
-fn key(kind: Kind, id: u32) -> [u8; 5] {
+/// A prekey's key: kind and number.
+const KEY_LEN: usize = 5;
+
+fn key(kind: Kind, id: u32) -> [u8; KEY_LEN] {
     let [a, b, c, d] = id.to_be_bytes();
     [kind as u8, a, b, c, d]
 }
@@ -123,7 +126,7 @@ impl Stored {
     fn all(tx: &dyn Transaction) -> Result<Vec<(Kind, u32, Self)>, Error> {
         let mut all = Vec::new();
         for (key, value) in tx.list(Table::Prekey)? {
-            let [kind, id @ ..]: [u8; 5] = key.as_slice().try_into().map_err(|_| damaged("prekeys"))?;
+            let [kind, id @ ..]: [u8; KEY_LEN] = key.as_slice().try_into().map_err(|_| damaged("prekeys"))?;
             let kind = Kind::from_byte(kind).ok_or_else(|| damaged("prekeys"))?;
             all.push((kind, u32::from_be_bytes(id), Self::decode(&value)?));
         }
@@ -183,6 +186,61 @@ pub fn delete_used(tx: &dyn Transaction, used: &UsedPrekeys) -> Result<(), Store
         tx.delete(Table::Prekey, &key(Kind::KemOneTime, id))?;
     }
     Ok(())
+}
+
+/// Whether a stored prekey can be read.
+pub fn is_readable(row: &[u8], value: &[u8]) -> bool {
+    let Some(kind) = row.first().copied().and_then(Kind::from_byte).filter(|_| row.len() == KEY_LEN) else {
+        return false;
+    };
+    Stored::decode(value).is_ok_and(|stored| match kind {
+        Kind::Signed => SignedPrekeySecret::decode(&stored.secret).is_ok(),
+        Kind::OneTime => OneTimePrekeySecret::decode(&stored.secret).is_ok(),
+        Kind::KemOneTime | Kind::KemLastResort => KemPrekeySecret::decode(&stored.secret).is_ok(),
+    })
+}
+
+/// Whether a stored replay record can be read.
+pub fn record_is_readable(key: &[u8], value: &[u8]) -> bool {
+    key.len() == size_of::<u32>() && ReplayRecord::decode(value).is_ok()
+}
+
+/// Deletes the last-resort prekeys whose replay record is lost: with them a first message would open again. [KV-022]
+/// `lost`: whether that of the prekey with this number, as it stands in its key, is.
+pub fn forget_without_record(tx: &dyn Transaction, lost: impl Fn([u8; 4]) -> bool) -> Result<(), Error> {
+    for (kind, id, _) in Stored::all(tx)? {
+        if kind == Kind::KemLastResort && lost(id.to_be_bytes()) {
+            tx.delete(Table::Prekey, &key(kind, id))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a rotation due if one of the two prekeys that are in use at all times is missing.
+pub fn renew_what_is_missing(tx: &dyn Transaction) -> Result<(), Error> {
+    let all = Stored::all(tx)?;
+    let in_use = |wanted| all.iter().any(|(kind, _, stored)| *kind == wanted && stored.replaced_at == (0, 0));
+    if in_use(Kind::Signed) && in_use(Kind::KemLastResort) {
+        return Ok(());
+    }
+    let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();
+    (counters.rotated_at, counters.checked_at) = (0, 0);
+    state::put(tx, Table::Own, own::PREKEYS, &counters)
+}
+
+/// The counters are lost: numbers go on well behind the highest that is known.
+pub fn count_anew(tx: &dyn Transaction) -> Result<(), Error> {
+    let mut counters = PrekeyStateRow::default();
+    for (kind, id, _) in Stored::all(tx)? {
+        let counter = match kind {
+            Kind::Signed => &mut counters.last_signed,
+            Kind::OneTime => &mut counters.last_one_time,
+            Kind::KemOneTime | Kind::KemLastResort => &mut counters.last_kem,
+        };
+        *counter = id.max(*counter);
+    }
+    state::put(tx, Table::Own, own::PREKEYS, &counters)?;
+    skip_ahead(tx)
 }
 
 /// Reads the record of first messages that used a last-resort KEM prekey.
@@ -434,6 +492,15 @@ async fn publish_all(engine: &Engine, link: &Link) -> Result<(), Error> {
             .await?;
     }
     Ok(())
+}
+
+/// A few prekeys of each kind, and what is due of the others: for tests of other modules.
+#[cfg(test)]
+pub(crate) fn make_some(tx: &dyn Transaction, device: &kuvert_protocol::identity::DeviceSecrets, now: u64) {
+    let counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS).unwrap().unwrap_or_default();
+    let few = if counters.last_one_time == 0 { 2 } else { 0 };
+    let wanted = Wanted { one_time: few, kem: few };
+    generate(tx, device, &wanted, now, now, &mut crate::rng::system_rng()).unwrap();
 }
 
 #[cfg(test)]

@@ -70,13 +70,19 @@ impl Waiting {
     }
 }
 
-fn waiting(tx: &dyn Transaction) -> Result<Vec<Waiting>, Error> {
+fn read(key: &[u8], value: &[u8]) -> Result<Waiting, Error> {
     let damaged = || state::damaged("receipts");
-    let read = |key: &[u8], value: &[u8]| {
-        let (kind, due) = value.split_first().ok_or_else(damaged)?;
-        let due = if due.is_empty() { 0 } else { due.try_into().map(u64::from_be_bytes).map_err(|_| damaged())? };
-        Ok(Waiting { message: message_of_key(key)?, read: *kind == 2, due })
-    };
+    let (kind, due) = value.split_first().ok_or_else(damaged)?;
+    let due = if due.is_empty() { 0 } else { due.try_into().map(u64::from_be_bytes).map_err(|_| damaged())? };
+    Ok(Waiting { message: message_of_key(key)?, read: *kind == 2, due })
+}
+
+/// Whether a row of a receipt that waits can be read.
+pub fn is_readable(key: &[u8], value: &[u8]) -> bool {
+    read(key, value).is_ok()
+}
+
+fn waiting(tx: &dyn Transaction) -> Result<Vec<Waiting>, Error> {
     tx.list(Table::ReceiptDue)?.iter().map(|(key, value)| read(key, value)).collect()
 }
 

@@ -149,6 +149,12 @@ pub fn queue_what_is_due(tx: &dyn Transaction, now: u64, certain: Option<u64>) -
     Ok(())
 }
 
+/// What was remembered of a device is lost. Until the hour is over no reset goes out: one may just have gone.
+pub fn forget_history(tx: &dyn Transaction, device: &Address, now: u64) -> Result<(), Error> {
+    PeerRow { reset_at: now.max(1), resent_at: now.max(1), reset_confirmed_at: now.max(1), ..PeerRow::default() }
+        .save(tx, device)
+}
+
 /// Drops what is noted and queued for devices of an account: its sessions are gone, or it is.
 pub fn forget(tx: &dyn Transaction, account: &AccountId) -> Result<(), Error> {
     for (device, _) in peers(tx)?.into_iter().filter(|(device, _)| device.account == *account) {

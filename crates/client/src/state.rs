@@ -10,6 +10,7 @@
 //! | Own | `replay` | the protocol's replay record |
 //! | Own | `tidied` | when, u64 |
 //! | Own | `told` | [`ToldRow`] |
+//! | Own | `damage` | [`DamageRow`] |
 //! | Own | `consumer ` ‖ name | the place of the last text that it dealt with, u64 |
 //! | Contact | account id 16 | [`ContactRow`] |
 //! | Session | address 20 | the protocol's session record |
@@ -53,6 +54,8 @@ pub mod own {
     pub const ACCOUNT_SECRET: &[u8] = b"account secret";
     /// The device's two secrets.
     pub const DEVICE_SECRETS: &[u8] = b"device secrets";
+    /// [`super::DamageRow`]
+    pub const DAMAGE: &[u8] = b"damage";
     /// [`super::DisclosureRow`]
     pub const DISCLOSURE: &[u8] = b"disclosure";
     /// [`super::PrekeyStateRow`]
@@ -144,6 +147,28 @@ pub struct ToldRow {
     /// Names of what the simulated permission sheet grants.
     #[prost(string, repeated, tag = "3")]
     pub granted: Vec<String>,
+}
+
+/// Rows that were damaged and removed, until the owner was told.
+#[derive(Clone, PartialEq, Message)]
+pub struct DamageRow {
+    /// One for each kind and account.
+    #[prost(message, repeated, tag = "1")]
+    pub notes: Vec<DamageNote>,
+}
+
+/// Rows of one kind and account.
+#[derive(Clone, PartialEq, Message)]
+pub struct DamageNote {
+    /// The number of a [`DamagedPart`](crate::event::DamagedPart).
+    #[prost(uint32, tag = "1")]
+    pub part: u32,
+    /// The account that they were about; empty: not known, or none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub account: Vec<u8>,
+    /// How many.
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
 }
 
 /// Counters and dates of this device's prekeys.
@@ -668,7 +693,8 @@ impl Outgoing {
 }
 
 impl Envelope {
-    fn read(entry: &Entry) -> Result<Self, Error> {
+    /// Reads an envelope of an entry of the outbox.
+    pub fn read(entry: &Entry) -> Result<Self, Error> {
         let row: EnvelopeRow = decode(&entry.value, "the outbox")?;
         let recipient = Address::try_from(row.recipient.as_slice()).map_err(|_| damaged("the outbox"))?;
         Ok(Self { place: entry.place, recipient, row })

@@ -315,7 +315,9 @@ async fn homes_that_cannot_be_used_say_why() {
             now(client.whoami())
         });
         if let Err(error) = result {
-            assert!(error.code().starts_with("store-") || error.code() == "not-registered", "{at}: {error:?}");
+            // Of a contact whose row alone is damaged: it was removed, and `receive` tells it.
+            let known = ["not-registered", "contact-unknown"].contains(&error.code());
+            assert!(known || error.code().starts_with("store-"), "{at}: {error:?}");
         }
     }
     for end in [0, 100, good.len() / 2] {

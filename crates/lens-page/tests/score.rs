@@ -44,10 +44,18 @@ fn people_get_a_table_and_the_document_its_figures() {
     let folder = folder("document");
     let document = folder.join("LENS.md");
     let marks = "<!-- scorecard: kuvert-lens score --document -->\n<!-- end of scorecard -->\n";
-    fs::write(&document, format!("before\n{marks}")).unwrap();
+    let others = "<!-- spread: kuvert-lens score --document --seeds -->\n<!-- end of spread -->\n";
+    fs::write(&document, format!("before\n{marks}{others}")).unwrap();
     score(&["--document", document.to_str().unwrap()]);
     let written = fs::read_to_string(&document).unwrap();
     assert!(written.starts_with("before\n") && written.contains("| L0 | 1.00 | 1.00 | 1.00 |"), "{written}");
+    assert!(written.contains(", seed 1\n") && written.ends_with(others), "{written}");
+    let card = fs::read_to_string(folder.join("lens-scorecard.json")).unwrap();
+    score(&["--document", document.to_str().unwrap(), "--seeds", "2"]);
+    let both = fs::read_to_string(&document).unwrap();
+    assert!(both.starts_with(written.strip_suffix("<!-- end of spread -->\n").unwrap()), "{both}");
+    assert!(both.contains(", 2 seeds, 1 to 2: ") && both.contains("| L0 | 1.00 (1.00–1.00) |"), "{both}");
+    assert_eq!(fs::read_to_string(folder.join("lens-scorecard.json")).unwrap(), card, "that of one seed stays");
     for plot in ["lens-identified.svg", "lens-edges.svg"] {
         assert!(fs::read_to_string(folder.join(plot)).unwrap().ends_with("</svg>\n"));
     }
@@ -58,7 +66,9 @@ fn people_get_a_table_and_the_document_its_figures() {
 
 #[test]
 fn what_cannot_be_done_is_refused_with_a_reason() {
-    for wrong in [["--users", "3"], ["--rate", "0"], ["--rate", "many"], ["--level", "L9"], ["--days", "0"]] {
+    for wrong in
+        [["--users", "3"], ["--rate", "0"], ["--rate", "many"], ["--level", "L9"], ["--days", "0"], ["--seeds", "2"]]
+    {
         assert_eq!(lens(&wrong).status.code(), Some(2), "{wrong:?}");
     }
     let document = folder("refused").join("other.md");

@@ -30,6 +30,8 @@ for (const [name, viewport, colorScheme, hash, person, media] of PICTURES) {
   await page.locator("body[data-level]").waitFor();
   if (person) await page.locator(`#graph [aria-label^="${person},"]`).click();
   await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, DOCS)) });
+  // On paper it is all of it.
+  if (media === "print") await page.pdf({ path: fileURLToPath(new URL(`${name}.pdf`, DOCS)), format: "A4", printBackground: true });
   await page.close();
 }
 await browser.close();

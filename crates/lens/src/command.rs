@@ -11,6 +11,9 @@ use crate::policy::{Policy, Receipts};
 use crate::score::Score;
 use crate::{Level, Setup, plot, report};
 
+/// Seeds of one document at most. A run of the full size takes minutes.
+const MOST_SEEDS: i64 = 100;
+
 /// The flags of `score`.
 #[derive(clap::Args, Debug)]
 pub struct ScoreArgs {
@@ -34,11 +37,15 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
+    /// So many seeds, from that one on: how far their figures lie apart goes into the document's other table and the plots beside it.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "document", value_parser = clap::value_parser!(u32).range(1..=MOST_SEEDS))]
+    seeds: u32,
+
     /// What L3 does with delivery receipts.
     #[arg(long, value_enum, default_value_t = ReceiptsArg::Jittered)]
     receipts: ReceiptsArg,
 
-    /// Puts the table of all levels between the marks of this Markdown file, and plots and the page's scorecard beside it.
+    /// Puts the table of all levels between the marks of this Markdown file, and the page's scorecard beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "receipts"])]
     document: Option<PathBuf>,
 }
@@ -110,8 +117,7 @@ fn doing(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
 }
 
 fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
-    let ScoreArgs { level, users, rate, days, seed, receipts, document } = args;
-    let setup = Setup { users: *users, rate: *rate, days: *days, seed: *seed };
+    let ScoreArgs { level, users, rate, days, seed, seeds, receipts, document } = args;
     let receipts = match receipts {
         ReceiptsArg::Jittered => Receipts::Jittered,
         ReceiptsArg::Off => Receipts::Off,
@@ -122,36 +128,45 @@ fn score(args: &ScoreArgs, json: bool) -> Result<(), Failure> {
     if document.is_some() {
         policies.push(Policy::of(Level::L3, Receipts::Off));
     }
-    let scores = crate::score::score(&setup, &policies, |policy| {
-        say(&format!("simulating {}", report::policy_name(policy)));
-    });
-    if let Some(document) = document {
-        write(&scores, document)?;
+    let mut runs: Vec<Vec<Score>> = Vec::new();
+    for seed in (*seed..).take(*seeds as usize) {
+        let setup = Setup { users: *users, rate: *rate, days: *days, seed };
+        runs.push(crate::score::score(&setup, &policies, |policy| {
+            let of = if *seeds > 1 { format!(", seed {seed}") } else { String::new() };
+            say(&format!("simulating {}{of}", report::policy_name(policy)));
+        }));
     }
+    if let Some(document) = document {
+        write(&runs, document)?;
+    }
+    let scores = runs.first().map_or(&[][..], Vec::as_slice);
     let printed = if json {
-        report::json(&scores).map_err(|error| doing("write JSON")(error.into()))?
+        report::json(scores).map_err(|error| doing("write JSON")(error.into()))?
     } else {
-        report::text(&scores)
+        report::text(scores)
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(printed.as_bytes()).and_then(|()| stdout.flush()).map_err(doing("write the output"))
 }
 
-/// The table between the document's marks, the plots and the page's scorecard beside it.
-fn write(scores: &[Score], document: &Path) -> Result<(), Failure> {
+/// The table between the document's marks, and what stands beside it: of one seed the page's scorecard, of several the plots.
+fn write(runs: &[Vec<Score>], document: &Path) -> Result<(), Failure> {
     let updating = || doing(format!("update {}", document.display()));
     let old = fs::read_to_string(document).map_err(updating())?;
-    let new = report::insert(&old, &report::markdown(scores)).ok_or_else(|| {
+    let (new, beside) = if let [scores] = runs {
+        let scorecard = report::scorecard(scores).map_err(|error| doing("write JSON")(error.into()))?;
+        let new = report::insert(&old, report::SCORECARD, &report::markdown(scores));
+        (new, vec![("lens-scorecard.json", scorecard)])
+    } else {
+        let plots = vec![("lens-identified.svg", plot::identified(runs)), ("lens-edges.svg", plot::edges(runs))];
+        (report::insert(&old, report::SPREAD, &report::spread(runs)), plots)
+    };
+    let new = new.ok_or_else(|| {
         let reason = "it has no marks to put the table between; take docs/LENS.md";
         updating()(io::Error::new(io::ErrorKind::InvalidData, reason))
     })?;
     fs::write(document, new).map_err(updating())?;
-    let scorecard = report::scorecard(scores).map_err(|error| doing("write JSON")(error.into()))?;
-    for (name, content) in [
-        ("lens-identified.svg", plot::identified(scores)),
-        ("lens-edges.svg", plot::edges(scores)),
-        ("lens-scorecard.json", scorecard),
-    ] {
+    for (name, content) in beside {
         let path = document.with_file_name(name);
         fs::write(&path, content).map_err(doing(format!("write {}", path.display())))?;
     }

@@ -21,6 +21,7 @@
 //! | [`attack`] | what can be inferred from a log: it sees nothing else |
 //! | [`mod@score`] | the comparison with the truth |
 //! | [`report`] | scores as JSON, words and Markdown |
+//! | [`spread`] | one figure from several seeds |
 //! | [`plot`] | scores as SVG |
 //! | [`command`] | the command `score` |
 //! | [`random`] | randomness from a seed |
@@ -40,6 +41,7 @@ pub mod random;
 pub mod relay;
 pub mod report;
 pub mod score;
+pub mod spread;
 pub mod traffic;
 
 pub use kuvert_privacy::registry::Level;

@@ -5,10 +5,18 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::policy::{Policy, Receipts};
-use crate::score::Score;
+use crate::score::{Score, TEXTS};
+use crate::spread::Spread;
 
-/// Marks between which the table stands in a Markdown file.
-const MARKS: (&str, &str) = ("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
+/// Two lines of a Markdown file, between which a table stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks(&'static str, &'static str);
+
+/// Around the table of one seed.
+pub const SCORECARD: Marks = Marks("<!-- scorecard: kuvert-lens score --document -->\n", "<!-- end of scorecard -->");
+
+/// Around the table of several seeds.
+pub const SPREAD: Marks = Marks("<!-- spread: kuvert-lens score --document --seeds -->\n", "<!-- end of spread -->");
 
 /// One object a line.
 ///
@@ -104,19 +112,71 @@ pub fn markdown(scores: &[Score]) -> String {
     out
 }
 
-/// `document` with `table` between its marks; `None` if it has none.
-pub fn insert(document: &str, table: &str) -> Option<String> {
-    let (before, rest) = document.split_once(MARKS.0)?;
-    let (_, after) = rest.split_once(MARKS.1)?;
-    Some(format!("{before}{}{table}{}{after}", MARKS.0, MARKS.1))
+/// The table for Markdown that says how far the scores of several seeds lie apart. `runs` has one list for each seed, with the same
+/// policies in the same order.
+pub fn spread(runs: &[Vec<Score>]) -> String {
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return String::new() };
+    let seed = |scores: &[Score]| scores.first().map_or(0, |score| score.seed);
+    let town = first.first().map_or_else(String::new, town);
+    let mut out = format!(
+        "{town}, {} seeds, {} to {}: the median, and in brackets the least and the most\n\n\
+         | Level | Precision | Recall | F1 | Top guess right after 5 | 10 | 20 | 40 texts | Half of targets after | Anonymity, bits |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
+        runs.len(),
+        seed(first),
+        seed(last)
+    );
+    for (at, score) in first.iter().enumerate() {
+        let of = |figure: &dyn Fn(&Score) -> Option<f64>| {
+            Spread::of(runs.iter().filter_map(|scores| figure(scores.get(at)?)))
+        };
+        let two = |figure: &dyn Fn(&Score) -> Option<f64>| {
+            let written =
+                of(figure).map(|Spread { least, median, most }| format!("{median:.2} ({least:.2}–{most:.2})"));
+            written.unwrap_or_else(|| "–".to_owned())
+        };
+        let _ = write!(out, "| {}", policy_name(&score.more.policy));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.precision)));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.recall)));
+        let _ = write!(out, " | {}", two(&|score| Some(score.edges.f1)));
+        for texts in TEXTS {
+            let _ = write!(out, " | {}", two(&|score| score.more.top1.get(texts - 1).copied()));
+        }
+        // One that never comes there is later than all that do.
+        let half = of(&|score| Some(score.more.half_after().map_or(f64::INFINITY, |texts| texts as f64)));
+        let _ = write!(out, " | {}", half.map_or_else(|| "–".to_owned(), half_after));
+        let _ = writeln!(out, " | {} |", of(&|score| Some(score.anonymity_bits)).map_or_else(|| "–".to_owned(), one));
+    }
+    out
+}
+
+fn one(Spread { least, median, most }: Spread) -> String {
+    format!("{median:.1} ({least:.1}–{most:.1})")
+}
+
+fn half_after(spread: Spread) -> String {
+    let texts = |value: f64| if value.is_finite() { value.to_string() } else { "never".to_owned() };
+    if spread.least == spread.most {
+        return texts(spread.median);
+    }
+    format!("{} ({}–{})", texts(spread.median), texts(spread.least), texts(spread.most))
+}
+
+/// `document` with `table` between these marks; `None` if it has none.
+pub fn insert(document: &str, Marks(begin, end): Marks, table: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{table}{end}{after}"))
 }
 
 fn conditions(scores: &[Score]) -> String {
     let Some(score) = scores.first() else { return String::new() };
-    format!(
-        "{} people, {} texts a second, {} texts between {} pairs, seed {}\n",
-        score.users, score.rate, score.more.texts, score.more.pairs, score.seed
-    )
+    format!("{}, {} texts between {} pairs, seed {}\n", town(score), score.more.texts, score.more.pairs, score.seed)
+}
+
+/// Who was simulated.
+pub(crate) fn town(score: &Score) -> String {
+    format!("{} people, {} texts a second", score.users, score.rate)
 }
 
 /// A row, written out.

@@ -68,12 +68,36 @@ fn a_level_is_told_as_one_object_with_these_keys() {
     assert!(report::text(&scores).contains("L3, no receipts"));
     let table = report::markdown(&scores);
     let document = "a\n<!-- scorecard: kuvert-lens score --document -->\nold\n<!-- end of scorecard -->\nb\n";
-    let inserted = report::insert(document, &table).unwrap();
+    let inserted = report::insert(document, report::SCORECARD, &table).unwrap();
     assert!(inserted.contains(&table) && !inserted.contains("old") && inserted.ends_with("-->\nb\n"));
-    assert_eq!(report::insert(&inserted, &table).as_ref(), Some(&inserted));
-    assert_eq!(report::insert("no marks", &table), None);
-    assert_eq!(plot::identified(&scores).matches("<polyline").count(), 5);
-    assert_eq!(plot::edges(&scores).matches("<rect").count(), 1 + 5 * 3 + 3, "ground, bars, legend");
+    assert_eq!(report::insert(&inserted, report::SCORECARD, &table).as_ref(), Some(&inserted));
+    assert_eq!(report::insert("no marks", report::SCORECARD, &table), None);
+    let one = [scores];
+    let (identified, edges) = (plot::identified(&one), plot::edges(&one));
+    assert_eq!((identified.matches("<polyline").count(), identified.matches("<polygon").count()), (5, 0));
+    assert_eq!(edges.matches("<rect").count(), 1 + 5 * 3 + 3, "ground, bars, legend");
+    assert!(identified.contains("seed 7") && !edges.contains("<path"));
+}
+
+#[test]
+fn several_seeds_are_told_with_how_far_they_lie_apart() {
+    let setup = |seed| Setup { users: 150, rate: 0.1, days: 1, seed };
+    let runs: Vec<_> = (7..10).map(|seed| score(&setup(seed), &policies(), |_| ())).collect();
+    let f1 = |seed: usize| runs[seed][2].edges.f1;
+    let mut of_l2 = [f1(0), f1(1), f1(2)];
+    of_l2.sort_by(f64::total_cmp);
+    assert!(of_l2[0] < of_l2[2], "{of_l2:?}");
+    let table = report::spread(&runs);
+    let row = table.lines().find(|line| line.starts_with("| L2 |")).unwrap();
+    assert!(row.contains(&format!("{:.2} ({:.2}–{:.2})", of_l2[1], of_l2[0], of_l2[2])), "{row} {of_l2:?}");
+    assert!(table.contains("150 people, 0.1 texts a second, 3 seeds, 7 to 9"), "{table}");
+
+    let (identified, edges) = (plot::identified(&runs), plot::edges(&runs));
+    assert_eq!((identified.matches("<polyline").count(), identified.matches("<polygon").count()), (5, 5));
+    assert_eq!(edges.matches("<path").count(), 2 * 5 * 3, "whiskers, each with a border");
+    for plot in [identified, edges] {
+        assert!(plot.contains("3 seeds: the median, and a ") && plot.contains(">L3, no receipts<"), "{plot}");
+    }
 }
 
 #[test]

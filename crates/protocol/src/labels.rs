@@ -35,13 +35,15 @@ pub const ATTACHMENT: Label = label("Kuvert/1 attachment");
 pub const LINK_TRANSCRIPT: Label = label("Kuvert/1 link transcript");
 /// From the two secrets of linking to its keys and digits.
 pub const LINK_KEYS: Label = label("Kuvert/1 link keys");
+/// Device or account key over an operation of a group; the operation's id is the hash of the same.
+pub const GROUP_OPERATION: Label = label("Kuvert/1 group operation");
 /// The number that people compare.
 pub const SAFETY_NUMBER: Label = label("Kuvert/1 safety number");
 /// An account key in an invite link.
 pub const ACCOUNT_FINGERPRINT: Label = label("Kuvert/1 account fingerprint");
 
 /// Every label defined here, for the test that all labels differ.
-pub const ALL: [Label; 18] = [
+pub const ALL: [Label; 19] = [
     SIGNED_PREKEY,
     ONE_TIME_KEM_PREKEY,
     LAST_RESORT_KEM_PREKEY,
@@ -58,6 +60,7 @@ pub const ALL: [Label; 18] = [
     ATTACHMENT,
     LINK_TRANSCRIPT,
     LINK_KEYS,
+    GROUP_OPERATION,
     SAFETY_NUMBER,
     ACCOUNT_FINGERPRINT,
 ];

@@ -14,6 +14,7 @@
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
 //! | [`attachment`] | files too long for a message, in chunks under a key of their own |
+//! | [`group`] | who belongs to a group, from signed operations alone |
 //! | [`linking`] | how a device of the account makes another one a device of the account |
 //! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
 //! | [`hazmat`] | for experts only: ratchets, the key agreement between them, labels, primitives |
@@ -97,6 +98,7 @@ mod braid;
 #[path = "../tests/generator/mod.rs"] // the vectors hold values between the layers
 #[cfg(test)]
 mod generator;
+pub mod group;
 pub mod hazmat;
 pub mod identity;
 mod labels;

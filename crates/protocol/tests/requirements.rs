@@ -170,7 +170,7 @@ fn unknown(sources: &str, rows: &[Vec<String>]) -> BTreeSet<String> {
 #[test]
 fn the_bounds_are_those_of_the_code() {
     use kuvert_protocol::hazmat::{pq_ratchet, ratchet};
-    use kuvert_protocol::{attachment, linking, message};
+    use kuvert_protocol::{attachment, group, linking, message};
     use kuvert_types::limits;
 
     let rows = rows(&read("docs/PROTOCOL.md").unwrap(), "Bound", 3);
@@ -181,6 +181,9 @@ fn the_bounds_are_those_of_the_code() {
         ("frame", limits::MAX_FRAME_BYTES),
         ("devices of an account", limits::MAX_DEVICES),
         ("access key", kuvert_types::AccessKey::LEN),
+        ("parents of an operation", group::roster::MAX_PARENTS),
+        ("value of a field", group::operation::MAX_VALUE_BYTES),
+        ("operations of a writer in effect", group::roster::MAX_EFFECTIVE),
         ("a device's name, in an offer", linking::MAX_NAME_BYTES),
         ("a file", attachment::MAX_FILE_BYTES as usize),
         ("a chunk of a file", attachment::CHUNK_BYTES),

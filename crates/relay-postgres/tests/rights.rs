@@ -109,7 +109,7 @@ fn a_hold_keeps_the_report_of_a_deleted_account_until_it_is_released() {
     assert!(!admin.hold(&BOB, "case 1", 5).unwrap(), "there is no such account");
     assert!(admin.hold(&ALICE, "case 1", 5).unwrap() && admin.hold(&ALICE, "case 2", 6).unwrap());
     let hold = Hold { account: ALICE, reason: "case 2".into(), at: 5, held: None };
-    assert_eq!(admin.rights().unwrap().holds, [hold.clone()]);
+    assert_eq!(admin.rights().unwrap().holds, std::slice::from_ref(&hold));
     assert_eq!((rights.is_held(ALICE).wait(), rights.is_held(BOB).wait()), (Ok(true), Ok(false)));
     rights.note_incidents(60_000, vec![(ALICE, Kind::Lookups, 2), (BOB, Kind::Bundles, 1)]).wait().unwrap();
     rights.erase(ALICE, Some(b"report".to_vec()), 9).wait().unwrap();

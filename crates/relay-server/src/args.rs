@@ -1,6 +1,7 @@
 //! The command line as given. What is not given comes from the environment, the configuration file, the defaults, in that
 //! order: [`crate::source`].
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -57,6 +58,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Config>,
     },
+    /// Makes the tables of a store on PostgreSQL, or brings them to this version.
+    Migrate(Migrate),
     /// Prints what is told about data, from the registry of all that a relay can store.
     Registry(Registry),
 }
@@ -88,9 +91,9 @@ pub struct Restore {
 pub enum Invite {
     /// Makes an invitation and prints its code, this once.
     Create {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// How many accounts can be made with it.
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         uses: u32,
@@ -100,15 +103,15 @@ pub enum Invite {
     },
     /// Lists the invitations that are good, without their codes.
     List {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
     },
     /// Takes an invitation back.
     Revoke {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// Its code, or its name in the list.
         #[arg(value_name = "CODE|NAME")]
         code: String,
@@ -120,9 +123,9 @@ pub enum Invite {
 pub enum Hold {
     /// Puts an account under a hold, or gives its hold another reason.
     Add {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// The account, 26 characters.
         account: AccountId,
         /// Why: a file number, an order.
@@ -131,15 +134,15 @@ pub enum Hold {
     },
     /// Lists the holds, and what is kept under them.
     List {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
     },
     /// Ends a hold, and deletes what was kept under it.
     Release {
-        /// The relay's data directory [default: kuvert-relay in the user's data directory].
-        #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
-        data: Option<PathBuf>,
+        /// Which relay's.
+        #[command(flatten)]
+        place: Place,
         /// The account, 26 characters.
         account: AccountId,
         /// Writes the report that was kept into this new directory first.
@@ -162,7 +165,7 @@ pub enum Config {
 }
 
 /// `serve`. Every key of the configuration also has a variable KUVERT_RELAY_…: see the command `config`.
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Default)]
 pub struct Serve {
     /// A configuration file; see the command `config`.
     #[arg(long, value_name = "FILE", env = "KUVERT_RELAY_CONFIG")]
@@ -179,6 +182,11 @@ pub struct Serve {
     /// The directory that holds all that the relay keeps [default: kuvert-relay in the user's data directory].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+
+    /// Where accounts and mail are kept instead: postgres://USER@HOST/DATABASE. A password in it is seen by other users of this
+    /// machine: use KUVERT_RELAY_STORE, or PGPASSFILE.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
 
     /// Writes the relay's address to this file once it is ready.
     #[arg(long, value_name = "FILE")]
@@ -211,9 +219,46 @@ pub struct Serve {
 /// `inspect`
 #[derive(clap::Args, Debug)]
 pub struct Inspect {
+    /// Which relay.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where a relay keeps what a command is about.
+#[derive(clap::Args, Clone, Default)]
+pub struct Place {
     /// The relay's data directory [default: kuvert-relay in the user's data directory].
     #[arg(long, value_name = "DIR", env = "KUVERT_RELAY_DATA")]
     pub data: Option<PathBuf>,
+    /// The relay's store, where it is not the directory: postgres://USER@HOST/DATABASE.
+    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+}
+
+impl fmt::Debug for Place {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+/// `migrate`
+#[derive(clap::Args)]
+pub struct Migrate {
+    /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+    #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+    pub store: String,
+    /// The store was restored from a backup, and no relay serves it yet: one-time prekeys go and cursors begin far beyond those
+    /// that were given out since, so that nothing is handed out twice.
+    #[arg(long)]
+    pub restored: bool,
+}
+
+impl fmt::Debug for Migrate {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migrate").field("restored", &self.restored).finish_non_exhaustive()
+    }
 }
 
 /// `registry`
@@ -265,4 +310,11 @@ pub enum Format {
     Markdown,
     /// For programs
     Json,
+}
+
+impl fmt::Debug for Serve {
+    // The store's address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("config", &self.config).field("data", &self.data).finish_non_exhaustive()
+    }
 }

@@ -211,3 +211,39 @@ impl From<relay::StartError> for Failure {
         Self::new(code, error.to_string())
     }
 }
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use kuvert_relay_postgres::admin::AdminError;
+    use kuvert_relay_postgres::schema::OpenError;
+
+    use super::Failure;
+
+    impl From<OpenError> for Failure {
+        fn from(error: OpenError) -> Self {
+            let code = match &error {
+                OpenError::Settings(error) => return Self::usage("store-address", error.to_string()),
+                OpenError::Unreachable(_) => "store-unreachable",
+                OpenError::Empty => "store-empty",
+                OpenError::Older { .. } => "data-older",
+                OpenError::Newer { .. } => "data-newer",
+                OpenError::Foreign => "data-foreign",
+                OpenError::Unregistered(_) => "data-unregistered",
+                OpenError::Server(_) => "store-server",
+                OpenError::Served => "data-locked",
+                OpenError::Threads(_) => "runtime",
+            };
+            Self::new(code, error.to_string())
+        }
+    }
+
+    impl From<AdminError> for Failure {
+        fn from(error: AdminError) -> Self {
+            match error {
+                AdminError::Open(error) => error.into(),
+                AdminError::Store(error) => error.into(),
+                AdminError::Backup => Self::usage("backup-elsewhere", error.to_string()),
+            }
+        }
+    }
+}

@@ -4,13 +4,12 @@
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::{self, Admin as _};
 use kuvert_relay::clock::{Clock, SystemClock};
 use kuvert_relay::whole_file;
-use kuvert_relay_sqlite::SqliteAdmin;
 use kuvert_types::AccountId;
 use kuvert_wire::v1;
 use prost::Message as _;
@@ -18,7 +17,7 @@ use serde_json::json;
 
 use crate::args::Hold;
 use crate::failure::Failure;
-use crate::serve::default_data;
+use crate::store::{self, AnyAdmin};
 
 /// Runs `hold`.
 ///
@@ -26,17 +25,13 @@ use crate::serve::default_data;
 /// See [`Failure`].
 pub fn run(command: Hold, json: bool) -> Result<(), Failure> {
     match command {
-        Hold::Add { data, account, reason } => add(open(data)?, &account, &reason, json),
-        Hold::List { data } => list(&open(data)?, json),
-        Hold::Release { data, account, to } => release(open(data)?, &account, to.as_deref(), json),
+        Hold::Add { place, account, reason } => add(store::open(&place)?, &account, &reason, json),
+        Hold::List { place } => list(&store::open(&place)?, json),
+        Hold::Release { place, account, to } => release(store::open(&place)?, &account, to.as_deref(), json),
     }
 }
 
-fn open(data: Option<PathBuf>) -> Result<SqliteAdmin, Failure> {
-    Ok(SqliteAdmin::open(&data.map_or_else(default_data, Ok)?)?)
-}
-
-fn add(mut relay: SqliteAdmin, account: &AccountId, reason: &str, json: bool) -> Result<(), Failure> {
+fn add(mut relay: AnyAdmin, account: &AccountId, reason: &str, json: bool) -> Result<(), Failure> {
     let now = SystemClock::new().now_ms();
     if !relay.hold(account, reason, now)? {
         return Err(Failure::new(
@@ -49,7 +44,7 @@ fn add(mut relay: SqliteAdmin, account: &AccountId, reason: &str, json: bool) ->
     })
 }
 
-fn list(relay: &SqliteAdmin, json: bool) -> Result<(), Failure> {
+fn list(relay: &AnyAdmin, json: bool) -> Result<(), Failure> {
     for hold in relay.rights()?.holds {
         let admin::Hold { account, reason, at, held } = hold;
         let object = json!({
@@ -64,7 +59,7 @@ fn list(relay: &SqliteAdmin, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn release(mut relay: SqliteAdmin, account: &AccountId, to: Option<&Path>, json: bool) -> Result<(), Failure> {
+fn release(mut relay: AnyAdmin, account: &AccountId, to: Option<&Path>, json: bool) -> Result<(), Failure> {
     if let Some(to) = to {
         let report = relay.held_report(account)?.ok_or_else(unknown)?;
         let report = v1::Report::decode(&report[..])

@@ -1,19 +1,17 @@
 //! `invite`: makes, lists and takes back invitations, also while the relay runs.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 
 use kuvert_privacy::time::utc;
 use kuvert_relay::admin::Admin as _;
 use kuvert_relay::clock::{Clock, SystemClock};
 use kuvert_relay::invitation;
 use kuvert_relay::store::{InvitationHash, NewInvitation};
-use kuvert_relay_sqlite::SqliteAdmin;
 use serde_json::json;
 
 use crate::args::Invite;
 use crate::failure::Failure;
-use crate::serve::default_data;
+use crate::store::{self, AnyAdmin};
 
 /// Bytes of an invitation's hash that name it in lists.
 const NAME_BYTES: usize = 4;
@@ -24,17 +22,13 @@ const NAME_BYTES: usize = 4;
 /// See [`Failure`].
 pub fn run(command: Invite, json: bool) -> Result<(), Failure> {
     match command {
-        Invite::Create { data, uses, days } => create(open(data)?, uses, days, json),
-        Invite::List { data } => list(&open(data)?, json),
-        Invite::Revoke { data, code } => revoke(open(data)?, &code, json),
+        Invite::Create { place, uses, days } => create(store::open(&place)?, uses, days, json),
+        Invite::List { place } => list(&store::open(&place)?, json),
+        Invite::Revoke { place, code } => revoke(store::open(&place)?, &code, json),
     }
 }
 
-fn open(data: Option<PathBuf>) -> Result<SqliteAdmin, Failure> {
-    Ok(SqliteAdmin::open(&data.map_or_else(default_data, Ok)?)?)
-}
-
-fn create(mut relay: SqliteAdmin, uses: u32, days: u32, json: bool) -> Result<(), Failure> {
+fn create(mut relay: AnyAdmin, uses: u32, days: u32, json: bool) -> Result<(), Failure> {
     let now = SystemClock::new().now_ms();
     let expires_at = now + u64::from(days) * 86_400_000;
     let (code, hash) =
@@ -49,7 +43,7 @@ fn create(mut relay: SqliteAdmin, uses: u32, days: u32, json: bool) -> Result<()
     }])
 }
 
-fn list(relay: &SqliteAdmin, json: bool) -> Result<(), Failure> {
+fn list(relay: &AnyAdmin, json: bool) -> Result<(), Failure> {
     let now = SystemClock::new().now_ms();
     let found = relay.invitations()?.into_iter().filter(|invitation| invitation.expires_at > now);
     let lines: Vec<String> = found
@@ -66,7 +60,7 @@ fn list(relay: &SqliteAdmin, json: bool) -> Result<(), Failure> {
 }
 
 /// By its code, or by its name in the list.
-fn revoke(mut relay: SqliteAdmin, code: &str, json: bool) -> Result<(), Failure> {
+fn revoke(mut relay: AnyAdmin, code: &str, json: bool) -> Result<(), Failure> {
     let unknown = || {
         Failure::new(
             "invitation-unknown",

@@ -11,6 +11,8 @@
 //! | [`hold`] | `hold` |
 //! | [`configuration`] | `config` |
 //! | [`edition`] | what a program offers beyond that |
+//! | [`store`] | where a relay keeps what it has: a directory, or PostgreSQL |
+//! | [`migrate`] | `migrate` |
 //! | [`source`] | settings, from a file and the environment |
 //! | [`pages`] | what the manual pages have beside the help |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
@@ -28,9 +30,11 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
+pub mod migrate;
 pub mod pages;
 pub mod serve;
 pub mod source;
+pub mod store;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -105,6 +109,7 @@ fn dispatch(edition: &dyn Edition, matches: &ArgMatches) -> Result<ExitCode, cla
         Command::Restore(args) => backup::run_restore(args, json),
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
+        Command::Migrate(migrate) => migrate::run(&migrate, json),
         Command::Config { command } => configuration::run(edition, command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", Document::from(registry.document).json(edition.scope())))

@@ -32,8 +32,14 @@ const ENVIRONMENT: &[Entry] = &[
         "KUVERT_RELAY_KEY",
         "Any key of the configuration, in upper case, with _ for the dot: KUVERT_RELAY_LIMITS_CONNECTIONS. It wins over the file. `kuvert-relay config` prints all keys.",
     ),
+    (
+        "KUVERT_RELAY_STORE",
+        "The store, where --store names none: postgres://USER@HOST/DATABASE. Empty: the data directory.",
+    ),
     ("NO_COLOR", "Set and not empty: no colours."),
     ("PATH", "Where programs of this project are looked for that are not beside this one."),
+    ("PGPASSFILE", "The file with the password of a store on PostgreSQL; ~/.pgpass without it. Its mode is 0600."),
+    ("PGPASSWORD", "That password itself. It wins over the file."),
     ("TERM", "dumb or unset: no colours."),
     ("XDG_DATA_HOME", "The user's data directory; ~/.local/share without it."),
 ];

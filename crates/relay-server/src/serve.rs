@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use kuvert_program::directories;
 use kuvert_relay::clock::SystemClock;
-use kuvert_relay::config::{Config, LogLevel};
+use kuvert_relay::config::{Config, LogLevel, StoreAddress};
 use kuvert_relay::relay::{RunningRelay, StartError};
 use kuvert_relay::tls::TlsError;
 use kuvert_relay::whole_file;
@@ -24,6 +24,7 @@ use crate::edition::Edition;
 use crate::failure::Failure;
 use crate::logging;
 use crate::source;
+use crate::store;
 use crate::{print, say};
 use kuvert_relay_sqlite::embedded::Embedded;
 
@@ -41,8 +42,6 @@ pub fn run(
     let clock = Arc::new(SystemClock::with_offset(args.clock_offset));
     let new_key = args.new_key;
     let config = settle(edition, args, matches, verbose)?;
-    let relay = Embedded::new(clock);
-    let relay = edition.offer().into_iter().fold(relay, Embedded::with_offer);
     logging::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -52,7 +51,8 @@ pub fn run(
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        let relay = relay.start(config.clone()).await?;
+        // What keeps a second relay out of the directory is given back after the relay.
+        let (relay, _held) = start(edition, clock, &config).await?;
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
             relay.shutdown().await;
@@ -75,6 +75,28 @@ pub fn run(
     })
 }
 
+/// Starts the relay on the store that the configuration names.
+async fn start(
+    edition: &dyn Edition,
+    clock: Arc<SystemClock>,
+    config: &Config,
+) -> Result<(RunningRelay, Option<store::Held>), Failure> {
+    match (config.store.get(), edition.offer()) {
+        (None, offer) => {
+            let relay = offer.into_iter().fold(Embedded::new(clock), Embedded::with_offer);
+            Ok((relay.start(config.clone()).await?, None))
+        }
+        (Some(_), Some(_)) => Err(Failure::usage(
+            "store-embedded-only",
+            "this program keeps its data in a directory alone: leave the key `store` out, or use kuvert-relay",
+        )),
+        (Some(address), None) => {
+            let (relay, held) = store::start(address, clock, config.clone()).await?;
+            Ok((relay, Some(held)))
+        }
+    }
+}
+
 /// Flags win over the environment, that over the file, that over the defaults. `matches`: where `serve` is run.
 pub(super) fn settle(
     edition: &dyn Edition,
@@ -83,13 +105,27 @@ pub(super) fn settle(
     verbose: u8,
 ) -> Result<Config, Failure> {
     let mut config = source::read(args.config.as_deref(), std::env::vars_os())?;
-    let Serve { config: _, listen, public_host, data, ready_file, retention, new_key: _, trust_clock, clock_offset: _ } =
-        args;
+    let Serve {
+        config: _,
+        listen,
+        public_host,
+        data,
+        store,
+        ready_file,
+        retention,
+        new_key: _,
+        trust_clock,
+        clock_offset: _,
+    } = args;
     config.listen = listen.unwrap_or(config.listen);
     config.public_host = public_host.or(config.public_host);
     config.ready_file = ready_file.or(config.ready_file);
     config.retention_days = retention.unwrap_or(config.retention_days);
     config.trust_clock = trust_clock;
+    if let Some(store) = store {
+        store::warn_of_password(&store);
+        config.store = StoreAddress::new(store);
+    }
     config.log.level = match verbose {
         0 => config.log.level,
         1 => config.log.level.max(LogLevel::Debug),

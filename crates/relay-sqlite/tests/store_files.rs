@@ -504,3 +504,51 @@ fn too_much_in_the_queue_is_refused_and_not_kept() {
     assert_eq!(store.stats().wait().unwrap().waiting, stored);
     assert!(store.submit(address(1), marked(5_000, 90_000), 1).wait().is_ok(), "and the queue is free again");
 }
+
+/// Rows that hold what cannot be (a bit of a disk, not this program) keep no other's mail, neither while the store is open nor
+/// when it is opened.
+#[test]
+fn a_row_that_cannot_be_read_keeps_no_others_mail_and_its_device_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory, Options::default(), 3);
+    let [alice, bob, carol] = [1, 2, 3].map(address);
+    let mut cursors = Vec::new();
+    for (n, mailbox) in (0..).zip([bob, carol, bob, bob]) {
+        let envelope = NewEnvelope { source: Some(alice), ..marked(n, 100) };
+        cursors.push(store.submit(mailbox, envelope, 1_000).wait().unwrap().cursor().get());
+    }
+    store.close().wait().unwrap();
+    let damage = |sql: &str| {
+        let db = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+        db.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").unwrap();
+        assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
+    };
+    let ids = |store: &SqliteStore, mailbox: Address| -> Vec<u8> {
+        let page = store.read(mailbox, Cursor::new(0), 10, 1 << 20).wait().unwrap();
+        page.envelopes.iter().map(|envelope| envelope.id.as_bytes()[3]).collect()
+    };
+    // While it is open: the others of the page come.
+    let store = SqliteStore::open_with(directory.path(), Options::default()).unwrap();
+    damage(&format!("UPDATE envelope SET source = x'01' WHERE cursor = {}", cursors[0]));
+    assert_eq!((ids(&store, bob), ids(&store, carol)), (vec![2, 3], vec![1]));
+    store.close().wait().unwrap();
+    // When it is opened: each kind of row that is read then.
+    damage(&format!("UPDATE envelope SET accepted_at = -1 WHERE cursor = {}", cursors[2]));
+    damage("UPDATE device SET number = 0 WHERE mailbox = 1");
+    damage(
+        "UPDATE account SET access_key_hash = x'07', takes_sealed = 0 WHERE id = x'01010101010101010101010101010101'",
+    );
+    damage("INSERT INTO blocked(account, blocked) VALUES(x'05', x'06')");
+    damage("INSERT INTO expired(mailbox, count) VALUES(77, -1)");
+    let store = SqliteStore::open_with(directory.path(), Options::default()).unwrap();
+    assert_eq!((ids(&store, bob), ids(&store, carol)), (vec![3], vec![1]));
+    let waiting = store.waiting(bob).wait().unwrap();
+    assert_eq!((waiting.count, waiting.expired), (1, 2), "its device is told that two are gone");
+    assert_eq!(store.waiting(carol).wait().unwrap().expired, 0);
+    // And expiry goes on.
+    assert_eq!(store.expire(2_000, 100).wait().unwrap(), 2);
+    store.close().wait().unwrap();
+    let db = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+    let left: i64 = db.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "nothing of what could not be read is left");
+}

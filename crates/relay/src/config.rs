@@ -1,6 +1,7 @@
 //! What an operator may set, with its defaults: read from a file, the environment and flags by the program, or filled in by
 //! another program that embeds the relay.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,29 @@ pub const DEFAULT_PORT: u16 = 4433;
 /// Bytes of the label that says where a relay stands.
 pub const MAX_REGION_BYTES: usize = 64;
 
+/// The address of a store that is not the data directory. It can hold a password, so it is never printed.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct StoreAddress(String);
+
+impl StoreAddress {
+    /// From what the operator wrote. An empty one is none.
+    pub const fn new(address: String) -> Self {
+        Self(address)
+    }
+
+    /// The address, if there is one.
+    pub fn get(&self) -> Option<&str> {
+        Some(&self.0[..]).filter(|address| !address.is_empty())
+    }
+}
+
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "StoreAddress()" } else { "StoreAddress(…)" })
+    }
+}
+
 /// Everything about one relay.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +49,8 @@ pub struct Config {
     pub public_host: Option<String>,
     /// The directory that holds all that the relay keeps.
     pub data: PathBuf,
+    /// Where accounts and mail are kept instead of the directory.
+    pub store: StoreAddress,
     /// Where to write the relay's address once it is ready.
     pub ready_file: Option<PathBuf>,
     /// Days that undelivered envelopes are kept, 1 to 30.
@@ -61,6 +87,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             public_host: None,
             data: PathBuf::new(),
+            store: StoreAddress::default(),
             ready_file: None,
             retention_days: MAX_RETENTION_DAYS,
             observe: false,
@@ -168,6 +195,10 @@ pub struct Limits {
     pub bundles_per_taker: Rate,
     /// Sealed envelopes from one address: they name no account whose requests could be counted.
     pub sealed_per_address: Rate,
+    /// KiB of requests of all devices of one account, those of at most 1 KiB left out: over it, they are refused.
+    pub kib_per_account: Rate,
+    /// KiB of sealed envelopes from one address.
+    pub sealed_kib_per_address: Rate,
     /// Bundles with one-time prekeys handed out for one account, to all takers together; over it they come without. 100 one-time
     /// prekeys must outlast an attacker that tries to drain them until their owner refills.
     pub one_time_prekeys_per_account: Rate,
@@ -199,6 +230,8 @@ impl Default for Limits {
             bundles_per_device: Rate { burst: 100, per_hour: 600 },
             bundles_per_taker: Rate { burst: 10, per_hour: 20 },
             sealed_per_address: Rate { burst: 4_000, per_hour: 36_000 },
+            kib_per_account: Rate { burst: 128 * 1024, per_hour: 1024 * 1024 },
+            sealed_kib_per_address: Rate { burst: 64 * 1024, per_hour: 512 * 1024 },
             one_time_prekeys_per_account: Rate { burst: 20, per_hour: 2 },
             one_time_prekeys_per_taker: Rate { burst: 2, per_hour: 1 },
             young_account_mib: 32,
@@ -276,6 +309,8 @@ impl Config {
             ("bundles_per_device", limits.bundles_per_device),
             ("bundles_per_taker", limits.bundles_per_taker),
             ("sealed_per_address", limits.sealed_per_address),
+            ("kib_per_account", limits.kib_per_account),
+            ("sealed_kib_per_address", limits.sealed_kib_per_address),
             ("one_time_prekeys_per_account", limits.one_time_prekeys_per_account),
             ("one_time_prekeys_per_taker", limits.one_time_prekeys_per_taker),
             ("reports_per_account", limits.reports_per_account),

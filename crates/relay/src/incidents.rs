@@ -19,6 +19,8 @@ const MAX_COUNTED: usize = 10_000;
 pub enum Kind {
     /// Requests in all: they were read more slowly.
     Requests,
+    /// Bytes of requests.
+    Bytes,
     /// Looking accounts up, and changing names.
     Lookups,
     /// Taking prekey bundles.
@@ -36,6 +38,7 @@ impl Kind {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Bytes => "bytes of requests",
             Self::Lookups => "account lookups",
             Self::Bundles => "prekey bundles",
             Self::Reports => "reports",

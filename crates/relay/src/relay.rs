@@ -19,6 +19,7 @@ use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
 use crate::extension::Extension;
 use crate::incidents::Incidents;
+use crate::limits::held::{Bounds, Budget};
 use crate::limits::saved::Saved;
 use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
@@ -142,6 +143,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
+        held: Budget::new(Bounds::default()),
         saved_limits: Saved::below(&config.data),
         young: Young::new(u64::from(config.limits.young_account_mib) << 20),
         low_water: Arc::new(LowWater::new(

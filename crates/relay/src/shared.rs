@@ -10,6 +10,7 @@ use crate::data_rights::DataRights;
 use crate::extension::Extension;
 use crate::incidents::Incidents;
 use crate::limits::Limiter;
+use crate::limits::held::Budget;
 use crate::limits::saved::Saved;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub clock: Arc<RelayClock>,
     /// Who asks for too much.
     pub limiter: Limiter,
+    /// Bytes of requests that are held.
+    pub held: Arc<Budget>,
     /// Where limits outlast a restart.
     pub saved_limits: Saved,
     /// Accounts in their first day.

@@ -20,6 +20,7 @@ sealed message
 attachment
 link transcript
 link keys
+group operation
 safety number
 account fingerprint
 pq ratchet start

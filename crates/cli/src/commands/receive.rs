@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant, ReceiptKind,
-    ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant,
+    ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -318,6 +318,7 @@ pub fn notice(event: &Event) -> Option<(&'static str, String)> {
                 shell_word(who)
             ),
         ),
+        Event::Damaged { part, who, count, .. } => ("damaged", damage(*part, who.as_deref(), *count)),
         Event::ClocksDiffer { ahead_ms } => (
             "clocks-differ",
             format!(
@@ -350,10 +351,49 @@ fn occupants(largest: &[Occupant]) -> String {
 /// How many of them an event tells of, where it counts.
 pub fn count(event: &Event) -> Option<u64> {
     match event {
-        Event::Dropped { count, .. } | Event::Held { count, .. } => Some(*count),
+        Event::Dropped { count, .. } | Event::Held { count, .. } | Event::Damaged { count, .. } => Some(*count),
         Event::MailboxFull { refused, .. } => Some(*refused),
         _ => None,
     }
+}
+
+/// What was lost of this home's store, and what follows.
+fn damage(part: DamagedPart, who: Option<&str>, count: u64) -> String {
+    let of = |thing: &str| who.map_or_else(|| thing.to_owned(), |who| format!("{thing} {who}"));
+    let (what, follows) = match part {
+        DamagedPart::Session => (
+            of("the session with"),
+            "a fresh one is begun, and what was not confirmed is sent again".to_owned(),
+        ),
+        DamagedPart::Contact => (
+            of("what was known of"),
+            "if it is a request now, its key is the one that was pinned: accept it, compare the safety number and block it if it \
+             was blocked. Else add it anew"
+                .to_owned(),
+        ),
+        DamagedPart::Message => (of("a text in the conversation with"), "it is gone".to_owned()),
+        DamagedPart::Waiting => {
+            (of("a receipt, or a text that was to be sent again, to"), "it is not sent".to_owned())
+        }
+        DamagedPart::QueuedAgain => (of("a text that waited for"), "it was queued again from the history".to_owned()),
+        DamagedPart::Held => (of("mail that was kept of"), "its sender is asked for it".to_owned()),
+        DamagedPart::Receipt => ("a receipt that was to be sent".to_owned(), "it is not sent".to_owned()),
+        DamagedPart::Prekey => (
+            "a key with which others begin to write".to_owned(),
+            "a first message that used it and did not arrive yet cannot be opened".to_owned(),
+        ),
+        DamagedPart::Level => (
+            "the level".to_owned(),
+            "it is L3, and no receipts are sent, until `kuvert level` and `kuvert receipts` say otherwise".to_owned(),
+        ),
+        DamagedPart::Consumer => ("how far a consumer has read".to_owned(), "it gets texts again".to_owned()),
+        DamagedPart::Deleted => {
+            ("the mark that a text was deleted".to_owned(), "if it is sent again, it is shown again".to_owned())
+        }
+        // What may be added.
+        _ => ("something".to_owned(), "it is gone".to_owned()),
+    };
+    format!("{count} damaged rows were removed from this home's store: {what}; {follows}. Look after the disk")
 }
 
 fn contradiction(conflict: ListConflict) -> &'static str {

@@ -109,6 +109,12 @@ fn decode(entry: &Entry) -> Result<HeldRow, Error> {
     HeldRow::decode(entry.value.as_slice()).map_err(|_| state::damaged("held mail"))
 }
 
+/// Whether an entry of held mail can be read.
+pub(crate) fn is_readable(entry: &Entry) -> bool {
+    let account = entry.key.get(..AccountId::LEN).and_then(|bytes| state::account_id(bytes).ok());
+    account.is_some_and(|account| read(&account, entry).is_ok())
+}
+
 fn read(account: &AccountId, entry: &Entry) -> Result<Held, Error> {
     let damaged = || state::damaged("held mail");
     let row = decode(entry)?;

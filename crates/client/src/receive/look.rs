@@ -76,7 +76,12 @@ impl Connection {
                 let opened = open_batch(tx, window.into_iter().map(check).collect())?;
                 Ok((full || opened.events.iter().any(matters)).then_some(opened))
             });
-            let Some(opened) = opened.await? else { return Ok(()) };
+            let opened = match opened.await {
+                // Nothing was acknowledged: it comes again.
+                Err(Error::StoreMended) => break,
+                opened => opened?,
+            };
+            let Some(opened) = opened else { return Ok(()) };
             let heard = opened.events.iter().any(matters);
             for event in notices.sum_up(opened.events, Instant::now()) {
                 // A text counts as not shown: the next `receive` shows it.

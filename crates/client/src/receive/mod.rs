@@ -29,6 +29,7 @@ use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(crate) use self::held::is_readable as held_is_readable;
 use self::incoming::Incoming;
 use self::notices::Notices;
 use self::open::open_batch;
@@ -41,6 +42,7 @@ use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
 use crate::history::{unshown, unshown_places};
 use crate::home::{Exclusive, Held};
+use crate::mend;
 use crate::options::ReceiveOptions;
 use crate::patience::{BACKOFF, millis};
 use crate::prekeys;
@@ -58,6 +60,9 @@ const LOOKED_AT: Duration = look::LOOK.saturating_mul(2);
 
 /// Envelope ids are remembered for as long as a sender may submit them again.
 const REMEMBER_RECEIVED_MS: u64 = 45 * DAY_MS;
+
+/// How often one call goes on after rows of the store turned out to be damaged. Each time they are removed.
+const MAX_MENDED: u32 = 8;
 
 /// Ids that are looked at together when old ones are forgotten.
 const SCRUB_PAGE: usize = 1_000;
@@ -212,11 +217,19 @@ enum Wake {
 
 impl<S: EventSink> Receiver<'_, S> {
     async fn run(&mut self) -> Result<ReceiveEnd, Error> {
-        let mut pause = BACKOFF.0;
+        let (mut pause, mut mended) = (BACKOFF.0, 0);
         loop {
             let result = self.attached(&mut pause).await;
             let error = match result {
                 Ok(end) => return Ok(end),
+                // What came was not acknowledged, and comes again on a link of its own.
+                Err(Error::StoreMended) if mended < MAX_MENDED => {
+                    mended += 1;
+                    if let Some(end) = self.tell_damage().await? {
+                        return Ok(end);
+                    }
+                    continue;
+                }
                 Err(error) if self.options.follow && error.passes() && !self.connection.is_closed() => error,
                 Err(error) => return Err(error),
             };
@@ -323,6 +336,11 @@ impl<S: EventSink> Receiver<'_, S> {
     /// Takes what comes, until the end.
     async fn serve(&mut self, link: &AuthenticatedLink, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
         loop {
+            if self.engine().take_mended()
+                && let Some(end) = self.tell_damage().await?
+            {
+                return Ok(end);
+            }
             let flush_now = self.timers.flush_is_due(Instant::now());
             let at_hand = if flush_now { None } else { link.link.push_at_hand().await };
             let wake = match at_hand {
@@ -367,7 +385,28 @@ impl<S: EventSink> Receiver<'_, S> {
         }
     }
 
+    /// Tells which rows of the store were damaged and removed, if some were.
+    async fn tell_damage(&mut self) -> Result<Option<ReceiveEnd>, Error> {
+        let untold = self.engine().read(|tx| mend::untold(tx)).await?;
+        if untold.is_empty() {
+            return Ok(None);
+        }
+        for event in untold {
+            if self.tell(event).await.is_break() {
+                return Ok(Some(ReceiveEnd::Stopped));
+            }
+        }
+        // Told before it is forgotten.
+        self.engine().write(|tx| mend::forget_told(tx)).await?;
+        // What is asked for anew.
+        self.timers.flush_by(Instant::now());
+        Ok(None)
+    }
+
     async fn show_what_was_not_shown(&mut self) -> Result<Option<ReceiveEnd>, Error> {
+        if let Some(end) = self.tell_damage().await? {
+            return Ok(Some(end));
+        }
         let after = self.let_go_at.unwrap_or(0);
         let left = self.engine().read(move |tx| unshown(tx, after)).await?;
         let mut events = notices::changed_names(self.engine()).await?;
@@ -587,7 +626,12 @@ impl<S: EventSink> Receiver<'_, S> {
             if self.timers.flush_is_planned() {
                 self.flush().await?;
             }
-            self.maintain().await.map(drop)
+            self.maintain().await?;
+            // What comes too late for this call is told by the next one.
+            if self.engine().take_mended() {
+                self.tell_damage().await?;
+            }
+            Ok::<(), Error>(())
         });
         match done.await {
             // They are in the store, and go out next time.

@@ -78,7 +78,7 @@ impl AnonymousMail {
         if messages.is_empty() {
             return Ok(HashMap::new());
         }
-        engine.read(move |tx| seal(tx, messages)).await
+        engine.read(move |tx| seal(tx, &messages)).await
     }
 
     /// Submits one such envelope. The first opens the connection.
@@ -138,20 +138,20 @@ pub(super) fn list_is_fresh(contact: &Contact, now: u64) -> Result<bool, Error> 
     Ok(!behind && contact.row.compared_at != 0 && now.abs_diff(contact.row.compared_at) < COMPARE_AGAIN_MS)
 }
 
-fn seal(tx: &Tx<'_>, messages: Vec<(Place, Address, Vec<u8>)>) -> Result<HashMap<Place, Vec<u8>>, Error> {
+fn seal(tx: &Tx<'_>, messages: &[(Place, Address, Vec<u8>)]) -> Result<HashMap<Place, Vec<u8>>, Error> {
     let own = tx.identity()?;
     let mut certificates = HashMap::new();
     let mut sealed = HashMap::new();
     for (place, address, message) in messages {
-        let certificate = match certificates.get(&address) {
+        let certificate = match certificates.get(address) {
             Some(certificate) => *certificate,
-            None => *certificates.entry(address).or_insert(session(tx, &address)?.remote_certificate().copied()),
+            None => *certificates.entry(*address).or_insert(session(tx, address)?.remote_certificate().copied()),
         };
         // Without a session the recipient cannot open it: it is left for the next flush, which begins one.
         let Some(certificate) = certificate else { continue };
-        let bytes = sealed_sender::seal(&own.device, &certificate, &message, &mut rng::system_rng())
+        let bytes = sealed_sender::seal(&own.device, &certificate, message, &mut rng::system_rng())
             .map_err(|_| Error::Internal { what: "a sender that cannot be sealed" })?;
-        sealed.insert(place, bytes);
+        sealed.insert(*place, bytes);
     }
     Ok(sealed)
 }

@@ -232,7 +232,7 @@ mod tests {
     async fn an_entry_that_another_run_went_on_with_is_taken_as_it_stands_now() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::create(&folder.path().join("home"), None).unwrap();
-        let engine = Engine::new(home, Box::new(MemoryStore::new()), Options::default());
+        let engine = Engine::new(home, Box::new(MemoryStore::new()), Options::default(), None);
         let encrypted = engine.write(|tx| {
             let relay = RelayUrl { host: "relay.example".to_owned(), port: 4433, fingerprint: [7; 32] };
             prepare(tx, &relay, None, None, || Error::Internal { what: "registered" })?;

@@ -46,6 +46,9 @@ const MAX_PATIENCE: u32 = 5;
 /// The longest wait that a relay can ask of one flush.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
+/// How often a run begins anew after rows of the store turned out to be damaged.
+const MAX_MENDED: u32 = 8;
+
 /// The shortest wait when the relay asks for patience.
 const MIN_WAIT: Duration = Duration::from_millis(50);
 
@@ -137,7 +140,18 @@ impl<'a> Flush<'a> {
         self.connection.engine()
     }
 
+    /// Looks through the outbox. If rows of the store turn out to be damaged, which are removed then, it does so again.
     pub async fn run(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
+        for _ in 0..MAX_MENDED {
+            match self.run_once(on_accepted).await {
+                Err(Error::StoreMended) => {}
+                result => return result,
+            }
+        }
+        Err(Error::StoreMended)
+    }
+
+    async fn run_once(&mut self, on_accepted: &mut (dyn FnMut(&Accepted) + Send)) -> Result<(), Error> {
         // Before anything is encrypted: contents tell the key only once the relay knows it.
         let link = self.connection.link();
         disclosure::publish(self.engine(), &link.link).await?;

@@ -19,7 +19,7 @@ use crate::directory::{Account, look_up};
 use crate::error::Error;
 use crate::rng;
 use crate::session::session;
-use crate::state::{self, OutboxRow, Outgoing};
+use crate::state::{OutboxRow, Outgoing};
 use crate::store::{Table, Transaction};
 
 impl Flush<'_> {
@@ -31,8 +31,8 @@ impl Flush<'_> {
             return Ok(());
         }
         let result = match self.try_make_ready(account).await {
-            // One contact's rows are damaged: that must not keep what was written to the others.
-            Err(error @ Error::StoreCorrupt { .. }) => Err(error),
+            // One contact's row is gone or damaged: that must not keep what was written to the others.
+            Err(error @ (Error::StoreCorrupt { .. } | Error::ContactUnknown { .. })) => Err(error),
             other => other?,
         };
         match result {
@@ -221,5 +221,5 @@ impl Flush<'_> {
 }
 
 fn contact(tx: &dyn Transaction, account: &AccountId) -> Result<Contact, Error> {
-    Contact::get(tx, account)?.ok_or_else(|| state::damaged("the outbox: no such contact"))
+    Contact::get(tx, account)?.ok_or_else(|| Error::ContactUnknown { who: account.to_string() })
 }

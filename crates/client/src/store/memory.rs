@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 
 #[derive(Clone, Default)]
 struct Data {
@@ -123,6 +123,18 @@ impl Transaction for MemoryTransaction<'_> {
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         Ok(self.data.borrow().logs.keys().filter(|(l, _)| *l == log).count() as u64)
+    }
+
+    fn remove_unreadable(&self, _: usize) -> Result<Vec<Unreadable>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn was(&self, _: &Unreadable, _: &[u8]) -> bool {
+        false
+    }
+
+    fn was_in(&self, _: &Unreadable, _: &[u8]) -> bool {
+        false
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

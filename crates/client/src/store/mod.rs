@@ -54,6 +54,22 @@ pub enum Table {
     Deleted = 10,
 }
 
+impl Table {
+    /// All tables.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Own,
+        Self::Contact,
+        Self::Session,
+        Self::Prekey,
+        Self::Received,
+        Self::Unshown,
+        Self::ReceiptDue,
+        Self::Peer,
+        Self::Replay,
+        Self::Deleted,
+    ];
+}
+
 /// Logs. The numbers are part of the stored form.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -69,6 +85,32 @@ pub enum Log {
     Held = 4,
     /// The envelopes of what waits in [`Log::Outbox`], one for each device; a group is an entry.
     Envelope = 5,
+}
+
+impl Log {
+    /// All logs.
+    pub(crate) const ALL: [Self; 5] = [Self::Message, Self::Outbox, Self::Received, Self::Held, Self::Envelope];
+}
+
+/// A table or a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Part {
+    /// A table.
+    Table(Table),
+    /// A log.
+    Log(Log),
+}
+
+/// A row or an entry that could not be read, and that was removed. What it was called is known in the store's own form only:
+/// [`Transaction::was`] and [`Transaction::was_in`] compare.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// Where it stood.
+    pub part: Part,
+    /// Its key, as the store keeps keys.
+    pub key: Vec<u8>,
+    /// An entry's group, as the store keeps groups.
+    pub group: Option<Vec<u8>>,
 }
 
 /// One entry of a log.
@@ -164,6 +206,19 @@ pub trait Transaction {
 
     /// How many entries a log has.
     fn len(&self, log: Log) -> Result<u64, StoreError>;
+
+    /// Removes every row and entry that cannot be read, since its bytes are not those that were written. A store that does not
+    /// notice such damage, as one in memory, finds none.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there are more than `limit`: nothing is removed.
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError>;
+
+    /// Whether this key was that of a row or an entry that could not be read.
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool;
+
+    /// Whether an entry that could not be read was in this group.
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool;
 
     /// Makes the changes real. After an error none of them are.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::frozen;
-use super::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use super::{Entry, Log, Mode, Part, Store, StoreError, Table, Transaction, Unreadable, Value};
 use crate::error::Error;
 use crate::migrate::migrate;
 
@@ -515,6 +515,62 @@ impl Transaction for SqliteTransaction<'_> {
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         let mut statement = self.inner.prepare_cached("SELECT count(*) FROM log WHERE log = ?1").map_err(convert)?;
         statement.query_row([log as u8], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
+    }
+
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.writing()?;
+        let mut found: Vec<(Unreadable, Option<i64>)> = Vec::new();
+        let mut note = |unreadable, seq| {
+            found.push((unreadable, seq));
+            let more = || StoreError::Corrupt(format!("more than {limit} sealed values do not open"));
+            if found.len() > limit { Err(more()) } else { Ok(()) }
+        };
+        let mut statement = self.inner.prepare("SELECT tbl, key, value FROM record").map_err(convert)?;
+        let mut rows = statement.query([]).map_err(convert)?;
+        while let Some(row) = rows.next().map_err(convert)? {
+            let Some(table) = Table::ALL.into_iter().find(|table| row.get(0) == Ok(*table as u8)) else { continue };
+            let (key, value): (Vec<u8>, Vec<u8>) = (row.get(1).map_err(convert)?, row.get(2).map_err(convert)?);
+            if self.open(&key, &value).is_err() {
+                note(Unreadable { part: Part::Table(table), key, group: None }, None)?;
+            }
+        }
+        let mut statement = self.inner.prepare("SELECT log, grp, seq, key, value FROM log").map_err(convert)?;
+        let mut rows = statement.query([]).map_err(convert)?;
+        while let Some(row) = rows.next().map_err(convert)? {
+            let Some(log) = Log::ALL.into_iter().find(|log| row.get(0) == Ok(*log as u8)) else { continue };
+            let (group, seq): (Vec<u8>, i64) = (row.get(1).map_err(convert)?, row.get(2).map_err(convert)?);
+            let (key, value): (Vec<u8>, Vec<u8>) = (row.get(3).map_err(convert)?, row.get(4).map_err(convert)?);
+            if self.open(&key, &value).is_err() {
+                note(Unreadable { part: Part::Log(log), key, group: Some(group) }, Some(seq))?;
+            }
+        }
+        for (unreadable, seq) in &found {
+            match (unreadable.part, seq) {
+                (Part::Table(table), _) => {
+                    let sql = "DELETE FROM record WHERE tbl = ?1 AND key = ?2";
+                    self.inner.execute(sql, params![table as u8, unreadable.key]).map_err(convert)?
+                }
+                (Part::Log(_), seq) => {
+                    self.inner.execute("DELETE FROM log WHERE seq = ?1", params![seq]).map_err(convert)?
+                }
+            };
+        }
+        Ok(found.into_iter().map(|(unreadable, _)| unreadable).collect())
+    }
+
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        let place = match unreadable.part {
+            Part::Table(table) => self.in_table(table, key),
+            Part::Log(log) => self.in_log(log, key),
+        };
+        unreadable.key == place
+    }
+
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        match unreadable.part {
+            Part::Table(_) => false,
+            Part::Log(log) => unreadable.group.as_deref() == Some(&self.group(log, group)),
+        }
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {

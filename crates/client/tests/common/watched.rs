@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::now;
 use kuvert_client::home::Home;
 use kuvert_client::store::sqlite::{Opened, SqliteStore};
-use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Value};
+use kuvert_client::store::{Entry, Log, Mode, Store, StoreError, Table, Transaction, Unreadable, Value};
 use kuvert_client::{Client, Options};
 
 /// A point of a transaction. What the watcher answers happens to it.
@@ -88,6 +88,15 @@ impl Transaction for WatchedTransaction<'_> {
     }
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.inner.len(log)
+    }
+    fn remove_unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        self.inner.remove_unreadable(limit)
+    }
+    fn was(&self, unreadable: &Unreadable, key: &[u8]) -> bool {
+        self.inner.was(unreadable, key)
+    }
+    fn was_in(&self, unreadable: &Unreadable, group: &[u8]) -> bool {
+        self.inner.was_in(unreadable, group)
     }
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let Self { inner, watcher } = *self;

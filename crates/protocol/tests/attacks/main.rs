@@ -6,6 +6,7 @@
 mod support;
 
 mod files;
+mod groups;
 mod handshake;
 mod hygiene;
 mod linking;

@@ -10,6 +10,7 @@ extern crate std;
 mod attachment;
 mod braid;
 mod encodings;
+mod group;
 mod handshake;
 mod identity;
 mod keys;

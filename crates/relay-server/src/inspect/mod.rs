@@ -18,13 +18,13 @@ use crate::args::Inspect;
 use crate::edition::{Edition, Look};
 use crate::failure::Failure;
 use crate::serve::default_data;
+use crate::store::{self, AnyAdmin};
 use kuvert_privacy::time::{day, utc};
 use kuvert_relay::admin::Admin as _;
 use kuvert_relay::admin::{KnownAccount, KnownDevice, WaitingEnvelope};
 use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::store::Cursor;
 use kuvert_relay_sqlite::OBSERVE_FILE;
-use kuvert_relay_sqlite::SqliteAdmin;
 use kuvert_relay_sqlite::serving::{last_region, last_retention};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
@@ -35,11 +35,11 @@ const PAGE: usize = 1_000;
 /// # Errors
 /// See [`Failure`].
 pub fn run(edition: &dyn Edition, args: &Inspect, json: bool) -> Result<(), Failure> {
-    let data = match &args.data {
+    let data = match &args.place.data {
         Some(data) => data.clone(),
         None => default_data()?,
     };
-    let relay = SqliteAdmin::open(&data)?;
+    let relay = store::open(&args.place)?;
     let beyond = edition.look(&data)?;
     let files = Files { relay: &relay, beyond: beyond.as_ref(), data: &data };
     let retention_days = last_retention(&data).unwrap_or(MAX_RETENTION_DAYS);
@@ -60,7 +60,7 @@ pub fn run(edition: &dyn Edition, args: &Inspect, json: bool) -> Result<(), Fail
 /// The relay's files.
 #[derive(Clone, Copy)]
 struct Files<'a> {
-    relay: &'a SqliteAdmin,
+    relay: &'a AnyAdmin,
     beyond: &'a dyn Look,
     data: &'a Path,
 }
@@ -76,20 +76,20 @@ impl From<io::Error> for Stop {
     }
 }
 
-fn store<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
+fn told<T>(result: Result<T, impl Into<Failure>>) -> Result<T, Stop> {
     result.map_err(|error| Stop::Store(error.into()))
 }
 
 fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
     let Files { relay, beyond, data } = files;
-    let totals = store(relay.stats())?;
+    let totals = told(relay.stats())?;
     let mut sum = json!({
         "type": "relay", "accounts": totals.accounts, "devices": totals.devices, "waiting": totals.waiting,
         "waiting_bytes": totals.waiting_bytes, "one_time_prekeys": totals.one_time_prekeys,
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
         "region": last_region(data),
     });
-    for (name, value) in store(beyond.sum())?.members {
+    for (name, value) in told(beyond.sum())?.members {
         sum[name] = value;
     }
     writeln!(out, "{sum}")?;
@@ -104,20 +104,20 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         });
         Ok(writeln!(out, "{line}")?)
     })?;
-    for account in store(relay.accounts())? {
+    for account in told(relay.accounts())? {
         writeln!(out, "{}", account_json(&account))?;
         for device in &account.devices {
             writeln!(out, "{}", device_json(&account, device))?;
         }
-        for object in store(beyond.objects(&account.account))? {
+        for object in told(beyond.objects(&account.account))? {
             writeln!(out, "{object}")?;
         }
     }
     Ok(out.flush()?)
 }
 
-fn rights(relay: &SqliteAdmin, beyond: &dyn Look) -> Result<Rights, Stop> {
-    Ok(Rights { own: store(relay.rights())?, beyond: store(beyond.rights())? })
+fn rights(relay: &AnyAdmin, beyond: &dyn Look) -> Result<Rights, Stop> {
+    Ok(Rights { own: told(relay.rights())?, beyond: told(beyond.rights())? })
 }
 
 fn account_json(account: &KnownAccount) -> serde_json::Value {
@@ -151,8 +151,8 @@ fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Valu
 
 fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
     let Files { relay, beyond, data } = files;
-    let totals = store(relay.stats())?;
-    writeln!(out, "What the relay in {} holds", data.display())?;
+    let totals = told(relay.stats())?;
+    writeln!(out, "What the relay in {} holds", relay.place(data))?;
     if let Some(region) = last_region(data) {
         writeln!(out, "  region            {} (the operator's label)", region.escape_debug())?;
     }
@@ -160,7 +160,7 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
     writeln!(out, "  devices           {}", totals.devices)?;
     writeln!(out, "  waiting           {} envelopes, {} bytes of ciphertext", totals.waiting, totals.waiting_bytes)?;
     writeln!(out, "  one-time prekeys  {}", totals.one_time_prekeys)?;
-    for line in store(beyond.sum())?.lines {
+    for line in told(beyond.sum())?.lines {
         writeln!(out, "{line}")?;
     }
     writeln!(out, "  retention         {retention_days} days")?;
@@ -168,9 +168,9 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
     }
     rights(relay, beyond)?.print(out)?;
-    for account in store(relay.accounts())? {
+    for account in told(relay.accounts())? {
         print_account(&account, out)?;
-        for line in store(beyond.lines(&account.account))? {
+        for line in told(beyond.lines(&account.account))? {
             writeln!(out, "{line}")?;
         }
     }
@@ -232,10 +232,10 @@ fn print_waiting(envelope: &WaitingEnvelope, retention_days: u32, out: &mut impl
     writeln!(out, "    deleted unread  {}", utc(expires_at(envelope.accepted_at, retention_days)))
 }
 
-fn each_waiting(relay: &SqliteAdmin, mut show: impl FnMut(&WaitingEnvelope) -> Result<(), Stop>) -> Result<(), Stop> {
+fn each_waiting(relay: &AnyAdmin, mut show: impl FnMut(&WaitingEnvelope) -> Result<(), Stop>) -> Result<(), Stop> {
     let mut after = Cursor::START;
     loop {
-        let page = store(relay.waiting(after, PAGE))?;
+        let page = told(relay.waiting(after, PAGE))?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.cursor;
         page.iter().try_for_each(&mut show)?;

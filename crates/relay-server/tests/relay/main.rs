@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authorisation;
+mod bytes;
 mod clock;
 mod common;
 mod exposition;
@@ -12,6 +13,7 @@ mod kills;
 mod mail;
 mod monitoring;
 mod network;
+mod postgres;
 mod prekeys;
 mod program;
 mod retention;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::column::{address, bytes, signed, unsigned};
 use super::index::{MailboxNumber, Undo};
+use super::schema::is_damage;
 use super::writer::Work;
 
 /// In a mailbox in which more waits, what comes is not taken at once: it is not kept in memory.
@@ -234,7 +235,11 @@ pub fn read(connection: &Connection, cursors: &[u64]) -> rusqlite::Result<Vec<St
         let mut select =
             snapshot.prepare_cached("SELECT id, source, accepted_at, ciphertext FROM envelope WHERE cursor = ?1")?;
         for cursor in cursors {
-            envelopes.extend(select.query_row([signed(*cursor)], |row| stored(*cursor, row)).optional()?);
+            match select.query_row([signed(*cursor)], |row| stored(*cursor, row)).optional() {
+                // Deleted with what is acknowledged behind it, or at the next start, which tells its device.
+                Err(error) if is_damage(&error) => tracing::error!(cursor, %error, "an envelope cannot be read"),
+                envelope => envelopes.extend(envelope?),
+            }
         }
     }
     snapshot.finish()?;

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
 use kuvert_relay::store::{FullMailbox, Gauges, StoredAccessKey, StoredEnvelope, Waiting};
 use kuvert_types::{AccessKeyHash, AccountId, Address, EnvelopeId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::OpenError;
 use super::accounts::device_number;
 use super::column::{account, address, unsigned};
 use super::envelopes::Eras;
 use super::recent::Recent;
-use super::schema::store_error;
+use super::schema::{is_damage, store_error};
 
 /// `device.mailbox`: a short name for an address.
 pub type MailboxNumber = u32;
@@ -308,40 +308,88 @@ pub fn load(connection: &Connection, recent_bytes: usize) -> Result<Loaded, Open
 }
 
 fn scan(connection: &Connection, index: &mut Index, eras: &mut Eras) -> rusqlite::Result<u64> {
-    let mut devices = connection.prepare("SELECT mailbox, account, number FROM device")?;
-    let mut rows = devices.query([])?;
-    while let Some(row) = rows.next()? {
+    each(connection, "device", "SELECT mailbox, account, number FROM device", |row| {
         let address = Address { account: AccountId::from_bytes(row.get(1)?), device: device_number(row, 2)? };
         index.register(address, row.get(0)?);
-    }
-    let mut envelopes = connection.prepare(
-        "SELECT cursor, mailbox, id, accepted_at, length(ciphertext), source, contact FROM envelope ORDER BY cursor",
-    )?;
-    let mut rows = envelopes.query([])?;
-    while let Some(row) = rows.next()? {
-        let (cursor, id) = (unsigned(row, 0)?, EnvelopeId::from_bytes(row.get(2)?));
-        let source = address(row, 5)?;
-        let (tag, sender) = (index.tag(&id, source.as_ref()), Sender::of(source, row.get(6)?));
-        let entry = Entry { cursor, size: row.get(4)?, tag, sender };
-        index.mailbox_mut(row.get(1)?).push(entry);
-        eras.push(cursor, unsigned(row, 3)?);
-    }
-    let mut keys = connection
-        .prepare("SELECT id, access_key_hash, takes_sealed FROM account WHERE access_key_hash IS NOT NULL")?;
-    let mut rows = keys.query([])?;
-    while let Some(row) = rows.next()? {
+        Ok(())
+    })?;
+    let sql =
+        "SELECT cursor, mailbox, id, accepted_at, length(ciphertext), source, contact FROM envelope ORDER BY cursor";
+    let mut damaged = Vec::new();
+    each(connection, "envelope", sql, |row| {
+        let read = envelope(row, index);
+        match read {
+            Ok((entry, number, accepted_at)) => {
+                index.mailbox_mut(number).push(entry);
+                eras.push(entry.cursor, accepted_at);
+                Ok(())
+            }
+            Err(error) => {
+                damaged.push((row.get::<_, i64>(0)?, row.get::<_, MailboxNumber>(1).ok()));
+                Err(error)
+            }
+        }
+    })?;
+    give_up(connection, &damaged)?;
+    let sql = "SELECT id, access_key_hash, takes_sealed FROM account WHERE access_key_hash IS NOT NULL";
+    each(connection, "account", sql, |row| {
         let key = StoredAccessKey { hash: row.get(1)?, sealed: row.get(2)? };
         index.set_access_key(account(row, 0)?, Some(key));
-    }
-    let mut blocked = connection.prepare("SELECT account, blocked FROM blocked")?;
-    let mut rows = blocked.query([])?;
-    while let Some(row) = rows.next()? {
+        Ok(())
+    })?;
+    each(connection, "blocked", "SELECT account, blocked FROM blocked", |row| {
         index.set_blocked(account(row, 0)?, account(row, 1)?, true);
-    }
-    let mut expired = connection.prepare("SELECT mailbox, count FROM expired")?;
-    let mut rows = expired.query([])?;
-    while let Some(row) = rows.next()? {
+        Ok(())
+    })?;
+    each(connection, "expired", "SELECT mailbox, count FROM expired", |row| {
         index.mailbox_mut(row.get(0)?).set_expired(unsigned(row, 1)?);
-    }
+        Ok(())
+    })?;
     connection.query_row("SELECT value FROM counter WHERE name = 'next_cursor'", [], |row| unsigned(row, 0))
+}
+
+/// What the index keeps of an envelope, its mailbox, and when it was accepted.
+fn envelope(row: &Row<'_>, index: &Index) -> rusqlite::Result<(Entry, MailboxNumber, u64)> {
+    let (cursor, id) = (unsigned(row, 0)?, EnvelopeId::from_bytes(row.get(2)?));
+    let source = address(row, 5)?;
+    let (tag, sender) = (index.tag(&id, source.as_ref()), Sender::of(source, row.get(6)?));
+    Ok((Entry { cursor, size: row.get(4)?, tag, sender }, row.get(1)?, unsigned(row, 3)?))
+}
+
+/// Goes through rows. One that holds what cannot be must not keep the mail of all others: it is passed over and said.
+fn each(
+    connection: &Connection,
+    table: &'static str,
+    sql: &str,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut damaged: u64 = 0;
+    while let Some(row) = rows.next()? {
+        match take(row) {
+            Err(error) if is_damage(&error) => damaged += 1,
+            taken => taken?,
+        }
+    }
+    if damaged > 0 {
+        tracing::error!(table, damaged, "rows cannot be read and are passed over: look after the disk");
+    }
+    Ok(())
+}
+
+/// Deletes envelopes that cannot be read, and has their devices told as of those that were deleted unread.
+fn give_up(connection: &Connection, damaged: &[(i64, Option<MailboxNumber>)]) -> rusqlite::Result<()> {
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    for (cursor, number) in damaged {
+        transaction.execute("DELETE FROM envelope WHERE cursor = ?1", [cursor])?;
+        if let Some(number) = number {
+            let sql = "INSERT INTO expired(mailbox, count) VALUES(?1, 1) ON CONFLICT DO UPDATE SET count = count + 1";
+            transaction.execute(sql, [number])?;
+        }
+    }
+    transaction.commit()
 }

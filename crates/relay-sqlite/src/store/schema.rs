@@ -266,12 +266,16 @@ pub fn store_error(error: &rusqlite::Error) -> StoreError {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(error.to_string()),
             _ => Unavailable::Io(error.to_string()).into(),
         },
-        E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..) => {
-            StoreError::Corrupt(error.to_string())
-        }
+        error if is_damage(error) => StoreError::Corrupt(error.to_string()),
         E::QueryReturnedNoRows => StoreError::Corrupt("a row is missing".into()),
         _ => Unavailable::Io(error.to_string()).into(),
     }
+}
+
+/// Whether a row holds what cannot be: of it alone nothing follows for others.
+pub const fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(error, E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..))
 }
 
 /// What an error of COMMIT means. The log is written in order and the frame that makes it count comes last, so a full disk

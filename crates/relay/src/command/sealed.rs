@@ -8,6 +8,7 @@ use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_wire::checked::{self, Envelope, InField};
 use kuvert_wire::v1;
 use kuvert_wire::v1::server_frame::Body as Response;
+use prost::Message as _;
 use subtle::Choice;
 
 use super::error::Code;
@@ -32,6 +33,10 @@ pub async fn submit(
 ) -> Result<Answer, CommandError> {
     // Tries count as well: whoever guesses keys or names gets no further than whoever floods.
     service.limiter.sealed(from).map_err(|wait| CommandError::limited("sealed envelopes from this address", wait))?;
+    service
+        .limiter
+        .sealed_bytes(from, request.encoded_len())
+        .map_err(|wait| CommandError::limited("bytes of sealed envelopes from this address", wait))?;
     let envelope = checked::required(request.envelope, "envelope")?;
     if envelope.ciphertext.len() > MAX_CIPHERTEXT_BYTES {
         return Err(too_large());

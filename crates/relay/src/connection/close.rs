@@ -22,6 +22,8 @@ impl Close {
     pub const NOT_READING: Self = Self { code: 3, reason: "not reading" };
     /// No place for this connection now.
     pub const FULL: Self = Self { code: 4, reason: "too many connections; try again later" };
+    /// No room for what this connection sends now.
+    pub const NO_ROOM: Self = Self { code: 4, reason: "too many bytes of requests at once; try again later" };
     /// The relay shuts down.
     pub const GOING_AWAY: Self = Self { code: 5, reason: "the relay is shutting down; connect again in a moment" };
     /// A second stream.

@@ -38,6 +38,7 @@ use crate::command::{self, AuthenticatedDevice, CommandError, Lane, sealed};
 use crate::connection_number::ConnectionNumber;
 use crate::delivery::Delivery;
 use crate::incidents::Kind;
+use crate::limits::held::{FRAME_DEADLINE_UNDER_PRESSURE, UNCOUNTED};
 use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
 use crate::observe::Event;
 use crate::presence::Over;
@@ -47,11 +48,14 @@ use crate::store::Session;
 /// How long the relay tries to hand a last word to a client whose queue is full.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
+/// When a client that was turned away for want of room tries again: those that hold it have given it back, or ended.
+const NO_ROOM_WAIT: Duration = FRAME_DEADLINE_UNDER_PRESSURE;
+
 /// A wait for the request limit is looked at again after this long at most, so that a shutdown does not have to wait.
 const LIMIT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes of a request that are not counted in [`crate::limits::MAX_BYTES_IN_FLIGHT`]: even 64 of them are little.
-const SMALL_REQUEST: usize = 1024;
+const SMALL_REQUEST: usize = UNCOUNTED;
 
 /// As the semaphore of bytes counts.
 fn permits(bytes: usize) -> u32 {
@@ -77,6 +81,14 @@ impl Fatal {
     }
 }
 
+impl Fatal {
+    /// [KV-102] More bytes of requests would be held than may be.
+    fn no_room() -> Self {
+        let refusal = CommandError::limited("bytes of requests at once", NO_ROOM_WAIT);
+        Self { request: 0, refusal, close: Close::NO_ROOM }
+    }
+}
+
 /// Why a connection ends.
 #[derive(Debug)]
 enum Ending {
@@ -98,6 +110,7 @@ impl From<ReadError> for Ending {
         Self::Fatal(match error {
             ReadError::Ended => return Self::ClientLeft,
             ReadError::TooSlow => Fatal::too_slow("a frame took too long to arrive"),
+            ReadError::NoRoom => Fatal::no_room(),
             ReadError::Frame(error @ FrameError::TooLarge) => Fatal::protocol(
                 0,
                 CommandError::new(Code::TooLarge, format!("{error}; before authentication much less")),
@@ -131,7 +144,14 @@ async fn serve_stream(service: &Arc<Shared>, connection: &quinn::Connection, num
     let (outbox, writer) = Writer::new(connection.clone(), stream);
     let writing = tokio::spawn(writer.run());
     let ended = service.presence.ended();
-    let mut client = Client { service, connection, number, reader: Reader::new(incoming), outbox, refused_streams: 0 };
+    let mut client = Client {
+        service,
+        connection,
+        number,
+        reader: Reader::new(incoming, &service.held),
+        outbox,
+        refused_streams: 0,
+    };
     let ending = match client.greet().await {
         Ok(Peer::Device(device)) => client.serve_while_it_exists(device, ended).await,
         Ok(Peer::Anonymous(first)) => client.serve_sealed(first).await,
@@ -197,7 +217,7 @@ impl Client<'_> {
                 let request = frame.request;
                 match challenged.handle(frame, self.service, self.connection, self.number).await? {
                     Outcome::Authenticated(device, response) => {
-                        self.reader.trust();
+                        self.reader.trust(&self.service.held, device.account);
                         self.answer(request, Ok(response)).await?;
                         return Ok(Peer::Device(device));
                     }
@@ -276,11 +296,12 @@ impl Client<'_> {
         request: u64,
         envelope: SubmitSealed,
     ) -> Result<(), Ending> {
-        let (place, bytes) = self.room(envelope.encoded_len()).await?;
+        let (size, held) = (envelope.encoded_len(), self.reader.take_held());
+        let (place, bytes) = self.room(size).await?;
         let (asked, from) = (self.service.clock.elapsed(), self.connection.remote_address().ip());
         let answer = sealed::submit(self.service, session, (self.number, from), envelope).await;
         let answer = command::counted(self.service, "submit_sealed", asked, answer);
-        place.send(Pending { request, answer, _bytes: bytes });
+        place.send(Pending { request, answer, _bytes: (bytes, held) });
         Ok(())
     }
 
@@ -309,10 +330,14 @@ impl Client<'_> {
     async fn serve_one(&mut self, caller: &AuthenticatedDevice, lane: &mut Lane) -> Result<(), Ending> {
         let frame = self.frame().await?;
         self.respect_limit(&caller.device).await?;
-        let (place, bytes) = self.room(frame.encoded_len()).await?;
+        let (size, held) = (frame.encoded_len(), self.reader.take_held());
+        let (place, bytes) = self.room(size).await?;
         let request = frame.request;
         let pending = match frame.body {
-            Some(body) => Pending { request, answer: command::run(caller, lane, body), _bytes: bytes },
+            Some(_) if let Err(refusal) = self.within_bytes(&caller.device, size) => {
+                Pending::ready(request, Err(refusal))
+            }
+            Some(body) => Pending { request, answer: command::run(caller, lane, body), _bytes: (bytes, held) },
             None => Pending::ready(
                 request,
                 Err(CommandError::new(Code::Malformed, "a command that this relay does not know")),
@@ -320,6 +345,21 @@ impl Client<'_> {
         };
         place.send(pending);
         Ok(())
+    }
+
+    /// [KV-102] Counts the bytes of a request for its account. Small ones are bounded by their number, and none of what
+    /// receiving needs is larger.
+    ///
+    /// # Errors
+    /// `LIMITED`.
+    fn within_bytes(&self, device: &Address, bytes: usize) -> Result<(), CommandError> {
+        if bytes <= SMALL_REQUEST {
+            return Ok(());
+        }
+        self.service.limiter.bytes(&device.account, bytes).map_err(|wait| {
+            self.service.incidents.note(device.account, Kind::Bytes);
+            CommandError::limited("bytes of this account's requests", wait)
+        })
     }
 
     /// The next frame; other streams are turned away meanwhile.

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::close::Close;
 use crate::command::{Answer, CommandError};
+use crate::limits::held::Held;
 use crate::limits::{MAX_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_UNSENT_BYTES, WRITE_STALL};
 
 /// How long a client gets to take the last bytes.
@@ -25,14 +26,14 @@ pub struct Pending {
     pub request: u64,
     /// What it will be.
     pub answer: Answer,
-    /// The request's part of [`MAX_BYTES_IN_FLIGHT`], given back with the answer.
-    pub _bytes: Option<OwnedSemaphorePermit>,
+    /// The request's part of [`MAX_BYTES_IN_FLIGHT`] and of what all connections hold, given back with the answer.
+    pub _bytes: (Option<OwnedSemaphorePermit>, Option<Held>),
 }
 
 impl Pending {
     /// An answer that is known already, to a request that holds nothing any more.
     pub fn ready(request: u64, body: Result<Response, CommandError>) -> Self {
-        Self { request, answer: Box::pin(std::future::ready(body)), _bytes: None }
+        Self { request, answer: Box::pin(std::future::ready(body)), _bytes: (None, None) }
     }
 }
 

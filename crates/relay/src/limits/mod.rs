@@ -6,9 +6,11 @@
 //! | module | holds |
 //! |---|---|
 //! | `rate` | one rate for many keys |
+//! | [`held`] | bytes of requests that are held, over all connections |
 //! | [`saved`] | what outlasts a restart |
 //! | [`place`] | which addresses share a limit; how many connections are open |
 
+pub mod held;
 pub mod place;
 mod rate;
 pub mod saved;
@@ -100,6 +102,10 @@ pub struct Limiter {
     lookups: Keyed<Address>,
     bundles: Keyed<Address>,
     sealed: RatePerPlace,
+    /// In KiB.
+    bytes: Keyed<AccountId>,
+    /// In KiB.
+    sealed_bytes: RatePerPlace,
     /// By the one that takes and the one whose they are.
     bundles_by_taker: Keyed<(AccountId, AccountId)>,
     one_time_by_taker: Keyed<(AccountId, AccountId)>,
@@ -120,6 +126,8 @@ impl Limiter {
             lookups: Keyed::new(limits.lookups_per_device),
             bundles: Keyed::new(limits.bundles_per_device),
             sealed: RatePerPlace::new(limits.sealed_per_address),
+            bytes: Keyed::new(limits.kib_per_account),
+            sealed_bytes: RatePerPlace::new(limits.sealed_kib_per_address),
             bundles_by_taker: Keyed::new(limits.bundles_per_taker),
             one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker),
             one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account),
@@ -144,7 +152,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn handshake(&self, from: IpAddr) -> Result<(), Duration> {
-        self.handshakes.take(from, self.clock.elapsed())
+        self.handshakes.take(from, 1, self.clock.elapsed())
     }
 
     /// One registration from an address.
@@ -152,7 +160,7 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn registration(&self, from: IpAddr) -> Result<(), Duration> {
-        self.registrations.take(from, self.clock.elapsed())
+        self.registrations.take(from, 1, self.clock.elapsed())
     }
 
     /// One account lookup by a device.
@@ -176,7 +184,23 @@ impl Limiter {
     /// # Errors
     /// When to try again.
     pub fn sealed(&self, from: IpAddr) -> Result<(), Duration> {
-        self.sealed.take(from, self.clock.elapsed())
+        self.sealed.take(from, 1, self.clock.elapsed())
+    }
+
+    /// A request of so many bytes, of any device of an account [KV-102].
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn bytes(&self, account: &AccountId, bytes: usize) -> Result<(), Duration> {
+        self.bytes.take(*account, kib(bytes), self.clock.elapsed())
+    }
+
+    /// A sealed envelope of so many bytes, from an address [KV-102].
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn sealed_bytes(&self, from: IpAddr, bytes: usize) -> Result<(), Duration> {
+        self.sealed_bytes.take(from, kib(bytes), self.clock.elapsed())
     }
 
     /// So many bundles of one account, `of`, for another [KV-090].
@@ -243,6 +267,8 @@ impl Limiter {
         self.lookups.prune(now);
         self.bundles.prune(now);
         self.sealed.prune(now);
+        self.bytes.prune(now);
+        self.sealed_bytes.prune(now);
         self.bundles_by_taker.prune(now);
         self.one_time_by_taker.prune(now);
         self.one_time_prekeys.prune(now);
@@ -251,6 +277,11 @@ impl Limiter {
         self.phone_codes_by_number.prune(now);
         self.numbers_checked.prune(now);
     }
+}
+
+/// Bytes in KiB, the last one counted whole.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -290,6 +321,27 @@ mod tests {
         assert_eq!(limiter.handshake(other), Ok(()));
         clock.advance(Duration::from_secs(1));
         assert_eq!((0..1_000).filter(|_| limiter.handshake(flooding).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn an_account_and_an_address_have_so_many_bytes() {
+        let clock = Arc::new(ManualClock::new(0));
+        let few = Rate { burst: 100, per_hour: 3_600 };
+        let limits = Limits { kib_per_account: few, sealed_kib_per_address: few, ..Limits::default() };
+        let limiter = Limiter::new(&limits, clock.clone());
+        let [alice, bob] = [1, 2].map(|number| AccountId::from_bytes([number; 16]));
+        assert_eq!((0..100).filter(|_| limiter.bytes(&alice, 10 * 1024).is_ok()).count(), 10);
+        assert_eq!(limiter.bytes(&alice, 1), Err(Duration::from_secs(1)), "a KiB that has begun");
+        assert_eq!(limiter.bytes(&bob, 1), Ok(()), "another account is not concerned");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(limiter.bytes(&alice, 1), Ok(()));
+        assert_eq!(limiter.bytes(&alice, 1025), Err(Duration::from_secs(2)));
+        let [flooding, other] = ["192.0.2.1", "198.51.100.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!((0..100).filter(|_| limiter.sealed_bytes(flooding, 50 * 1024).is_ok()).count(), 2);
+        assert_eq!(limiter.sealed_bytes(other, 50 * 1024), Ok(()));
+        clock.advance(Duration::from_secs(3600));
+        limiter.prune();
+        assert_eq!(limiter.bytes.len(), 0);
     }
 
     #[test]

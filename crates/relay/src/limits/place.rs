@@ -67,18 +67,18 @@ impl RatePerPlace {
         Self(TIERS.map(|factor| Keyed::new(times(factor))))
     }
 
-    /// Takes one from everything around an address, or nothing.
+    /// Takes `count` from everything around an address, or nothing.
     ///
     /// # Errors
     /// When to try again.
-    pub(super) fn take(&self, from: IpAddr, now: Duration) -> Result<(), Duration> {
+    pub(super) fn take(&self, from: IpAddr, count: u32, now: Duration) -> Result<(), Duration> {
         let networks = Network::around(from);
         let around = || self.0.iter().zip(networks).filter_map(|(rate, network)| Some((rate, network?)));
         // What one network has used up is not to use up the others.
         for (rate, network) in around() {
-            rate.wait(&network, 1, now)?;
+            rate.wait(&network, count, now)?;
         }
-        around().try_for_each(|(rate, network)| rate.take(network, 1, now))
+        around().try_for_each(|(rate, network)| rate.take(network, count, now))
     }
 
     /// By how wide a network is.
@@ -255,7 +255,7 @@ mod tests {
         let rate = || RatePerPlace::new(Rate { burst: 10, per_hour: 3600 });
         let admitted = |rate: &RatePerPlace, second, from: &dyn Fn(u32) -> IpAddr| {
             let now = Duration::from_secs(second);
-            (0..2_000).filter(|number| rate.take(from(*number), now).is_ok()).count()
+            (0..2_000).filter(|number| rate.take(from(*number), 1, now).is_ok()).count()
         };
         let sources: [(usize, &dyn Fn(u32) -> IpAddr); 6] = [
             (1, &|number| v6("2001:db8::", 128, number)),

@@ -94,6 +94,8 @@ pub const FIELDS: &[Field] = &[
     Field { column: "bundles_per_device", meaning: "prekey bundles that one device takes", ..LIMIT },
     Field { column: "bundles_per_taker", meaning: "prekey bundles of one account that another one takes", ..LIMIT },
     Field { column: "sealed_per_address", meaning: "sealed envelopes from one address", ..LIMIT },
+    Field { column: "kib_per_account", meaning: "KiB of requests of one account", ..LIMIT },
+    Field { column: "sealed_kib_per_address", meaning: "KiB of sealed envelopes from one address", ..LIMIT },
     Field { column: "one_time_prekeys_per_account", meaning: "bundles with one-time prekeys of one account", ..LIMIT },
     Field {
         column: "one_time_prekeys_per_taker",
