@@ -96,7 +96,7 @@ fn the_sums_are_those_of_the_rows() {
     let rows = rows(&page);
     for word in [TOLD, LESS, NOT, LATER, WORDS] {
         let counted = [0, 1, 2, 3].map(|level| rows.values().filter(|row| row[level] == word).count().to_string());
-        let line = page.lines().filter(|line| line.starts_with(&format!("| {word} | "))).next_back().unwrap();
+        let line = page.lines().rfind(|line| line.starts_with(&format!("| {word} | "))).unwrap();
         assert_eq!(cells(line)[1..], counted, "{word}");
     }
 }
