@@ -15,6 +15,7 @@
 //! | [`hostile`] | clients that misbehave |
 //! | [`bare`] | the prototype behind a socket |
 //! | [`redis`] | Redis on the same work |
+//! | [`postgres`] | the store on PostgreSQL, and a bare client that writes the same rows |
 //! | [`storage`] | the store without a network: many mailboxes, start-up, expiry |
 //! | [`run`] | the scenarios in their order |
 //! | [`report`], [`plot`] | the figures as JSON, in words, as a picture |
@@ -27,6 +28,7 @@ pub mod link;
 pub mod load;
 pub mod plan;
 pub mod plot;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod report;

@@ -249,7 +249,8 @@ fn insert(
     store.submit(to, envelope, accepted_at)
 }
 
-fn account(address: Address) -> NewAccount {
+/// An account to write to.
+pub(crate) fn account(address: Address) -> NewAccount {
     NewAccount {
         account: address.account,
         account_key: AccountKey::from_bytes([1; 32]),

@@ -66,7 +66,7 @@ pub enum Command {
 }
 
 /// `kuvert-bench relay`
-#[derive(Debug, ClapArgs)]
+#[derive(ClapArgs)]
 pub struct Relay {
     /// Whence keys, recipients and bodies come
     #[arg(long, value_name = "N", default_value_t = 20_261_121)]
@@ -80,9 +80,23 @@ pub struct Relay {
     /// Measures only what N hostile clients do to the honest
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub hostile: Option<usize>,
+    /// Measures only a store on PostgreSQL, without a network before it, beside a bare client that writes the same rows:
+    /// postgres://USER@HOST/DATABASE, the password in the file that PGPASSFILE names. Makes and drops the schemas kuvert_bench and kuvert_bench_bare there
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Relay nodes before that store
+    #[arg(long, value_name = "N", default_value = "2", value_parser = at_least_one)]
+    pub nodes: usize,
     /// A directory on the disk to measure, about 5 GB for the full run [default: the system's for temporary files]
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Relay {
+    // The store's address can hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("seed", &self.seed).finish_non_exhaustive()
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

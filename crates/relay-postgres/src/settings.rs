@@ -165,6 +165,13 @@ impl Settings {
         self.roots.as_deref()
     }
 
+    /// The same, under another name in the server's list of connections.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.config.application_name(name);
+        self
+    }
+
     /// The same, where tables without a schema's name are in this schema.
     #[must_use]
     pub fn in_schema(mut self, schema: &str) -> Self {

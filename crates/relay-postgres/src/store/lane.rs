@@ -77,11 +77,6 @@ impl Cursors {
         i64::try_from(first).unwrap_or(i64::MAX)
     }
 
-    /// The next one.
-    pub fn next(&self) -> i64 {
-        i64::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
-    }
-
     /// None below this one from now on.
     fn begin(&self, first: i64) {
         self.0.fetch_max(first.max(1).unsigned_abs(), Ordering::Relaxed);

@@ -157,6 +157,23 @@ pub async fn read_boxes(tenure: &Tenure, cache: &SharedCache, numbers: &[Mailbox
     Ok(())
 }
 
+/// So many cursors in a row, all of which the table of leases knows to be given out. Other lanes draw from the same number, which may
+/// come to the end of what this lane has set aside at any moment: it is looked at after drawing.
+async fn draw(core: &Core, tenure: &mut Tenure, count: usize) -> Result<i64, Fault> {
+    loop {
+        let first = core.cursors.draw(count);
+        let end = first.saturating_add(count as i64);
+        if end <= tenure.limit {
+            return Ok(first);
+        }
+        let limit = end.saturating_add(CURSOR_BLOCK);
+        if tenure.link.execute(EXTEND, &[&tenure.writer, &tenure.epoch, &limit]).await? == 0 {
+            return Err(Fault::not("the slots are another node's"));
+        }
+        tenure.limit = limit;
+    }
+}
+
 /// What is to be written of an envelope.
 struct Row {
     /// Its place among the submits.
@@ -188,26 +205,20 @@ pub async fn run(core: &Core, tenure: &mut Tenure, cache: &SharedCache, submits:
     let reading = async {
         read_boxes(tenure, cache, &known).await?;
         core.days.prepare(&core.pool, submits.iter().map(|submit| days::of(submit.accepted_at))).await?;
-        let more = core.cursors.next() + 2 * submits.len() as i64;
-        if more >= tenure.limit {
-            let limit = more + CURSOR_BLOCK;
-            tenure.link.execute(EXTEND, &[&tenure.writer, &tenure.epoch, &limit]).await?;
-            return Ok(Some(limit));
-        }
-        Ok::<_, Fault>(None)
+        Ok::<_, Fault>(())
     };
-    let extended = match reading.await {
-        Ok(extended) => extended,
+    if reading.await.is_err() {
         // Nothing of the envelopes was sent.
-        Err(_) => return Written::Again { left: submits, doubtful: false },
+        return Written::Again { left: submits, doubtful: false };
+    }
+    let Ok(first) = draw(core, tenure, submits.len()).await else {
+        return Written::Again { left: submits, doubtful: false };
     };
-    // If the fence was closed, the next statement finds out.
-    tenure.limit = extended.unwrap_or(tenure.limit);
     let stored = match find(tenure, cache, &submits, &numbers).await {
         Ok(stored) => stored,
         Err(_) => return Written::Again { left: submits, doubtful: false },
     };
-    let rows = match judge(core, cache, &submits, &numbers, stored) {
+    let rows = match judge(first, cache, &submits, &numbers, stored) {
         Ok(judged) => judged,
         Err(error) => return Written::Refused { left: submits, error },
     };
@@ -287,13 +298,13 @@ struct Judged {
 }
 
 fn judge(
-    core: &Core,
+    first: i64,
     cache: &SharedCache,
     submits: &[Submit],
     numbers: &[Option<MailboxNumber>],
     mut stored: Stored,
 ) -> Result<Judged, StoreError> {
-    let mut cursor = core.cursors.draw(submits.len());
+    let mut cursor = first;
     let mut judged = Judged { rows: Vec::with_capacity(submits.len()), refused: HashMap::new() };
     let mut cache = cache.lock();
     for (place, (submit, mailbox_number)) in submits.iter().zip(numbers).enumerate() {

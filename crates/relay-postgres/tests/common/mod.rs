@@ -48,7 +48,7 @@ impl Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = server()?;
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let settings = server.clone().in_schema(&name);
+        let settings = server.clone().in_schema(&name).named(&name);
         let database = Self { settings, server, name };
         database.run(&format!("DROP SCHEMA IF EXISTS {0} CASCADE; CREATE SCHEMA {0}", database.name));
         Some(database)
@@ -59,6 +59,18 @@ impl Database {
         let database = Self::empty()?;
         assert_eq!(wait(migrate(&database.settings)).unwrap(), 0);
         Some(database)
+    }
+
+    /// Ends every connection of relays to it, as a server that goes down would. Says how many there were.
+    pub async fn end_connections(&self, by: &Link) -> i64 {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE application_name = $1 AND pid <> pg_backend_pid()";
+        by.query_one(sql, &[&self.name]).await.unwrap().get(0)
+    }
+
+    /// A connection that [`end_connections`](Self::end_connections) leaves alone.
+    pub async fn apart(&self) -> Link {
+        Door::new(self.settings.clone().named("apart")).unwrap().open().await.unwrap()
     }
 
     /// Runs statements outside of the schema.
@@ -106,4 +118,73 @@ impl Peers for InProcess {
             None => Pending::ready(Err(Unavailable::Io("not there".into()).into())),
         }
     }
+}
+
+/// A server of a test's own, which may be told anything.
+pub struct OwnServer {
+    directory: tempfile::TempDir,
+    bin: std::path::PathBuf,
+    /// How it is reached.
+    pub settings: Settings,
+}
+
+impl OwnServer {
+    /// Starts one. `None`, with a word: none is installed.
+    pub fn start() -> Option<Self> {
+        // The same word: where there is a server for the others, this is not left out either.
+        server()?;
+        let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let bin = found.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max()?;
+        let directory = tempfile::tempdir().unwrap();
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap().port()
+        };
+        let settings = format!("postgres://postgres@127.0.0.1:{port}/postgres").parse().unwrap();
+        let server = Self { directory, bin, settings };
+        if is_root() {
+            let path = server.directory.path();
+            assert!(std::process::Command::new("chown").arg("postgres:").arg(path).status().unwrap().success());
+        }
+        server.run("initdb", &["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]);
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={} -c fsync=off",
+            server.directory.path().display()
+        );
+        server.run("pg_ctl", &["-w", "-l", &server.log(), "-o", &options, "start"]);
+        Some(server)
+    }
+
+    fn log(&self) -> String {
+        self.directory.path().join("log").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = if is_root() {
+            let mut command = std::process::Command::new("setpriv");
+            command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]).arg(self.bin.join(program));
+            command
+        } else {
+            std::process::Command::new(self.bin.join(program))
+        };
+        command.arg("-D").arg(self.directory.path().join("data")).args(arguments).current_dir(self.directory.path());
+        let quiet = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
+        assert!(quiet.unwrap().success(), "{program}");
+    }
+
+    /// Kills it as a crash would, and starts it again.
+    pub fn crash(&self) {
+        self.run("pg_ctl", &["-w", "-m", "immediate", "-l", &self.log(), "restart"]);
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.run("pg_ctl", &["-w", "-m", "immediate", "stop"]);
+    }
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }

@@ -1,0 +1,517 @@
+//! What clients were told, against what is there: under connections that break, servers that crash, and slots that change hands.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Database, InProcess, OwnServer, wait};
+use kuvert_relay::store::{
+    Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, Pending, SignedKey, Store, StoreError,
+    SubmitError, TakeBundleError, UnsignedKey,
+};
+use kuvert_relay_postgres::cluster::Cluster;
+use kuvert_relay_postgres::settings::Settings;
+use kuvert_relay_postgres::slot::all;
+use kuvert_relay_postgres::{Postgres, Role, migrate};
+use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+
+/// Mailboxes, and senders at once.
+const MAILBOXES: u8 = 12;
+const SENDERS: u64 = 24;
+
+/// No answer may take longer than this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn mailbox(n: u8) -> Address {
+    Address { account: AccountId::from_bytes([n; 16]), device: DeviceId::PRIMARY }
+}
+
+fn account(n: u8) -> NewAccount {
+    NewAccount {
+        account: AccountId::from_bytes([n; 16]),
+        account_key: AccountKey::from_bytes([n; 32]),
+        device_list: NumberedDeviceList { number: 1, bytes: vec![n; 9].into() },
+        name: None,
+        phone: None,
+        registered_at: 1,
+        device: NewDevice {
+            device: DeviceId::PRIMARY,
+            signing_key: DeviceSigningKey::from_bytes([n; 32]),
+            certificate: vec![n; 9].into(),
+        },
+        invitation: None,
+    }
+}
+
+fn id(number: u64) -> EnvelopeId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    EnvelopeId::from_bytes(id)
+}
+
+/// What happened, as clients saw it.
+#[derive(Default)]
+struct History {
+    /// What senders were told: the cursor of each envelope.
+    accepted: HashMap<(u8, EnvelopeId), Cursor>,
+    /// What followers read, in their order.
+    read: BTreeMap<u8, Vec<(Cursor, EnvelopeId)>>,
+    /// Answers that said that it is not known.
+    unknown: u64,
+}
+
+impl History {
+    /// Every accepted envelope was read, once, where its answer said; cursors rose; nothing was stored twice.
+    fn check(&self) {
+        for (mailbox, read) in &self.read {
+            assert!(read.is_sorted_by(|a, b| a.0 < b.0), "mailbox {mailbox}: a cursor came back");
+            let ids: HashSet<_> = read.iter().map(|(_, id)| id).collect();
+            assert_eq!(ids.len(), read.len(), "mailbox {mailbox}: an envelope is there twice");
+        }
+        for ((mailbox, id), cursor) in &self.accepted {
+            let read = self.read.get(mailbox).and_then(|read| read.iter().find(|(_, read)| read == id));
+            assert_eq!(read.map(|(cursor, _)| cursor), Some(cursor), "mailbox {mailbox}: accepted {id:?}");
+        }
+        assert!(!self.accepted.is_empty());
+    }
+}
+
+/// The same again until it is known.
+async fn certain<T>(act: impl Fn() -> Pending<T, StoreError>) -> T {
+    let begun = Instant::now();
+    loop {
+        match act().await {
+            Ok(value) => return value,
+            Err(StoreError::Corrupt(words)) => panic!("{words}"),
+            Err(_) => assert!(begun.elapsed() < PATIENCE, "no service"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Senders and a follower at each mailbox, through any of the nodes, while `fault` does its worst; then the check. The fault is told
+/// how many envelopes were accepted so far.
+async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOnce(Arc<AtomicU64>) -> F) -> History {
+    for n in 1..=MAILBOXES {
+        stores[0].register(account(n)).await.unwrap();
+    }
+    // Followers go on until the last sender was answered.
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let accepted = Arc::new(AtomicU64::new(0));
+    let followers: Vec<_> = (1..=MAILBOXES)
+        .map(|n| {
+            let (store, done) = (stores[usize::from(n) % stores.len()].clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let (mut read, mut after) = (Vec::new(), Cursor::START);
+                loop {
+                    let last = done.load(Ordering::SeqCst);
+                    let page = certain(|| store.read(mailbox(n), after, 7, 1 << 20)).await;
+                    read.extend(page.envelopes.iter().map(|envelope| (envelope.cursor, envelope.id)));
+                    if let Some(envelope) = page.envelopes.last() {
+                        after = envelope.cursor;
+                        certain(|| store.acknowledge(mailbox(n), after)).await;
+                    } else if last {
+                        return (n, read);
+                    }
+                }
+            })
+        })
+        .collect();
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (stores, stop, accepted) = (stores.to_vec(), Arc::clone(&stop), Arc::clone(&accepted));
+            tokio::spawn(async move {
+                let (mut told, mut unknown, mut number) = (Vec::new(), 0, sender << 32);
+                while !stop.load(Ordering::SeqCst) {
+                    number += 1;
+                    let to = (number % u64::from(MAILBOXES)) as u8 + 1;
+                    let begun = Instant::now();
+                    // The same id until it is known what became of it, at whichever node.
+                    let cursor = loop {
+                        let store = &stores[(number as usize + usize::from(to)) % stores.len()];
+                        let envelope = NewEnvelope { id: id(number), source: None, ciphertext: vec![7; 300].into() };
+                        match store.submit(mailbox(to), envelope, 1_750_000_000_000).await {
+                            Ok(submitted) => break submitted.cursor(),
+                            Err(SubmitError::Store(StoreError::Unknown(_))) => unknown += 1,
+                            Err(SubmitError::Store(StoreError::Unavailable(_))) => {}
+                            Err(other) => panic!("{other}"),
+                        }
+                        assert!(begun.elapsed() < PATIENCE, "no service");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    };
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    told.push(((to, id(number)), cursor));
+                }
+                (told, unknown)
+            })
+        })
+        .collect();
+    fault(accepted).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut history = History::default();
+    for sender in senders {
+        let (told, unknown) = sender.await.unwrap();
+        history.accepted.extend(told);
+        history.unknown += unknown;
+    }
+    done.store(true, Ordering::SeqCst);
+    for follower in followers {
+        let (n, read) = follower.await.unwrap();
+        history.read.insert(n, read);
+    }
+    history.check();
+    history
+}
+
+/// Waits until so many more were accepted.
+async fn progress(accepted: &AtomicU64, more: u64) {
+    let (from, begun) = (accepted.load(Ordering::SeqCst), Instant::now());
+    while accepted.load(Ordering::SeqCst) < from + more {
+        assert!(begun.elapsed() < PATIENCE, "no service");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn alone(settings: &Settings) -> Postgres {
+    Postgres::connect(settings.clone(), Role::Alone).await.unwrap()
+}
+
+async fn end(stores: Vec<Postgres>) {
+    tokio::task::spawn_blocking(move || drop(stores)).await.unwrap();
+}
+
+#[test]
+fn connections_that_break_lose_nothing_and_store_nothing_twice() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let stores = vec![alone(&database.settings).await];
+        let by = database.apart().await;
+        let mut broken = 0;
+        under(&stores, async |accepted| {
+            for _ in 0..30 {
+                progress(&accepted, 40).await;
+                broken += database.end_connections(&by).await;
+            }
+            progress(&accepted, 40).await;
+        })
+        .await;
+        assert!(broken >= 30, "{broken} connections broke");
+        end(stores).await;
+    });
+}
+
+#[test]
+fn a_server_that_crashes_keeps_what_was_accepted() {
+    let Some(server) = OwnServer::start() else { return };
+    wait(async {
+        migrate(&server.settings).await.unwrap();
+        let stores = vec![alone(&server.settings).await];
+        let server = Arc::new(server);
+        under(&stores, async |accepted| {
+            for _ in 0..4 {
+                progress(&accepted, 100).await;
+                let server = Arc::clone(&server);
+                tokio::task::spawn_blocking(move || server.crash()).await.unwrap();
+            }
+            progress(&accepted, 100).await;
+        })
+        .await;
+        end(stores).await;
+    });
+}
+
+#[test]
+fn keys_are_written_anew_while_mail_flows() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let stores = vec![alone(&database.settings).await];
+        let by = database.apart().await;
+        let mut files = HashSet::new();
+        under(&stores, async |accepted| {
+            for _ in 0..8 {
+                progress(&accepted, 60).await;
+                stores[0].checkpoint().await.unwrap();
+                let file = "SELECT pg_relation_filepath('envelope_key'), count(*) FROM envelope_key GROUP BY 1";
+                let row = by.query_opt(file, &[]).await.unwrap();
+                files.extend(row.map(|row| row.get::<_, String>(0)));
+            }
+        })
+        .await;
+        assert!(files.len() > 1, "followers delete all the time: {files:?}");
+        end(stores).await;
+    });
+}
+
+#[test]
+fn what_is_deleted_leaves_the_tables_and_what_is_pretended_never_stays() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        const DAY: u64 = 86_400_000;
+        let store = alone(&database.settings).await;
+        let by = database.apart().await;
+        let count = async |sql: &'static str| by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        let parts = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'envelope'::regclass";
+        let rows = "SELECT (SELECT count(*) FROM envelope) + (SELECT count(*) FROM envelope_key)";
+        store.register(account(1)).await.unwrap();
+        store.set_blocked(mailbox(1).account, mailbox(2).account, true).await.unwrap();
+        let envelope = |n| NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() };
+        for day in [20_000, 20_001, 20_002] {
+            store.submit(mailbox(1), envelope(day), day * DAY + 5).await.unwrap();
+        }
+        assert_eq!(count(parts).await, 4, "one for each day, and the rest");
+        // A repetition and a blocked sender's are written like others, and are no mail.
+        store.submit(mailbox(1), envelope(20_000), 20_002 * DAY).await.unwrap();
+        let blocked = NewEnvelope { source: Some(mailbox(2)), ..envelope(9) };
+        assert_eq!(store.submit(mailbox(1), blocked, 20_002 * DAY).await, Err(SubmitError::Blocked));
+        assert_eq!(count(rows).await, 2 * 5);
+        assert_eq!(store.stats().await.unwrap().waiting, 3);
+        store.checkpoint().await.unwrap();
+        assert_eq!(count(rows).await, 2 * 3);
+        assert_eq!(store.expire(20_001 * DAY, 9).await, Ok(1));
+        assert_eq!(store.expire(20_002 * DAY, 9).await, Ok(1));
+        assert_eq!(count(parts).await, 2, "the days that are over are gone, with their files");
+        assert_eq!(store.waiting(mailbox(1)).await.unwrap().expired, 2);
+        assert_eq!(store.acknowledge(mailbox(1), Cursor::new(u64::MAX)).await, Ok(1));
+        assert_eq!(count(rows).await, 0);
+        // A day that was dropped is made again.
+        store.submit(mailbox(1), envelope(1), 20_000 * DAY).await.unwrap();
+        assert_eq!(count(parts).await, 3);
+        end(vec![store]).await;
+    });
+}
+
+/// Two nodes that know each other.
+async fn two(settings: &Settings) -> (Vec<Postgres>, Arc<InProcess>, [kuvert_relay_postgres::cluster::NodeId; 2]) {
+    let none = kuvert_relay_postgres::cluster::NodeId::new(1).unwrap();
+    let none = kuvert_relay_postgres::cluster::Node { id: none, epoch: -1 };
+    let first = Postgres::connect(settings.clone(), Role::Node { node: none, lanes: 1 }).await.unwrap();
+    let cluster: Cluster = first.cluster();
+    let nodes = [cluster.join("a", "").await.unwrap(), cluster.join("b", "").await.unwrap()];
+    cluster.take(nodes[0].id, 2, all().collect()).await.unwrap();
+    drop(cluster);
+    end(vec![first]).await;
+    let peers = Arc::new(InProcess::default());
+    let mut stores = Vec::new();
+    for node in nodes {
+        let store = Postgres::connect(settings.clone(), Role::Node { node, lanes: 2 }).await.unwrap();
+        peers.add(node.id, &store);
+        stores.push(store);
+    }
+    (stores, peers, nodes.map(|node| node.id))
+}
+
+#[test]
+fn slots_change_hands_while_mail_flows() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let (stores, peers, nodes) = two(&database.settings).await;
+        under(&stores, async |accepted| {
+            for turn in 0..12 {
+                progress(&accepted, 60).await;
+                // Half of them, to the one that does not hold them all; now and then without telling.
+                let to = (turn + 1) % 2;
+                let slots = all().filter(|slot| turn % 3 == 0 || slot % 3 == turn as u16 % 3).collect();
+                stores[to].cluster().take(nodes[to], 2, slots).await.unwrap();
+                stores[to].renew().await.unwrap();
+                if turn % 2 == 0 {
+                    stores[1 - to].renew().await.unwrap();
+                }
+            }
+            progress(&accepted, 60).await;
+        })
+        .await;
+        nodes.iter().for_each(|node| peers.remove(*node));
+        end(stores).await;
+    });
+}
+
+#[test]
+fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
+    let Some(server) = OwnServer::start() else { return };
+    wait(async {
+        migrate(&server.settings).await.unwrap();
+        let store = alone(&server.settings).await;
+        store.register(account(1)).await.unwrap();
+        let by = kuvert_relay_postgres::link::Door::new(server.settings.clone().named("apart")).unwrap();
+        let by = by.open().await.unwrap();
+        let envelope = |n| NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() };
+        let first = store.submit(mailbox(1), envelope(1), 1).await.unwrap().cursor();
+        // From now on a commit waits for a standby that there is not.
+        by.batch("ALTER SYSTEM SET synchronous_standby_names = 'none'").await.unwrap();
+        by.batch("SELECT pg_reload_conf()").await.unwrap();
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        let (begun, mut last, mut stored) = (Instant::now(), 1, 1);
+        // The server takes a moment until it knows.
+        let (answered, answer) = loop {
+            last += 1;
+            let (told, coming) = (Arc::new(AtomicBool::new(false)), store.submit(mailbox(1), envelope(last), 1));
+            let answered = Arc::clone(&told);
+            let answer = tokio::spawn(async move {
+                let answer = coming.await;
+                told.store(true, Ordering::SeqCst);
+                answer
+            });
+            while !answered.load(Ordering::SeqCst) && by.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                assert!(begun.elapsed() < PATIENCE);
+            }
+            if !answered.load(Ordering::SeqCst) {
+                break (answered, answer);
+            }
+            stored += 1;
+        };
+        // Its wait is cancelled, three times: the server answers with success and a warning, and the row is there to be read.
+        let mut cancelled = 0;
+        while cancelled < 3 {
+            let sql = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            cancelled += by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let rows = "SELECT count(*) FROM envelope_key WHERE mailbox > 0";
+        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored + 1, "a ghost is there");
+        assert!(!answered.load(Ordering::SeqCst), "and nothing was promised");
+        by.batch("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        by.batch("SELECT pg_reload_conf()").await.unwrap();
+        let second = answer.await.unwrap().unwrap().cursor();
+        assert!(second > first);
+        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored + 1, "retried to the same row");
+        let third = store.submit(mailbox(1), envelope(last + 1), 1).await.unwrap().cursor();
+        assert!(third > second, "what comes after the ghost comes after it in the mailbox, too");
+        end(vec![store]).await;
+    });
+}
+
+/// A take: when it began and ended, and the one-time prekey that it gave, if any.
+struct Take {
+    began: u64,
+    ended: u64,
+    key: Option<u32>,
+}
+
+#[test]
+fn prekey_takes_are_linearizable() {
+    const PUBLISHED: u32 = 240;
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let store = alone(&database.settings).await;
+        store.register(account(1)).await.unwrap();
+        let signed = |id| SignedKey { id, public_key: vec![1; 40].into(), signature: vec![1; 64].into() };
+        let kept = NewPrekeys { signed: Some(signed(1)), last_resort_kem: Some(signed(1)), ..NewPrekeys::default() };
+        store.publish_prekeys(mailbox(1), kept).await.unwrap();
+        // Moments are numbers that only rise.
+        let clock = Arc::new(AtomicU64::new(0));
+        let done = Arc::new(AtomicBool::new(false));
+        let takers: Vec<_> = (0..8)
+            .map(|_| {
+                let (store, clock, done) = (store.clone(), Arc::clone(&clock), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let mut takes = Vec::new();
+                    loop {
+                        let last = done.load(Ordering::SeqCst);
+                        let began = clock.fetch_add(1, Ordering::SeqCst);
+                        let bundle = store.take_bundle(mailbox(1)).await.unwrap();
+                        let ended = clock.fetch_add(1, Ordering::SeqCst);
+                        let key = bundle.one_time.map(|key| key.id);
+                        takes.push(Take { began, ended, key });
+                        if last && key.is_none() {
+                            return takes;
+                        }
+                    }
+                })
+            })
+            .collect();
+        // A few at a time, so that there often is none.
+        let mut published = HashMap::new();
+        for first in (0..PUBLISHED).step_by(4) {
+            let ids = first..first + 4;
+            let keys = ids.clone().map(|id| UnsignedKey { id, public_key: vec![2; 32].into() }).collect();
+            store.publish_prekeys(mailbox(1), NewPrekeys { one_time: keys, ..NewPrekeys::default() }).await.unwrap();
+            let at = clock.fetch_add(1, Ordering::SeqCst);
+            published.extend(ids.map(|id| (id, at)));
+        }
+        done.store(true, Ordering::SeqCst);
+        let mut takes = Vec::new();
+        for taker in takers {
+            takes.extend(taker.await.unwrap());
+        }
+        let mut taken = HashMap::new();
+        for take in &takes {
+            if let Some(key) = take.key {
+                assert!(taken.insert(key, take.began).is_none(), "{key} was handed out twice");
+            }
+        }
+        assert_eq!(taken.len(), PUBLISHED as usize, "each was handed out");
+        // "None" is right if at some moment of the take there was none: so no key may have been there before it began that was
+        // taken only by a take that began after it had ended.
+        for none in takes.iter().filter(|take| take.key.is_none()) {
+            let wrong = taken.iter().find(|(key, began)| published[*key] < none.began && **began > none.ended);
+            assert_eq!(wrong, None, "\"none\" while there was one");
+        }
+        end(vec![store]).await;
+    });
+}
+
+#[test]
+fn prekeys_are_handed_out_once_while_connections_break() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let store = alone(&database.settings).await;
+        store.register(account(1)).await.unwrap();
+        let by = database.apart().await;
+        let signed = |id| SignedKey { id, public_key: vec![1; 40].into(), signature: vec![1; 64].into() };
+        let mut new = NewPrekeys { signed: Some(signed(1)), last_resort_kem: Some(signed(1)), ..NewPrekeys::default() };
+        new.one_time = (0..100).map(|id| UnsignedKey { id, public_key: vec![2; 32].into() }).collect();
+        store.publish_prekeys(mailbox(1), new).await.unwrap();
+        let takers: Vec<_> = (0..8)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut taken = Vec::new();
+                    for _ in 0..20 {
+                        match store.take_bundle(mailbox(1)).await {
+                            Ok(bundle) => taken.extend(bundle.one_time.map(|key| key.id)),
+                            Err(TakeBundleError::Store(_)) => {}
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                    taken
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            database.end_connections(&by).await;
+            tokio::task::yield_now().await;
+        }
+        let mut all = Vec::new();
+        for taker in takers {
+            all.extend(taker.await.unwrap());
+        }
+        let once: HashSet<_> = all.iter().collect();
+        assert_eq!(once.len(), all.len());
+        let again = NewPrekeys {
+            one_time: vec![UnsignedKey { id: 99, public_key: vec![3; 32].into() }],
+            ..NewPrekeys::default()
+        };
+        assert!(certain_refusal(&store, again).await, "ids never come back");
+        end(vec![store]).await;
+    });
+}
+
+/// Whether publishing is refused for its ids.
+async fn certain_refusal(store: &Postgres, new: NewPrekeys) -> bool {
+    use kuvert_relay::store::PublishPrekeysError;
+    let begun = Instant::now();
+    loop {
+        match store.publish_prekeys(mailbox(1), new.clone()).await {
+            Err(PublishPrekeysError::Reused { .. }) => return true,
+            Err(PublishPrekeysError::Store(_)) => assert!(begun.elapsed() < PATIENCE, "no service"),
+            _ => return false,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
