@@ -16,7 +16,7 @@ const TOP: f64 = 46.0;
 /// Decades of the axis: 0.1 µs to 10 ms.
 const DECADES: [(f64, &str); 6] =
     [(1e2, "0.1 µs"), (1e3, "1 µs"), (1e4, "10 µs"), (1e5, "100 µs"), (1e6, "1 ms"), (1e7, "10 ms")];
-const SERIES: [(&str, &str); 3] = [("lower bound", "#9aa5b1"), ("Kuvert", "#2563a8"), ("vodozemac", "#d08a2d")];
+const SERIES: [(&str, &str); 3] = [("lower bound", "#6b7785"), ("Kuvert", "#2563a8"), ("vodozemac", "#a8650d")];
 
 /// The plot of these rows.
 pub fn svg(rows: &[Row]) -> String {
@@ -128,7 +128,7 @@ impl Lying<'_> {
 pub fn client(rows: &[ClientRow]) -> String {
     Lying {
         axis: &[(10.0, "10 µs"), (100.0, "100 µs"), (1e3, "1 ms"), (1e4, "10 ms")],
-        series: &[("one message", "#2563a8"), ("of this in the store", "#9aa5b1")],
+        series: &[("one message", "#2563a8"), ("of this in the store", "#6b7785")],
         rows: rows.iter().map(|row| (row.name, vec![row.us, row.store_us])).collect(),
         caption: "time of one message in a whole client, by the clock on the wall",
     }

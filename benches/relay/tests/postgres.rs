@@ -16,7 +16,8 @@ fn every_step_works_through_two_nodes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let figures = runtime.block_on(measure(&address, 2, Amounts::QUICK, &mut |_| ())).unwrap();
     assert_eq!((figures.nodes, figures.prekeys_twice), (2, 0));
-    let rates = [figures.drained_per_second, figures.live_per_second, figures.bundles_per_second, figures.expired_per_second];
+    let rates =
+        [figures.drained_per_second, figures.live_per_second, figures.bundles_per_second, figures.expired_per_second];
     assert!(rates.iter().chain(&figures.enqueue_per_second).chain(&figures.bare_per_second).all(|rate| *rate > 0.0));
     assert!(figures.text().contains("enqueue"));
 }

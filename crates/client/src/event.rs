@@ -243,6 +243,7 @@ impl DamagedPart {
 }
 
 /// How device lists contradict each other.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ListConflict {
     /// The signature does not verify under the pinned account key.

@@ -401,6 +401,8 @@ fn contradiction(conflict: ListConflict) -> &'static str {
         ListConflict::Unsigned => "that its account key did not sign",
         ListConflict::Older => "that is older than one that was known",
         ListConflict::Forked => "that differs from one with the same number",
+        // What may be added.
+        _ => "that contradicts one that was known",
     }
 }
 
