@@ -1,10 +1,20 @@
 //! What the manual pages of `kuvert` have beside its help; its long help has the examples, too.
 
-use kuvert_program::manual::{EXIT, Entry, Manual};
+use kuvert_program::manual::{Entry, Manual};
 
 /// Of this program.
 pub const MANUAL: Manual =
     Manual { examples: EXAMPLES, exit: EXIT, files: FILES, environment: ENVIRONMENT, see_also: SEE_ALSO };
+
+const EXIT: &[Entry] = &[
+    ("0", "Done."),
+    (
+        "1",
+        "Failed: stderr says why and what to do next; with --json an object of the type error on stdout says it, too.",
+    ),
+    ("2", "The command line makes no sense; nothing was done."),
+    ("128+N", "Ended half done, in good order, by the signal of number N."),
+];
 
 const SEE_ALSO: &[&str] = &["kuvert(1)", "kuvert-relay(1)", "kuvert-demo(1)", "kuvert-lens(1)"];
 

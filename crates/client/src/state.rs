@@ -20,6 +20,8 @@
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
 //! | Conversation | conversation | [`ConversationRow`]; since version 5 |
 //! | Own | `traces` | empty |
+//! | Own | `receiver` | random 16 |
+//! | Own | `copy seen` | when, u64 |
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | conversation ‖ author's account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
 //! | Deleted | as in log Message | [`DeletedRow`] |
@@ -65,6 +67,10 @@ pub mod own {
     pub const TIDIED: &[u8] = b"tidied";
     /// [`super::ToldRow`]
     pub const TOLD: &[u8] = b"told";
+    /// The mark of the process that began to receive last.
+    pub const RECEIVER: &[u8] = b"receiver";
+    /// When another copy of this home was seen to receive, u64.
+    pub const COPY_SEEN: &[u8] = b"copy seen";
     /// There: messages were deleted, and the store was not scrubbed since.
     pub const TRACES: &[u8] = b"traces";
 }
@@ -93,6 +99,21 @@ pub struct OwnRow {
     /// When the account was known to be deleted; 0: it is not.
     #[prost(uint64, tag = "9")]
     pub deleted_at: u64,
+    /// Whether the relay was told a phone number at registration or by a correction. Homes of older builds do not know.
+    #[prost(enumeration = "PhoneTold", tag = "20")]
+    pub phone_told: i32,
+}
+
+/// Whether the relay has a number that was given and not verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum PhoneTold {
+    /// An older build did not note it.
+    Unknown = 0,
+    /// It has none.
+    No = 1,
+    /// It has one.
+    Yes = 2,
 }
 
 /// How much the relay is told.

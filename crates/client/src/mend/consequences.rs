@@ -350,7 +350,10 @@ impl Mender<'_> {
                 blocking::note_news(self.tx)?;
             } else if was(own::NAME_NEWS) {
                 self.tx.put(Table::Own, own::NAME_NEWS, &[])?;
-            } else if ![own::TIDIED, own::REPLAY, own::DAMAGE].iter().any(|key| was(key)) {
+            } else if was(own::TRACES) {
+                self.tx.put(Table::Own, own::TRACES, &[])?;
+            } else if ![own::TIDIED, own::REPLAY, own::DAMAGE, own::RECEIVER, own::COPY_SEEN].iter().any(|key| was(key))
+            {
                 self.tell(DamagedPart::Consumer, None);
             }
         }

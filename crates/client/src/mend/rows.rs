@@ -67,6 +67,7 @@ fn own_is_readable(key: &[u8], value: &[u8]) -> bool {
         own::PREKEYS => PrekeyStateRow::decode(value).is_ok(),
         own::TOLD => ToldRow::decode(value).is_ok(),
         own::DAMAGE => DamageRow::decode(value).is_ok(),
+        own::COPY_SEEN => value.len() == size_of::<u64>(),
         key if key.starts_with(own::CONSUMER) => value.len() == size_of::<u64>(),
         _ => true,
     }

@@ -628,13 +628,13 @@ fn prekey_numbers_are_not_given_twice_after_their_counters_are_lost() {
 #[test]
 fn marks_that_something_is_to_be_done_stay() {
     let (mut home, _) = home();
-    let keys = [own::BLOCKS, own::NAME_NEWS, own::TIDIED];
+    let keys = [own::BLOCKS, own::NAME_NEWS, own::TRACES, own::TIDIED, own::RECEIVER, own::COPY_SEEN];
     home.write(|tx| keys.into_iter().for_each(|key| tx.put(Table::Own, key, &[]).unwrap()));
     keys.into_iter().for_each(|key| home.damage(How::Flipped, Part::Table(Table::Own), key));
     assert_eq!(home.mend(), []);
     home.write(|tx| {
         let there = keys.map(|key| tx.get(Table::Own, key).unwrap().is_some());
-        assert_eq!(there, [true, true, false], "old rows are looked for once more");
+        assert_eq!(there, [true, true, true, false, false, false], "old rows are looked for once more");
     });
 }
 

@@ -691,6 +691,12 @@ mod tests {
         drop(tx);
         drop(store);
         assert_eq!(code(reopen(&dir, &KEY)), "store", "once");
+        // Version 3 has all but the marks of version 4: an older program would show again what was deleted.
+        let raw = Connection::open(&path).unwrap();
+        raw.pragma_update(None, "user_version", 3).unwrap();
+        assert_eq!(code(reopen(&dir, &KEY)), "store");
+        let version: u32 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION);
     }
 
     #[test]
