@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod picture;
 pub mod window;
 
 use std::collections::HashSet;

@@ -220,6 +220,8 @@ pub enum DamagedPart {
     Consumer = 10,
     /// That a text was deleted here. If it is sent again, it is shown again.
     Deleted = 11,
+    /// What was begun to be written in a conversation, and whether that was muted.
+    Draft = 12,
 }
 
 impl DamagedPart {
@@ -237,6 +239,7 @@ impl DamagedPart {
             Self::Level,
             Self::Consumer,
             Self::Deleted,
+            Self::Draft,
         ];
         all.into_iter().find(|part| u32::from(*part as u8) == number).unwrap_or(Self::Other)
     }

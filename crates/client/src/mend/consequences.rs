@@ -63,6 +63,7 @@ pub fn follow(tx: &dyn Transaction, lost: Vec<Lost>, now: u64) -> Result<Told, E
     mender.outbox(of(Part::Log(Log::Outbox)))?;
     mender.prekeys(&of(Part::Table(Table::Prekey)), &of(Part::Table(Table::Replay)))?;
     mender.deleted(of(Part::Table(Table::Deleted)))?;
+    of(Part::Table(Table::Conversation)).iter().for_each(|_| mender.tell(DamagedPart::Draft, None));
     mender.own(&of(Part::Table(Table::Own)))?;
     Ok(mender.told)
 }

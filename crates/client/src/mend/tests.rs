@@ -25,8 +25,8 @@ use crate::resets;
 use crate::rng;
 use crate::session::session;
 use crate::state::{
-    DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow, PrekeyStateRow,
-    Progress, ToldRow, enqueue, message_key, received_key,
+    ConversationRow, DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow,
+    PrekeyStateRow, Progress, ToldRow, enqueue, message_key, received_key,
 };
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Mode, Store as _};
@@ -580,6 +580,18 @@ fn a_text_that_was_deleted_stays_so_where_it_is_known_which_it_was() {
         let told = if how == How::Junk { vec![] } else { vec![(DamagedPart::Deleted, None, 1)] };
         assert_eq!(home.mend(), told);
         assert_eq!(home.write(|tx| tx.get(Table::Deleted, &key).unwrap().is_some()), how == How::Junk);
+    }
+}
+
+#[test]
+fn a_draft_that_is_damaged_is_told_of_and_gone() {
+    for how in BOTH {
+        let (mut home, _) = home();
+        let row = ConversationRow { draft: "half a".into(), muted: true };
+        home.write(|tx| state::put(tx, Table::Conversation, ALICE.as_bytes(), &row).unwrap());
+        home.damage(how, Part::Table(Table::Conversation), ALICE.as_bytes());
+        assert_eq!(home.mend(), [(DamagedPart::Draft, None, 1)]);
+        assert_eq!(home.write(|tx| tx.count(Table::Conversation).unwrap()), 0);
     }
 }
 
