@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use kuvert_privacy::registry::{self, Level, Place};
 use kuvert_relay_lens::observe::{Observed, Record};
 use support::{Home, Relay, alice_and_bob, find, texts};
 
@@ -66,4 +67,53 @@ fn disclosure_says_what_the_level_is_about() {
     assert_eq!(told(&home, &["disclosure", "--level", "L3"]), expect("L3", "late", "partly"));
     assert_eq!(told(&home, &["disclosure", "--receipts", "off"]), expect("L3", "off", "partly"));
     assert_eq!(told(&home, &["disclosure"]), expect("L3", "off", "partly"), "kept");
+}
+
+/// Where a field is stored: its place, its table, its column.
+type Column = (Place, &'static str, &'static str);
+
+/// Items of `kuvert disclosure`, and the fields of the registry that they are about.
+const ITEMS: [(&str, &[Column]); 7] = [
+    ("number", &[(Place::Database, "account", "phone"), (Place::People, "phone", "number")]),
+    ("address-book", &[(Place::People, "address_book", "phone")]),
+    ("device-details", &[(Place::People, "device_details", "model")]),
+    ("permissions", &[(Place::People, "simulated_detail", "what")]),
+    ("account", &[(Place::Database, "account", "id")]),
+    ("recipient", &[(Place::Database, "envelope", "mailbox")]),
+    ("time", &[(Place::Database, "envelope", "accepted_at")]),
+];
+
+#[test]
+fn what_disclosure_says_is_known_is_what_the_registry_says_can_be() {
+    let relay = Relay::start_lens(&[]);
+    let plain = Home::empty();
+    plain.ok(&["register", "--relay", &relay.address]);
+    let relay_has = |home: &Home, level: &str, item: &str| {
+        let printed = home.ok(&["--level", level, "disclosure"]);
+        let items = find(&printed, "disclosure")["items"].as_array().unwrap().clone();
+        items.iter().find(|found| found["item"] == item).unwrap()["relay"].as_str().unwrap().to_owned()
+    };
+    for level in [Level::L0, Level::L1, Level::L2, Level::L3] {
+        for (item, fields) in ITEMS {
+            let stored = fields.iter().any(|(place, table, column)| {
+                let field = registry::find(*place, table, column);
+                field.unwrap_or_else(|| panic!("{table}.{column}")).levels.contains(&level)
+            });
+            let told = relay_has(&plain, level.words(), item);
+            assert_eq!(told != "no", stored, "{item} at {}: {told}", level.words());
+        }
+    }
+    // A number that was given at registration is there, whatever the level, until it is taken back.
+    let given = Home::empty();
+    given.ok(&["register", "--relay", &relay.address, "--phone", "+4915550000009"]);
+    assert_eq!(relay_has(&given, "L1", "number"), "yes");
+    assert!(relay.holds(b"+4915550000009"));
+    given.ok(&["account", "correct", "--no-phone"]);
+    assert_eq!(relay_has(&given, "L3", "number"), "no");
+    given.ok(&["account", "correct", "--phone", "+4915550000009"]);
+    assert_eq!(relay_has(&given, "L3", "number"), "yes");
+    // At L0 it is told as all else is, and taken back with it.
+    given.ok(&["--level", "L0", "receive"]);
+    given.ok(&["--level", "L1", "receive"]);
+    assert_eq!(relay_has(&given, "L1", "number"), "no");
 }

@@ -1,10 +1,10 @@
-//! A home that was put back to an older state, and only runs `kuvert send`.
+//! A home that was put back to an older state, and only runs `kuvert send`; and two copies of a home in use at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::process::Command;
 
-use support::{Home, Relay, alice_and_bob, all, texts};
+use support::{Home, Relay, Running, alice_and_bob, all, eventually, find, texts};
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
@@ -54,4 +54,38 @@ fn a_restored_job_that_only_sends_is_told_and_all_of_its_texts_arrive() {
         seen.sort();
         assert_eq!(seen, (0..9).map(|number| format!("after {number:02}")).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn of_two_copies_in_use_status_says_so_and_one_of_them_goes_on() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let next = |home: &Home| {
+        let status = home.ok(&["status"]);
+        let status = find(&status, "status");
+        (status["next"].as_str().unwrap().to_owned(), status["copy_seen_at"].is_u64())
+    };
+    // Two processes of one home are none: the later one goes on.
+    let mut first = alice.start(&["receive", "--follow"]);
+    first.until("caught_up");
+    let mut second = alice.start(&["receive", "--follow"]);
+    second.until("caught_up");
+    assert_eq!(first.wait().0, Some(1));
+    assert_eq!(next(&alice), ("nothing".to_owned(), false));
+
+    let copied = alice.path().with_extension("copy");
+    copy(&alice.path(), &copied);
+    let mut elsewhere = Command::new(support::kuvert());
+    elsewhere.args(["--json", "--home"]).arg(&copied).args(["receive", "--follow"]).env_remove("KUVERT_HOME");
+    let mut beside = Running::start(elsewhere);
+    beside.until("caught_up");
+    assert_eq!(second.wait().0, Some(1));
+    eventually("it is noted", || next(&alice).1);
+    assert_eq!(next(&alice).0, "copy");
+    let words = String::from_utf8(alice.typed(&["status"]).output().unwrap().stdout).unwrap();
+    assert!(words.contains("another copy of this home was in use") && words.contains("register anew"), "{words}");
+    drop(beside);
+    std::fs::remove_dir_all(copied).unwrap();
+    bob.ok(&["send", "alice", "still there?"]);
+    assert_eq!(alice.receive(), ["still there?"]);
 }

@@ -2,25 +2,62 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use support::{Random, Relay, alice_and_bob, all, find, texts};
+use support::{Home, Random, Relay, alice_and_bob, all, texts};
 
 #[test]
-fn the_second_receiver_displaces_the_first_with_a_clear_message() {
+fn two_that_follow_both_show_what_comes_and_the_one_that_is_left_receives() {
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
     let mut first = bob.start(&["receive", "--follow"]);
     first.until("caught_up");
     let mut second = bob.start(&["receive", "--follow"]);
+    assert_eq!(second.until("notice")["code"], "reading-along");
     second.until("caught_up");
+    alice.ok(&["send", "bob", "to both"]);
+    assert_eq!(first.until("message")["text"], "to both");
+    assert_eq!(second.until("message")["text"], "to both");
+    first.interrupt();
     let (code, seen) = first.wait();
-    assert_eq!(code, Some(1));
-    let error = find(&seen, "error");
-    assert_eq!(error["code"], "displaced");
-    assert!(error["message"].as_str().unwrap().contains("another process"), "{error}");
+    assert_eq!((code, all(&seen, "error").len()), (Some(0), 0), "{seen:?}");
     alice.ok(&["send", "bob", "to the second"]);
     assert_eq!(second.until("message")["text"], "to the second");
     second.interrupt();
     assert_eq!(second.wait().0, Some(0));
+    // The last receipts.
+    bob.ok(&["receive"]);
+    alice.ok(&["receive"]);
+    let states: Vec<_> =
+        all(&alice.ok(&["history", "bob"]), "message").iter().map(|message| message["state"].clone()).collect();
+    assert_eq!(states, ["read", "read"], "whichever showed it sent the receipt");
+}
+
+#[test]
+fn a_command_that_receives_once_shows_what_another_one_fetched_and_does_not_stop_it() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let carol = Home::registered(&relay, "carol");
+    carol.ok(&["contact", "add", "bob"]);
+    // A chat with alice shows nothing of carol.
+    let mut chatting = bob.start(&["chat", "alice"]);
+    alice.ok(&["send", "bob", "to the chat"]);
+    assert_eq!(chatting.until("message")["text"], "to the chat");
+    for number in 0..3 {
+        carol.ok(&["send", "bob", &format!("from carol {number}")]);
+        assert_eq!(bob.receive(), [format!("from carol {number}")]);
+        assert_eq!(texts(&bob.ok(&["receive", "--timeout", "0"])), Vec::<String>::new());
+    }
+    for text in ["one", "two"] {
+        carol.ok(&["send", "bob", text]);
+    }
+    assert_eq!(texts(&bob.ok(&["receive", "--max", "1", "--timeout", "60"])), ["one"]);
+    assert_eq!(bob.receive(), ["two"]);
+    alice.ok(&["send", "bob", "to the chat again"]);
+    assert_eq!(chatting.until("message")["text"], "to the chat again");
+    chatting.close_stdin();
+    let (code, seen) = chatting.wait();
+    assert_eq!(code, Some(0));
+    let codes: Vec<_> = all(&seen, "notice").iter().map(|notice| notice["code"].clone()).collect();
+    assert!(!codes.contains(&"displaced".into()), "{seen:?}");
 }
 
 #[test]

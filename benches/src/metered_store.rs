@@ -51,6 +51,10 @@ impl Store for Metered {
         let transaction = spent.on(|| store.begin(mode))?;
         Ok(Box::new(MeteredTransaction { transaction, spent, writes: mode != Mode::Read }))
     }
+
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        self.store.changes()
+    }
 }
 
 impl Transaction for MeteredTransaction<'_> {
@@ -96,6 +100,10 @@ impl Transaction for MeteredTransaction<'_> {
 
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.spent.on(|| self.transaction.scan(log, group, after, limit))
+    }
+
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.spent.on(|| self.transaction.scan_back(log, group, before, limit))
     }
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {

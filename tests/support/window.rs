@@ -34,20 +34,29 @@ pub struct Window {
     drawn: Receiver<Vec<u8>>,
     closed: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
+    /// What a person sees.
+    screen: vt100::Parser,
+    /// Bells that rang.
+    pub bells: usize,
     /// What was drawn so far.
     pub seen: String,
 }
 
 impl Window {
     /// Starts a program in a window of 24 rows.
-    pub fn open(mut command: Command, columns: u16) -> Self {
+    pub fn open(command: Command, columns: u16) -> Self {
+        Self::open_with(command, columns, 24)
+    }
+
+    /// Starts a program in a window of so many columns and rows.
+    pub fn open_with(mut command: Command, columns: u16, rows: u16) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
         let no_control = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
         let terminal = OpenOptions::new().read(true).write(true).custom_flags(no_control).open(name).unwrap();
-        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let before = tcgetattr(&terminal).unwrap();
         let side = || Stdio::from(terminal.try_clone().unwrap());
         command.stdin(side()).stdout(side()).stderr(side());
@@ -56,7 +65,7 @@ impl Window {
                 command.env(name, value);
             }
         }
-        for name in ["COLUMNS", "NO_COLOR"] {
+        for name in ["COLUMNS", "NO_COLOR", "TMUX"] {
             if !command.get_envs().any(|(set, _)| set == name) {
                 command.env_remove(name);
             }
@@ -81,7 +90,19 @@ impl Window {
                 }
             }
         });
-        Self { child, keys, terminal, before, drawn, closed, reader: Some(reader), seen: String::new() }
+        let screen = vt100::Parser::new(rows, columns, 0);
+        Self {
+            child,
+            keys,
+            terminal,
+            before,
+            drawn,
+            closed,
+            reader: Some(reader),
+            screen,
+            bells: 0,
+            seen: String::new(),
+        }
     }
 
     /// Types keys.
@@ -98,11 +119,81 @@ impl Window {
                 return seen;
             }
             match self.drawn.recv_timeout(PATIENCE) {
-                // A character that a read cut in two is none that is waited for.
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Ok(bytes) => self.take(&bytes),
                 Err(error) => panic!("no {wanted:?} ({error}): {:?}", self.seen),
             }
         }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.screen.process(bytes);
+        self.bells += bytes.iter().filter(|byte| **byte == 7).count();
+        // A character that a read cut in two is none that is waited for.
+        self.seen.push_str(&String::from_utf8_lossy(bytes));
+    }
+
+    /// What stands on the screen, as a terminal shows it, row by row, without blanks at the ends.
+    pub fn rows(&mut self) -> Vec<String> {
+        while let Ok(bytes) = self.drawn.try_recv() {
+            self.take(&bytes);
+        }
+        let (_, columns) = self.screen.screen().size();
+        let seen = |c: &char| !matches!(c, '\u{200E}' | '\u{2066}'..='\u{2069}');
+        let rows = self.screen.screen().rows(0, columns);
+        rows.map(|row| row.trim_end().chars().filter(seen).collect()).collect()
+    }
+
+    /// The terminal's own idea of the screen: colours and cells.
+    pub fn screen(&mut self) -> &vt100::Screen {
+        self.rows();
+        self.screen.screen()
+    }
+
+    /// Waits until the screen looks as `holds` says, and returns its rows.
+    pub fn until_rows(&mut self, what: &str, holds: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let rows = self.rows();
+            if holds(&rows) {
+                // What comes now is no answer to what was there.
+                self.seen.clear();
+                return rows;
+            }
+            // A screen is drawn now and then without a reason: each of them is no reason to wait longer.
+            match self.drawn.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+                Ok(bytes) => self.take(&bytes),
+                Err(error) => panic!("no {what} ({error}):\n{}", rows.join("\n")),
+            }
+        }
+    }
+
+    /// Waits until this stands in a row of the screen.
+    pub fn until_shown(&mut self, wanted: &str) -> Vec<String> {
+        self.until_rows(wanted, |rows| rows.iter().any(|row| row.contains(wanted)))
+    }
+
+    /// Waits until so many bells rang.
+    pub fn until_bells(&mut self, count: usize) {
+        let begun = Instant::now();
+        while self.bells < count {
+            match self.drawn.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+                Ok(bytes) => self.take(&bytes),
+                Err(error) => panic!("{} bells of {count} ({error})", self.bells),
+            }
+        }
+    }
+
+    /// Waits until this stands in no row of the screen.
+    pub fn until_gone(&mut self, wanted: &str) -> Vec<String> {
+        self.until_rows(&format!("screen without {wanted}"), |rows| !rows.iter().any(|row| row.contains(wanted)))
+    }
+
+    /// The window gets another size, and the program hears of it.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        tcsetwinsize(&self.terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        self.rows();
+        self.screen.screen_mut().set_size(rows, columns);
+        self.signal(Signal::WINCH);
     }
 
     /// Sends a signal to the program.
@@ -155,7 +246,7 @@ impl Window {
     /// Nothing comes any more: what is there is read within one look.
     fn read_the_rest(&mut self) {
         while let Ok(bytes) = self.drawn.recv_timeout(Duration::from_millis(200)) {
-            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+            self.take(&bytes);
         }
     }
 
@@ -191,9 +282,9 @@ impl Window {
         rustix::io::ioctl_fionread(&self.keys).unwrap()
     }
 
-    /// Leaves with the escape key.
+    /// Leaves with Ctrl-C.
     pub fn leave(mut self) {
-        self.press("\u{1b}");
+        self.press("\u{3}");
         self.until(MAIN_SCREEN);
         assert_eq!(self.wait().0.code(), Some(0));
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use kuvert_types::Level;
 
+use crate::chat::Notify;
 use crate::output::time::{Zone, now_ms};
 
 pub use account::{Account, Consent, Correct, Delete, Part, Permissions, Profile, Report, Upload};
@@ -89,14 +90,15 @@ pub enum Command {
     /// it is printed. So none is lost, and none is printed twice, with one exception that no program can close: if this one is
     /// killed between printing a message and noting it, the next one prints that one message again, under the same id.
     ///
-    /// Of two that receive for one account at the same time the later one goes on; the first one ends and says so. What either
-    /// of them shows, the other does not. Ctrl-C ends it in good order.
+    /// Where a chat or another `receive --follow` of this home receives, this one shows what that one stores: with `--follow` all
+    /// that comes, else what was not shown yet. When that one ends, a follower goes on in its place. Ctrl-C ends it in good order.
     Receive(Receive),
-    /// Talk with a contact: full screen, or line by line when stdin is not a terminal or has no screen
+    /// Talk: all conversations on the screen; with one contact, line by line, when stdin is not a terminal or has no screen
     ///
-    /// When another process of this home begins to receive, the chat says so and goes on sending. It receives again once that
-    /// process is gone, or at once with Ctrl-R. Ctrl-Z suspends it.
-    Chat(Who),
+    /// `?` where nothing is written shows all keys, and what the ticks mean. Several windows and processes of one home share one
+    /// receiver: each shows what comes, and when the one that receives ends, another one does. For example `kuvert chat`,
+    /// `kuvert chat bob --notify bell`.
+    Chat(Chat),
     /// Show the messages with a contact
     ///
     /// The time is that of writing; where a message came more than a minute later, it says when. A terminal gets the last 50, and how
@@ -276,6 +278,20 @@ pub struct Who {
     /// A contact: alias, name or account
     #[arg(value_name = "WHO", value_hint = ValueHint::Username)]
     pub who: String,
+}
+
+/// `kuvert chat`
+#[derive(Debug, ClapArgs)]
+pub struct Chat {
+    /// A contact whose conversation is opened: alias, name or account
+    #[arg(value_name = "WHO", value_hint = ValueHint::Username)]
+    pub who: Option<String>,
+    /// Tell of texts that come, in conversations that are not muted
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    pub notify: Notify,
+    /// Say in the notification who wrote and what: others may see it
+    #[arg(long)]
+    pub notify_text: bool,
 }
 
 /// `kuvert safety-number`

@@ -1,10 +1,20 @@
 //! What the manual pages of `kuvert` have beside its help; its long help has the examples, too.
 
-use kuvert_program::manual::{EXIT, Entry, Manual};
+use kuvert_program::manual::{Entry, Manual};
 
 /// Of this program.
 pub const MANUAL: Manual =
     Manual { examples: EXAMPLES, exit: EXIT, files: FILES, environment: ENVIRONMENT, see_also: SEE_ALSO };
+
+const EXIT: &[Entry] = &[
+    ("0", "Done."),
+    (
+        "1",
+        "Failed: stderr says why and what to do next; with --json an object of the type error on stdout says it, too.",
+    ),
+    ("2", "The command line makes no sense; nothing was done."),
+    ("128+N", "Ended half done, in good order, by the signal of number N."),
+];
 
 const SEE_ALSO: &[&str] = &["kuvert(1)", "kuvert-relay(1)", "kuvert-demo(1)", "kuvert-lens(1)"];
 
@@ -37,6 +47,7 @@ const ENVIRONMENT: &[Entry] = &[
     ("PATH", "Where programs of this project are looked for that are not beside this one."),
     ("RUST_LOG", "How much the log on stderr says, whatever -v says: error, warn, info, debug, trace or off."),
     ("TERM", "dumb or unset: no colours and no full-screen chat."),
+    ("TMUX", "Set and not empty: notifications of a chat are handed through tmux."),
     ("TMPDIR", "Where a read-only store with an unfinished log is copied to be read."),
     ("TZ", "The time zone of times for people."),
     ("XDG_DATA_HOME", "The user's data directory; ~/.local/share without it."),
@@ -136,7 +147,13 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
             ("kuvert --json receive --follow | while read -r line; do …; done", "Hands each message on as it comes."),
         ],
     ),
-    ("chat", &[("kuvert chat bob", "Talks, full screen; ? shows the keys.")]),
+    (
+        "chat",
+        &[
+            ("kuvert chat", "Shows all conversations; ? shows the keys."),
+            ("kuvert chat bob --notify bell", "Opens that with bob; a bell tells of new texts."),
+        ],
+    ),
     (
         "history",
         &[

@@ -19,7 +19,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossterm::cursor::Show;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange, Event,
+    EventStream,
+};
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use futures_core::Stream as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,6 +34,9 @@ use crate::error::Failure;
 /// How often a terminal is asked whether it is still there: one that is not the process's own sends no SIGHUP.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a terminal is waited for that takes nothing, when the command ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// What is taken now, as a [`Kind`]; [`NOTHING`] when the terminal is as it was.
 static TAKEN: AtomicU8 = AtomicU8::new(NOTHING);
 
@@ -41,7 +47,7 @@ const NOTHING: u8 = 0;
 pub enum Kind {
     /// Raw mode: keys one by one, and no echo.
     Keys = 1,
-    /// Also the alternate screen and bracketed paste.
+    /// Also the alternate screen, bracketed paste, and word of whether the window has the keyboard.
     Screen = 2,
 }
 
@@ -148,7 +154,19 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        put_back();
+        // On another thread: a terminal that takes nothing must not keep the program from ending.
+        let (done, is_done) = std::sync::mpsc::channel();
+        let helper = std::thread::Builder::new().spawn(move || {
+            put_back();
+            // The receiver may have given up.
+            let _ = done.send(());
+        });
+        if helper.is_err() {
+            put_back();
+        } else if is_done.recv_timeout(LAST_WORDS).is_err() {
+            // This needs no room in the terminal.
+            let _ = crossterm::terminal::disable_raw_mode();
+        }
     }
 }
 
@@ -186,7 +204,13 @@ fn enter(kind: Kind) -> io::Result<()> {
     let entered = crossterm::terminal::enable_raw_mode().and_then(|()| match kind {
         Kind::Keys => Ok(()),
         Kind::Screen => {
-            crossterm::execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)
+            crossterm::execute!(
+                io::stdout(),
+                EnterAlternateScreen,
+                Clear(ClearType::All),
+                EnableBracketedPaste,
+                EnableFocusChange
+            )
         }
     });
     if entered.is_err() {
@@ -199,7 +223,14 @@ fn enter(kind: Kind) -> io::Result<()> {
 fn put_back() {
     let taken = TAKEN.swap(NOTHING, Ordering::SeqCst);
     if taken == Kind::Screen as u8 {
-        let _ = crossterm::execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+        let _ = crossterm::execute!(
+            io::stdout(),
+            DisableMouseCapture,
+            DisableFocusChange,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
     }
     if taken != NOTHING {
         let _ = crossterm::terminal::disable_raw_mode();

@@ -23,6 +23,10 @@ impl Store for Counting {
         let counted = if mode == Mode::Read { None } else { Some(&*self.commits) };
         Ok(Box::new(Counted { inner: self.inner.begin(mode)?, counted }))
     }
+
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        self.inner.changes()
+    }
 }
 
 struct Counted<'a> {
@@ -73,6 +77,10 @@ impl Transaction for Counted<'_> {
 
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.inner.scan(log, group, after, limit)
+    }
+
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.scan_back(log, group, before, limit)
     }
 
     fn len(&self, log: Log) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use kuvert_wire::v1::{self, client_frame, server_frame};
 use crate::connection::{Connection, note_deletion};
 use crate::error::Error;
 use crate::registration::check_name_and_phone;
-use crate::state::change_own;
+use crate::state::{OwnRow, PhoneTold, change_own};
 
 /// What [`Connection::correct`] changes of what was said at registration. `None`: it stays. `Some(None)`: it goes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -37,8 +37,15 @@ impl Connection {
             Ok(_) => return Err(Error::RelayProtocol { what: "no answer to a correction" }),
             Err(refusal) => return Err(refusal.about(&about)),
         }
-        let Some(name) = name else { return Ok(()) };
-        self.engine().write(|tx| change_own(tx, |row| row.name = name)).await
+        let change = |row: &mut OwnRow| {
+            if let Some(name) = name {
+                row.name = name;
+            }
+            if let Some(phone) = phone {
+                row.set_phone_told(if phone.is_some() { PhoneTold::Yes } else { PhoneTold::No });
+            }
+        };
+        self.engine().write(|tx| change_own(tx, change)).await
     }
 
     /// Deletes the account at the relay for good. The home stays: its history can be read, everything that needs the relay

@@ -10,13 +10,14 @@ use crate::connection::{Connection, establish, establish_at, establish_patiently
 use crate::consumer::Consumer;
 use crate::contacts::Contacts;
 use crate::conversation::{ConversationId, MessageRef};
+use crate::conversations::{self, Conversation};
 use crate::disclosure::{self, Disclosure};
-use crate::engine::{Engine, blocking};
+use crate::engine::{Changes, Engine, blocking};
 use crate::erase::{self, Deleted, Extent};
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
 use crate::history::{self, HistoryPage};
-use crate::home::{Exclusive, Home};
+use crate::home::{Exclusive, Held, Home};
 use crate::invite::InviteLink;
 use crate::mend::mend;
 use crate::options::{Options, Profile};
@@ -42,6 +43,12 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("home", &self.0.home().directory()).finish_non_exhaustive()
     }
+}
+
+/// One of a home's processes has it: it receives for as long as it lives, and the others read what it stores.
+#[derive(Debug)]
+pub struct Lead {
+    _held: Held,
 }
 
 /// What a home is opened or made with. Made by [`Client::builder`].
@@ -394,6 +401,49 @@ impl Client {
         erase::conversation(&self.0, conversation.into(), end, force).await
     }
 
+    /// All conversations with contacts and requests, by alias: for each its newest message, how much is unread, and what is kept
+    /// beside it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn conversations(&self) -> Result<Vec<Conversation>, Error> {
+        conversations::all(&self.0).await
+    }
+
+    /// What was begun to be written in a conversation; empty: nothing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn draft(&self, conversation: impl Into<ConversationId>) -> Result<String, Error> {
+        conversations::draft(&self.0, conversation.into()).await
+    }
+
+    /// Keeps what was begun to be written, sealed like the messages; empty: nothing. It goes where the messages go
+    /// ([`Contacts::remove`]).
+    ///
+    /// # Errors
+    /// `text-too-long`: more than [`MAX_DRAFT_BYTES`](crate::MAX_DRAFT_BYTES); `contact-unknown`, `own-address`.
+    pub async fn set_draft(&self, conversation: impl Into<ConversationId>, draft: &str) -> Result<(), Error> {
+        conversations::set_draft(&self.0, conversation.into(), draft).await
+    }
+
+    /// Mutes a conversation, or ends that. It is kept for screens to heed; here nothing changes by it.
+    ///
+    /// # Errors
+    /// `contact-unknown`, `own-address`.
+    pub async fn set_muted(&self, conversation: impl Into<ConversationId>, muted: bool) -> Result<(), Error> {
+        conversations::set_muted(&self.0, conversation.into(), muted).await
+    }
+
+    /// A mark of the home's state, to be compared with a later one: they are equal for as long as no process changed anything.
+    /// Cheap: to be asked for several times a second.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn changes(&self) -> Result<Changes, Error> {
+        self.0.changes().await
+    }
+
     /// How this home stands, in numbers.
     ///
     /// # Errors
@@ -477,6 +527,14 @@ impl Client {
         history::mark(&self.0, messages, true).await
     }
 
+    /// Marks every unshown message of a conversation up to a place as shown and read; how many there were.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn mark_read_until(&self, conversation: impl Into<ConversationId>, place: u64) -> Result<u64, Error> {
+        history::mark_until(&self.0, conversation.into(), place).await
+    }
+
     /// A reader of incoming texts with a name and a cursor of its own: it reads on where it stopped, also in another process,
     /// whatever other readers of this home do.
     ///
@@ -493,6 +551,20 @@ impl Client {
     /// `home-unusable`.
     pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
         receive::wait_for_turn(&self.0).await
+    }
+
+    /// Makes this process the one that receives for all of this home's until the value is dropped, unless another one is: that
+    /// one's mail can be read from the store as it comes ([`changes`](Self::changes)). Processes that receive once and end go
+    /// between ([`wait_for_turn`](Self::wait_for_turn)).
+    ///
+    /// # Errors
+    /// `home-unusable`, `home-read-only`.
+    pub async fn try_lead(&self) -> Result<Option<Lead>, Error> {
+        match self.0.home().hold(Exclusive::Lead, std::time::Duration::ZERO).await {
+            Ok(held) => Ok(Some(Lead { _held: held })),
+            Err(Error::StoreLocked { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The level of disclosure that this home is at.

@@ -319,6 +319,10 @@ fn remove(tx: &Tx<'_>, account: &AccountId, history: bool, force: bool) -> Resul
         // It was told ours, too: what it sends has to come under its name, as a stranger's mail does.
         disclosure::rotate(tx)?;
     }
+    if history {
+        // A draft is kept as the messages are.
+        tx.delete(Table::Conversation, conversation.as_bytes())?;
+    }
     let (kept, deleted) = count_or_delete(tx, &conversation, history)?;
     Ok(Removed { contact: contact.info(), given_up, kept, deleted })
 }

@@ -62,7 +62,8 @@ pub fn take(contact: &mut ContactRow, fresh: &DeviceList) -> Result<Result<(), L
             Ok(()) => {}
             Err(DeviceListConflict::Older) => return Ok(Err(ListConflict::Older)),
             Err(DeviceListConflict::Forked) => return Ok(Err(ListConflict::Forked)),
-            Err(DeviceListConflict::OtherAccount) => return Ok(Err(ListConflict::Unsigned)),
+            // Another account's; and whatever else a later version refuses for.
+            Err(_) => return Ok(Err(ListConflict::Unsigned)),
         }
     }
     let state = fresh.state();

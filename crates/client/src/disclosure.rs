@@ -36,7 +36,8 @@ pub(crate) async fn disclosure(engine: &Engine) -> Result<Disclosure, Error> {
     engine
         .read(|tx| {
             let row = row(tx)?;
-            Ok(items::at(row.level(), row.receipts(), tx.identity()?.name.is_some()))
+            let number = state::own_row(tx)?.phone_told();
+            Ok(items::at(row.level(), row.receipts(), tx.identity()?.name.is_some(), number))
         })
         .await
 }

@@ -4,7 +4,7 @@
 //! One rule, without exception: a transaction runs on a thread that may block, never on a thread of the executor. So
 //! [`Engine::read`] and [`Engine::write`] are `async`, and a transaction comes to its end also if the caller stops waiting.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::certain::RelayClock;
@@ -23,6 +23,8 @@ struct Shared {
     options: Options,
     relay_clock: RelayClock,
     store: Mutex<Box<dyn Store>>,
+    /// Commits that this process made.
+    commits: AtomicU64,
     identity: Mutex<Cached>,
     mend: Option<Mend>,
     /// Something was mended since this was looked at last.
@@ -42,6 +44,7 @@ impl Engine {
             options,
             relay_clock: RelayClock::default(),
             store,
+            commits: AtomicU64::new(0),
             identity,
             mend,
             mended: AtomicBool::new(false),
@@ -139,6 +142,19 @@ impl Engine {
         self.read(|tx| tx.identity()).await
     }
 
+    /// See [`Changes`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn changes(&self) -> Result<Changes, Error> {
+        let engine = self.clone();
+        blocking(move || {
+            let others = lock(&engine.0.store).changes()?;
+            Ok(Changes { own: engine.0.commits.load(Ordering::Relaxed), others })
+        })
+        .await
+    }
+
     /// Has the store leave nothing of what was deleted: see [`Store::scrub`].
     ///
     /// # Errors
@@ -176,6 +192,9 @@ impl Engine {
         let value = work(&tx)?;
         if value.is_some() {
             tx.transaction.commit()?;
+            if mode != Mode::Read {
+                self.0.commits.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(value)
     }
@@ -196,6 +215,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// The state of a home as a mark to compare with: another one is another state. The same one is the same state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Changes {
+    own: u64,
+    others: u64,
 }
 
 fn some<T>(value: Option<T>) -> Result<T, Error> {

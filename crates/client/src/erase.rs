@@ -19,7 +19,7 @@ use crate::history::{PAGE, known_title, title};
 use crate::home::Exclusive;
 use crate::records::MessageRecord;
 use crate::requests::delete_message;
-use crate::state::{DeletedRow, Outgoing, Progress, Stored, message_key, own};
+use crate::state::{self, DeletedRow, Outgoing, Progress, Stored, message_key, own};
 use crate::store::{Log, Table, Transaction};
 
 /// Characters that the beginning of a message's id has at least, where a person types one.
@@ -156,6 +156,8 @@ pub(crate) async fn conversation(
     force: bool,
 ) -> Result<Deleted, Error> {
     let choose = move |tx: &Tx<'_>| {
+        // What was begun to be written is text of the conversation, too.
+        state::forget_draft(tx, &conversation)?;
         let entries = tx.scan_back(Log::Message, Some(conversation.as_bytes()), end, usize::MAX)?;
         entries.iter().map(Stored::read).collect()
     };

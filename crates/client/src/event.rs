@@ -220,6 +220,8 @@ pub enum DamagedPart {
     Consumer = 10,
     /// That a text was deleted here. If it is sent again, it is shown again.
     Deleted = 11,
+    /// What was begun to be written in a conversation, and whether that was muted.
+    Draft = 12,
 }
 
 impl DamagedPart {
@@ -237,12 +239,14 @@ impl DamagedPart {
             Self::Level,
             Self::Consumer,
             Self::Deleted,
+            Self::Draft,
         ];
         all.into_iter().find(|part| u32::from(*part as u8) == number).unwrap_or(Self::Other)
     }
 }
 
 /// How device lists contradict each other.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ListConflict {
     /// The signature does not verify under the pinned account key.

@@ -243,15 +243,41 @@ pub(crate) async fn mark(engine: &Engine, messages: &[MessageRef], read: bool) -
         .write_relaxed(move |tx| {
             for message in &messages {
                 let Some(stored) = Stored::find(tx, message)?.filter(|stored| !stored.row.outgoing) else { continue };
-                let was_unshown = tx.delete(Table::Unshown, &stored.place.to_be_bytes())?;
-                // Once: a message that is marked twice was read once. [KV-100] Never to a stranger.
-                if read && was_unshown && !state::is_request(tx, &message.author)? {
-                    receipts::note(tx, message, ReceiptKind::Read, tx.now())?;
-                }
+                mark_one(tx, message, stored.place, read)?;
             }
             Ok(())
         })
         .await
+}
+
+/// Marks the unshown messages of a conversation as read, up to a place; how many there were.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn mark_until(engine: &Engine, conversation: ConversationId, until: u64) -> Result<u64, Error> {
+    engine
+        .write_relaxed(move |tx| {
+            let mut marked = 0;
+            for place in unshown_places(tx)?.into_iter().take_while(|place| *place <= until) {
+                let Some(entry) = tx.at(Log::Message, place)? else { continue };
+                let message = Stored::read(&entry)?.message()?;
+                if message.conversation == conversation {
+                    mark_one(tx, &message, place, true)?;
+                    marked += 1;
+                }
+            }
+            Ok(marked)
+        })
+        .await
+}
+
+fn mark_one(tx: &Tx<'_>, message: &MessageRef, place: u64, read: bool) -> Result<(), Error> {
+    let was_unshown = tx.delete(Table::Unshown, &place.to_be_bytes())?;
+    // Once: a message that is marked twice was read once. [KV-100] Never to a stranger.
+    if read && was_unshown && !state::is_request(tx, &message.author)? {
+        receipts::note(tx, message, ReceiptKind::Read, tx.now())?;
+    }
+    Ok(())
 }
 
 /// Unshown messages behind a place, in order of arrival.

@@ -5,7 +5,8 @@
 //!   store.db        every value sealed (store/sqlite.rs)
 //!   store.key       0600, 32 random bytes; may live elsewhere
 //!   outbox.lock     held while sending: two processes never reorder the outbox
-//!   inbox.lock      held while receiving: two processes never show one message twice
+//!   inbox.lock      held while receiving: mail is taken by one process at a time
+//!   lead.lock       held by the process that receives until it ends: the others read along
 //! ```
 //! Wrong permissions are refused, never mended in silence: what others could read, they may have read. Refused is also what
 //! belongs to another user, by the superuser too: files that it made there would lock the owner out.
@@ -37,6 +38,8 @@ pub enum Exclusive {
     Outbox,
     /// Receiving and showing.
     Inbox,
+    /// Receiving until the process ends.
+    Lead,
 }
 
 impl Exclusive {
@@ -44,6 +47,7 @@ impl Exclusive {
         match self {
             Self::Outbox => "outbox.lock",
             Self::Inbox => "inbox.lock",
+            Self::Lead => "lead.lock",
         }
     }
 
@@ -51,6 +55,7 @@ impl Exclusive {
         match self {
             Self::Outbox => "the outbox",
             Self::Inbox => "the inbox",
+            Self::Lead => "receiving",
         }
     }
 }

@@ -25,6 +25,7 @@ pub struct InviteLink {
 }
 
 /// Why a text is not an invite link.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InviteLinkError {
     /// Something is missing before the account.

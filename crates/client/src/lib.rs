@@ -55,6 +55,7 @@
 //! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
 //! | `consumer` | readers of texts with a cursor of their own |
 //! | `send` | outbox: encrypt, submit, resubmit |
+//! | `conversations` | all of them side by side, drafts, what is muted |
 //! | `erase` | deleting here what was written and received |
 //! | `history` | what was written and received |
 //! | `account`, `report` | correcting and deleting the account; all that the relay holds about it |
@@ -92,6 +93,7 @@ mod consumer;
 mod contact;
 mod contacts;
 mod conversation;
+mod conversations;
 mod devices;
 mod directory;
 mod disclosure;
@@ -127,13 +129,15 @@ pub mod transport;
 
 pub use account::Correction;
 pub use certain::MAX_SKEW_MS;
-pub use client::{Builder, Client};
+pub use client::{Builder, Client, Lead};
 pub use connection::Connection;
 pub use consent::{Consent, Policy, Terms};
 pub use consumer::{Consumer, Cursor};
 pub use contacts::{Contacts, Removed};
 pub use conversation::{ConversationId, MessageRef};
+pub use conversations::{Conversation, MAX_DRAFT_BYTES, PREVIEW_BYTES};
 pub use disclosure::{Disclosure, Item, Seen};
+pub use engine::Changes;
 pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};

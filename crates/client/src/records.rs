@@ -118,6 +118,8 @@ pub enum MessageState {
 pub struct MessageRecord {
     /// Which message.
     pub message: MessageRef,
+    /// Where it stands in the home's order of arrival: rises, and is never given twice.
+    pub place: u64,
     /// The contact's alias.
     pub alias: String,
     /// Which way.
@@ -128,6 +130,10 @@ pub struct MessageRecord {
     pub sent_at: u64,
     /// When it was stored here, by this machine's clock, Unix milliseconds.
     pub stored_at: u64,
+    /// Outgoing: when the receipt of delivery came, by this machine's clock, Unix milliseconds; `None`: not yet, or not known.
+    pub delivered_at: Option<u64>,
+    /// Outgoing: when the receipt of reading came.
+    pub read_at: Option<u64>,
     /// How far it has come.
     pub state: MessageState,
     /// Incoming: its writer was not accepted yet.

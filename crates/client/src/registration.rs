@@ -16,7 +16,7 @@ use crate::options::{Options, Profile};
 use crate::people;
 use crate::prekeys;
 use crate::rng;
-use crate::state::{self, OwnRow, change_own, own};
+use crate::state::{self, OwnRow, PhoneTold, change_own, own};
 use crate::store::{Table, Transaction as _};
 use crate::transport::{Link, dial};
 
@@ -37,9 +37,10 @@ pub(crate) async fn register(engine: &Engine, relay: RelayUrl, profile: Profile)
     let link = dial(&own.relay, engine.options()).await?;
     let link = register_at(engine, &own, link, &profile).await?;
     engine
-        .write(|tx| {
+        .write(move |tx| {
             change_own(tx, |row| {
                 row.registered = true;
+                row.set_phone_told(if profile.phone.is_some() { PhoneTold::Yes } else { PhoneTold::No });
                 row.name = profile.name;
             })
         })

@@ -59,6 +59,7 @@ fn forget(tx: &dyn Transaction, contact: &Contact) -> Result<(), Error> {
         tx.delete(Table::Session, &device.to_bytes())?;
     }
     tx.delete(Table::Contact, contact.account.as_bytes())?;
+    tx.delete(Table::Conversation, contact.account.as_bytes())?;
     Ok(())
 }
 

@@ -18,7 +18,10 @@
 //! | Prekey | kind u8 ‖ id u32 | see `prekeys` |
 //! | Received | envelope id 16 | when, u64; written by version 1 only |
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
+//! | Conversation | conversation | [`ConversationRow`]; since version 5 |
 //! | Own | `traces` | empty |
+//! | Own | `receiver` | random 16 |
+//! | Own | `copy seen` | when, u64 |
 //! | Unshown | place u64 | empty |
 //! | ReceiptDue | conversation ‖ author's account id 16 ‖ message id 16 | 1 delivered, 2 read; then, if it is held back, until when u64 |
 //! | Deleted | as in log Message | [`DeletedRow`] |
@@ -64,6 +67,10 @@ pub mod own {
     pub const TIDIED: &[u8] = b"tidied";
     /// [`super::ToldRow`]
     pub const TOLD: &[u8] = b"told";
+    /// The mark of the process that began to receive last.
+    pub const RECEIVER: &[u8] = b"receiver";
+    /// When another copy of this home was seen to receive, u64.
+    pub const COPY_SEEN: &[u8] = b"copy seen";
     /// There: messages were deleted, and the store was not scrubbed since.
     pub const TRACES: &[u8] = b"traces";
 }
@@ -92,6 +99,21 @@ pub struct OwnRow {
     /// When the account was known to be deleted; 0: it is not.
     #[prost(uint64, tag = "9")]
     pub deleted_at: u64,
+    /// Whether the relay was told a phone number at registration or by a correction. Homes of older builds do not know.
+    #[prost(enumeration = "PhoneTold", tag = "20")]
+    pub phone_told: i32,
+}
+
+/// Whether the relay has a number that was given and not verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum PhoneTold {
+    /// An older build did not note it.
+    Unknown = 0,
+    /// It has none.
+    No = 1,
+    /// It has one.
+    Yes = 2,
 }
 
 /// How much the relay is told.
@@ -340,6 +362,23 @@ pub struct MessageRow {
     /// The account that wrote it.
     #[prost(bytes = "vec", tag = "10")]
     pub author: Vec<u8>,
+    /// When the receipt of delivery of one's own message came, by this machine's clock; 0: it did not, or before version 5.
+    #[prost(uint64, tag = "11")]
+    pub delivered_at: u64,
+    /// When the receipt of reading came; 0 as above.
+    #[prost(uint64, tag = "12")]
+    pub read_at: u64,
+}
+
+/// What the owner keeps beside a conversation. There is no row where all of it is as it is by default.
+#[derive(Clone, PartialEq, Message)]
+pub struct ConversationRow {
+    /// What the owner began to write and did not send.
+    #[prost(string, tag = "1")]
+    pub draft: String,
+    /// Its texts ring no bell.
+    #[prost(bool, tag = "2")]
+    pub muted: bool,
 }
 
 /// What is left of a message that was deleted here: that it was there. It keeps the message out when it comes again, and says
@@ -554,8 +593,21 @@ impl Stored {
             (_, Progress::Read) => MessageState::Read,
         };
         let request = direction == Direction::Incoming && is_request(tx, &message.author)?;
-        let MessageRow { text, sent_at, stored_at, .. } = self.row;
-        Ok(MessageRecord { message, alias: alias.to_owned(), direction, text, sent_at, stored_at, state, request })
+        let MessageRow { text, sent_at, stored_at, delivered_at, read_at, .. } = self.row;
+        let known = |at: u64| (at != 0).then_some(at);
+        Ok(MessageRecord {
+            message,
+            place: self.place,
+            alias: alias.to_owned(),
+            direction,
+            text,
+            sent_at,
+            stored_at,
+            delivered_at: known(delivered_at),
+            read_at: known(read_at),
+            state,
+            request,
+        })
     }
 }
 
@@ -569,6 +621,39 @@ pub fn raise(tx: &dyn Transaction, message: &MessageRef, progress: Progress, fai
     stored.row.failure = failure.to_owned();
     tx.replace(Log::Message, stored.place, &stored.row.encode_to_vec())?;
     Ok(true)
+}
+
+/// A receipt for a message of one's own came at `at`; whether it says something new.
+pub fn confirm(tx: &dyn Transaction, message: &MessageRef, progress: Progress, at: u64) -> Result<bool, Error> {
+    let Some(mut stored) = Stored::find(tx, message)?.filter(|stored| stored.row.outgoing) else { return Ok(false) };
+    let time = if progress == Progress::Read { &mut stored.row.read_at } else { &mut stored.row.delivered_at };
+    let (first, higher) = (*time == 0, stored.row.progress() < progress);
+    if !first && !higher {
+        return Ok(false);
+    }
+    let time = if progress == Progress::Read { &mut stored.row.read_at } else { &mut stored.row.delivered_at };
+    if first {
+        *time = at;
+    }
+    if higher {
+        stored.row.set_progress(progress);
+        stored.row.failure.clear();
+    }
+    tx.replace(Log::Message, stored.place, &stored.row.encode_to_vec())?;
+    Ok(higher)
+}
+
+/// Deletes what was begun to be written in a conversation.
+pub fn forget_draft(tx: &dyn Transaction, conversation: &ConversationId) -> Result<(), Error> {
+    let Some(mut row) = get::<ConversationRow>(tx, Table::Conversation, conversation.as_bytes())? else {
+        return Ok(());
+    };
+    row.draft.clear();
+    if row == ConversationRow::default() {
+        tx.delete(Table::Conversation, conversation.as_bytes())?;
+        return Ok(());
+    }
+    put(tx, Table::Conversation, conversation.as_bytes(), &row)
 }
 
 /// Whether an account wrote first and was not accepted yet.

@@ -7,11 +7,15 @@ use kuvert_types::{Address, Level, RelayUrl};
 use crate::connection::greet;
 use crate::contact::Contact;
 use crate::disclosure;
-use crate::engine::Engine;
+use crate::engine::{Engine, Tx};
 use crate::error::Error;
 use crate::history;
+use crate::state::{damaged, own};
 use crate::store::sqlite::SCHEMA_VERSION;
 use crate::store::{Table, Transaction as _};
+
+/// For how long it is told that another copy of the home was in use.
+const COPY_MATTERS_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How a home stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +41,8 @@ pub struct Status {
     pub requests: u64,
     /// Contacts whose key changed and was not accepted.
     pub changed_keys: u64,
+    /// When another copy of this home was last seen in use, Unix milliseconds; `None`: not within the last days.
+    pub copy_seen_at: Option<u64>,
     /// The version of the protocol that this program speaks with the relay.
     pub protocol: u32,
     /// The version of the stored form.
@@ -76,11 +82,19 @@ pub(crate) async fn status(engine: &Engine) -> Result<Status, Error> {
                 contacts: count(|contact| !contact.row.request),
                 requests: count(|contact| contact.row.request && !contact.row.blocked),
                 changed_keys: count(|contact| contact.row.changed_key.is_some() && !contact.row.blocked),
+                copy_seen_at: copy_seen_at(tx)?,
                 protocol: kuvert_wire::VERSION,
                 store: SCHEMA_VERSION,
             })
         })
         .await
+}
+
+/// When another copy of this home was seen, if that is not long ago.
+fn copy_seen_at(tx: &Tx<'_>) -> Result<Option<u64>, Error> {
+    let Some(value) = tx.get(Table::Own, own::COPY_SEEN)? else { return Ok(None) };
+    let at = value.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("own account"))?;
+    Ok((tx.now().abs_diff(at) < COPY_MATTERS_MS).then_some(at))
 }
 
 /// Asks the relay whether it is there. No mail is asked for, and no receiver displaced.

@@ -8,6 +8,7 @@ mod circles;
 mod clocks;
 mod common;
 mod conversation;
+mod conversations;
 mod damage;
 mod erase;
 mod examples;

@@ -31,6 +31,10 @@ impl Store for Noting {
         seen.modes.push(mode);
         self.store.begin(mode)
     }
+
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        self.store.changes()
+    }
 }
 
 async fn register(world: &World, name: &str, seen: &Arc<Mutex<Seen>>) -> Client {

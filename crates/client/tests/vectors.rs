@@ -31,6 +31,7 @@ fn part(error: InviteLinkError) -> &'static [&'static str] {
         InviteLinkError::Account => &["account"],
         InviteLinkError::Fingerprint => &["key fingerprint"],
         InviteLinkError::Name => &["not a user name", "unknown parameter"],
+        other => panic!("{other:?} has no vector"),
     }
 }
 

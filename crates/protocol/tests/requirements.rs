@@ -280,3 +280,35 @@ fn every_test_named_after_an_attack_is_in_its_row() {
     }
     report(&missing);
 }
+
+/// What stands between quotes behind `name = `, of an entry of checks.toml: `"…"`, or `'''…'''` and `"""…"""` over several
+/// lines.
+fn quoted<'a>(entry: &'a str, name: &str) -> Option<&'a str> {
+    let (_, behind) = entry.split_once(&format!("\n{name} = "))?;
+    let quotes = ["'''", "\"\"\"", "\""].into_iter().find(|quotes| behind.starts_with(quotes))?;
+    Some(behind[quotes.len()..].split_once(quotes)?.0)
+}
+
+/// `tests/requirements/run` takes checks out of the code: each is of a requirement that there is, and stands where it is looked
+/// for.
+#[test]
+fn the_checks_that_can_be_taken_out_are_there() {
+    let (document, checks) = (read("docs/PROTOCOL.md").unwrap(), read("tests/requirements/checks.toml").unwrap());
+    let mut problems = Vec::new();
+    let mut entries = 0;
+    for entry in checks.split("\n[[check]]").skip(1) {
+        let [id, file, take] = ["id", "file", "take"].map(|name| quoted(entry, name).unwrap());
+        entries += 1;
+        let requirement = id.split('/').next().unwrap();
+        if !document.contains(&format!("**{requirement}**")) {
+            problems.push(format!("{id}: no such requirement"));
+        }
+        let nth = entry.lines().find_map(|line| line.strip_prefix("nth = ")?.parse().ok());
+        let there = read(file).unwrap().matches(take).count();
+        if nth.map_or(there != 1, |nth: usize| there < nth) {
+            problems.push(format!("{id}: {take} stands {there} times in {file}"));
+        }
+    }
+    report(&problems);
+    assert!(entries >= 75, "{entries}");
+}

@@ -124,6 +124,7 @@ pub struct DeviceListState {
 }
 
 /// Why a list that is properly signed is still refused.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DeviceListConflict {
     /// Another account's list.

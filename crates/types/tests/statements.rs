@@ -151,6 +151,9 @@ fn a_device_list_out_of_order_or_empty_is_refused() {
             .collect();
         let body = DeviceListBody { account: ACCOUNT, number: 1, devices };
         let signature = sign(&account(), &body.statement());
+        // As an account that signs what it must not would send it.
+        let sent = [&body.statement()[32..], signature.as_bytes()].concat();
+        assert_eq!(UnverifiedDeviceList::decode(&sent), Err(DecodeError::Value), "{ids:?}");
         assert_eq!(DeviceList::assemble(body, signature, &account_key()), Err(SignatureError), "{ids:?}");
     }
 }
@@ -162,4 +165,8 @@ fn a_device_list_is_replaced_by_newer_ones_only() {
     assert_eq!(list(5, &[1]).may_replace(&known), Ok(()));
     assert_eq!(list(4, &[1]).may_replace(&known), Err(DeviceListConflict::Older));
     assert_eq!(list(5, &[1, 2]).may_replace(&known), Err(DeviceListConflict::Forked));
+    let body = DeviceListBody { account: AccountId::from_bytes([9; 16]), number: 6, ..list(6, &[1, 2]).body().clone() };
+    let signature = sign(&account(), &body.statement());
+    let anothers = DeviceList::assemble(body, signature, &account_key()).unwrap();
+    assert_eq!(anothers.may_replace(&known), Err(DeviceListConflict::OtherAccount));
 }

@@ -11,6 +11,7 @@ const MAX_LENGTH_BYTES: usize = 3;
 const _: () = assert!(MAX_FRAME_BYTES < 1 << (7 * MAX_LENGTH_BYTES));
 
 /// Why a stream cannot be cut into frames any further. The connection is of no use after that.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
     /// The announced length is over the limit, at most [`MAX_FRAME_BYTES`].

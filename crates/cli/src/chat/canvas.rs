@@ -1,4 +1,7 @@
 //! What stands on the screen, cell by cell, and drawing what has changed of it.
+//!
+//! Nothing that is written leaves the columns that it was given, whatever a terminal makes of it: what some terminals draw wider
+//! than others counts as wide as the widest do, and text that runs from right to left is isolated from what stands beside it.
 
 use std::io::{self, Write};
 
@@ -8,7 +11,16 @@ use crossterm::style::{Attribute, Color, Print, SetAttribute, SetForegroundColor
 use crossterm::terminal::{Clear, ClearType};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::output::wrap::width;
+use crate::output::wrap::{widest, width};
+
+/// Begins text whose direction must not move what stands around it.
+const ISOLATE: char = '\u{2068}';
+
+/// Ends it.
+const END_OF_ISOLATE: char = '\u{2069}';
+
+/// Makes a line that holds such text begin at the left.
+const LEFT_TO_RIGHT: char = '\u{200E}';
 
 /// How a piece of text looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,11 +29,12 @@ pub struct Style {
     bold: bool,
     faint: bool,
     underlined: bool,
+    reversed: bool,
 }
 
 impl Style {
     /// As the terminal shows text by itself.
-    pub const PLAIN: Self = Self { colour: None, bold: false, faint: false, underlined: false };
+    pub const PLAIN: Self = Self { colour: None, bold: false, faint: false, underlined: false, reversed: false };
 
     /// In a colour.
     pub const fn coloured(colour: Color) -> Self {
@@ -36,6 +49,11 @@ impl Style {
     /// The same, less bright.
     pub const fn faint(self) -> Self {
         Self { faint: true, ..self }
+    }
+
+    /// The same with the colours of text and ground exchanged.
+    pub const fn reversed(self) -> Self {
+        Self { reversed: true, ..self }
     }
 
     const fn underlined(self) -> Self {
@@ -54,6 +72,11 @@ impl Span {
     /// Text in a style.
     pub fn styled(text: impl Into<String>, style: Style) -> Self {
         Self { text: text.into(), style }
+    }
+
+    /// Columns that it takes.
+    pub fn columns(&self) -> usize {
+        width(&self.text)
     }
 
     /// Text as it is.
@@ -75,6 +98,12 @@ struct Cell {
 impl Cell {
     fn blank() -> Self {
         Self { text: " ".to_owned(), style: Style::PLAIN }
+    }
+
+    /// Whether terminals differ in what it does to the cells beside it.
+    fn is_uncertain(&self) -> bool {
+        !self.text.is_ascii()
+            && (widest(&self.text) != width(&self.text) || self.text.contains([ISOLATE, END_OF_ISOLATE]))
     }
 }
 
@@ -107,20 +136,37 @@ impl Canvas {
         self.cursor = (column.min(self.columns.saturating_sub(1)), row);
     }
 
-    /// Writes a line. What is beyond the right edge, and control characters, are left out.
+    /// Writes a line over the whole width. What is beyond the right edge, and control characters, are left out.
     pub fn write(&mut self, row: usize, line: &[Span]) {
+        self.write_at(row, 0, self.columns, line);
+    }
+
+    /// Writes a line into so many columns from a column on. What does not fit there, and control characters, are left out.
+    pub fn write_at(&mut self, row: usize, start: usize, columns: usize, line: &[Span]) {
         let Some(cells) = self.row(row) else { return };
-        let mut column = 0;
+        let end = start.saturating_add(columns).min(cells.len());
+        let mut column = start;
         for span in line {
+            let (mut last, mut full) = (None, false);
+            let isolated = span.text.chars().any(runs_from_right);
             for text in span.text.graphemes(true).filter(|text| !text.contains(char::is_control)) {
                 let wide = width(text);
                 if wide == 0 {
                     continue;
                 }
-                let Some(covered) = cells.get_mut(column..column + wide) else { return };
+                // Also where a terminal draws it wider than others do.
+                full = column + widest(text).max(wide) > end;
+                let Some(covered) = cells.get_mut(column..column + wide).filter(|_| !full) else { break };
                 covered.fill(Cell { style: span.style, ..Cell::blank() });
-                text.clone_into(&mut covered[0].text);
+                covered[0].text = if isolated && last.is_none() { format!("{ISOLATE}{text}") } else { text.to_owned() };
+                last = Some(column);
                 column += wide;
+            }
+            if isolated && let Some(cell) = last.and_then(|last| cells.get_mut(last)) {
+                cell.text.push(END_OF_ISOLATE);
+            }
+            if full {
+                return;
             }
         }
     }
@@ -130,6 +176,11 @@ impl Canvas {
         self.row(row).into_iter().flatten().for_each(|cell| cell.style = cell.style.underlined());
     }
 
+    fn runs_from_right(&self, row: usize) -> bool {
+        let row = self.cells.chunks(self.columns.max(1)).nth(row);
+        row.is_some_and(|cells| cells.iter().any(|cell| cell.text.contains(ISOLATE)))
+    }
+
     fn row(&mut self, row: usize) -> Option<&mut [Cell]> {
         let start = row * self.columns;
         self.cells.get_mut(start..start + self.columns)
@@ -137,14 +188,20 @@ impl Canvas {
 
     /// The cells that have to be drawn where another screen of the same size stands.
     fn changes<'a>(&'a self, shown: &'a Self) -> impl Iterator<Item = (usize, &'a Cell)> {
-        // A character of two columns covers the next cell; where one stood, the next cell has to be drawn.
-        let (mut covered, mut uncovered) = (0, 0);
-        self.cells.iter().zip(&shown.cells).enumerate().filter_map(move |(place, (cell, before))| {
-            let draw = (cell != before || uncovered > 0) && covered == 0;
-            let wide = width(&cell.text);
-            covered = if covered > 0 { covered - 1 } else { wide.saturating_sub(1) };
-            uncovered = uncovered.max(wide).max(width(&before.text)).saturating_sub(1);
-            draw.then_some((place, cell))
+        let columns = self.columns.max(1);
+        let rows = self.cells.chunks(columns).zip(shown.cells.chunks(columns));
+        rows.enumerate().flat_map(move |(row, (cells, before))| {
+            // Where terminals differ in what a row looks like, all of it is drawn when anything of it changes.
+            let whole = cells != before && cells.iter().chain(before).any(Cell::is_uncertain);
+            // A character of two columns covers the next cell; where one stood, the next cell has to be drawn.
+            let (mut covered, mut uncovered) = (0, 0);
+            cells.iter().zip(before).enumerate().filter_map(move |(column, (cell, before))| {
+                let draw = (whole || cell != before || uncovered > 0) && covered == 0;
+                let wide = width(&cell.text);
+                covered = if covered > 0 { covered - 1 } else { wide.saturating_sub(1) };
+                uncovered = uncovered.max(wide).max(width(&before.text)).saturating_sub(1);
+                draw.then_some((row * columns + column, cell))
+            })
         })
     }
 
@@ -185,6 +242,9 @@ impl<W: Write> Screen<W> {
                 let (column, row) = (place % next.columns, place / next.columns);
                 queue!(self.out, MoveTo(coordinate(column), coordinate(row)))?;
             }
+            if place % next.columns == 0 && next.runs_from_right(place / next.columns) {
+                queue!(self.out, Print(LEFT_TO_RIGHT))?;
+            }
             if cell.style != style {
                 change(&mut self.out, cell.style)?;
                 style = cell.style;
@@ -204,14 +264,25 @@ impl<W: Write> Screen<W> {
     }
 }
 
+/// Whether a character belongs to a script that is written from right to left: Hebrew, Arabic, Syriac, Thaana, N'Ko and others.
+fn runs_from_right(c: char) -> bool {
+    matches!(c,
+        '\u{0590}'..='\u{08FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFE}' | '\u{10800}'..='\u{10FFF}'
+        | '\u{1E800}'..='\u{1EFFF}')
+}
+
 fn coordinate(place: usize) -> u16 {
     u16::try_from(place).unwrap_or(u16::MAX)
 }
 
 fn change(out: &mut impl Write, style: Style) -> io::Result<()> {
     queue!(out, SetAttribute(Attribute::Reset))?;
-    let attributes =
-        [(style.bold, Attribute::Bold), (style.faint, Attribute::Dim), (style.underlined, Attribute::Underlined)];
+    let attributes = [
+        (style.bold, Attribute::Bold),
+        (style.faint, Attribute::Dim),
+        (style.underlined, Attribute::Underlined),
+        (style.reversed, Attribute::Reverse),
+    ];
     for (_, attribute) in attributes.into_iter().filter(|(on, _)| *on) {
         queue!(out, SetAttribute(attribute))?;
     }
@@ -263,6 +334,36 @@ mod tests {
         let narrow = drawn(&mut screen, canvas(&["a cd"]));
         assert!(narrow.contains("\u{1b}[1;1Ha "), "{narrow:?}");
         assert_eq!(canvas(&["1234567東"]).text(), ["1234567"], "half of it is not drawn");
+    }
+
+    #[test]
+    fn nothing_leaves_its_columns_whatever_the_terminal_makes_of_it() {
+        let mut next = Canvas::new(8, 1);
+        next.write_at(0, 0, 4, &[Span::raw("abc👩‍👩‍👧def")]);
+        next.write_at(0, 4, 4, &[Span::raw("wxyz")]);
+        // Three people, side by side, would take six columns.
+        assert_eq!(next.text(), ["abc wxyz"]);
+        next.write_at(0, 5, 99, &[Span::raw("12345")]);
+        assert_eq!(next.text(), ["abc w123"]);
+        next.write_at(0, 99, 3, &[Span::raw("x")]);
+        next.write_at(9, 0, 3, &[Span::raw("x")]);
+        assert_eq!(next.text(), ["abc w123"]);
+    }
+
+    #[test]
+    fn text_from_right_to_left_is_isolated_and_its_row_is_drawn_whole() {
+        let row = |left: &str| {
+            let mut next = Canvas::new(12, 1);
+            next.write_at(0, 0, 6, &[Span::raw(left), Span::raw("שלום עולם")]);
+            next.write_at(0, 8, 4, &[Span::raw("here")]);
+            next
+        };
+        let mut screen = Screen::new(Vec::new());
+        // The row begins at the left, and what was cut off is isolated to its end, too.
+        let first = drawn(&mut screen, row("a"));
+        assert!(first.contains("\u{200E}a\u{2068}שלום \u{2069}") && first.contains("here"), "{first:?}");
+        let second = drawn(&mut screen, row("b"));
+        assert!(second.contains("\u{200E}b\u{2068}שלום \u{2069}") && second.contains("here"), "{second:?}");
     }
 
     #[test]

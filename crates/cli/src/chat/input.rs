@@ -1,22 +1,30 @@
-//! The line that the user writes. The cursor stands between characters as people see them (grapheme clusters).
+//! What the user writes: one line or several. The cursor stands between characters as people see them (grapheme clusters).
 
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::output::harmless;
-use crate::output::wrap::width;
+use crate::output::wrap::{widest, width};
+
+/// Bytes that can be written and pasted: what is kept of a draft.
+pub const MAX_INPUT_BYTES: usize = kuvert_client::MAX_DRAFT_BYTES;
 
 /// Text and cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InputLine {
+pub struct Input {
     text: String,
     /// Byte index, always between two grapheme clusters.
     cursor: usize,
 }
 
-impl InputLine {
+impl Input {
     /// Whether nothing was written.
     pub fn is_blank(&self) -> bool {
         kuvert_client::is_invisible(&self.text)
+    }
+
+    /// What was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Takes the text out and leaves an empty line.
@@ -25,18 +33,22 @@ impl InputLine {
         std::mem::take(&mut self.text)
     }
 
-    /// Puts a text back that could not be sent.
+    /// Puts a text here in place of what was written, with the cursor behind it.
     pub fn restore(&mut self, text: String) {
         self.cursor = text.len();
         self.text = text;
     }
 
-    /// Writes at the cursor.
-    pub fn insert(&mut self, text: &str) {
+    /// Writes at the cursor; false where there is no room, and nothing is written.
+    pub fn insert(&mut self, text: &str) -> bool {
+        if self.text.len().saturating_add(text.len()) > MAX_INPUT_BYTES {
+            return false;
+        }
         self.text.insert_str(self.cursor, text);
         self.cursor += text.len();
         // What was written may join its neighbours to one cluster.
         self.cursor = self.boundary_from(self.cursor);
+        true
     }
 
     /// Deletes the character before the cursor.
@@ -54,14 +66,14 @@ impl InputLine {
         self.delete(self.word_left_of(self.cursor), self.cursor);
     }
 
-    /// Deletes everything before the cursor.
+    /// Deletes everything before the cursor in its line.
     pub fn delete_to_start(&mut self) {
-        self.delete(0, self.cursor);
+        self.delete(self.line_start(), self.cursor);
     }
 
-    /// Deletes everything behind the cursor.
+    /// Deletes everything behind the cursor in its line.
     pub fn delete_to_end(&mut self) {
-        self.delete(self.cursor, self.text.len());
+        self.delete(self.cursor, self.line_end());
     }
 
     /// One character to the left.
@@ -88,14 +100,84 @@ impl InputLine {
         self.cursor = self.boundary_from(self.cursor + blanks + word);
     }
 
-    /// To the beginning.
+    /// To the beginning of the line.
     pub fn home(&mut self) {
-        self.cursor = 0;
+        self.cursor = self.line_start();
     }
 
-    /// To the end.
+    /// To the end of the line.
     pub fn end(&mut self) {
-        self.cursor = self.text.len();
+        self.cursor = self.line_end();
+    }
+
+    /// One row up, of rows of so many columns; false in the first one.
+    pub fn up(&mut self, columns: usize) -> bool {
+        self.move_to_row(columns, |row| row.checked_sub(1))
+    }
+
+    /// One row down, of rows of so many columns; false in the last one.
+    pub fn down(&mut self, columns: usize) -> bool {
+        self.move_to_row(columns, |row| row.checked_add(1))
+    }
+
+    fn move_to_row(&mut self, columns: usize, to: impl Fn(usize) -> Option<usize>) -> bool {
+        let places = self.places(columns);
+        let Some((_, row, column)) = places.iter().find(|(at, ..)| *at == self.cursor).copied() else { return false };
+        let wanted = to(row);
+        let there = places.iter().filter(|(_, row, _)| Some(*row) == wanted);
+        let Some((at, ..)) = there.min_by_key(|(_, _, there)| there.abs_diff(column)) else { return false };
+        self.cursor = *at;
+        true
+    }
+
+    /// Every place of the cursor, with the row and column in which it stands.
+    fn places(&self, columns: usize) -> Vec<(usize, usize, usize)> {
+        let columns = columns.max(2);
+        let (mut row, mut column, mut places) = (0, 0, Vec::new());
+        for (at, grapheme) in self.text.grapheme_indices(true) {
+            if ends_line(grapheme) {
+                places.push((at, row, column.min(columns - 1)));
+                (row, column) = (row + 1, 0);
+                continue;
+            }
+            let wide = widest(&shown(grapheme)).min(columns);
+            // The cursor needs a column of its own behind the last character.
+            if column > 0 && column + wide >= columns {
+                (row, column) = (row + 1, 0);
+            }
+            places.push((at, row, column));
+            column += wide;
+        }
+        places.push((self.text.len(), row, column.min(columns - 1)));
+        places
+    }
+
+    /// The text in rows of so many columns, and where the cursor stands: row and column. At least one row.
+    pub fn rows(&self, columns: usize) -> (Vec<String>, (usize, usize)) {
+        let places = self.places(columns);
+        let mut rows = vec![String::new(); places.last().map_or(1, |(_, row, _)| row + 1)];
+        let ends = places.iter().skip(1).map(|(at, ..)| *at).chain([self.text.len()]);
+        let mut cursor = (0, 0);
+        for (&(at, row, column), end) in places.iter().zip(ends) {
+            if at == self.cursor {
+                cursor = (row, column);
+            }
+            let grapheme = &self.text[at..end];
+            if !ends_line(grapheme)
+                && let Some(line) = rows.get_mut(row)
+            {
+                line.push_str(&shown(grapheme));
+            }
+        }
+        (rows, cursor)
+    }
+
+    fn line_start(&self) -> usize {
+        self.text[..self.cursor].rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    fn line_end(&self) -> usize {
+        self.text[self.cursor..].find('\n').map_or(self.text.len(), |at| self.cursor + at)
     }
 
     /// The part of the line that fits `columns`, with the cursor in it, and the cursor's column therein.
@@ -153,6 +235,10 @@ impl InputLine {
     }
 }
 
+fn ends_line(grapheme: &str) -> bool {
+    grapheme.ends_with('\n')
+}
+
 /// Line feeds stand in the line as a mark; everything else as in a message.
 fn shown(text: &str) -> String {
     harmless::text(text).replace('\n', "⏎")
@@ -162,8 +248,8 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> InputLine {
-        let mut line = InputLine::default();
+    fn line(text: &str) -> Input {
+        let mut line = Input::default();
         line.insert(text);
         line
     }
@@ -216,21 +302,53 @@ mod tests {
     }
 
     #[test]
+    fn several_lines_are_shown_in_rows_and_the_cursor_goes_up_and_down() {
+        let mut input = line("one\ntwo three");
+        assert_eq!(input.rows(20), (vec!["one".into(), "two three".into()], (1, 9)));
+        assert_eq!(input.rows(6), (vec!["one".into(), "two t".into(), "hree".into()], (2, 4)));
+        assert!(input.up(20));
+        assert_eq!(input.cursor, 3, "the first line is shorter");
+        assert!(!input.up(20), "the first row");
+        input.home();
+        assert!(input.down(20) && !input.down(20));
+        input.insert("x");
+        assert_eq!(input.text, "one\nxtwo three");
+        input.delete_to_end();
+        input.delete_to_start();
+        assert_eq!(input.text, "one\n", "the line of the cursor alone");
+        assert_eq!(line("").rows(9), (vec![String::new()], (0, 0)));
+    }
+
+    #[test]
+    fn more_than_a_draft_has_room_for_is_not_written_at_all() {
+        let mut input = line(&"x".repeat(MAX_INPUT_BYTES - 1));
+        assert!(!input.insert("yz"));
+        assert!(input.insert("y") && !input.insert("z"));
+        assert_eq!(input.text.len(), MAX_INPUT_BYTES);
+    }
+
+    #[test]
     fn any_sequence_of_edits_keeps_the_cursor_in_place() {
         // All pairs of operations on a text with clusters of every kind.
-        let operations: [fn(&mut InputLine); 12] = [
-            InputLine::backspace,
-            InputLine::delete_forward,
-            InputLine::delete_word,
-            InputLine::left,
-            InputLine::right,
-            InputLine::word_left,
-            InputLine::word_right,
-            InputLine::home,
-            InputLine::end,
-            |input| input.insert("\u{301}"),
-            |input| input.insert("🇩"),
-            |input| input.insert(" "),
+        let operations: [fn(&mut Input); 12] = [
+            Input::backspace,
+            Input::delete_forward,
+            Input::delete_word,
+            Input::left,
+            Input::right,
+            Input::word_left,
+            Input::word_right,
+            Input::home,
+            Input::end,
+            |input| {
+                input.insert("\u{301}");
+            },
+            |input| {
+                input.insert("🇩\n");
+            },
+            |input| {
+                input.insert(" ");
+            },
         ];
         for first in operations {
             for second in operations {
@@ -241,6 +359,9 @@ mod tests {
                         assert!(input.boundary_from(input.cursor) == input.cursor, "{input:?}");
                         let (shown, cursor) = input.window(5);
                         assert!(width(&shown) <= 5 && cursor < 5, "{shown:?} {cursor}");
+                        let (rows, (row, column)) = input.rows(8);
+                        assert!(row < rows.len() && column < 8, "{rows:?} {row} {column}");
+                        assert!(rows.iter().all(|row| widest(row) <= 8), "{rows:?}");
                     }
                 }
             }

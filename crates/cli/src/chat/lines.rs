@@ -117,6 +117,10 @@ impl Lines<'_> {
             Some(LinkEvent::Accepted(accepted)) if output.is_json() => self.stream.accepted(&accepted).await?,
             Some(LinkEvent::Accepted(accepted)) => self.stream.accepted_unsaid(&accepted),
             Some(LinkEvent::NotSent(failed)) => drop(self.stream.not_sent(&[failed]).await?),
+            Some(LinkEvent::Along) => {
+                let message = "another process of this home receives: what comes is shown here, too";
+                output.tell(&Record::Notice { code: "reading-along", message, count: None }).await?;
+            }
             Some(LinkEvent::Displaced { error }) => {
                 output.tell(&Record::Notice { code: error.code(), message: &error.to_string(), count: None }).await?;
             }

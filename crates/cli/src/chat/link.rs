@@ -1,15 +1,27 @@
 //! The chat's connection: a task that connects, receives, comes back after a break, and sends what is queued. It tells
 //! what happens; deciding what to show is not its concern.
+//!
+//! Of the processes of one home that stay, one leads: it receives. The others read from the store what it received, and one of
+//! them leads when it ends.
+//!
+//! ```text
+//!            another one leads                        it is gone
+//! start ─────────────────────────► reads along ─────────────────────┐
+//!   │ no other leads                                                 ▼
+//!   └────────────────────────────────────────────────────────────► leads: receives
+//! ```
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, NotSent, ReceiveOptions, Turn};
+use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, Lead, NotSent, ReceiveOptions, Turn};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+
+use crate::commands::along::Along;
 
 /// First pause after a failed connection; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -39,12 +51,14 @@ pub enum LinkEvent {
         /// What happened.
         error: Error,
     },
-    /// Another process receives for this account; sending still works.
+    /// Another process of this home receives, and this one tells what it stores.
+    Along,
+    /// Something else receives for this account, such as a copy of this home; sending still works.
     Displaced {
         /// What happened.
         error: Error,
     },
-    /// Receiving again after that. What the other process received is in the store.
+    /// Receiving here, after one of the two. What was received meanwhile is in the store.
     Back,
     /// The end: nothing that trying again would mend.
     Failed {
@@ -121,10 +135,15 @@ struct Worker {
 
 /// Whose business receiving is, across reconnects: a chat that was displaced does not displace in turn.
 ///
-/// It comes back when the other process was seen receiving, and is gone. What was not seen, because it was too quick or has a
+/// From other processes of its home it has the lead. What else displaces it did so before it had that, or is a copy of the home: it
+/// comes back when the other process was seen receiving, and is gone. What was not seen, because it was too quick or has a
 /// copy of this home, is followed once within [`UNDISTURBED`]: of two copies each comes back once, and not for ever.
 #[derive(Debug, Default)]
 struct Standing {
+    /// This process receives for all of this home.
+    lead: Option<Lead>,
+    /// What was told while another one did.
+    along: Option<Along>,
     /// Another process came, and this chat did not come back yet.
     displaced: bool,
     /// When this chat came back from what it did not see.
@@ -212,17 +231,9 @@ impl Worker {
         let receiving = async {
             let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
             loop {
-                let turn = if standing.displaced {
-                    let turn = match self.turn(standing).await {
-                        Ok(turn) => turn,
-                        Err(error) => return error,
-                    };
-                    standing.displaced = false;
-                    displaced.store(false, Ordering::SeqCst);
-                    self.tell(LinkEvent::Back).await;
-                    turn
-                } else {
-                    None
+                let turn = match self.turn(standing, &displaced).await {
+                    Ok(turn) => turn,
+                    Err(error) => return error,
                 };
                 let ended = match turn {
                     Some(turn) => connection.receive_in_turn(turn, follow, self).await,
@@ -246,8 +257,59 @@ impl Worker {
         }
     }
 
-    /// Waits until receiving is this chat's again: the other process is gone, or the user says so, who displaces it.
-    async fn turn(&self, standing: &mut Standing) -> Result<Option<Turn>, Error> {
+    /// Waits until receiving is this chat's: no other process of the home leads, and nothing displaced this one, or that is gone.
+    async fn turn(&self, standing: &mut Standing, displaced: &AtomicBool) -> Result<Option<Turn>, Error> {
+        let mut back = false;
+        if standing.lead.is_none() {
+            standing.lead = self.client.try_lead().await?;
+        }
+        if standing.lead.is_none() {
+            displaced.store(true, Ordering::SeqCst);
+            self.tell(LinkEvent::Along).await;
+            let along = match &mut standing.along {
+                Some(along) => along,
+                none => none.insert(Along::start(&self.client).await?),
+            };
+            standing.lead = Some(self.along(along).await?);
+            back = true;
+        }
+        let turn = if standing.displaced {
+            back = true;
+            self.turn_after(standing).await?
+        } else {
+            // A process that receives once and ends is waited for.
+            Some(self.client.wait_for_turn().await?)
+        };
+        if let Some(along) = &mut standing.along {
+            self.tell_new(along).await?;
+        }
+        standing.displaced = false;
+        displaced.store(false, Ordering::SeqCst);
+        if back {
+            self.tell(LinkEvent::Back).await;
+        }
+        Ok(turn)
+    }
+
+    /// Tells what another process receives, until that one is gone.
+    async fn along(&self, along: &mut Along) -> Result<Lead, Error> {
+        loop {
+            self.tell_new(along).await?;
+            if let Some(lead) = along.wait().await? {
+                return Ok(lead);
+            }
+        }
+    }
+
+    async fn tell_new(&self, along: &mut Along) -> Result<(), Error> {
+        while let Some(message) = along.next().await? {
+            self.tell(LinkEvent::Received(Event::Message(message))).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until what displaced this chat is gone, or until the user says so: then it is displaced in turn.
+    async fn turn_after(&self, standing: &mut Standing) -> Result<Option<Turn>, Error> {
         let when_it_is_gone = async {
             tokio::time::sleep(SETTLE).await;
             let turn = self.client.wait_for_turn().await?;

@@ -1,24 +1,47 @@
 //! What the chat's screen shows, as a value. Keys and events go in, effects come out; nothing here waits or writes.
 
-use std::collections::HashMap;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use kuvert_client::{AccountId, ConversationId, Event, MessageRecord};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use kuvert_client::{ContactInfo, Direction, Event, MessageRecord, MessageRef, MessageState, ReceiptKind};
-
-use crate::chat::input::InputLine;
+use crate::chat::command::{Command, Written, read};
+use crate::chat::input::Input;
 use crate::chat::link::LinkEvent;
+use crate::chat::list::List;
+use crate::chat::notify::Notify;
+use crate::chat::talk::{Move, Talk};
 use crate::commands::notice;
 use crate::error::{shell_word, words};
 use crate::output::harmless;
 
-/// Short enough for the line above the input on a terminal of 80 columns.
-const DISPLACED: &str = "Another process receives now: until it ends, or until Ctrl-R here.";
+/// Lines that the wheel turns by.
+const WHEEL: usize = 3;
+
+/// Hits of a search that are shown; more of them would say: look for something else.
+pub const MAX_HITS: usize = 500;
 
 /// What a key asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send this text.
+    /// Send this text in the open conversation.
     Send(String),
+    /// Open a conversation.
+    Open(ConversationId),
+    /// Show a message where it stands.
+    Jump(ConversationId, u64),
+    /// Show the oldest messages.
+    Oldest,
+    /// Show the newest messages.
+    Newest,
+    /// Look for a text in all conversations.
+    Search(String),
+    /// Make a request a contact, called so.
+    Accept(AccountId, String),
+    /// Block a contact or a request.
+    Block(AccountId),
+    /// Mute a conversation or end that.
+    Mute(ConversationId, bool),
+    /// Take the mouse, or let go of it.
+    Mouse(bool),
     /// End the chat.
     Leave,
     /// Receive here again, and displace what displaced this chat.
@@ -28,215 +51,209 @@ pub enum Effect {
 }
 
 /// How the connection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Not yet.
     Connecting,
-    /// It stands.
+    /// It stands, and this process receives.
     Connected,
+    /// It stands, and another process of this home receives; what comes is shown here, too.
+    Along,
     /// It is tried again.
     Offline,
-    /// Another process receives.
+    /// Something else receives for this account.
     Displaced,
 }
 
-/// One message on the screen.
+/// What has the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// The list.
+    List,
+    /// The open conversation.
+    Talk,
+}
+
+/// What lies over the screen and has the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Which message.
-    pub message: MessageRef,
+pub enum Over {
+    /// Nothing.
+    None,
+    /// The help, scrolled by so many lines.
+    Help(usize),
+    /// What to look for.
+    Ask(Input),
+    /// What was found.
+    Found(Found),
+    /// What to call who made a request.
+    Name(AccountId, Input),
+    /// Whether to block.
+    Block(AccountId, String),
+}
+
+/// A search and what it found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What was looked for.
+    pub text: String,
+    /// The newest first.
+    pub hits: Vec<Hit>,
+    /// The one that Enter goes to.
+    pub selected: usize,
+    /// Everything before this place was not looked through yet; none: it was.
+    pub before: Option<u64>,
+}
+
+/// A message that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Where it stands.
+    pub conversation: ConversationId,
+    /// See [`MessageRecord::place`].
+    pub place: u64,
+    /// The conversation's alias, made harmless.
+    pub alias: String,
     /// Written by the user.
     pub outgoing: bool,
-    /// Made harmless.
+    /// Made harmless, on one line.
     pub text: String,
-    /// When it was stored here, Unix milliseconds: the order of the screen, which a sender's clock must not disturb.
+    /// When it was written.
     pub at: u64,
-    /// How far it has come.
-    pub state: MessageState,
+}
+
+impl Found {
+    /// More was looked through, further back.
+    pub fn join(&mut self, messages: Vec<MessageRecord>, before: Option<u64>) {
+        let room = MAX_HITS.saturating_sub(self.hits.len());
+        self.hits.extend(messages.into_iter().rev().take(room).map(|message| Hit {
+            conversation: message.message.conversation,
+            place: message.place,
+            alias: harmless::line(&message.alias).into_owned(),
+            outgoing: message.direction == kuvert_client::Direction::Outgoing,
+            text: harmless::line(&message.text.replace('\n', " ")).into_owned(),
+            at: message.written_at(),
+        }));
+        self.before = before.filter(|_| self.hits.len() < MAX_HITS);
+    }
+}
+
+/// What was drawn last, for keys and clicks that depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// The list and the conversation stand side by side.
+    pub both: bool,
+    /// The columns in which one writes.
+    pub input_columns: usize,
+    /// The conversation that stands in each row of the screen's list.
+    pub list: Vec<Option<ConversationId>>,
+    /// The columns of the list.
+    pub list_columns: usize,
 }
 
 /// Everything on the screen.
 #[derive(Debug)]
 pub struct State {
-    /// The contact as it stands.
-    pub contact: ContactInfo,
-    /// The alias, made harmless.
-    pub alias: String,
-    /// In order of arrival.
-    pub entries: Vec<Entry>,
-    /// What is being written.
-    pub input: InputLine,
+    /// All conversations.
+    pub list: List,
+    /// The open one.
+    pub talk: Option<Talk>,
+    /// What has the keys.
+    pub focus: Focus,
+    /// What lies over it.
+    pub over: Over,
     /// How the connection stands.
     pub status: Status,
     /// A remark above the input line.
     pub notice: Option<String>,
-    /// Lines between the bottom of the history and the bottom of the screen.
-    pub scroll: usize,
-    /// Messages that came while the user was looking at older ones.
-    pub unseen: usize,
-    /// Lines of history that the screen last had room for.
-    page: usize,
-    places: HashMap<(MessageRef, bool), usize>,
+    /// Receipts are said in words.
+    pub in_words: bool,
+    /// The mouse is taken.
+    pub mouse: bool,
+    /// How the user is told of new texts.
+    pub notify: Notify,
+    /// Whether the window has the keyboard, as far as the terminal says.
+    pub focused: bool,
+    /// What was drawn last.
+    pub drawn: Drawn,
 }
 
 impl State {
-    /// A chat with its history.
-    pub fn new(contact: ContactInfo, history: &[MessageRecord]) -> Self {
-        let alias = harmless::line(&contact.alias).into_owned();
-        let mut state = Self {
-            contact,
-            alias,
-            entries: Vec::with_capacity(history.len()),
-            input: InputLine::default(),
+    /// A chat with its list, and nothing open.
+    pub fn new(list: List, notify: Notify) -> Self {
+        Self {
+            list,
+            talk: None,
+            focus: Focus::List,
+            over: Over::None,
             status: Status::Connecting,
             notice: None,
-            scroll: 0,
-            unseen: 0,
-            page: 10,
-            places: HashMap::new(),
-        };
-        for message in history {
-            state.put(message);
-        }
-        state
-    }
-
-    /// Adds a message of this conversation, or brings it up to date.
-    pub fn put(&mut self, message: &MessageRecord) {
-        let outgoing = message.direction == Direction::Outgoing;
-        let key = (message.message, outgoing);
-        if let Some(entry) = self.places.get(&key).and_then(|place| self.entries.get_mut(*place)) {
-            entry.state = message.state.clone();
-            return;
-        }
-        self.put_entry(message);
-        if outgoing {
-            self.scroll_to_bottom();
-        } else if self.scroll > 0 {
-            self.unseen += 1;
+            in_words: false,
+            mouse: false,
+            notify,
+            focused: true,
+            drawn: Drawn { both: true, ..Drawn::default() },
         }
     }
 
-    fn put_entry(&mut self, message: &MessageRecord) {
-        let outgoing = message.direction == Direction::Outgoing;
-        self.places.insert((message.message, outgoing), self.entries.len());
-        self.entries.push(Entry {
-            message: message.message,
-            outgoing,
-            text: harmless::text(&message.text).into_owned(),
-            at: message.written_at(),
-            state: message.state.clone(),
-        });
+    /// A conversation is open now.
+    pub fn open(&mut self, talk: Talk) {
+        self.list.selected = Some(talk.id());
+        self.talk = Some(talk);
+        (self.focus, self.over) = (Focus::Talk, Over::None);
     }
 
-    /// Another process sent and received meanwhile: everything anew, in the store's order.
-    pub fn reload(&mut self, history: &[MessageRecord]) {
-        let (before, unseen) = (self.entries.len(), self.unseen);
-        self.entries.clear();
-        self.places.clear();
-        history.iter().for_each(|message| self.put_entry(message));
-        let came = self.entries.len().saturating_sub(before);
-        self.unseen = if self.scroll > 0 { unseen + came } else { 0 };
+    /// The open conversation.
+    pub fn open_id(&self) -> Option<ConversationId> {
+        self.talk.as_ref().map(Talk::id)
     }
 
-    /// Messages of the contact that are not marked as read yet.
-    pub fn unread(&self) -> Vec<MessageRef> {
-        let unread = |entry: &&Entry| !entry.outgoing && entry.state == MessageState::Unshown;
-        self.entries.iter().filter(unread).map(|entry| entry.message).collect()
-    }
-
-    /// They were marked.
-    pub fn all_read(&mut self) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == MessageState::Unshown) {
-            entry.state = MessageState::Shown;
-        }
-    }
-
-    /// Messages of the user's that the relay does not have, as far as the screen knows.
-    pub fn queued(&self) -> Vec<MessageRef> {
-        let queued = |entry: &&Entry| entry.outgoing && entry.state == MessageState::Queued;
-        self.entries.iter().filter(queued).map(|entry| entry.message).collect()
-    }
-
-    /// A message of the user's has come this far. Never goes back: a late "accepted" does not undo "read".
-    pub fn advance(&mut self, message: MessageRef, state: MessageState) {
-        let place = self.places.get(&(message, true));
-        if let Some(entry) = place.and_then(|place| self.entries.get_mut(*place))
-            && rank(&state) > rank(&entry.state)
-        {
-            entry.state = state;
-        }
-    }
-
-    /// What the link tells. Messages of other contacts are only remarked upon.
+    /// What the link tells. What came is read from the store.
     pub fn apply(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connected => self.status = Status::Connected,
+            LinkEvent::Along => self.status = Status::Along,
             LinkEvent::Offline { error } => {
                 self.status = Status::Offline;
                 self.remark(&words(&error));
             }
             LinkEvent::Displaced { .. } => {
                 self.status = Status::Displaced;
-                self.remark(DISPLACED);
+                self.remark("A copy of this home receives now: /receive receives here again");
             }
-            LinkEvent::Back => {
-                self.status = Status::Connected;
-                self.notice = None;
-            }
+            LinkEvent::Back => self.status = Status::Connected,
             LinkEvent::Failed { error } => {
                 self.status = Status::Offline;
                 self.remark(&words(&error));
             }
-            LinkEvent::Accepted(accepted) => self.advance(accepted.message, MessageState::Accepted),
-            LinkEvent::NotSent(failed) => {
-                if !failed.will_retry {
-                    self.advance(failed.message, MessageState::Failed(failed.error.code().to_owned()));
-                }
-                self.remark(&words(&failed.error));
-            }
+            LinkEvent::NotSent(failed) => self.remark(&words(&failed.error)),
             // Errors of the connection are told when it is tried again.
             LinkEvent::Flushed { error: Some(error) } if !error.is_connection() => self.remark(&words(&error)),
-            LinkEvent::Flushed { .. } => {}
-            LinkEvent::Received(event) => self.received(event),
+            LinkEvent::Accepted(_) | LinkEvent::Flushed { .. } => {}
+            LinkEvent::Received(event) => self.received(&event),
         }
     }
 
-    fn received(&mut self, event: Event) {
+    fn received(&mut self, event: &Event) {
         match event {
-            Event::Message(message) if message.message.conversation == self.contact.conversation() => {
-                self.put(&message)
+            // They stand in the list.
+            Event::Message(_) | Event::Receipt { .. } => {}
+            Event::Request(contact) => {
+                self.remark(&format!("{} is no contact of yours and wrote: see Requests in the list", contact.alias));
             }
-            Event::Message(message) => self.remark(&format!("{} wrote: `kuvert receive` shows it", message.alias)),
-            Event::Receipt { message, kind, .. } => self.advance(
-                message,
-                match kind {
-                    ReceiptKind::Delivered => MessageState::Delivered,
-                    ReceiptKind::Read => MessageState::Read,
-                },
-            ),
             Event::Expired { count } => {
                 self.remark(&format!("{count} letters were deleted by the relay unread: they waited for too long"));
             }
-            Event::Request(contact) => {
-                self.remark(&format!("{} is no contact of yours and wrote: `kuvert contact requests`", contact.alias))
-            }
-            Event::IdentityChanged { account, who } => {
-                if account == self.contact.account {
-                    self.contact.key_changed = true;
-                }
-                self.remark(&format!(
-                    "the key of {who} changed: compare safety numbers, then `kuvert contact accept {}`",
-                    shell_word(&who)
-                ));
-            }
+            Event::IdentityChanged { who, .. } => self.remark(&format!(
+                "the key of {who} changed: compare safety numbers, then `kuvert contact accept {}`",
+                shell_word(who)
+            )),
             Event::Disconnected { .. } => self.status = Status::Offline,
             Event::Reconnected => {
                 self.status = Status::Connected;
                 self.notice = None;
             }
             other => {
-                if let Some((_, message)) = notice(&other) {
+                if let Some((_, message)) = notice(other) {
                     self.remark(&message);
                 }
             }
@@ -248,18 +265,54 @@ impl State {
         self.notice = Some(harmless::line(text).into_owned());
     }
 
-    /// The screen has this many lines of history and can be scrolled by that many.
-    pub fn fit(&mut self, page: usize, furthest: usize) {
-        self.page = page;
-        self.scroll = self.scroll.min(furthest);
-        if self.scroll == 0 {
-            self.unseen = 0;
+    /// A text from the clipboard. Its line breaks stay, and nothing is sent by it.
+    pub fn paste(&mut self, text: &str) {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let may_write = self.may_write();
+        let written = match &mut self.over {
+            Over::Ask(input) | Over::Name(_, input) => input.insert(&text.replace('\n', " ")),
+            Over::None if may_write => self.talk.as_mut().is_some_and(|talk| talk.input.insert(&text)),
+            _ => return,
+        };
+        if written {
+            self.notice = None;
+        } else {
+            self.remark(&format!("{} bytes are more than one text has room for: nothing was pasted", text.len()));
         }
     }
 
-    /// A text from the clipboard.
-    pub fn paste(&mut self, text: &str) {
-        self.input.insert(&text.replace("\r\n", "\n").replace('\r', "\n"));
+    fn may_write(&self) -> bool {
+        self.focus == Focus::Talk && self.talk.as_ref().is_some_and(|talk| !talk.is_request())
+    }
+
+    /// The mouse, where it is taken.
+    pub fn mouse(&mut self, event: MouseEvent) -> Option<Effect> {
+        match event.kind {
+            MouseEventKind::ScrollUp => self.scroll(Move::Up(WHEEL)),
+            MouseEventKind::ScrollDown => self.scroll(Move::Down(WHEEL)),
+            MouseEventKind::Down(_) if self.over == Over::None => {
+                let there = (usize::from(event.column) < self.drawn.list_columns)
+                    .then(|| self.drawn.list.get(usize::from(event.row)).copied().flatten());
+                return there.flatten().map(Effect::Open);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn scroll(&mut self, how: Move) {
+        let down = matches!(how, Move::Down(_) | Move::PageDown);
+        match &mut self.over {
+            Over::Help(line) if down => *line = line.saturating_add(1),
+            Over::Help(line) => *line = line.saturating_sub(1),
+            Over::Found(found) if down => found.selected = (found.selected + 1).min(found.hits.len().saturating_sub(1)),
+            Over::Found(found) => found.selected = found.selected.saturating_sub(1),
+            _ => {
+                if let Some(talk) = &mut self.talk {
+                    talk.go(how);
+                }
+            }
+        }
     }
 
     /// A key.
@@ -269,172 +322,438 @@ impl State {
         }
         self.notice = None;
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        let alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
-            KeyCode::Esc => return Some(Effect::Leave),
             KeyCode::Char('c') if control => return Some(Effect::Leave),
-            KeyCode::Char('d') if control && self.input.is_blank() => return Some(Effect::Leave),
-            KeyCode::Char('r') if control && self.status == Status::Displaced => return Some(Effect::TakeOver),
             KeyCode::Char('z') if control => return Some(Effect::Suspend),
-            KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.input.insert("\n"),
-            KeyCode::Char('j') if control => self.input.insert("\n"),
-            KeyCode::Enter if self.input.is_blank() => {}
-            KeyCode::Enter => return Some(Effect::Send(self.input.take())),
-            KeyCode::Char('a') if control => self.input.home(),
-            KeyCode::Char('e') if control => self.input.end(),
-            KeyCode::Char('u') if control => self.input.delete_to_start(),
-            KeyCode::Char('k') if control => self.input.delete_to_end(),
-            KeyCode::Char('w') if control => self.input.delete_word(),
-            KeyCode::Char('b') if alt => self.input.word_left(),
-            KeyCode::Char('f') if alt => self.input.word_right(),
-            KeyCode::Char(c) if !control && !alt => self.input.insert(c.encode_utf8(&mut [0; 4])),
-            KeyCode::Backspace if control || alt => self.input.delete_word(),
-            KeyCode::Backspace => self.input.backspace(),
-            KeyCode::Delete => self.input.delete_forward(),
-            KeyCode::Left if control || alt => self.input.word_left(),
-            KeyCode::Right if control || alt => self.input.word_right(),
-            KeyCode::Left => self.input.left(),
-            KeyCode::Right => self.input.right(),
-            KeyCode::Home if control => self.scroll = usize::MAX,
-            KeyCode::End if control => self.scroll_to_bottom(),
-            KeyCode::Home => self.input.home(),
-            KeyCode::End => self.input.end(),
-            KeyCode::Up => self.scroll = self.scroll.saturating_add(1),
-            KeyCode::Down => self.scroll = self.scroll.saturating_sub(1),
-            KeyCode::PageUp => self.scroll = self.scroll.saturating_add(self.page.saturating_sub(1).max(1)),
-            KeyCode::PageDown => self.scroll = self.scroll.saturating_sub(self.page.saturating_sub(1).max(1)),
+            _ => {}
+        }
+        match &mut self.over {
+            Over::None => self.key_below(key),
+            Over::Help(line) => {
+                match key.code {
+                    KeyCode::Up => *line = line.saturating_sub(1),
+                    KeyCode::Down => *line = line.saturating_add(1),
+                    KeyCode::PageUp => *line = line.saturating_sub(10),
+                    KeyCode::PageDown | KeyCode::Char(' ') => *line = line.saturating_add(10),
+                    _ => self.over = Over::None,
+                }
+                None
+            }
+            Over::Ask(_) | Over::Name(..) => self.key_in_a_line(key),
+            Over::Found(_) => self.key_in_hits(key),
+            Over::Block(account, _) => {
+                let account = *account;
+                self.over = Over::None;
+                (key.code == KeyCode::Char('y')).then_some(Effect::Block(account))
+            }
+        }
+    }
+
+    fn key_in_a_line(&mut self, key: KeyEvent) -> Option<Effect> {
+        let over = std::mem::replace(&mut self.over, Over::None);
+        let (account, mut input) = match over {
+            Over::Ask(input) => (None, input),
+            Over::Name(account, input) => (Some(account), input),
+            other => {
+                self.over = other;
+                return None;
+            }
+        };
+        match key.code {
+            KeyCode::Esc => return None,
+            KeyCode::Enter if !input.is_blank() => {
+                let text = input.take().trim().to_owned();
+                return Some(match account {
+                    Some(account) => Effect::Accept(account, text),
+                    None => Effect::Search(text),
+                });
+            }
+            KeyCode::Enter => {}
+            _ => {
+                edit(&mut input, key);
+            }
+        }
+        self.over = account.map_or_else(|| Over::Ask(input.clone()), |account| Over::Name(account, input.clone()));
+        None
+    }
+
+    fn key_in_hits(&mut self, key: KeyEvent) -> Option<Effect> {
+        let Over::Found(found) = &mut self.over else { return None };
+        match key.code {
+            KeyCode::Up => found.selected = found.selected.saturating_sub(1),
+            KeyCode::Down => found.selected = (found.selected + 1).min(found.hits.len().saturating_sub(1)),
+            KeyCode::PageUp => found.selected = found.selected.saturating_sub(10),
+            KeyCode::PageDown => found.selected = (found.selected + 10).min(found.hits.len().saturating_sub(1)),
+            KeyCode::Enter => {
+                let hit = found.hits.get(found.selected)?;
+                let effect = Effect::Jump(hit.conversation, hit.place);
+                self.over = Over::None;
+                return Some(effect);
+            }
+            KeyCode::Esc => self.over = Over::None,
             _ => {}
         }
         None
     }
 
-    fn scroll_to_bottom(&mut self) {
-        self.scroll = 0;
-        self.unseen = 0;
+    fn key_below(&mut self, key: KeyEvent) -> Option<Effect> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        let open = self.open_id();
+        let blank = self.talk.as_ref().is_none_or(|talk| talk.input.text().is_empty() || talk.is_request());
+        match key.code {
+            KeyCode::Char('d') if control && blank => return Some(Effect::Leave),
+            KeyCode::Char('n') if control => return self.list.beside(open, 1).map(Effect::Open),
+            KeyCode::Char('p') if control => return self.list.beside(open, -1).map(Effect::Open),
+            KeyCode::Down if alt => return self.list.beside(open, 1).map(Effect::Open),
+            KeyCode::Up if alt => return self.list.beside(open, -1).map(Effect::Open),
+            KeyCode::Char('g') if control => {
+                let next = self.list.next_unread(open);
+                if next.is_none() {
+                    self.remark("Nothing else is unread");
+                }
+                return next.map(Effect::Open);
+            }
+            KeyCode::Char('f') if control => self.over = Over::Ask(Input::default()),
+            KeyCode::Char('r') if control => self.in_words = !self.in_words,
+            KeyCode::F(1) => self.over = Over::Help(0),
+            KeyCode::F(2) => {
+                self.mouse = !self.mouse;
+                return Some(Effect::Mouse(self.mouse));
+            }
+            KeyCode::Char('?') if (blank || self.focus == Focus::List) && !control && !alt => self.over = Over::Help(0),
+            KeyCode::Tab | KeyCode::BackTab => {
+                self.focus = match self.focus {
+                    Focus::List if self.talk.is_some() => Focus::Talk,
+                    _ => Focus::List,
+                };
+                if open.is_some() {
+                    self.list.selected = open;
+                }
+            }
+            KeyCode::PageUp => self.scroll(Move::PageUp),
+            KeyCode::PageDown => self.scroll(Move::PageDown),
+            KeyCode::Home if blank || control => return open.map(|_| Effect::Oldest),
+            KeyCode::End if blank || control => return open.map(|_| Effect::Newest),
+            _ if self.focus == Focus::List || self.talk.is_none() => return self.key_in_the_list(key),
+            _ => return self.key_in_the_talk(key),
+        }
+        None
+    }
+
+    fn key_in_the_list(&mut self, key: KeyEvent) -> Option<Effect> {
+        match key.code {
+            KeyCode::Up => self.list.selected = self.list.beside(self.list.selected, -1),
+            KeyCode::Down => self.list.selected = self.list.beside(self.list.selected, 1),
+            KeyCode::Enter => return self.list.selected.map(Effect::Open),
+            KeyCode::Esc if self.talk.is_some() && self.drawn.both => self.focus = Focus::Talk,
+            KeyCode::Esc => self.remark("Ctrl-C leaves; what is written is kept"),
+            _ => {}
+        }
+        None
+    }
+
+    fn key_in_the_talk(&mut self, key: KeyEvent) -> Option<Effect> {
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let columns = self.drawn.input_columns;
+        let talk = self.talk.as_mut()?;
+        match key.code {
+            KeyCode::Esc if self.drawn.both => self.remark("Ctrl-C leaves; what is written is kept"),
+            KeyCode::Esc => self.focus = Focus::List,
+            _ if talk.is_request() => return self.key_in_a_request(key),
+            KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.write("\n"),
+            KeyCode::Char('j') if control => self.write("\n"),
+            KeyCode::Enter => return self.enter(),
+            KeyCode::Up if !talk.input.up(columns) => self.scroll(Move::Up(1)),
+            KeyCode::Down if !talk.input.down(columns) => self.scroll(Move::Down(1)),
+            KeyCode::Up | KeyCode::Down => {}
+            _ => {
+                if let Edited::Full = edit(&mut talk.input, key) {
+                    self.remark("this is as much as one text has room for");
+                }
+            }
+        }
+        None
+    }
+
+    fn key_in_a_request(&mut self, key: KeyEvent) -> Option<Effect> {
+        let contact = &self.talk.as_ref()?.contact;
+        match key.code {
+            KeyCode::Char('a') => self.over = Over::Name(contact.account, Input::default()),
+            KeyCode::Char('b') => self.ask_whether_to_block(),
+            KeyCode::Up => self.scroll(Move::Up(1)),
+            KeyCode::Down => self.scroll(Move::Down(1)),
+            _ => {}
+        }
+        None
+    }
+
+    fn ask_whether_to_block(&mut self) {
+        if let Some(talk) = &self.talk {
+            self.over = Over::Block(talk.contact.account, talk.alias.clone());
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        if !self.talk.as_mut().is_some_and(|talk| talk.input.insert(text)) {
+            self.remark("this is as much as one text has room for");
+        }
+    }
+
+    /// What is written is sent, or is a command.
+    fn enter(&mut self) -> Option<Effect> {
+        let talk = self.talk.as_mut()?;
+        let (account, id) = (talk.contact.account, talk.id());
+        let command = match read(talk.input.text()) {
+            Written::Nothing => return None,
+            Written::Text => return Some(Effect::Send(talk.input.take())),
+            Written::WithoutSlash(text) => {
+                talk.input.take();
+                return Some(Effect::Send(text));
+            }
+            Written::Unknown(word) => {
+                self.remark(&format!(
+                    "There is no command {word}, and nothing was sent: ? lists them; //… sends a text with a slash"
+                ));
+                return None;
+            }
+            Written::Wrong(how) => {
+                self.remark(how);
+                return None;
+            }
+            Written::Command(command) => command,
+        };
+        talk.input.take();
+        match command {
+            Command::Help => self.over = Over::Help(0),
+            Command::Quit => return Some(Effect::Leave),
+            Command::Search(text) => return Some(Effect::Search(text)),
+            Command::Receive => return Some(Effect::TakeOver),
+            Command::Notify(notify) => {
+                self.notify = notify;
+                self.remark(&format!("You are told of new texts: {}", notify.words()));
+            }
+            Command::Mute => {
+                let muted = self.list.row(id).is_some_and(|row| row.muted);
+                return Some(Effect::Mute(id, !muted));
+            }
+            Command::Block => self.ask_whether_to_block(),
+            Command::Accept(name) if talk.is_request() => return Some(Effect::Accept(account, name)),
+            Command::Accept(_) => self.remark("This is no request: you write to each other already"),
+        }
+        None
     }
 }
 
-/// How far a message has come, as a number.
-fn rank(state: &MessageState) -> u8 {
-    match state {
-        MessageState::Accepted | MessageState::Shown => 1,
-        MessageState::Failed(_) => 2,
-        MessageState::Delivered => 3,
-        MessageState::Read => 4,
-        // `Queued` and `Unshown`.
-        _ => 0,
+enum Edited {
+    Yes,
+    Full,
+    Not,
+}
+
+/// Keys that every line knows.
+fn edit(input: &mut Input, key: KeyEvent) -> Edited {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    match key.code {
+        KeyCode::Char('a') if control => input.home(),
+        KeyCode::Char('e') if control => input.end(),
+        KeyCode::Char('u') if control => input.delete_to_start(),
+        KeyCode::Char('k') if control => input.delete_to_end(),
+        KeyCode::Char('w') if control => input.delete_word(),
+        KeyCode::Char('b') if alt => input.word_left(),
+        KeyCode::Char('f') if alt => input.word_right(),
+        KeyCode::Char(c) if !control && !alt => {
+            return if input.insert(c.encode_utf8(&mut [0; 4])) { Edited::Yes } else { Edited::Full };
+        }
+        KeyCode::Backspace if control || alt => input.delete_word(),
+        KeyCode::Backspace => input.backspace(),
+        KeyCode::Delete => input.delete_forward(),
+        KeyCode::Left if control || alt => input.word_left(),
+        KeyCode::Right if control || alt => input.word_right(),
+        KeyCode::Left => input.left(),
+        KeyCode::Right => input.right(),
+        KeyCode::Home => input.home(),
+        KeyCode::End => input.end(),
+        _ => return Edited::Not,
     }
+    Edited::Yes
 }
 
 #[cfg(test)]
-pub mod tests {
-    use kuvert_client::{AccountId, EnvelopeId};
-
+mod tests {
     use super::*;
+    use crate::chat::list::tests::row;
+    use crate::chat::talk::Piece;
+    use crate::chat::talk::tests::{contact, message};
+    use kuvert_client::Direction;
 
-    pub fn contact() -> ContactInfo {
-        ContactInfo {
-            account: AccountId::from_bytes([2; 16]),
-            alias: "bob".into(),
-            name: Some("bob".into()),
-            verified: true,
-            blocked: false,
-            key_changed: false,
-            blocked_at_relay: false,
-            request: false,
-            added_at: 0,
-        }
+    fn state() -> State {
+        let rows = vec![row(2, "bob", 3), row(3, "carol", 2), row(4, "dave", 1)];
+        let mut state = State::new(List { rows, selected: None }, Notify::Off);
+        state.open(Talk::new(contact(2, "bob"), String::new(), Piece::default()));
+        state
     }
 
-    pub fn message(number: u8, direction: Direction, text: &str, at: u64) -> MessageRecord {
-        let state = if direction == Direction::Incoming { MessageState::Unshown } else { MessageState::Queued };
-        MessageRecord {
-            message: MessageRef {
-                conversation: contact().conversation(),
-                author: if direction == Direction::Incoming {
-                    contact().account
-                } else {
-                    AccountId::from_bytes([1; 16])
-                },
-                id: EnvelopeId::from_bytes([number; 16]),
-            },
-            alias: "bob".into(),
-            direction,
-            text: text.into(),
-            sent_at: at,
-            stored_at: at,
-            state,
-            request: false,
-        }
+    fn with(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Option<Effect> {
+        state.key(KeyEvent::new(code, modifiers))
     }
 
     fn press(state: &mut State, code: KeyCode) -> Option<Effect> {
-        state.key(KeyEvent::new(code, KeyModifiers::NONE))
+        with(state, code, KeyModifiers::NONE)
     }
 
-    #[test]
-    fn a_line_is_written_and_sent() {
-        let mut state = State::new(contact(), &[]);
-        for c in "hi".chars() {
-            assert_eq!(press(&mut state, KeyCode::Char(c)), None);
+    fn write(state: &mut State, text: &str) {
+        for c in text.chars() {
+            assert_eq!(press(state, KeyCode::Char(c)), None);
         }
-        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Send("hi".into())));
+    }
+
+    fn written(state: &State) -> &str {
+        state.talk.as_ref().unwrap().input.text()
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_written_and_sent_and_an_empty_one_is_not() {
+        let mut state = state();
+        write(&mut state, "hi");
+        with(&mut state, KeyCode::Enter, KeyModifiers::ALT);
+        write(&mut state, "there");
+        with(&mut state, KeyCode::Char('j'), KeyModifiers::CONTROL);
+        state.paste("pasted\r\nlines\r\n");
+        assert_eq!(written(&state), "hi\nthere\npasted\nlines\n", "nothing is sent by pasting");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Send("hi\nthere\npasted\nlines\n".into())));
         assert_eq!(press(&mut state, KeyCode::Enter), None, "an empty line is not sent");
-        assert_eq!(press(&mut state, KeyCode::Esc), Some(Effect::Leave));
-        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(state.key(interrupt), Some(Effect::Leave));
     }
 
     #[test]
-    fn a_message_that_comes_twice_stands_once() {
-        let first = message(1, Direction::Incoming, "hi", 1);
-        let mut state = State::new(contact(), std::slice::from_ref(&first));
-        state.apply(LinkEvent::Received(Event::Message(first.clone())));
-        assert_eq!(state.entries.len(), 1);
-        // The same id in the other direction is another message: ids are drawn by either side.
-        state.put(&message(1, Direction::Outgoing, "hi", 2));
-        assert_eq!(state.entries.len(), 2);
-        assert_eq!(state.unread(), [first.message]);
-        state.all_read();
-        assert!(state.unread().is_empty());
+    fn an_unknown_word_behind_a_slash_is_named_kept_and_not_sent() {
+        let mut state = state();
+        write(&mut state, "/secret plan");
+        assert_eq!(press(&mut state, KeyCode::Enter), None);
+        assert!(state.notice.as_deref().unwrap().contains("no command /secret"), "{:?}", state.notice);
+        assert_eq!(written(&state), "/secret plan");
+        press(&mut state, KeyCode::Home);
+        write(&mut state, "/");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Send("/secret plan".into())));
     }
 
     #[test]
-    fn ticks_never_go_back() {
-        let sent = message(1, Direction::Outgoing, "hi", 1);
-        let mut state = State::new(contact(), std::slice::from_ref(&sent));
-        let receipt = |kind| Event::Receipt { message: sent.message, from: "bob".into(), kind, at: 2 };
-        state.apply(LinkEvent::Received(receipt(ReceiptKind::Read)));
-        state.apply(LinkEvent::Received(receipt(ReceiptKind::Delivered)));
-        state.apply(LinkEvent::Accepted(kuvert_client::Accepted {
-            message: sent.message,
-            to: "bob".into(),
-            anonymous: false,
-        }));
-        assert_eq!(state.entries[0].state, MessageState::Read);
-        assert!(state.queued().is_empty());
+    fn escape_steps_back_and_loses_no_text_and_leaves_nothing() {
+        let mut state = state();
+        write(&mut state, "half a sentence");
+        for both in [true, false] {
+            state.drawn.both = both;
+            press(&mut state, KeyCode::F(1));
+            assert!(matches!(state.over, Over::Help(_)));
+            assert_eq!(press(&mut state, KeyCode::Esc), None);
+            assert_eq!(state.over, Over::None);
+            with(&mut state, KeyCode::Char('f'), KeyModifiers::CONTROL);
+            write(&mut state, "x");
+            assert_eq!(press(&mut state, KeyCode::Esc), None);
+            for _ in 0..3 {
+                assert_eq!(press(&mut state, KeyCode::Esc), None);
+            }
+            assert_eq!(written(&state), "half a sentence");
+        }
+        assert_eq!(state.focus, Focus::List, "in a narrow window, back to the list");
+        let interrupt = with(&mut state, KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(interrupt, Some(Effect::Leave));
     }
 
     #[test]
-    fn messages_of_others_are_remarked_upon_and_not_shown() {
-        let mut state = State::new(contact(), &[]);
-        let mut other = message(1, Direction::Incoming, "psst", 1);
-        other.message.conversation = AccountId::from_bytes([9; 16]).into();
-        other.alias = "carol\x1b[2J".into();
-        state.apply(LinkEvent::Received(Event::Message(other)));
-        assert!(state.entries.is_empty());
+    fn keys_and_clicks_go_from_conversation_to_conversation() {
+        let mut state = state();
+        let id = |state: &State, at: usize| Effect::Open(state.list.rows[at].id);
+        assert_eq!(with(&mut state, KeyCode::Char('n'), KeyModifiers::CONTROL), Some(id(&state, 1)));
+        assert_eq!(with(&mut state, KeyCode::Up, KeyModifiers::ALT), Some(id(&state, 2)));
+        assert_eq!(with(&mut state, KeyCode::Char('g'), KeyModifiers::CONTROL), None);
+        state.list.rows[2].unread = 1;
+        assert_eq!(with(&mut state, KeyCode::Char('g'), KeyModifiers::CONTROL), Some(id(&state, 2)));
+        press(&mut state, KeyCode::Tab);
+        press(&mut state, KeyCode::Down);
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(id(&state, 1)));
+        let click = |column, row| MouseEvent {
+            kind: MouseEventKind::Down(crossterm::event::MouseButton::Left),
+            column,
+            row,
+            modifiers: KeyModifiers::NONE,
+        };
+        state.drawn = Drawn { list: vec![None, Some(state.list.rows[2].id)], list_columns: 20, ..Drawn::default() };
+        assert_eq!(state.mouse(click(3, 1)), Some(id(&state, 2)));
+        for (column, row) in [(3, 0), (3, 9), (20, 1)] {
+            assert_eq!(state.mouse(click(column, row)), None);
+        }
+    }
+
+    #[test]
+    fn a_request_takes_no_text_and_is_accepted_or_blocked_after_a_question() {
+        let mut stranger = contact(5, "5mzx2qka");
+        stranger.request = true;
+        let account = stranger.account;
+        let mut state = state();
+        state.open(Talk::new(stranger, String::new(), Piece::default()));
+        state.paste("hello");
+        assert_eq!(written(&state), "");
+        assert_eq!(press(&mut state, KeyCode::Enter), None);
+        press(&mut state, KeyCode::Char('a'));
+        assert_eq!(press(&mut state, KeyCode::Enter), None, "not without a name");
+        write(&mut state, "eve");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Accept(account, "eve".into())));
+        press(&mut state, KeyCode::Char('b'));
+        assert_eq!(press(&mut state, KeyCode::Enter), None, "only y blocks");
+        press(&mut state, KeyCode::Char('b'));
+        assert_eq!(press(&mut state, KeyCode::Char('y')), Some(Effect::Block(account)));
+    }
+
+    #[test]
+    fn what_is_found_stands_newest_first_and_leads_there() {
+        let mut state = state();
+        write(&mut state, "/search moon");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Search("moon".into())));
+        let mut found = Found { text: "moon".into(), before: Some(u64::MAX), ..Found::default() };
+        found.join((7..9).map(|place| message(place, Direction::Incoming, "moon", 1)).collect(), Some(7));
+        found.join(vec![message(3, Direction::Outgoing, "a\nmoon", 1)], None);
+        let places: Vec<_> = found.hits.iter().map(|hit| hit.place).collect();
+        assert_eq!((places, found.before), (vec![8, 7, 3], None));
+        state.over = Over::Found(found);
+        press(&mut state, KeyCode::Down);
+        press(&mut state, KeyCode::Down);
+        press(&mut state, KeyCode::Down);
+        let jump = Effect::Jump(contact(2, "bob").conversation(), 3);
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(jump));
+        let mut endless = Found { before: Some(u64::MAX), ..Found::default() };
+        endless.join((0..9_999).map(|place| message(place, Direction::Incoming, "moon", 1)).collect(), Some(1));
+        assert_eq!((endless.hits.len(), endless.before), (MAX_HITS, None));
+    }
+
+    #[test]
+    fn commands_take_their_line_with_them() {
+        let mut state = state();
+        let id = state.open_id().unwrap();
+        write(&mut state, "/mute");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Mute(id, true)));
+        state.list.rows[0].muted = true;
+        write(&mut state, "/mute");
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::Mute(id, false)));
+        write(&mut state, "/notify bell");
+        assert_eq!(press(&mut state, KeyCode::Enter), None);
+        assert_eq!(state.notify, Notify::Bell);
+        assert_eq!(written(&state), "");
+        write(&mut state, "?");
+        assert_eq!(state.over, Over::Help(0));
+        press(&mut state, KeyCode::Esc);
+        write(&mut state, "really?");
+        assert_eq!((&state.over, written(&state)), (&Over::None, "really?"));
+    }
+
+    #[test]
+    fn remarks_about_others_are_harmless() {
+        let mut state = state();
+        let mut other = contact(9, "carol\u{1b}[2J");
+        other.request = true;
+        state.apply(LinkEvent::Received(Event::Request(other)));
         assert!(state.notice.unwrap().starts_with("carol␛"));
-    }
-
-    #[test]
-    fn new_messages_are_counted_while_older_ones_are_read() {
-        let mut state = State::new(contact(), &[]);
-        state.scroll = 5;
-        state.put(&message(1, Direction::Incoming, "new", 1));
-        assert_eq!(state.unseen, 1);
-        state.fit(10, 3);
-        assert_eq!(state.scroll, 3, "never further than there is history");
-        state.put(&message(2, Direction::Outgoing, "mine", 2));
-        assert_eq!((state.scroll, state.unseen), (0, 0), "writing goes to the bottom");
     }
 }

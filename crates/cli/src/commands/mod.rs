@@ -1,6 +1,7 @@
 //! One file per command: each turns its flags into calls of the client, and what comes back into records.
 
 mod account;
+pub mod along;
 pub mod completions;
 mod confirm;
 mod contact;
@@ -68,7 +69,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::SafetyNumber(args) => block_on(safety_number::run(&args, options)),
         Command::Send(args) => block_on(send::run(args, options)),
         Command::Receive(args) => block_on(receive::run(&args, options)),
-        Command::Chat(who) => block_on(chat::run(&who.who, options)),
+        Command::Chat(args) => block_on(chat::run(&args, options)),
         Command::History(args) => block_on(history::run(&args, options)),
         Command::Search(args) => block_on(search::run(&args, options)),
         Command::Delete(args) => block_on(delete::run(&args, options)),

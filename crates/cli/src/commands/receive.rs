@@ -1,23 +1,30 @@
-//! `kuvert receive`: print first, then mark as shown, so that a kill in between repeats a message instead of losing it.
+//! `kuvert receive`. Where another process of this home receives, and stays, its mail is shown from the store as it comes; else
+//! this one receives.
+//!
+//! Print first, then mark as shown, so that a kill in between repeats a message instead of losing it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, Occupant,
     ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::args::Receive;
+use crate::commands::along::{Along, LOOK};
 use crate::commands::{client_options, flush, remark, tell_accepted};
 use crate::error::{Failure, shell_word};
 use crate::options::Options;
 use crate::output::Output;
 use crate::output::record::{Entry, Record};
 use crate::signals::Stop;
+
+/// How long mail that waits at the relay may take to come through the process that receives.
+const MAIL_ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// Fetches and shows what waits, and with `--follow` what comes.
 pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
@@ -26,6 +33,14 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     let client = Client::open(&options.home()?, client_options(options, wanted.timeout)).await?;
     let command = async {
         let begun = Instant::now();
+        let lead = match place(&client, &wanted).await? {
+            Place::Receives(lead) => lead,
+            Place::ReadsAlong => match read_along(&client, &mut wanted, options).await? {
+                // The other process is gone. A command that does not stay leaves the lead to those that do.
+                Some(lead) => Some(lead).filter(|_| wanted.follow),
+                None => return Ok(()),
+            },
+        };
         let connection = match client.connect().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -45,7 +60,7 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
         remark(&flush(&connection, options).await?, options);
         let received = match wanted.max {
             Some(0) => Ok(()),
-            _ => receive(&connection, wanted, options).await,
+            _ => receive(&client, &connection, lead.as_ref(), wanted, options).await,
         };
         // The last receipts; a connection that broke has them sent by the next command.
         let sent = flush(&connection, options).await;
@@ -99,15 +114,125 @@ async fn connect_within(client: &Client, after: Error, limit: Option<Duration>) 
     }
 }
 
+/// Who receives in this home.
+enum Place {
+    /// This process; to stay, where it has the lead.
+    Receives(Option<Lead>),
+    /// Another one, which stays.
+    ReadsAlong,
+}
+
+async fn place(client: &Client, wanted: &Wanted) -> Result<Place, Error> {
+    if wanted.max == Some(0) {
+        return Ok(Place::Receives(None));
+    }
+    match client.try_lead().await? {
+        Some(lead) => Ok(Place::Receives(Some(lead).filter(|_| wanted.follow))),
+        None => Ok(Place::ReadsAlong),
+    }
+}
+
+/// Shows what another process of this home receives. The lead, once that one is gone; none: this command has shown what it was to.
+async fn read_along(client: &Client, wanted: &mut Wanted, options: &Options) -> Result<Option<Lead>, Failure> {
+    let begun = Instant::now();
+    let mut connection = None;
+    let mut unreachable = None;
+    if wanted.follow {
+        let message = "another process of this home receives: what comes is shown here, too";
+        options.output.tell(&Record::Notice { code: "reading-along", message, count: None }).await?;
+    } else {
+        unreachable = wait_until_nothing_waits(client).await;
+    }
+    let mut along = Along::start(client).await?;
+    let mut screen = Screen::new(client, *wanted, options, Arc::default()).await?;
+    let mut caught_up = false;
+    flush_along(client, &mut connection, options).await?;
+    loop {
+        let mut any = false;
+        while wanted.max != Some(0)
+            && let Some(message) = along.next().await?
+        {
+            // Printing marks it: no need to say whether to go on.
+            let _ = screen.show(Event::Message(message)).await?;
+            wanted.max = wanted.max.map(|left| left - 1);
+            any = true;
+        }
+        if any {
+            flush_along(client, &mut connection, options).await?;
+        }
+        if wanted.follow && !caught_up {
+            options.output.tell(&Record::CaughtUp {}).await?;
+            caught_up = true;
+        }
+        let time_is_up = wanted.timeout.is_some_and(|timeout| begun.elapsed() >= timeout);
+        let enough = !wanted.follow && (screen.shown || wanted.timeout.is_none());
+        if wanted.max == Some(0) || time_is_up || enough {
+            return match unreachable {
+                Some(error) if !screen.shown => Err(error.into()),
+                _ => Ok(None),
+            };
+        }
+        if let Some(lead) = along.wait().await? {
+            wanted.timeout = wanted.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+            return Ok(Some(lead));
+        }
+    }
+}
+
+/// The process that receives has what waits at the relay within a moment. Why the relay could not be asked, if so.
+async fn wait_until_nothing_waits(client: &Client) -> Option<Error> {
+    let until = Instant::now() + MAIL_ON_ITS_WAY;
+    while Instant::now() < until {
+        match client.ask_relay().await {
+            Ok(answer) if answer.waiting > 0 => tokio::time::sleep(LOOK).await,
+            Ok(_) => return None,
+            Err(error) => return Some(error),
+        }
+    }
+    None
+}
+
+/// Sends receipts, and what is queued. What cannot be sent now waits for the next time.
+async fn flush_along(client: &Client, on: &mut Option<Connection>, options: &Options) -> Result<(), Failure> {
+    let connection = match on.take() {
+        Some(connection) => connection,
+        None => match client.connect().await {
+            Ok(connection) => connection,
+            Err(error) if error.passes() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if let Ok(FlushReport { accepted, not_sent, .. }) = connection.flush(|_| {}).await {
+        for accepted in accepted {
+            tell_accepted(&accepted, options).await?;
+        }
+        remark(&not_sent, options);
+        *on = Some(connection);
+    }
+    Ok(())
+}
+
 /// Runs the client's receiving loop, and beside it a flush whenever read receipts are due. The loop waits for the reader of the
 /// output where it pauses; the flush does not, and so never keeps the outbox from other commands of this home.
-async fn receive(connection: &Connection, wanted: Wanted, options: &Options) -> Result<(), Failure> {
+async fn receive(
+    client: &Client,
+    connection: &Connection,
+    lead: Option<&Lead>,
+    wanted: Wanted,
+    options: &Options,
+) -> Result<(), Failure> {
     let due = Arc::new(Notify::new());
     let mut screen = Screen::new(&connection.client(), wanted, options, Arc::clone(&due)).await?;
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
     let wait = wanted.follow || wanted.timeout.is_some();
     let receive_options = ReceiveOptions { follow: wait, timeout: wanted.timeout, max: wanted.max };
-    let receiving = connection.receive_into(receive_options, &mut screen);
+    let receiving = async {
+        match lead {
+            // Commands that receive once and end go first.
+            Some(_) => connection.receive_in_turn(client.wait_for_turn().await?, receive_options, &mut screen).await,
+            None => connection.receive_into(receive_options, &mut screen).await,
+        }
+    };
     let flushing = async {
         loop {
             due.notified().await;
@@ -390,6 +515,7 @@ fn damage(part: DamagedPart, who: Option<&str>, count: u64) -> String {
         DamagedPart::Deleted => {
             ("the mark that a text was deleted".to_owned(), "if it is sent again, it is shown again".to_owned())
         }
+        DamagedPart::Draft => ("what you began to write in a conversation".to_owned(), "it is gone".to_owned()),
         // What may be added.
         _ => ("something".to_owned(), "it is gone".to_owned()),
     };
@@ -401,6 +527,8 @@ fn contradiction(conflict: ListConflict) -> &'static str {
         ListConflict::Unsigned => "that its account key did not sign",
         ListConflict::Older => "that is older than one that was known",
         ListConflict::Forked => "that differs from one with the same number",
+        // What may be added.
+        _ => "that contradicts one that was known",
     }
 }
 

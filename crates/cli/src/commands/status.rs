@@ -41,6 +41,7 @@ pub async fn run(args: &args::Status, options: &Options) -> Result<(), Failure> 
         unread: status.unread,
         requests: status.requests,
         changed_keys: status.changed_keys,
+        copy_seen_at: status.copy_seen_at,
         level: status.level.as_str(),
         version: env!("CARGO_PKG_VERSION"),
         protocol: status.protocol,
@@ -58,6 +59,11 @@ async fn ask(client: &Client) -> Result<RelayAnswer, Error> {
     }
 }
 
+/// What to do where two copies of a home are in use.
+const COPIED: &str = "go on with one copy only: what one fetches the other never gets. End what runs with the other one, delete its \
+                      directory, and register anew there: `kuvert --home DIR register --relay …`. Not `kuvert account delete`: \
+                      that ends both";
+
 /// What to do next: a code for scripts, and words.
 fn next(status: &Status, answer: &Answer) -> (&'static str, String) {
     let heard = answer.as_ref().and_then(|answer| answer.as_ref().ok());
@@ -73,6 +79,9 @@ fn next(status: &Status, answer: &Answer) -> (&'static str, String) {
             return say("relay", "ask the operator of the relay what became of it, and change nothing until you know");
         }
         _ => {}
+    }
+    if status.copy_seen_at.is_some() {
+        return say("copy", COPIED);
     }
     if heard.is_some_and(|heard| heard.clock_ahead_ms.unsigned_abs() > MAX_AHEAD_MS) {
         return say("clock", "set the clock of this machine, or tell the operator that the relay's is wrong");

@@ -230,6 +230,10 @@ fn status(painter: &Painter, status: &Status<'_>) -> String {
     if status.changed_keys > 0 {
         rows.push(("keys", painter.warning(&format!("{} with a changed key", number(status.changed_keys, "contact")))));
     }
+    if let Some(at) = status.copy_seen_at {
+        let words = format!("another copy of this home was in use, {}", Zone::system().date_and_time(at));
+        rows.push(("copy", painter.warning(&words)));
+    }
     rows.push(("level", status.level.to_owned()));
     let (version, protocol, store) = (status.version, status.protocol, status.store);
     rows.push(("version", format!("kuvert {version}, protocol {protocol}, store {store}")));

@@ -348,6 +348,8 @@ pub struct Status<'a> {
     pub requests: u64,
     /// Contacts whose key changed: nothing is sent to them until the new one is accepted.
     pub changed_keys: u64,
+    /// When another copy of this home was last seen in use, Unix milliseconds; null: not within the last seven days.
+    pub copy_seen_at: Option<u64>,
     /// `L0` to `L3`: how much the relay is told.
     pub level: &'a str,
     /// The version of this program.
@@ -356,7 +358,7 @@ pub struct Status<'a> {
     pub protocol: u32,
     /// The version of the stored form of this home.
     pub store: u32,
-    /// What to do next: `register`, `relay`, `clock`, `compare-keys`, `requests`, `receive`, `send`, `wait`, `add-contact` or
+    /// What to do next: `register`, `relay`, `copy`, `clock`, `compare-keys`, `requests`, `receive`, `send`, `wait`, `add-contact` or
     /// `nothing`.
     pub next: &'a str,
     /// The same for people.

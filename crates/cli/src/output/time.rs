@@ -42,6 +42,19 @@ impl Zone {
         self.at(ms).map_or_else(|| "unknown time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
     }
 
+    /// As short as it can be told: `14:05` today, `Mon` within six days, `21 Nov` within the year, `2025`.
+    pub fn short(&self, ms: u64, now: u64) -> String {
+        let (Some(at), Some(today)) = (self.at(ms), self.day(now)) else { return String::new() };
+        let days = today.since(at.date()).map_or(i32::MAX, |span| span.get_days());
+        let format = match days {
+            0 => "%H:%M",
+            1..=6 => "%a",
+            _ if at.year() == today.year() => "%-d %b",
+            _ => "%Y",
+        };
+        at.strftime(format).to_string()
+    }
+
     /// `2026-11-21T14:05:09Z`, as [`since`](Self::since) takes it, in UTC.
     pub fn exact(ms: u64) -> String {
         let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -141,6 +154,22 @@ mod tests {
         }
         for text in ["", "d", "2", "2w", "-2d", "+2d", "yesterday", "2026-13-01", "99999999999999999999d", "2é"] {
             assert!(zone.since(text, NOON).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_in_a_list_are_short() {
+        let zone = Zone::utc();
+        for (ms, short) in [
+            (NOON - 60_000, "11:59"),
+            (NOON - DAY, "Fri"),
+            (NOON - 6 * DAY, "Sun"),
+            (NOON - 7 * DAY, "14 Nov"),
+            (NOON - 400 * DAY, "2025"),
+            (NOON + 2 * DAY, "23 Nov"),
+            (u64::MAX, ""),
+        ] {
+            assert_eq!(zone.short(ms, NOON), short);
         }
     }
 

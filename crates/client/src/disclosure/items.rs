@@ -3,6 +3,7 @@
 use kuvert_types::Level;
 
 use crate::records::Receipts;
+use crate::state::PhoneTold;
 
 /// Whether the relay gets something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +52,8 @@ pub struct Disclosure {
     pub costs: &'static str,
 }
 
-/// The items at a level. `named`: the account took a user name.
-pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
+/// The items at a level. `named`: the account took a user name; `number`: whether it gave a phone number beside L0.
+pub fn at(level: Level, receipts: Receipts, named: bool, number: PhoneTold) -> Disclosure {
     use Seen::{No, Partly, Yes};
     let item = |item, title, (relay, why)| Item { item, title, relay, why };
     let (l0, sealed) = (level == Level::L0, level.seals_sender());
@@ -66,11 +67,19 @@ pub fn at(level: Level, receipts: Receipts, named: bool) -> Disclosure {
         item(
             "number",
             "my phone number",
-            choose(
-                l0,
-                (Partly, "if I give one; verified, it is found in other people's address books"),
-                (Partly, "only if I gave one when I registered; nothing at this level asks for it"),
-            ),
+            match (l0, number) {
+                (true, PhoneTold::Yes) => (Yes, "I gave it; verified, it is found in other people's address books"),
+                (true, _) => (Partly, "if I give one; verified, it is found in other people's address books"),
+                (false, PhoneTold::No) => (No, "I gave none; nothing at this level asks for it"),
+                (false, PhoneTold::Yes) => (
+                    Yes,
+                    "I gave it, although nothing at this level asks for it: `kuvert account correct --no-phone` takes it back",
+                ),
+                // A home of a build that did not note it.
+                (false, PhoneTold::Unknown) => {
+                    (Partly, "only if I gave one when I registered; nothing at this level asks for it")
+                }
+            },
         ),
         item("name", "my name", choose(named, (Yes, "the user name that I took"), (No, "I took no user name"))),
         item(
@@ -184,10 +193,13 @@ mod tests {
     fn a_higher_level_never_tells_more() {
         let rank = |seen| [Seen::No, Seen::Partly, Seen::Yes].iter().position(|other| *other == seen);
         for pair in Level::ALL.windows(2) {
-            let (lower, higher) = (at(pair[0], Receipts::Now, true), at(pair[1], Receipts::Late, true));
-            for (below, above) in lower.items.iter().zip(&higher.items) {
-                assert_eq!(below.item, above.item);
-                assert!(rank(above.relay) <= rank(below.relay), "{}: {}", higher.level, above.item);
+            for number in [PhoneTold::Unknown, PhoneTold::No, PhoneTold::Yes] {
+                let lower = at(pair[0], Receipts::Now, true, number);
+                let higher = at(pair[1], Receipts::Late, true, number);
+                for (below, above) in lower.items.iter().zip(&higher.items) {
+                    assert_eq!(below.item, above.item);
+                    assert!(rank(above.relay) <= rank(below.relay), "{}: {}", higher.level, above.item);
+                }
             }
         }
     }

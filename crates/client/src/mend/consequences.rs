@@ -63,6 +63,7 @@ pub fn follow(tx: &dyn Transaction, lost: Vec<Lost>, now: u64) -> Result<Told, E
     mender.outbox(of(Part::Log(Log::Outbox)))?;
     mender.prekeys(&of(Part::Table(Table::Prekey)), &of(Part::Table(Table::Replay)))?;
     mender.deleted(of(Part::Table(Table::Deleted)))?;
+    of(Part::Table(Table::Conversation)).iter().for_each(|_| mender.tell(DamagedPart::Draft, None));
     mender.own(&of(Part::Table(Table::Own)))?;
     Ok(mender.told)
 }
@@ -349,7 +350,10 @@ impl Mender<'_> {
                 blocking::note_news(self.tx)?;
             } else if was(own::NAME_NEWS) {
                 self.tx.put(Table::Own, own::NAME_NEWS, &[])?;
-            } else if ![own::TIDIED, own::REPLAY, own::DAMAGE].iter().any(|key| was(key)) {
+            } else if was(own::TRACES) {
+                self.tx.put(Table::Own, own::TRACES, &[])?;
+            } else if ![own::TIDIED, own::REPLAY, own::DAMAGE, own::RECEIVER, own::COPY_SEEN].iter().any(|key| was(key))
+            {
                 self.tell(DamagedPart::Consumer, None);
             }
         }

@@ -12,8 +12,8 @@ use crate::prekeys;
 use crate::receipts;
 use crate::receive::held_is_readable;
 use crate::state::{
-    DamageRow, DeletedRow, DisclosureRow, Envelope, OutboxRow, PeerRow, PrekeyStateRow, Stored, ToldRow, account_id,
-    conversation_id, envelope_id, message_key, message_of_key, own,
+    ConversationRow, DamageRow, DeletedRow, DisclosureRow, Envelope, OutboxRow, PeerRow, PrekeyStateRow, Stored,
+    ToldRow, account_id, conversation_id, envelope_id, message_key, message_of_key, own,
 };
 use crate::store::{Entry, Log, Part, Table, Transaction};
 
@@ -56,6 +56,7 @@ fn row_is_readable(table: Table, key: &[u8], value: &[u8]) -> bool {
         Table::Peer => Address::try_from(key).is_ok() && PeerRow::decode(value).is_ok(),
         Table::Replay => prekeys::record_is_readable(key, value),
         Table::Deleted => message_of_key(key).is_ok() && DeletedRow::decode(value).is_ok(),
+        Table::Conversation => conversation_id(key).is_ok() && ConversationRow::decode(value).is_ok(),
     }
 }
 
@@ -66,6 +67,7 @@ fn own_is_readable(key: &[u8], value: &[u8]) -> bool {
         own::PREKEYS => PrekeyStateRow::decode(value).is_ok(),
         own::TOLD => ToldRow::decode(value).is_ok(),
         own::DAMAGE => DamageRow::decode(value).is_ok(),
+        own::COPY_SEEN => value.len() == size_of::<u64>(),
         key if key.starts_with(own::CONSUMER) => value.len() == size_of::<u64>(),
         _ => true,
     }

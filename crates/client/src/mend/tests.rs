@@ -25,8 +25,8 @@ use crate::resets;
 use crate::rng;
 use crate::session::session;
 use crate::state::{
-    DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow, PrekeyStateRow,
-    Progress, ToldRow, enqueue, message_key, received_key,
+    ConversationRow, DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow,
+    PrekeyStateRow, Progress, ToldRow, enqueue, message_key, received_key,
 };
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Mode, Store as _};
@@ -584,6 +584,18 @@ fn a_text_that_was_deleted_stays_so_where_it_is_known_which_it_was() {
 }
 
 #[test]
+fn a_draft_that_is_damaged_is_told_of_and_gone() {
+    for how in BOTH {
+        let (mut home, _) = home();
+        let row = ConversationRow { draft: "half a".into(), muted: true };
+        home.write(|tx| state::put(tx, Table::Conversation, ALICE.as_bytes(), &row).unwrap());
+        home.damage(how, Part::Table(Table::Conversation), ALICE.as_bytes());
+        assert_eq!(home.mend(), [(DamagedPart::Draft, None, 1)]);
+        assert_eq!(home.write(|tx| tx.count(Table::Conversation).unwrap()), 0);
+    }
+}
+
+#[test]
 fn a_level_with_an_access_key_that_is_none_is_damage() {
     let (mut home, _) = home();
     let row = DisclosureRow { access_key: vec![1; 3], level_and_one: 2, ..DisclosureRow::default() };
@@ -616,13 +628,13 @@ fn prekey_numbers_are_not_given_twice_after_their_counters_are_lost() {
 #[test]
 fn marks_that_something_is_to_be_done_stay() {
     let (mut home, _) = home();
-    let keys = [own::BLOCKS, own::NAME_NEWS, own::TIDIED];
+    let keys = [own::BLOCKS, own::NAME_NEWS, own::TRACES, own::TIDIED, own::RECEIVER, own::COPY_SEEN];
     home.write(|tx| keys.into_iter().for_each(|key| tx.put(Table::Own, key, &[]).unwrap()));
     keys.into_iter().for_each(|key| home.damage(How::Flipped, Part::Table(Table::Own), key));
     assert_eq!(home.mend(), []);
     home.write(|tx| {
         let there = keys.map(|key| tx.get(Table::Own, key).unwrap().is_some());
-        assert_eq!(there, [true, true, false], "old rows are looked for once more");
+        assert_eq!(there, [true, true, true, false, false, false], "old rows are looked for once more");
     });
 }
 

@@ -35,7 +35,7 @@ use self::told::{note, row};
 use crate::disclosure;
 use crate::engine::{Engine, Tx, blocking};
 use crate::error::Error;
-use crate::state::{self, ToldRow, own};
+use crate::state::{self, PhoneTold, ToldRow, own};
 use crate::store::{Table, Transaction};
 use crate::transport::{Link, RelayError};
 
@@ -153,7 +153,11 @@ pub(crate) async fn settle(engine: &Engine, link: &Link) -> Result<(), Error> {
     }
     let after = move |tx: &Tx<'_>| {
         let after = match &granted {
-            None => ToldRow::default(),
+            None => {
+                // With all else went the number that was given at registration.
+                state::change_own(tx, |row| row.set_phone_told(PhoneTold::No))?;
+                ToldRow::default()
+            }
             Some(granted) => {
                 let told = row(tx)?;
                 // What was granted or denied in the meantime is told with the next connection.

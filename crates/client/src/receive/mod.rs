@@ -9,6 +9,7 @@
 //! A crash before the commit: the relay delivers again. After it and before the acknowledgement: the relay delivers again, and
 //! the ids are known. Before the mark: the message is reported again from the store.
 
+mod copies;
 mod held;
 mod incoming;
 mod lists;
@@ -176,6 +177,7 @@ impl Connection {
             inbox: held.map(Arc::new),
             let_go_at: None,
             notices: Notices::default(),
+            mark: copies::Mark::default(),
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -203,6 +205,8 @@ struct Receiver<'a, S> {
     let_go_at: Option<u64>,
     /// What was thrown away and is told in sum.
     notices: Notices,
+    /// What this process left in the store when it began to receive.
+    mark: copies::Mark,
 }
 
 /// What the receiver woke up for.
@@ -265,7 +269,10 @@ impl<S: EventSink> Receiver<'_, S> {
                     self.connection.replace(establish(self.engine()).await?);
                     None
                 }
-                Step::Attach => attach(&link).await?,
+                Step::Attach => {
+                    self.mark = copies::mark(self.engine()).await?;
+                    attach(&link).await?
+                }
                 Step::HoldInbox => self.hold_inbox().await?,
                 Step::TellFull => self.tell_full(&link).await?,
                 Step::TellClocks => self.tell_clocks().await,
@@ -452,6 +459,7 @@ impl<S: EventSink> Receiver<'_, S> {
             }
             Push::Displaced => {
                 established.set_inbox(Inbox::Detached);
+                copies::taken_over(self.engine(), self.mark).await?;
                 Err(Error::Displaced)
             }
             Push::GoingAway => Err(Error::RelayUnavailable { detail: "it shuts down".to_owned() }),

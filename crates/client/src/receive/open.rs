@@ -637,7 +637,7 @@ impl<'a> Opener<'a> {
         for id in ids {
             // Only the one who received a message can confirm it.
             let message = self.written_to(contact, id);
-            if state::raise(self.tx, &message, progress, "")? {
+            if state::confirm(self.tx, &message, progress, self.now)? {
                 let from = contact.row.alias.clone();
                 self.say(Event::Receipt { message, from, kind, at: self.now });
             }

@@ -12,6 +12,7 @@ struct Data {
     tables: BTreeMap<(Table, Vec<u8>), Value>,
     logs: BTreeMap<(Log, u64), Row>,
     last_place: u64,
+    commits: u64,
 }
 
 #[derive(Clone)]
@@ -36,6 +37,10 @@ impl Store for MemoryStore {
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let data = RefCell::new(self.0.clone());
         Ok(Box::new(MemoryTransaction { data, home: &mut self.0, mode }))
+    }
+
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        Ok(self.0.commits)
     }
 }
 
@@ -121,6 +126,12 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(rows.filter(|(_, row)| group.is_none_or(|g| row.group == g)).take(limit).map(entry).collect())
     }
 
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let data = self.data.borrow();
+        let rows = data.logs.range((log, 0)..(log, before)).rev();
+        Ok(rows.filter(|(_, row)| group.is_none_or(|g| row.group == g)).take(limit).map(entry).collect())
+    }
+
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         Ok(self.data.borrow().logs.keys().filter(|(l, _)| *l == log).count() as u64)
     }
@@ -141,6 +152,7 @@ impl Transaction for MemoryTransaction<'_> {
         let Self { data, home, mode } = *self;
         if mode != Mode::Read {
             *home = data.into_inner();
+            home.commits += 1;
         }
         Ok(())
     }

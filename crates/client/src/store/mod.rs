@@ -52,11 +52,13 @@ pub enum Table {
     Replay = 9,
     /// Messages that were deleted here, by their key in [`Log::Message`].
     Deleted = 10,
+    /// What the owner keeps beside a conversation: its draft, whether it is muted; by conversation.
+    Conversation = 11,
 }
 
 impl Table {
     /// All tables.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Own,
         Self::Contact,
         Self::Session,
@@ -67,6 +69,7 @@ impl Table {
         Self::Peer,
         Self::Replay,
         Self::Deleted,
+        Self::Conversation,
     ];
 }
 
@@ -143,6 +146,13 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Locked`] when another writer does not finish in time.
     fn begin(&mut self, mode: Mode) -> Result<Box<dyn Transaction + '_>, StoreError>;
+
+    /// A number that differs once another handle on the same data, of this process or of another one, has committed a change.
+    /// The commits of this handle may change it, too.
+    ///
+    /// # Errors
+    /// The data cannot be read.
+    fn changes(&mut self) -> Result<u64, StoreError>;
 
     /// Leaves nothing of what was deleted or replaced where the values are kept. A store that keeps no bytes of what is gone has
     /// nothing to do.

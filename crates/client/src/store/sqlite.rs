@@ -31,7 +31,7 @@ use crate::migrate::migrate;
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -252,6 +252,12 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteTransaction { inner, cipher: &self.cipher, mode }))
     }
 
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        // SQLite counts the commits of other connections. What a frozen store is read from does not change.
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version").map_err(convert)?;
+        statement.query_row([], |row| row.get(0)).map(i64::cast_unsigned).map_err(convert)
+    }
+
     fn scrub(&mut self) -> Result<(), StoreError> {
         if self.frozen {
             return Err(StoreError::ReadOnly);
@@ -345,6 +351,7 @@ const fn table_name(table: Table) -> &'static str {
         Table::Peer => "peer",
         Table::Replay => "replay",
         Table::Deleted => "deleted",
+        Table::Conversation => "conversation",
     }
 }
 
@@ -684,6 +691,59 @@ mod tests {
         drop(tx);
         drop(store);
         assert_eq!(code(reopen(&dir, &KEY)), "store", "once");
+        // Version 3 has all but the marks of version 4: an older program would show again what was deleted.
+        let raw = Connection::open(&path).unwrap();
+        raw.pragma_update(None, "user_version", 3).unwrap();
+        assert_eq!(code(reopen(&dir, &KEY)), "store");
+        let version: u32 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION);
+    }
+
+    #[test]
+    fn a_store_of_version_4_becomes_one_of_this_version_and_keeps_its_messages() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        // Versions 3 and 4 had no times of receipts and no drafts.
+        let row = state::MessageRow {
+            conversation: vec![1; 16],
+            id: vec![2; 16],
+            outgoing: true,
+            text: "hello".into(),
+            progress: state::Progress::Delivered.into(),
+            author: vec![3; 16],
+            ..state::MessageRow::default()
+        };
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(&row)).unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let path = dir.path().join("store.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
+        let tx = store.begin(Mode::Read).unwrap();
+        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
+        let record = stored.record(&*tx, "bob").unwrap();
+        assert_eq!((record.text.as_str(), record.delivered_at, record.read_at), ("hello", None, None));
+        assert_eq!(tx.count(Table::Conversation).unwrap(), 0);
+        drop(tx);
+        let version: u32 =
+            Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION, "programs of before, which would lose the times, refuse it");
+    }
+
+    #[test]
+    fn commits_of_another_handle_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut one, mut two) = (at(&dir), at(&dir));
+        let before = one.changes().unwrap();
+        assert_eq!(one.changes().unwrap(), before, "nothing happened");
+        put(&mut two, b"a", b"1");
+        let after = one.changes().unwrap();
+        assert_ne!(after, before);
+        let tx = two.begin(Mode::WriteRelaxed).unwrap();
+        tx.put(Table::Own, b"a", b"2").unwrap();
+        tx.commit().unwrap();
+        assert_ne!(one.changes().unwrap(), after, "also one that is not synced");
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Store for WatchedStore {
         let watcher = (mode != Mode::Read).then(|| Arc::clone(&self.watcher));
         Ok(Box::new(WatchedTransaction { inner: self.inner.begin(mode)?, watcher }))
     }
+    fn changes(&mut self) -> Result<u64, StoreError> {
+        self.inner.changes()
+    }
 }
 
 struct WatchedTransaction<'a> {
@@ -85,6 +88,9 @@ impl Transaction for WatchedTransaction<'_> {
     }
     fn scan(&self, log: Log, group: Option<&[u8]>, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.inner.scan(log, group, after, limit)
+    }
+    fn scan_back(&self, log: Log, group: Option<&[u8]>, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.scan_back(log, group, before, limit)
     }
     fn len(&self, log: Log) -> Result<u64, StoreError> {
         self.inner.len(log)

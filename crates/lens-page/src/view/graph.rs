@@ -8,7 +8,7 @@ use kuvert_relay_lens::look::Known;
 use kuvert_relay_lens::observe::Observed;
 use serde::Serialize;
 
-use super::sight::{Sight, addresses, is_envelope, time};
+use super::sight::{Sight, addresses, is_envelope};
 use super::timeline::Timeline;
 use super::{Names, account, stores};
 use crate::files::Snapshot;
@@ -110,7 +110,7 @@ pub fn edges(
     level: Level,
 ) -> Vec<Edge> {
     let stored = stores(Place::Observations, "event", "source", level);
-    let sums = if stored { stored_sums(sights) } else { inferred_sums(events, level) };
+    let sums = if stored { stored_sums(sights) } else { inferred_sums(events) };
     let edge = |((from, to), sum): ((&str, &str), Sum)| Edge {
         from: from.to_owned(),
         to: to.to_owned(),
@@ -141,7 +141,7 @@ fn stored_sums<'a>(sights: &[Sight<'a>]) -> BTreeMap<(&'a str, &'a str), Sum> {
 
 /// From what a relay has in its memory while it runs: from which address an envelope came, and who proved themselves from
 /// there in the last minutes. Each of `n` candidates gets 1/n.
-fn inferred_sums(events: &[Observed], level: Level) -> BTreeMap<(&str, &str), Sum> {
+fn inferred_sums(events: &[Observed]) -> BTreeMap<(&str, &str), Sum> {
     let addresses = addresses(events);
     // By address: who was last there when.
     let mut present: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
@@ -161,7 +161,7 @@ fn inferred_sums(events: &[Observed], level: Level) -> BTreeMap<(&str, &str), Su
                 let candidates: Vec<&str> = recent.map(|(who, _)| *who).filter(|who| *who != recipient).collect();
                 for candidate in &candidates {
                     let weight = 1.0 / candidates.len() as f64;
-                    sums.entry((*candidate, recipient)).or_default().add(time(event.at, level), weight);
+                    sums.entry((*candidate, recipient)).or_default().add(event.at, weight);
                 }
             }
             _ => {}

@@ -190,7 +190,7 @@ fn rung(level: Level) -> Rung {
         Level::L0 => ("As described", "phone number, name, sender, recipient, device, IP address, time, size"),
         Level::L1 => ("No number", "random identifiers, sender, recipient, time, size; IP addresses in memory only"),
         Level::L2 => ("Sealed sender", "recipient, time, size; the sender is inside the sealed envelope"),
-        Level::L3 => ("Blurred", "recipient, a size bucket, a blurred time"),
+        Level::L3 => ("Late ticks", "recipient, a size bucket, time; receipts come up to a minute late, or not at all"),
     };
     Rung { level, title, sees }
 }
@@ -211,8 +211,8 @@ fn waiting(snapshot: &Snapshot, names: &Names, level: Level) -> Vec<Waiting> {
         to: names.label(&envelope.recipient),
         from: envelope.sender.as_deref().filter(|_| sender).map(|sender| names.label(sender)),
         size: sight::size(envelope.size, level),
-        accepted_at: sight::time(envelope.accepted_at, level),
-        expires_at: sight::time(envelope.expires_at, level),
+        accepted_at: envelope.accepted_at,
+        expires_at: envelope.expires_at,
         bytes: envelope.first_bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     });
     waiting.collect()

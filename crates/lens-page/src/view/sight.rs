@@ -10,9 +10,6 @@ use super::stores;
 /// Size buckets from L3 on, bytes of ciphertext.
 const BUCKETS: [u64; 3] = [1_024, 4_096, 16_384];
 
-/// Times are told to the minute from L3 on: that is how long a receipt may be held back.
-const BLUR_MS: u64 = 60_000;
-
 /// Requests that only L0 makes: above it no client tells these things.
 const AT_L0: [&str; 7] = [
     "phone_code_requested",
@@ -81,7 +78,7 @@ pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
         let unsigned = is_envelope(event) && !sender;
         let address = event.connection.and_then(|connection| addresses.get(&connection).copied());
         Sight {
-            at: time(event.at, level),
+            at: event.at,
             kind: if unsigned { SUBMITTED } else { &event.kind },
             connection: event.connection.filter(|_| !unsigned),
             ip: address.filter(|_| ip),
@@ -97,11 +94,6 @@ pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
 /// Where each connection comes from.
 pub fn addresses(events: &[Observed]) -> HashMap<u32, &str> {
     events.iter().filter_map(|event| Some((event.connection?, event.ip.as_deref()?))).collect()
-}
-
-/// A time as it is known at a level, Unix milliseconds.
-pub fn time(at: u64, level: Level) -> u64 {
-    if level < Level::L3 { at } else { at / BLUR_MS * BLUR_MS }
 }
 
 /// A size as it is known at a level, bytes.

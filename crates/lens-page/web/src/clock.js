@@ -23,11 +23,10 @@ export const clock = (at) => format(at, { hour: "2-digit", minute: "2-digit", ho
 export const dayAndClock = (at) => `${format(at, { day: "numeric", month: "short" })}, ${clock(at)}`;
 export const sameDay = (one, other) => day(one) === day(other);
 
-/** To the second where the level has seconds, to the minute at L3, to the day where it says so. */
-export function time(at, level, precision = level === "L3" ? "minute" : "second") {
+/** To the second, or to the day where that is all that is known. */
+export function time(at, precision = "second") {
   if (precision === "day") return day(at);
-  const seconds = precision === "minute" ? {} : { second: "2-digit" };
-  return `${day(at)}, ${format(at, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...seconds })}`;
+  return `${day(at)}, ${format(at, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })}`;
 }
 
 /** Weekday, 0 for Monday, and hour. */

@@ -8,9 +8,9 @@ const ROWS = 200;
 const MESSAGES = 50;
 
 /** Lines with the rows of docs/METADATA.md that they show. The program's own words are English. */
-function describe(lines, level) {
+function describe(lines) {
   return lines.flatMap(({ row, what, seen, times = [] }) => {
-    const when = times.map((at) => time(at, level)).join(" – ");
+    const when = times.map((at) => time(at)).join(" – ");
     return [
       element("dt", {}, `${fact(what)} `, element("span", { class: "row" }, row)),
       element("dd", {}, line(when ? `${seen}, ${when}` : seen)),
@@ -19,8 +19,8 @@ function describe(lines, level) {
 }
 
 export function drawLists(view) {
-  byId("known").replaceChildren(...describe(view.known, view.level));
-  byId("rights").replaceChildren(...describe(view.rights, view.level));
+  byId("known").replaceChildren(...describe(view.known));
+  byId("rights").replaceChildren(...describe(view.rights));
   byId("demonstration").hidden = !view.demonstration;
   byId("demonstration").textContent = view.demonstration ? say("demonstration") : "";
   byId("region").textContent = view.region ? say("region", { region: view.region }) : say("regionNone");
@@ -37,7 +37,7 @@ export function drawLists(view) {
 
 function drawEdges(view) {
   const rows = view.edges.slice(0, ROWS).map((edge) => [
-    edge.from_label, edge.to_label, edge.count, time(edge.first, view.level), time(edge.last, view.level),
+    edge.from_label, edge.to_label, edge.count, time(edge.first), time(edge.last),
     edge.stored ? say("stored") : say("guessed", { percent: number(Math.round(100 * edge.probability)) }),
   ]);
   fillTable("edges", say("edgesHeads").split("|"), rows);
@@ -46,8 +46,8 @@ function drawEdges(view) {
 function drawDevices(view) {
   const rows = view.devices.slice(0, ROWS).map((device) => [
     device.label, device.device.split(".").at(-1), device.addresses.join(", ") || say("notKept"),
-    device.places.map(place).join(", ") || say("notKnown"), time(device.first_seen, view.level, device.precision === "day" ? "day" : undefined),
-    time(device.last_seen, view.level, device.precision === "day" ? "day" : undefined), device.connections,
+    device.places.map(place).join(", ") || say("notKnown"), time(device.first_seen, device.precision === "day" ? "day" : undefined),
+    time(device.last_seen, device.precision === "day" ? "day" : undefined), device.connections,
   ]);
   fillTable("devices", say("devicesHeads").split("|"), rows);
 }
@@ -64,7 +64,7 @@ function drawQueue(view) {
   const rows = view.waiting.map((envelope) => {
     const left = element("span", { class: "countdown" }, remaining(envelope.expires_at));
     left.dataset.until = envelope.expires_at;
-    const words = say("waiting", { to: envelope.to, from: envelope.from ?? say("unknownSender"), bytes: number(envelope.size), since: time(envelope.accepted_at, view.level) });
+    const words = say("waiting", { to: envelope.to, from: envelope.from ?? say("unknownSender"), bytes: number(envelope.size), since: time(envelope.accepted_at) });
     return element("li", {}, `${words} `, left, element("pre", {}, `${envelope.bytes.replace(/(..)(?=.)/g, "$1 ")} …`));
   });
   byId("queue").replaceChildren(...rows);

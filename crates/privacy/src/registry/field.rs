@@ -230,7 +230,7 @@ choice! {
         L1 = "L1",
         /// Sealed sender: recipient, time, size.
         L2 = "L2",
-        /// A size bucket, a blurred time.
+        /// A size bucket, the time; receipts late or not at all.
         L3 = "L3",
     }
 }

@@ -11,6 +11,9 @@ use crate::time::utc;
 /// Rows of a table that are shown; the JSON file has all.
 const ROWS_SHOWN: usize = 200;
 
+/// A word longer than this is a key, a signature or the like: it is folded.
+const MAX_WORD: usize = 40;
+
 /// Every colour of a text has a contrast of 4.5 to 1 at least with the paper, light and dark.
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2126; --soft: #5a636e; --line: #8888; }
@@ -105,6 +108,10 @@ fn cell(out: &mut String, time: Option<()>, value: &Value) {
             (Some(()), Some(at)) => out.push_str(&utc(at)),
             _ => out.push_str(&number.to_string()),
         },
+        Value::String(text) if text.len() > MAX_WORD && !text.contains(char::is_whitespace) => {
+            let (count, text) = (text.chars().count(), escape(text));
+            let _ = write!(out, "<details><summary>{count} characters</summary><code>{text}</code></details>");
+        }
         Value::String(text) => out.push_str(&escape(text)),
         Value::Array(values) => {
             for (index, value) in values.iter().enumerate() {

@@ -98,7 +98,8 @@ pub enum DecryptError {
     PqAuthFailed(SckaFailure),
 }
 
-/// Why [`SessionRecord::decrypt`](super::SessionRecord::decrypt) gave no content.
+/// Why [`SessionRecord::decrypt`](super::SessionRecord::decrypt) gave no content. There is no third way: what may grow is
+/// [`DecryptError`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecryptFailure<E> {
     /// The message is refused.

@@ -102,7 +102,8 @@ fn check(list: UnverifiedDeviceList, bytes: &[u8], record: &AccountRecord) -> Re
         Err(DeviceListConflict::OtherAccount) => {
             Err(CommandError::new(Code::Forbidden, "the device list belongs to another account"))
         }
-        Ok(()) | Err(DeviceListConflict::Older | DeviceListConflict::Forked) => Err(stale()),
+        // Older, forked, or what a later version refuses for.
+        Ok(()) | Err(_) => Err(stale()),
     }
 }
 

@@ -116,7 +116,7 @@ impl From<ReadError> for Ending {
                 CommandError::new(Code::TooLarge, format!("{error}; before authentication much less")),
             ),
             // The decoder's words can hold what was sent.
-            ReadError::Frame(FrameError::Malformed(_)) => {
+            ReadError::Frame(_) => {
                 Fatal::protocol(0, CommandError::new(Code::Malformed, "what was sent is no frame of this protocol"))
             }
         })

@@ -24,7 +24,7 @@ The same conversation at several levels. Each is a policy of the client and what
 | L0 | number, address book, sender, recipient, device, IP address, time, size | nothing |
 | L1 | random identifiers, no upload; addresses in memory only | nothing |
 | L2 | recipient, time, size; no sender | an access key, 310 bytes a message |
-| L3 | a size bucket, a blurred time: content padded, receipts delayed or off | bytes, late ticks |
+| L3 | a size bucket, time to the millisecond as before: content padded, receipts up to a minute late or off | bytes, late ticks |
 
 `kuvert --level L2 …` takes a home to a level for good; L1 is where homes begin. `kuvert disclosure` prints what the relay gets
 there, item by item. Content is padded at every level, as L3 asks. The first letter to somebody names its sender at every level:
