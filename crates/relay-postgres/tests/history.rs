@@ -24,8 +24,8 @@ use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, E
 const MAILBOXES: u8 = 12;
 const SENDERS: u64 = 24;
 
-/// No answer may take longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// No answer may take longer than this, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn mailbox(n: u8) -> Address {
     Address { account: AccountId::from_bytes([n; 16]), device: DeviceId::PRIMARY }
@@ -337,8 +337,7 @@ fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
         migrate(&server.settings).await.unwrap();
         let store = alone(&server.settings).await;
         store.register(account(1)).await.unwrap();
-        let by = kuvert_relay_postgres::link::Door::new(server.settings.clone().named("apart")).unwrap();
-        let by = by.open().await.unwrap();
+        let by = common::apart(&server.settings).await;
         let envelope = |n| NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() };
         let first = store.submit(mailbox(1), envelope(1), 1).await.unwrap().cursor();
         // From now on a commit waits for a standby that there is not.

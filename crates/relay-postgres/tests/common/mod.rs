@@ -37,6 +37,13 @@ pub struct Database {
     name: String,
 }
 
+/// A connection that has another name than those of relays. A backend that ended before it was told to is nothing to warn of here.
+pub async fn apart(settings: &Settings) -> Link {
+    let link = Door::new(settings.clone().named("apart")).unwrap().open().await.unwrap();
+    link.batch("SET client_min_messages = error").await.unwrap();
+    link
+}
+
 /// Waits for a future, outside of any runtime.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -70,7 +77,7 @@ impl Database {
 
     /// A connection that [`end_connections`](Self::end_connections) leaves alone.
     pub async fn apart(&self) -> Link {
-        Door::new(self.settings.clone().named("apart")).unwrap().open().await.unwrap()
+        apart(&self.settings).await
     }
 
     /// Runs statements outside of the schema.
