@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kuvert_relay::figures::{Figure, Figures};
 use kuvert_relay::store::{Pending, StoreError};
-use kuvert_relay_postgres::cluster::{self, Cluster, KnownNode, NodeId};
+use kuvert_relay_postgres::cluster::{self, Cluster, KnownNode, Lease, NodeId};
 use kuvert_relay_postgres::outcome::Fault;
 use kuvert_relay_postgres::schema::OpenError;
 use kuvert_relay_postgres::settings::Settings;
@@ -81,7 +83,21 @@ pub struct Member {
     tables: Cluster,
     me: cluster::Node,
     lost: watch::Receiver<bool>,
+    shares: Arc<Shares>,
     steward: Task,
+}
+
+/// What the steward saw last, for monitoring.
+#[derive(Debug, Default)]
+struct Shares {
+    /// Slots that this node holds.
+    held: AtomicU64,
+    /// Slots that no node holds which is reached from here.
+    away: AtomicU64,
+    /// Nodes that live, this one among them.
+    nodes: AtomicU64,
+    /// Slots that this node took over.
+    taken: AtomicU64,
 }
 
 /// A task that ends with its owner.
@@ -122,7 +138,9 @@ impl Member {
         presence.set_mesh(Some(mesh.clone()));
         store.set_peers(Arc::new(Links(mesh.clone())));
         let (lose, lost) = watch::channel(false);
+        let shares = Arc::new(Shares::default());
         let steward = Steward {
+            shares: Arc::clone(&shares),
             store: store.clone(),
             presence: presence.clone(),
             mesh: mesh.clone(),
@@ -133,7 +151,7 @@ impl Member {
         };
         tracing::info!(node = here.id, epoch = here.epoch, %address, "takes part in the cluster");
         let steward = Task(tokio::spawn(steward.run(lose)));
-        Ok(Self { store, presence, mesh, tables, me, lost, steward })
+        Ok(Self { store, presence, mesh, tables, me, lost, shares, steward })
     }
 
     /// The store.
@@ -144,6 +162,12 @@ impl Member {
     /// Presence over all nodes.
     pub const fn presence(&self) -> &ClusterPresence {
         &self.presence
+    }
+
+    /// What it counts, for monitoring.
+    pub fn figures(&self) -> Arc<dyn Figures> {
+        let (mesh, presence, shares) = (self.mesh.clone(), self.presence.clone(), Arc::clone(&self.shares));
+        Arc::new(Counted { mesh, presence, shares })
     }
 
     /// The links.
@@ -214,13 +238,14 @@ impl Member {
         }
     }
 
-    /// Ends. What is still its own is found to be without a holder by others.
+    /// Ends. Others take at once what is still its own.
     pub async fn leave(mut self) {
         self.steward.0.abort();
         // The error is the abortion.
         let _ = (&mut self.steward.0).await;
         self.presence.set_serve(None);
-        if let Err(fault) = self.tables.leave(self.me.id).await {
+        // Its row stays, so that it comes back with a higher epoch. One that was declared dead before changes nothing by this.
+        if let Err(fault) = self.tables.declare_dead(self.me).await {
             tracing::debug!(words = fault.words, "that this node left could not be written down");
         }
         self.presence.set_mesh(None);
@@ -303,8 +328,41 @@ impl Registry for Table {
     }
 }
 
+/// What a member counts.
+#[derive(Debug)]
+struct Counted {
+    mesh: Mesh,
+    presence: ClusterPresence,
+    shares: Arc<Shares>,
+}
+
+impl Figures for Counted {
+    fn figures(&self) -> Vec<Figure> {
+        let gauge = |name, help, value| Figure { name, help, counter: false, value };
+        let counter =
+            |name, help, of: &AtomicU64| Figure { name, help, counter: true, value: of.load(Ordering::Relaxed) };
+        let now = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let (links, shares) = (self.mesh.figures(), &self.shares);
+        let reached = self.mesh.reached().len() as u64;
+        vec![
+            gauge("cluster_nodes", "Relays that serve this store and live, this one among them", now(&shares.nodes)),
+            gauge("cluster_nodes_reached", "Other relays that this one reaches", reached),
+            gauge("cluster_slots_held", "Slots of the store that this relay holds, of 4096 in all", now(&shares.held)),
+            gauge("cluster_slots_away", "Slots that no relay holds which this one reaches", now(&shares.away)),
+            gauge("cluster_attached", "Devices that are attached to this relay", self.presence.count() as u64),
+            counter("cluster_slots_taken", "Slots that this relay took over", &shares.taken),
+            counter("cluster_hints", "Wake-ups and notices that were sent to other relays", &links.hints),
+            counter("cluster_hints_dropped", "The same, dropped because a link was away or full", &links.dropped),
+            counter("cluster_requests", "Requests that were handed to other relays", &links.requests),
+            counter("cluster_requests_unknown", "The same, lost so that their fate is not known", &links.unknown),
+            counter("cluster_requests_served", "Requests of other relays that were served", &links.served),
+        ]
+    }
+}
+
 /// The task that looks after the slots.
 struct Steward {
+    shares: Arc<Shares>,
     store: Postgres,
     presence: ClusterPresence,
     mesh: Mesh,
@@ -384,6 +442,8 @@ impl Steward {
             })
             .collect();
         let verdict = self.judge.look(Instant::now(), &seen);
+        let living = seen.iter().filter(|node| !verdict.dead.contains(&node.id) && node.silent < FORGOTTEN).count();
+        self.shares.nodes.store(living as u64, Ordering::Relaxed);
         if full || verdict.holders != self.before {
             if self.take(&nodes, &verdict).await? {
                 self.mesh.hint_all(&Frame::Look);
@@ -405,6 +465,7 @@ impl Steward {
     async fn take(&self, nodes: &[KnownNode], verdict: &judge::Verdict) -> Result<bool, Fault> {
         let me = number(self.me.id);
         let leases = self.tables.leases().await?;
+        self.count(&leases);
         let mine: Vec<_> = leases
             .iter()
             .filter(|lease| judge::holder(lease.slot, &verdict.holders) == Some(me) && lease.node != Some(self.me.id))
@@ -423,8 +484,18 @@ impl Steward {
         let slots: Vec<_> = mine.iter().map(|lease| lease.slot).filter(|slot| *slot < slot::SLOTS).collect();
         let taken = self.tables.take(self.me.id, LANES, slots).await?;
         self.renew().await;
+        self.shares.taken.fetch_add(taken.len() as u64, Ordering::Relaxed);
         tracing::info!(slots = taken.len(), "slots were taken over");
         Ok(!taken.is_empty())
+    }
+
+    fn count(&self, leases: &[Lease]) {
+        let reached: BTreeSet<_> = self.mesh.reached().iter().map(|node| node.id).collect();
+        let held = leases.iter().filter(|lease| lease.node == Some(self.me.id)).count();
+        let there =
+            leases.iter().filter(|lease| lease.node.is_some_and(|node| reached.contains(&number(node)))).count();
+        self.shares.held.store(held as u64, Ordering::Relaxed);
+        self.shares.away.store((leases.len() - held - there) as u64, Ordering::Relaxed);
     }
 
     async fn renew(&self) {

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row, Statement};
 
 use crate::outcome::Fault;
 use crate::settings::{Settings, SettingsError};
@@ -22,8 +24,9 @@ use crate::tls::Tls;
 /// off. It is never cancelled: the server would answer with success for what one machine alone has.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long connecting may take with all that belongs to it, over all hosts of a group.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long connecting to one server may take, with all that belongs to it. One that stands still takes connections and answers nothing:
+/// by then another one may have become the one that takes writes, and all are tried again.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Connections for what is in no order.
 const POOL: usize = 8;
@@ -69,12 +72,22 @@ impl Door {
     /// # Errors
     /// Nothing was sent that could have happened.
     pub async fn open(&self) -> Result<Link, Fault> {
-        let opened = timeout(OPEN_TIMEOUT, self.connect()).await;
-        opened.unwrap_or_else(|_| Err(Fault::not("no server of the group answered in time")))
+        // All servers of the group at once: the first that takes writes has it. One after the other would not do, as a server that stands
+        // still takes connections and answers nothing.
+        let mut tries: FuturesUnordered<_> =
+            self.settings.each().into_iter().map(|config| timeout(OPEN_TIMEOUT, self.connect_to(config))).collect();
+        let mut last = Fault::not("the store's address names no server");
+        while let Some(tried) = tries.next().await {
+            match tried {
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(fault)) => last = fault,
+                Err(_) => last = Fault::not("a server of the group did not answer in time"),
+            }
+        }
+        Err(last)
     }
 
-    async fn connect(&self) -> Result<Link, Fault> {
-        let config = self.settings.config();
+    async fn connect_to(&self, config: Config) -> Result<Link, Fault> {
         let link = match &self.tls {
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(|error| Fault::connecting(&error))?;

@@ -156,8 +156,45 @@ impl Settings {
     }
 
     /// What a connection needs.
+    #[cfg(test)]
     pub(crate) const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What a connection to each of the servers needs, one at a time.
+    pub(crate) fn each(&self) -> Vec<Config> {
+        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
+        let one = |(place, host): (usize, &Host)| {
+            let mut config = Config::new();
+            match host {
+                Host::Tcp(name) => config.host(name),
+                Host::Unix(path) => config.host_path(path),
+            };
+            config.port(ports.get(place).or(ports.first()).copied().unwrap_or(DEFAULT_PORT));
+            if let Some(user) = self.config.get_user() {
+                config.user(user);
+            }
+            if let Some(password) = self.config.get_password() {
+                config.password(password);
+            }
+            if let Some(database) = self.config.get_dbname() {
+                config.dbname(database);
+            }
+            if let Some(options) = self.config.get_options() {
+                config.options(options);
+            }
+            if let Some(name) = self.config.get_application_name() {
+                config.application_name(name);
+            }
+            config
+                .ssl_mode(self.config.get_ssl_mode())
+                .target_session_attrs(self.config.get_target_session_attrs())
+                .connect_timeout(self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT))
+                .tcp_user_timeout(TCP_TIMEOUT)
+                .keepalives_idle(KEEPALIVE);
+            config
+        };
+        hosts.iter().enumerate().map(one).collect()
     }
 
     /// Who may have signed the servers' certificates. `None`: connections are not encrypted.

@@ -60,8 +60,45 @@ pub enum Command {
     },
     /// Makes the tables of a store on PostgreSQL, or brings them to this version.
     Migrate(Migrate),
+    /// Relays that serve one store together.
+    Cluster {
+        /// What about them.
+        #[command(subcommand)]
+        command: Cluster,
+    },
     /// Prints what is told about data, from the registry of all that a relay can store.
     Registry(Registry),
+}
+
+/// `cluster …`
+#[derive(Subcommand)]
+pub enum Cluster {
+    /// Draws a key and prints it: put it into a file that only the relay reads, the same on all machines.
+    Key,
+    /// Lists the relays that serve a store, and how much of it each holds.
+    List {
+        /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+    },
+    /// Has a relay hand over all that it holds to the others, while it goes on serving; it may then be ended.
+    Drain {
+        /// The store: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+        /// The relay's name.
+        name: String,
+        /// Has it hold its share again.
+        #[arg(long)]
+        undo: bool,
+    },
+}
+
+impl fmt::Debug for Cluster {
+    // The address can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cluster")
+    }
 }
 
 /// `backup`

@@ -88,9 +88,12 @@ impl From<ConfigError> for Failure {
         let code = match error {
             ConfigError::Retention(_) => "retention-too-long",
             ConfigError::Monitoring(_) => "monitoring-exposed",
-            ConfigError::Rate(_) | ConfigError::Zero(_) | ConfigError::ReportDelay(_) | ConfigError::Region => {
-                "config-value"
-            }
+            ConfigError::Rate(_)
+            | ConfigError::Zero(_)
+            | ConfigError::ReportDelay(_)
+            | ConfigError::Region
+            | ConfigError::ClusterWithoutStore
+            | ConfigError::ClusterName => "config-value",
         };
         Self::usage(code, error.to_string())
     }
@@ -214,7 +217,10 @@ impl From<relay::StartError> for Failure {
 
 #[cfg(feature = "postgres")]
 mod postgres {
+    use kuvert_relay_cluster::key::KeyError;
+    use kuvert_relay_cluster::member::JoinError;
     use kuvert_relay_postgres::admin::AdminError;
+    use kuvert_relay_postgres::outcome::Fault;
     use kuvert_relay_postgres::schema::OpenError;
 
     use super::Failure;
@@ -243,6 +249,28 @@ mod postgres {
                 AdminError::Open(error) => error.into(),
                 AdminError::Store(error) => error.into(),
                 AdminError::Backup => Self::usage("backup-elsewhere", error.to_string()),
+            }
+        }
+    }
+
+    impl From<Fault> for Failure {
+        fn from(fault: Fault) -> Self {
+            Self::new("store-unreachable", format!("the store did not do that: {}. Try again", fault.words))
+        }
+    }
+
+    impl From<KeyError> for Failure {
+        fn from(error: KeyError) -> Self {
+            Self::new("cluster-key", error.to_string())
+        }
+    }
+
+    impl From<JoinError> for Failure {
+        fn from(error: JoinError) -> Self {
+            match error {
+                JoinError::Open(error) => error.into(),
+                JoinError::Address(_) => Self::usage("config-value", error.to_string()),
+                JoinError::Mesh(_) | JoinError::Join(_) => Self::new("cluster", error.to_string()),
             }
         }
     }

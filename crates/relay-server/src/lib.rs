@@ -13,6 +13,8 @@
 //! | [`edition`] | what a program offers beyond that |
 //! | [`store`] | where a relay keeps what it has: a directory, or PostgreSQL |
 //! | [`migrate`] | `migrate` |
+//! | [`cluster`] | `cluster` |
+//! | `member` | a relay's part in a cluster |
 //! | [`source`] | settings, from a file and the environment |
 //! | [`pages`] | what the manual pages have beside the help |
 //! | [`logging`] | logs without names, numbers, addresses and keys |
@@ -23,6 +25,7 @@
 
 pub mod args;
 pub mod backup;
+pub mod cluster;
 pub mod configuration;
 pub mod edition;
 pub mod failure;
@@ -30,6 +33,8 @@ pub mod hold;
 pub mod inspect;
 pub mod invite;
 pub mod logging;
+#[cfg(feature = "postgres")]
+mod member;
 pub mod migrate;
 pub mod pages;
 pub mod serve;
@@ -110,6 +115,7 @@ fn dispatch(edition: &dyn Edition, matches: &ArgMatches) -> Result<ExitCode, cla
         Command::Invite { command } => invite::run(command, json),
         Command::Hold { command } => hold::run(command, json),
         Command::Migrate(migrate) => migrate::run(&migrate, json),
+        Command::Cluster { command } => cluster::run(command, json),
         Command::Config { command } => configuration::run(edition, command, json),
         Command::Registry(registry) if json || registry.format == Format::Json => {
             print(&format!("{:#}\n", Document::from(registry.document).json(edition.scope())))

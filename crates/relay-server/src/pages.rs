@@ -103,6 +103,29 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
         "config check",
         &[("kuvert-relay config check --config relay.toml", "Says what is wrong with it; starts nothing.")],
     ),
+    (
+        "migrate",
+        &[(
+            "kuvert-relay migrate --store postgres://relay@10.0.0.1,10.0.0.2,10.0.0.3/kuvert",
+            "Makes the store's tables, or brings them to this version.",
+        )],
+    ),
+    ("cluster", &[("kuvert-relay cluster key > cluster.key", "Draws the key that all relays of a store have.")]),
+    ("cluster key", &[("kuvert-relay cluster key > cluster.key", "Draws the key that all relays of a store have.")]),
+    (
+        "cluster list",
+        &[(
+            "kuvert-relay cluster list --store postgres://relay@10.0.0.1/kuvert",
+            "Lists the relays, and what each holds.",
+        )],
+    ),
+    (
+        "cluster drain",
+        &[(
+            "kuvert-relay cluster drain relay2 --store postgres://relay@10.0.0.1/kuvert",
+            "Has relay2 hand over what it holds; with --undo it takes its share again.",
+        )],
+    ),
     ("registry", &[("kuvert-relay registry notice", "Prints the privacy notice for users.")]),
     ("share", &[("kuvert-relay-lens share parent", "Prints what the parent company would get.")]),
     ("share parent", &[("kuvert-relay-lens share parent --data demo", "Prints what the parent company would get.")]),

@@ -24,7 +24,7 @@ use crate::edition::Edition;
 use crate::failure::Failure;
 use crate::logging;
 use crate::source;
-use crate::store;
+use crate::store::{self, Elsewhere};
 use crate::{print, say};
 use kuvert_relay_sqlite::embedded::Embedded;
 
@@ -51,22 +51,24 @@ pub fn run(
         // Before the relay starts, so that no signal is missed.
         let mut stop =
             Stop::new().map_err(|error| Failure::new("signals", format!("cannot listen for signals: {error}")))?;
-        // What keeps a second relay out of the directory is given back after the relay.
-        let (relay, _held) = start(edition, clock, &config).await?;
+        let (relay, elsewhere) = start(edition, clock, &config).await?;
         let announced = check_key(&relay, &config.data, new_key).and_then(|()| announce(&relay, &config, json));
         if let Err(failure) = announced {
-            relay.shutdown().await;
+            shut_down(relay, elsewhere).await;
             return Err(failure);
         }
-        while stop.wait_or_reload().await == Asked::Reload {
-            match relay.reload_certificate() {
-                Ok(()) => tracing::info!("the certificate was read again"),
-                Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+        let ended = loop {
+            tokio::select! {
+                asked = stop.wait_or_reload() => match asked {
+                    Asked::Stop => break Ok(()),
+                    Asked::Reload => reload(&relay, elsewhere.as_ref(), &config),
+                },
+                failure = lost(elsewhere.as_ref()) => break Err(failure),
             }
-        }
+        };
         tracing::info!("stopping");
         tokio::select! {
-            () = relay.shutdown() => Ok(()),
+            () = shut_down(relay, elsewhere) => ended,
             () = stop.wait() => {
                 say("stopped at once; what was accepted is safe");
                 process::exit(FAILED.into())
@@ -75,12 +77,42 @@ pub fn run(
     })
 }
 
+/// Waits until the relay must serve no more.
+async fn lost(elsewhere: Option<&Elsewhere>) -> Failure {
+    match elsewhere {
+        Some(elsewhere) => elsewhere.member.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads again what can be read again.
+fn reload(relay: &RunningRelay, elsewhere: Option<&Elsewhere>, config: &Config) {
+    match relay.reload_certificate() {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => tracing::error!(%error, "the certificate was not read again; the old one stays"),
+    }
+    if let Some(elsewhere) = elsewhere {
+        elsewhere.member.reload(config);
+    }
+}
+
+/// Others take what the relay holds, while it serves; then it tells its clients to go, and ends.
+async fn shut_down(relay: RunningRelay, elsewhere: Option<Elsewhere>) {
+    if let Some(elsewhere) = &elsewhere {
+        elsewhere.member.hand_over().await;
+    }
+    relay.shutdown().await;
+    if let Some(elsewhere) = elsewhere {
+        elsewhere.member.leave().await;
+    }
+}
+
 /// Starts the relay on the store that the configuration names.
 async fn start(
     edition: &dyn Edition,
     clock: Arc<SystemClock>,
     config: &Config,
-) -> Result<(RunningRelay, Option<store::Held>), Failure> {
+) -> Result<(RunningRelay, Option<Elsewhere>), Failure> {
     match (config.store.get(), edition.offer()) {
         (None, offer) => {
             let relay = offer.into_iter().fold(Embedded::new(clock), Embedded::with_offer);
@@ -91,8 +123,8 @@ async fn start(
             "this program keeps its data in a directory alone: leave the key `store` out, or use kuvert-relay",
         )),
         (Some(address), None) => {
-            let (relay, held) = store::start(address, clock, config.clone()).await?;
-            Ok((relay, Some(held)))
+            let (relay, elsewhere) = store::start(address, clock, config.clone()).await?;
+            Ok((relay, Some(elsewhere)))
         }
     }
 }

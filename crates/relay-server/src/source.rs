@@ -333,7 +333,8 @@ mod tests {
         assert!(config.log.json);
         assert_eq!(config.public_host.as_deref(), Some("7"));
         // And for each key there is one.
-        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        let tls =
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\n[cluster]\nname = \"n\"\nlisten = \"127.0.0.1:0\"\nkey = \"k\"";
         for (key, value) in known_keys().into_iter().filter(|(_, value)| !value.is_table()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             with(tls, &[(&variable(&key), &text)]).unwrap_or_else(|error| panic!("{key}: {error}"));

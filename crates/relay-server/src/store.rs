@@ -76,11 +76,19 @@ pub fn warn_of_password(address: &str) {
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn start(address: &str, clock: Arc<dyn Clock>, config: Config) -> Result<(RunningRelay, Held), Failure> {
+pub async fn start(address: &str, clock: Arc<dyn Clock>, config: Config) -> Result<(RunningRelay, Elsewhere), Failure> {
     config.check()?;
     let held = hold(&config.data)?;
-    let relay = backend::start(address, clock, config).await?;
-    Ok((relay, held))
+    let (relay, member) = backend::start(address, clock, config).await?;
+    Ok((relay, Elsewhere { member, _held: held }))
+}
+
+/// What a relay has whose store is elsewhere: its part in a cluster, and its directory, which is given back after it.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// Its part in a cluster.
+    pub member: backend::Member,
+    _held: Held,
 }
 
 /// Makes a store's tables, or brings them to this version. Says from which version to which.
@@ -196,9 +204,10 @@ mod backend {
     use kuvert_relay::store::Store;
     use kuvert_relay_postgres::schema::{OpenError, VERSION};
     use kuvert_relay_postgres::settings::Settings;
-    use kuvert_relay_postgres::{Postgres, PostgresAdmin, Role, after_restore};
+    use kuvert_relay_postgres::{PostgresAdmin, after_restore};
 
     use super::*;
+    pub use crate::member::Member;
 
     pub fn holds_password(address: &str) -> bool {
         address.parse::<Settings>().is_ok_and(|settings| settings.password_in_address())
@@ -208,14 +217,19 @@ mod backend {
         address.parse::<Settings>().map_err(|error| OpenError::from(error).into())
     }
 
-    pub async fn start(address: &str, clock: Arc<dyn Clock>, config: Config) -> Result<RunningRelay, Failure> {
-        let store = Postgres::connect(settings(address)?, Role::Alone).await?;
+    pub async fn start(
+        address: &str,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Result<(RunningRelay, Member), Failure> {
+        let (store, member) = Member::join(&config, settings(address)?).await?;
         let rights = Arc::new(store.rights(config.retention_days));
         let store: Arc<dyn Store> = Arc::new(store);
-        match Parts::new(clock, Arc::clone(&store), rights).start(config).await {
-            Ok(relay) => Ok(relay),
+        match member.complete(Parts::new(clock, Arc::clone(&store), rights)).start(config).await {
+            Ok(relay) => Ok((relay, member)),
             Err(error) => {
                 close_store(store).await;
+                member.leave().await;
                 Err(error.into())
             }
         }
@@ -257,8 +271,30 @@ mod backend {
         false
     }
 
-    pub async fn start(_: &str, _: Arc<dyn Clock>, _: Config) -> Result<RunningRelay, Failure> {
+    pub async fn start(_: &str, _: Arc<dyn Clock>, _: Config) -> Result<(RunningRelay, Member), Failure> {
         Err(none())
+    }
+
+    /// There is none.
+    #[derive(Debug)]
+    pub enum Member {}
+
+    impl Member {
+        pub async fn lost(&self) -> Failure {
+            match *self {}
+        }
+
+        pub fn reload(&self, _: &Config) {
+            match *self {}
+        }
+
+        pub async fn hand_over(&self) {
+            match *self {}
+        }
+
+        pub async fn leave(self) {
+            match self {}
+        }
     }
 
     pub fn migrate(_: &str, _: bool) -> Result<(i64, i64), Failure> {

@@ -16,6 +16,12 @@ pub const DEFAULT_PORT: u16 = 4433;
 /// Bytes of the label that says where a relay stands.
 pub const MAX_REGION_BYTES: usize = 64;
 
+/// Bytes of a relay's name among those that serve one store.
+pub const MAX_NODE_NAME_BYTES: usize = 64;
+
+/// The name that a relay has which serves a store alone.
+pub const RESERVED_NODE_NAME: &str = "alone";
+
 /// The address of a store that is not the data directory. It can hold a password, so it is never printed.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
@@ -51,6 +57,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where accounts and mail are kept instead of the directory.
     pub store: StoreAddress,
+    /// Serving that store together with other relays.
+    pub cluster: Option<Cluster>,
     /// Where to write the relay's address once it is ready.
     pub ready_file: Option<PathBuf>,
     /// Days that undelivered envelopes are kept, 1 to 30.
@@ -88,6 +96,7 @@ impl Default for Config {
             public_host: None,
             data: PathBuf::new(),
             store: StoreAddress::default(),
+            cluster: None,
             ready_file: None,
             retention_days: MAX_RETENTION_DAYS,
             observe: false,
@@ -103,6 +112,20 @@ impl Default for Config {
             trust_clock: false,
         }
     }
+}
+
+/// How a relay serves a store together with others.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name among them: no other relay of that store has it, and it keeps it.
+    pub name: String,
+    /// UDP address to listen on for the others.
+    pub listen: SocketAddr,
+    /// Host and port where the others reach it, if that is not the address to listen on.
+    pub address: Option<String>,
+    /// The file with the cluster's key, the same for all of them.
+    pub key: PathBuf,
 }
 
 /// Who may register.
@@ -279,6 +302,14 @@ pub enum ConfigError {
     /// No connections at all.
     #[error("limits.{0} is at least 1")]
     Zero(&'static str),
+    /// Several relays on what only one can open.
+    #[error("[cluster] is for relays that serve one store together: say with `store` where it is (postgres://…)")]
+    ClusterWithoutStore,
+    /// No name.
+    #[error(
+        "cluster.name is 1 to {MAX_NODE_NAME_BYTES} letters, digits, dots and hyphens, and not `{RESERVED_NODE_NAME}`"
+    )]
+    ClusterName,
 }
 
 impl Config {
@@ -300,6 +331,14 @@ impl Config {
         }
         if self.region.as_deref().is_some_and(|region| !is_valid_line(region, MAX_REGION_BYTES)) {
             return Err(ConfigError::Region);
+        }
+        if let Some(cluster) = &self.cluster {
+            if self.store.get().is_none() {
+                return Err(ConfigError::ClusterWithoutStore);
+            }
+            if !is_node_name(&cluster.name) {
+                return Err(ConfigError::ClusterName);
+            }
         }
         let limits = &self.limits;
         for (name, rate) in [
@@ -344,6 +383,13 @@ impl Config {
     }
 }
 
+/// Whether a relay can have this name among others.
+fn is_node_name(name: &str) -> bool {
+    (1..=MAX_NODE_NAME_BYTES).contains(&name.len())
+        && name != RESERVED_NODE_NAME
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,6 +407,28 @@ mod tests {
         let mut config = Config::new("data");
         config.limits.lookups_per_device.burst = 0;
         assert!(matches!(config.check(), Err(ConfigError::Rate("lookups_per_device"))));
+    }
+
+    #[test]
+    fn a_cluster_has_a_store_and_its_relays_have_names() {
+        let cluster = |name: &str| Cluster {
+            name: name.to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            address: None,
+            key: PathBuf::from("cluster.key"),
+        };
+        let store = StoreAddress::new("postgres://relay:geheim@localhost/kuvert".to_owned());
+        assert!(!format!("{store:?}").contains("geheim"));
+        let config = Config { cluster: Some(cluster("relay1")), ..Config::new("data") };
+        assert!(matches!(config.check(), Err(ConfigError::ClusterWithoutStore)));
+        let long = "x".repeat(MAX_NODE_NAME_BYTES + 1);
+        for (name, good) in
+            [("relay-1.example", true), ("", false), ("a b", false), ("alone", false), (&long, false), ("ü", false)]
+        {
+            let config = Config { store: store.clone(), cluster: Some(cluster(name)), ..Config::new("data") };
+            assert_eq!(config.check().is_ok(), good, "{name}");
+        }
+        assert!(Config { store, ..Config::new("data") }.check().is_ok(), "alone");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | [`admin`] | what an operator's program does from outside |
 //! | [`observe`] | what the relay learns, for people to see |
 //! | [`extension`] | what a relay can offer beyond mail |
+//! | [`figures`] | what else a relay counts about itself |
 //!
 //! The mail path, in the order in which an envelope passes through. Its modules are not for other projects:
 //!
@@ -62,6 +63,7 @@ pub mod endpoint;
 pub mod endpoint_key;
 mod exposition;
 pub mod extension;
+pub mod figures;
 pub mod incidents;
 pub mod invitation;
 #[doc(hidden)]

@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::command::CommandError;
+use crate::figures::Figure;
 use crate::store::Gauges;
 
 /// What every name begins with.
@@ -265,11 +266,11 @@ impl Metrics {
         self.bundles.get_or_create(&Because { reason }).inc();
     }
 
-    /// All metrics as OpenMetrics; see [`crate::exposition`].
+    /// All metrics as OpenMetrics, and those of others with them; see [`crate::exposition`].
     ///
     /// # Errors
     /// Formatting into a string has none; the library's signature has.
-    pub fn text(&self, sample: &Sample) -> Result<String, fmt::Error> {
+    pub fn text(&self, sample: &Sample, others: &[Figure]) -> Result<String, fmt::Error> {
         let set = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -289,9 +290,17 @@ impl Metrics {
         self.clock_step.set(sample.clock_step_ms / 1000);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
+        if !others.is_empty() {
+            text.truncate(text.trim_end_matches(END).len());
+            others.iter().for_each(|figure| figure.write(PREFIX, &mut text));
+            text.push_str(END);
+        }
         Ok(text)
     }
 }
+
+/// How OpenMetrics ends.
+const END: &str = "# EOF\n";
 
 fn counter(registry: &mut Registry, name: &'static str, help: &'static str) -> Counter {
     let counter = Counter::default();

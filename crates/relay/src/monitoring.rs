@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::exposition::Exposition;
+use crate::figures::{Figure, Figures};
 use crate::limits::ConnectionCount;
 use crate::metrics::{Metrics, Sample};
 use crate::relay_time::RelayClock;
@@ -67,6 +68,8 @@ pub struct Monitor {
     pub low_water: Arc<LowWater>,
     /// Free space below which the relay is not ready.
     pub ready_free_bytes: u64,
+    /// What else is counted.
+    pub figures: Option<Arc<dyn Figures>>,
 }
 
 impl fmt::Debug for Monitor {
@@ -184,7 +187,7 @@ impl Monitor {
                 Ok(()) => Answer::text("200 OK", "ready\n"),
                 Err(reason) => Answer::text("503 Shared Unavailable", format!("{reason}\n")),
             },
-            "/metrics" => match self.metrics.text(&self.sample().await) {
+            "/metrics" => match self.metrics.text(&self.sample().await, &self.others()) {
                 Ok(body) => {
                     Answer { status: "200 OK", kind: asked.exposition.media_type(), body: asked.exposition.write(body) }
                 }
@@ -218,6 +221,10 @@ impl Monitor {
             Some(_) => Err("the disk is nearly full"),
             None => Err("the data directory cannot be read"),
         }
+    }
+
+    fn others(&self) -> Vec<Figure> {
+        self.figures.as_ref().map(|figures| figures.figures()).unwrap_or_default()
     }
 
     fn free_bytes(&self) -> Option<u64> {
@@ -272,6 +279,15 @@ mod tests {
         Asked { path: path.into(), exposition: Exposition::Text }
     }
 
+    #[derive(Debug)]
+    struct Seven;
+
+    impl Figures for Seven {
+        fn figures(&self) -> Vec<Figure> {
+            vec![Figure { name: "seven", help: "Seven", counter: true, value: 7 }]
+        }
+    }
+
     #[tokio::test]
     async fn a_relay_that_stops_is_alive_and_not_ready() {
         let data = tempfile::tempdir().unwrap();
@@ -286,7 +302,11 @@ mod tests {
             clock: Arc::new(clock),
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
             ready_free_bytes: 1,
+            figures: Some(Arc::new(Seven)),
         };
+        let written = monitor.answer(&asked("/metrics")).await.body;
+        assert!(written.contains("\nkuvert_relay_seven_total 7\n"), "{written}");
+        assert!(!written.contains("# EOF"), "{written}");
         assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("200 OK", "ready\n"));
         stop.send(true).unwrap();
         assert_eq!(monitor.answer(&asked("/readyz")).await, Answer::text("503 Shared Unavailable", "stopping\n"));

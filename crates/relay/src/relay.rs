@@ -18,6 +18,7 @@ use crate::data_rights::DataRights;
 use crate::endpoint::{self, ListenError};
 use crate::endpoint_key::EndpointKey;
 use crate::extension::Extension;
+use crate::figures::Figures;
 use crate::incidents::Incidents;
 use crate::limits::held::{Bounds, Budget};
 use crate::limits::saved::Saved;
@@ -77,6 +78,7 @@ pub struct Parts {
     observer: Arc<dyn Observer>,
     extension: Option<Arc<dyn Extension>>,
     disk: Option<Arc<dyn Disk>>,
+    figures: Option<Arc<dyn Figures>>,
 }
 
 impl fmt::Debug for Parts {
@@ -89,7 +91,7 @@ impl Parts {
     /// Presence within this process, no observer, no extension, and the system's word on the disk.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
         let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
-        Self { clock, store, rights, presence, observer, extension: None, disk: None }
+        Self { clock, store, rights, presence, observer, extension: None, disk: None, figures: None }
     }
 
     /// Presence beyond this process.
@@ -116,6 +118,12 @@ impl Parts {
         Self { disk: Some(disk), ..self }
     }
 
+    /// Something that counts, for monitoring.
+    #[must_use]
+    pub fn with_figures(self, figures: Arc<dyn Figures>) -> Self {
+        Self { figures: Some(figures), ..self }
+    }
+
     /// Starts a relay of these parts. It serves when this returns.
     ///
     /// # Errors
@@ -127,7 +135,7 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, observer, extension, disk } = parts;
+    let Parts { clock, store, rights, presence, observer, extension, disk, figures } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
@@ -177,7 +185,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     let local = endpoint.local_addr().map_err(|error| ListenError::Io { address: config.listen, error })?;
     let address = address(&config, local, identity.fingerprint())?;
     let count = ConnectionCount::new(&config.limits);
-    let monitoring = Monitoring::start(&config, &service, &count).await?;
+    let monitoring = Monitoring::start(&config, &service, &count, figures).await?;
     let drain = Duration::from_secs(config.drain_seconds.into());
     let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), Arc::clone(&service), Arc::clone(&count), drain));
     let expiring = tokio::spawn(retention::run(Arc::clone(&service), config.retention_days));
@@ -226,6 +234,7 @@ impl Monitoring {
         config: &Config,
         service: &Shared,
         count: &Arc<ConnectionCount>,
+        figures: Option<Arc<dyn Figures>>,
     ) -> Result<Option<Self>, StartError> {
         let Some(address) = config.monitoring.listen else { return Ok(None) };
         let refuse = |error| StartError::Monitoring { address, error };
@@ -240,6 +249,7 @@ impl Monitoring {
             clock: Arc::clone(&service.clock),
             low_water: Arc::clone(&service.low_water),
             ready_free_bytes: u64::from(config.monitoring.ready_free_mib) << 20,
+            figures,
         };
         Ok(Some(Self { address, task: tokio::spawn(monitoring::serve(listener, Arc::new(monitor))) }))
     }

@@ -8,6 +8,10 @@
 | `processes` | starting, knowing again and ending processes |
 | `keeper` | the process that starts the others and starts them again when they die |
 | `group` | asking the group: who is primary, is it whole |
+| `roles` | what each process is started with |
+| `relays` | relays in front of the group |
+| `faults` | what can go wrong, done on purpose |
+| `hosts` | Patroni's configuration on real hosts |
 | `rejoin` | a server that cannot catch up is made anew |
 | `words` | what is said on stderr, and how a command ends |
 

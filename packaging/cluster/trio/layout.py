@@ -37,6 +37,8 @@ class Layout:
     patroni: str
     etcd: str
     relay_program: str
+    # What is added to each relay's configuration.
+    relay_settings: str = ""
     # "loopback", or "namespaces": each machine has an address of its own.
     network: str = "loopback"
     bridge: str = ""
@@ -90,11 +92,13 @@ class Layout:
     def etcd_clients(self) -> str:
         return ",".join(f"{self.host(f'n{server}')}:{self.etcd_port(server)}" for server in SERVERS)
 
-    def url(self) -> str:
+    def url(self, password: bool = True) -> str:
         """The store: all three servers, and that the one which writes is meant."""
         hosts = ",".join(f"{self.host(f'n{server}')}:{self.postgres_port(server)}" for server in SERVERS)
-        password = self.passwords["kuvert"]
-        return f"postgres://kuvert:{password}@{hosts}/kuvert?target_session_attrs=read-write&connect_timeout=2"
+        user = "kuvert:" + self.passwords["kuvert"] if password else "kuvert"
+        # Between namespaces there is a network, in which nothing else is.
+        plain = "&sslmode=disable" if self.network == "namespaces" else ""
+        return f"postgres://{user}@{hosts}/kuvert?target_session_attrs=read-write&connect_timeout=2{plain}"
 
     def save(self) -> None:
         """Writes `cluster.json`, whole or not at all."""

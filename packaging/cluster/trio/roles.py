@@ -114,6 +114,9 @@ def patroni_file(layout: Layout, server: int) -> str:
         "shared_buffers": SHARED_BUFFERS,
         # One machine has one watchdog at most.
         "watchdog": "off",
+        # All on one machine: nothing to encrypt.
+        "tls": "",
+        "verify": "",
         "hba": f"    - host replication replicator {network_of} scram-sha-256\n    - host all all {network_of} scram-sha-256",
     }
     passwords = {f"{role}_password": word for role, word in layout.passwords.items()}
