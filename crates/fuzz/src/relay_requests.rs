@@ -20,6 +20,7 @@ use kuvert_relay::command::{self, AuthenticatedDevice, CommandError, Lane, regis
 use kuvert_relay::config::{Config, Limits, Registration};
 use kuvert_relay::delivery::Delivery;
 use kuvert_relay::incidents::Incidents;
+use kuvert_relay::limits::held::{Bounds, Budget};
 use kuvert_relay::limits::saved::Saved;
 use kuvert_relay::limits::{Limiter, MAX_UNAUTHENTICATED_FRAME_BYTES};
 use kuvert_relay::metrics::Metrics;
@@ -170,6 +171,7 @@ impl World {
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
             saved_limits: Saved::nowhere(),
+            held: Budget::new(Bounds::default()),
             young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
             low_water: Arc::new(LowWater::new(Arc::new(Empty), Arc::clone(&as_clock), 1)),
             // This clock stands before the program was made, and is right.
