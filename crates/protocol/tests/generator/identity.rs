@@ -164,6 +164,7 @@ fn lists(account: &AccountSecret, other: &AccountSecret, certificate: &DeviceCer
             Err(DeviceListConflict::Older) => Case::reject(name, description, inputs, "older"),
             Err(DeviceListConflict::Forked) => Case::reject(name, description, inputs, "forked"),
             Err(DeviceListConflict::OtherAccount) => Case::reject(name, description, inputs, "another account"),
+            Err(other) => panic!("{other}"),
         });
     }
 }
