@@ -59,8 +59,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         completions::print_names(home.first());
         return ExitCode::SUCCESS;
     }
-    let command = words::fitted(process::without_empty_variables(manual::MANUAL.in_help(Args::command())));
-    let command = if other::is_asked_for_help(&arguments) { other::listed(command) } else { command };
+    // Before the examples, which take what stands behind the options along.
+    let command = if other::is_asked_for_help(&arguments) { other::listed(Args::command()) } else { Args::command() };
+    let command = words::fitted(process::without_empty_variables(manual::MANUAL.in_help(command)));
     let parsed = command.clone().try_get_matches_from(&arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
