@@ -71,13 +71,16 @@ struct Asked {
     reply: Reply<Bytes, StoreError>,
     since: Instant,
     /// Its part of [`MAX_REQUESTS`] and [`MAX_REQUEST_BYTES`].
-    _room: [OwnedSemaphorePermit; 2],
+    room: [OwnedSemaphorePermit; 2],
 }
 
 impl Asked {
     fn answer(self, result: Result<Bytes, StoreError>) {
+        let Self { reply, since: _, room } = self;
+        // First: the one that hears the answer finds its room free.
+        drop(room);
         // An error means that the answer is not waited for any more.
-        let _ = self.reply.send(result);
+        let _ = reply.send(result);
     }
 }
 
@@ -154,7 +157,7 @@ impl Link {
         let Ok(place) = Arc::clone(&self.state.requests).try_acquire_owned() else { return overloaded() };
         let Ok(room) = Arc::clone(&self.state.bytes).try_acquire_many_owned(bytes) else { return overloaded() };
         let (reply, pending) = Pending::channel();
-        let asked = Asked { reply, since: Instant::now(), _room: [place, room] };
+        let asked = Asked { reply, since: Instant::now(), room: [place, room] };
         match self.queue.try_send(Item::Request(asked, slot, body)) {
             Ok(()) => count(&self.shared.figures.requests),
             Err(mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item)) => {
@@ -319,15 +322,17 @@ async fn write(
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
-            count = items.recv_many(&mut batch, BATCH) => if count == 0 {
-                return Ended::Broken;
-            },
+            // Other keys first: however much there is to write, the old one is not shown for longer than what is under way takes.
+            biased;
             changed = keys.changed() => {
                 if changed.is_ok() {
                     all_answered(state).await;
                 }
                 return Ended::Rekeyed;
             }
+            count = items.recv_many(&mut batch, BATCH) => if count == 0 {
+                return Ended::Broken;
+            },
         }
         // No point to stop at before all of them are under way: then their fate is not known, else it is.
         for item in batch.drain(..) {
