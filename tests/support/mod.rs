@@ -341,9 +341,6 @@ pub fn memory(pid: u32, mut visit: impl FnMut(&str, &[u8])) {
     assert!(read > 1_000_000, "{read} bytes are not the memory of a relay");
 }
 
-/// So often a command is run whose relay does not answer in time.
-const TRIES: usize = 5;
-
 /// A home directory with an account, or without one yet.
 pub struct Home {
     directory: tempfile::TempDir,
@@ -391,15 +388,8 @@ impl Home {
         Done::of(self.command(arguments), stdin, arguments)
     }
 
-    /// Runs a command that has to succeed. On a busy machine a relay may not answer within the seconds that the client waits: then it is
-    /// run again, since it has done nothing. Not `send`, which has queued its text by then.
+    /// Runs a command that has to succeed.
     pub fn ok(&self, arguments: &[&str]) -> Vec<Value> {
-        for _ in 1..TRIES {
-            let done = self.run(arguments);
-            if done.code == Some(0) || arguments.contains(&"send") || !done.found_no_relay() {
-                return done.ok();
-            }
-        }
         self.run(arguments).ok()
     }
 
@@ -447,11 +437,6 @@ impl Done {
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             what: arguments.join(" "),
         }
-    }
-
-    /// Whether it failed because no answer came from the relay.
-    fn found_no_relay(&self) -> bool {
-        self.objects.iter().any(|object| object["type"] == "error" && object["code"] == "relay-unreachable")
     }
 
     /// It has to succeed; the objects on stdout.
