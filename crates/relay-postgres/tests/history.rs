@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Database, InProcess, OwnServer, wait};
+use common::{Database, InProcess, OwnServer, account, wait};
 use kuvert_relay::store::{
-    Cursor, NewAccount, NewDevice, NewEnvelope, NewPrekeys, NumberedDeviceList, Pending, SignedKey, Store, StoreError,
-    SubmitError, TakeBundleError, UnsignedKey,
+    Cursor, NewEnvelope, NewPrekeys, Pending, SignedKey, Store, StoreError, SubmitError, TakeBundleError, UnsignedKey,
 };
 use kuvert_relay_postgres::cluster::Cluster;
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::all;
 use kuvert_relay_postgres::{Postgres, Role, migrate};
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
 
 /// Mailboxes, and senders at once.
 const MAILBOXES: u8 = 12;
@@ -29,23 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 fn mailbox(n: u8) -> Address {
     Address { account: AccountId::from_bytes([n; 16]), device: DeviceId::PRIMARY }
-}
-
-fn account(n: u8) -> NewAccount {
-    NewAccount {
-        account: AccountId::from_bytes([n; 16]),
-        account_key: AccountKey::from_bytes([n; 32]),
-        device_list: NumberedDeviceList { number: 1, bytes: vec![n; 9].into() },
-        name: None,
-        phone: None,
-        registered_at: 1,
-        device: NewDevice {
-            device: DeviceId::PRIMARY,
-            signing_key: DeviceSigningKey::from_bytes([n; 32]),
-            certificate: vec![n; 9].into(),
-        },
-        invitation: None,
-    }
 }
 
 fn id(number: u64) -> EnvelopeId {
@@ -117,6 +99,8 @@ async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOnce(A
                 loop {
                     let last = done.load(Ordering::SeqCst);
                     let page = certain(|| store.read(mailbox(n), after, 7, 1 << 20)).await;
+                    let waiting: HashSet<_> = page.envelopes.iter().map(|envelope| envelope.id).collect();
+                    assert_eq!(waiting.len(), page.envelopes.len(), "mailbox {n}: an envelope waits twice");
                     read.extend(page.envelopes.iter().map(|envelope| (envelope.cursor, envelope.id)));
                     if let Some(envelope) = page.envelopes.last() {
                         after = envelope.cursor;

@@ -6,15 +6,13 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{Database, InProcess, wait};
+use common::{Database, InProcess, account, wait};
 use kuvert_relay::store::conformance::Backend;
-use kuvert_relay::store::{
-    Cursor, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Store, StoreError, SubmitError, Submitted,
-};
+use kuvert_relay::store::{Cursor, NewEnvelope, Store, StoreError, SubmitError, Submitted};
 use kuvert_relay_postgres::cluster::Node;
 use kuvert_relay_postgres::slot::{self, all};
 use kuvert_relay_postgres::{Postgres, Role};
-use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
+use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
 
 /// A store that holds no slot, beside a node that holds all.
 struct ThroughAnotherNode {
@@ -90,23 +88,6 @@ kuvert_relay::store_conformance!(@checks ThroughAnotherNode:
     a_session_s_submits_keep_their_order
     concurrent_submitters_and_a_reader_see_no_holes
 );
-
-fn account(n: u8) -> NewAccount {
-    NewAccount {
-        account: AccountId::from_bytes([n; 16]),
-        account_key: AccountKey::from_bytes([n; 32]),
-        device_list: NumberedDeviceList { number: 1, bytes: vec![n; 9].into() },
-        name: None,
-        phone: None,
-        registered_at: 1,
-        device: NewDevice {
-            device: DeviceId::PRIMARY,
-            signing_key: DeviceSigningKey::from_bytes([n; 32]),
-            certificate: vec![n; 9].into(),
-        },
-        invitation: None,
-    }
-}
 
 fn envelope(n: u32) -> NewEnvelope {
     let mut id = [0; 16];

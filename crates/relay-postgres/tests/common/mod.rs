@@ -8,12 +8,13 @@ use std::future::Future;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use kuvert_relay::store::{NewAccount, NewDevice, NumberedDeviceList, Pending, StoreError, Unavailable};
 use kuvert_relay_postgres::cluster::NodeId;
 use kuvert_relay_postgres::link::{Door, Link};
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::Slot;
 use kuvert_relay_postgres::{Peers, Postgres, migrate};
+use kuvert_types::{AccountId, AccountKey, DeviceId, DeviceSigningKey};
 
 /// Where the server is.
 pub const VARIABLE: &str = "KUVERT_POSTGRES";
@@ -194,4 +195,22 @@ impl Drop for OwnServer {
 fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// An account with its first device, made of one number.
+pub fn account(n: u8) -> NewAccount {
+    NewAccount {
+        account: AccountId::from_bytes([n; 16]),
+        account_key: AccountKey::from_bytes([n; 32]),
+        device_list: NumberedDeviceList { number: 1, bytes: vec![n; 9].into() },
+        name: None,
+        phone: None,
+        registered_at: 1,
+        device: NewDevice {
+            device: DeviceId::PRIMARY,
+            signing_key: DeviceSigningKey::from_bytes([n; 32]),
+            certificate: vec![n; 9].into(),
+        },
+        invitation: None,
+    }
 }
