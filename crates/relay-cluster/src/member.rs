@@ -219,7 +219,7 @@ impl Member {
     pub async fn hand_over(&self) {
         if let Err(fault) = self.tables.drain(self.me.id, true).await {
             tracing::warn!(
-                words = fault.words,
+                error = fault.words,
                 "that this node leaves could not be written down; others notice it later"
             );
             return;
@@ -246,7 +246,7 @@ impl Member {
         self.presence.set_serve(None);
         // Its row stays, so that it comes back with a higher epoch. One that was declared dead before changes nothing by this.
         if let Err(fault) = self.tables.declare_dead(self.me).await {
-            tracing::debug!(words = fault.words, "that this node left could not be written down");
+            tracing::debug!(error = fault.words, "that this node left could not be written down");
         }
         self.presence.set_mesh(None);
         self.mesh.close().await;
@@ -408,7 +408,7 @@ impl Steward {
                 Err(fault) => {
                     self.judge.blind();
                     if !away {
-                        tracing::warn!(words = fault.words, "the store is not reached");
+                        tracing::warn!(error = fault.words, "the store is not reached");
                     }
                     away = true;
                 }
@@ -516,7 +516,7 @@ impl Steward {
             Ok::<_, Fault>(())
         };
         if let Err(fault) = cleared.await {
-            tracing::debug!(words = fault.words, "what is of no use any more could not be cleared away");
+            tracing::debug!(error = fault.words, "what is of no use any more could not be cleared away");
         }
     }
 }

@@ -9,9 +9,10 @@
 //! | `presence` | an attached device: its node, that node's epoch, the attachment's number | [`Cluster::attach`], [`Cluster::detach`] |
 //!
 //! # Taking slots over
-//! The old writer's epoch is raised *first*. That waits for what it has in flight, which holds the row `FOR SHARE`, and after that
-//! none of its statements writes anything: each looks for the epoch that it knows. Then the slots' leases go to the new writer,
-//! each with a new block of cursors. [`Cluster::take`] does this in one transaction, from whichever node: it is safe even if that
+//! The old writer's epoch is raised *first*, and the new writer's, if it writes already. That waits for what they have in flight, which
+//! holds the row `FOR SHARE`, and after that none of their statements writes anything: each looks for the epoch that it knows. Then the
+//! slots' leases go to the new writer, each with a new block of cursors: it begins anew before it writes to them, so above all that the
+//! old one gave out. [`Cluster::take`] does this in one transaction, from whichever node: it is safe even if that
 //! node is alive, which then finds out with its next statement, forgets what it has in memory, and asks for what is left to it.
 //!
 //! # Time
@@ -272,9 +273,11 @@ impl Cluster {
                 link.begin().await?;
                 // Those who take are in a row: so the writers that are asked for now are those that are fenced.
                 link.batch("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE").await?;
+                // Those of the node that takes, too: what it has drawn before may lie below what the other one gave out.
                 let sql = "UPDATE writer SET epoch = epoch + 1 WHERE id IN
-                    (SELECT writer FROM lease WHERE slot = ANY($1) AND writer / $3 <> $2)";
-                link.execute(sql, &[&slots, &node.get(), &MAX_LANES]).await?;
+                    (SELECT unnest(ARRAY[writer, $2::int2 * $3::int2 + slot % $4::int2]) FROM lease
+                        WHERE slot = ANY($1) AND writer / $3 <> $2)";
+                link.execute(sql, &[&slots, &node.get(), &MAX_LANES, &lanes]).await?;
                 let sql =
                     "UPDATE lease SET writer = $2 * $3 + slot % $4, epoch = epoch + 1, next_cursor = next_cursor + $5
                     WHERE slot = ANY($1) AND writer / $3 <> $2 RETURNING slot";

@@ -296,6 +296,38 @@ async fn two(settings: &Settings) -> (Vec<Postgres>, Arc<InProcess>, [kuvert_rel
     (stores, peers, nodes.map(|node| node.id))
 }
 
+/// What a node drew before it took a slot may lie below what the other one gave out since.
+#[test]
+fn taking_ends_the_epochs_of_both_sides() {
+    let Some(database) = Database::migrated() else { return };
+    wait(async {
+        let (stores, peers, nodes) = two(&database.settings).await;
+        let by = database.apart().await;
+        let epochs = async || -> BTreeMap<i16, i64> {
+            let rows = by.query("SELECT id, epoch FROM writer WHERE id > 0", &[]).await.unwrap();
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        // Both have written, and have lanes that know an epoch.
+        for turn in [1, 0, 1] {
+            stores[turn].cluster().take(nodes[turn], 2, all().collect()).await.unwrap();
+            for store in &stores {
+                store.renew().await.unwrap();
+            }
+        }
+        let before = epochs().await;
+        stores[0].cluster().take(nodes[0], 2, all().collect()).await.unwrap();
+        let after = epochs().await;
+        for lane in [0, 1] {
+            for node in nodes {
+                let writer = node.writer(lane);
+                assert!(after[&writer] > before[&writer], "writer {writer}");
+            }
+        }
+        nodes.iter().for_each(|node| peers.remove(*node));
+        end(stores).await;
+    });
+}
+
 #[test]
 fn slots_change_hands_while_mail_flows() {
     let Some(database) = Database::migrated() else { return };

@@ -170,6 +170,8 @@ impl Lane {
             self.core.superseded(node);
             return Err(Fault::not("another relay took this one's place"));
         }
+        // In the order in which slots are taken: first the leases, then the writers. Else the two could wait for each other.
+        link.batch("LOCK TABLE lease IN ROW EXCLUSIVE MODE").await?;
         // It waits until nothing of the epoch before is under way any more.
         let raise =
             "INSERT INTO writer(id, epoch) VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET epoch = writer.epoch + 1

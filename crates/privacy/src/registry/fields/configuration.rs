@@ -44,6 +44,7 @@ pub const FIELDS: &[Field] = &[
         ..SETTING
     },
     Field { column: "data", meaning: "the directory of all that the relay keeps", ..SETTING },
+    Field { column: "store", meaning: "where PostgreSQL is, if the relay keeps its store there", ..SETTING },
     Field { column: "ready_file", meaning: "where the relay's address is written", ..SETTING },
     Field {
         column: "retention_days",
@@ -69,6 +70,15 @@ pub const FIELDS: &[Field] = &[
     Field { column: "drain_seconds", meaning: "time for clients when the relay stops", form: Form::Number, ..SETTING },
     Field { table: "tls", column: "certificate", meaning: "the operator's certificate", ..SETTING },
     Field { table: "tls", column: "key", meaning: "the file of its private key", ..SETTING },
+    Field { table: "cluster", column: "name", meaning: "the name of this relay among those of one store", ..SETTING },
+    Field { table: "cluster", column: "listen", meaning: "the address that the other relays reach", ..SETTING },
+    Field { table: "cluster", column: "address", meaning: "that address as the others see it", ..SETTING },
+    Field {
+        table: "cluster",
+        column: "key",
+        meaning: "the file of the key that these relays have in common",
+        ..SETTING
+    },
     Field { table: "log", column: "level", meaning: "how much is logged", ..SETTING },
     Field { table: "log", column: "json", meaning: "whether the log is JSON", form: Form::Flag, ..SETTING },
     Field { table: "monitoring", column: "listen", meaning: "the address of metrics and health checks", ..SETTING },

@@ -57,7 +57,7 @@ pub const FIELDS: &[Field] = &[
     Field { column: "code", meaning: "the code of an error", ..STATEMENT },
     Field {
         column: "error",
-        meaning: "the kind of an error of the disk or the database; what is wrong with the operator's certificate",
+        meaning: "the kind or the words of an error of the disk or the database; what is wrong with the operator's certificate or the cluster's key",
         ..STATEMENT
     },
     Field {
@@ -82,5 +82,28 @@ pub const FIELDS: &[Field] = &[
     Field { column: "monitoring", meaning: "where metrics and health are", ..STATEMENT },
     Field { column: "accounts", meaning: "how many accounts there are", form: Form::Number, ..STATEMENT },
     Field { column: "waiting", meaning: "how many envelopes wait", form: Form::Number, ..STATEMENT },
+    Field { column: "table", meaning: "the table in which rows cannot be read", ..STATEMENT },
+    Field { column: "damaged", meaning: "how many rows cannot be read", form: Form::Number, ..STATEMENT },
+    Field {
+        column: "cursor",
+        meaning: "the place of an envelope that cannot be read",
+        form: Form::Number,
+        ..STATEMENT
+    },
+    Field { column: "node", meaning: "the number of a relay of the cluster", form: Form::Number, ..STATEMENT },
+    Field { column: "epoch", meaning: "how often that relay, or a part of it, began", form: Form::Number, ..STATEMENT },
+    Field { column: "address", meaning: "where that relay is reached by the others", ..STATEMENT },
+    Field {
+        column: "writer",
+        meaning: "the number of a part of the relay that writes",
+        form: Form::Number,
+        ..STATEMENT
+    },
+    Field {
+        column: "slots",
+        meaning: "how many parts of the store a relay took over or writes to",
+        form: Form::Number,
+        ..STATEMENT
+    },
     Field { column: "observe", meaning: "whether observations are written", form: Form::Flag, ..STATEMENT },
 ];
