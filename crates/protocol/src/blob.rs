@@ -74,7 +74,8 @@ mod tests {
     fn each_reader_has_a_capability_of_its_own() {
         let secret = BlobSecret::from_bytes(&[7; 32]);
         let reader = |account, device| {
-            let address = Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::new(device).unwrap() };
+            let address =
+                Address { account: AccountId::from_bytes([account; 16]), device: DeviceId::new(device).unwrap() };
             *secret.capability(&address).as_bytes()
         };
         let all = [reader(0, 1), reader(1, 1), reader(1, 2), *secret.shared_capability().as_bytes()];

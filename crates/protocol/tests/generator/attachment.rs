@@ -108,7 +108,8 @@ fn capabilities(cases: &mut Vec<Case>) {
         account: AccountId::from_bytes(account),
         device: DeviceId::new(device).unwrap(),
     };
-    let readers = [reader(bytes("bob"), 1), reader(bytes("bob"), 2), reader(bytes("carol"), u32::MAX), reader([0; 16], 1)];
+    let readers =
+        [reader(bytes("bob"), 1), reader(bytes("bob"), 2), reader(bytes("carol"), u32::MAX), reader([0; 16], 1)];
     let of = |capability: BlobCapability| json!({ "capability": hex(capability.as_bytes()), "hash": hex(capability.hash()) });
     let each = readers.iter().map(|reader| of(secret.capability(reader))).collect::<Vec<_>>();
     cases.push(

@@ -92,7 +92,11 @@ fn contents(cases: &mut Vec<Case>) {
     };
     let receipts = v1::Receipts { delivered: vec![id("one"), id("two")], read: vec![id("one")] };
     for (name, body, listed) in [
-        ("text", Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: Vec::new() })), json!({ "text": "Grüße" })),
+        (
+            "text",
+            Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: Vec::new() })),
+            json!({ "text": "Grüße" }),
+        ),
         (
             "receipts",
             Some(Body::Receipts(receipts)),
