@@ -1,16 +1,17 @@
 //! The only file where the protocol's types and the wire's meet.
 
 use bytes::Bytes;
+use kuvert_protocol::blob::BlobSecret;
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_TEXT_BYTES};
-use kuvert_types::{AccessKey, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
+use kuvert_types::{AccessKey, Address, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
 use kuvert_wire::attachment::Attachment;
 use kuvert_wire::checked::{FieldError, InField as _, array, required};
 use kuvert_wire::v1;
 use prost::Message as _;
 
 use crate::error::Error;
-use crate::state::damaged;
+use crate::state::{MessageRow, damaged};
 
 /// A signed prekey to publish.
 pub fn signed_prekey(prekey: &SignedPrekey) -> v1::SignedPrekey {
@@ -130,14 +131,24 @@ pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
     EnvelopeId::try_from(content.message_id.as_ref()).map_err(|_| damaged("the outbox"))
 }
 
-/// A draft with the lists' states, and the own access key if it is to be told, as they are now.
+/// A draft with the lists' states, and the own access key if it is to be told, as they are now. Where a draft tells of a file, the blob's secret
+/// stands in place of the capability: here it becomes that of the device that reads it, or that of all [KV-122].
 pub fn finish_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
     access_key: Option<(AccessKey, bool)>,
-) -> Result<Vec<u8>, prost::DecodeError> {
-    let mut content = v1::Content::decode(draft)?;
+    reader: &Address,
+) -> Result<Vec<u8>, Error> {
+    let unreadable = || damaged("the outbox");
+    let mut content = v1::Content::decode(draft).map_err(|_| unreadable())?;
+    if let Some(v1::content::Body::Text(text)) = &mut content.body {
+        for file in &mut text.attachments {
+            let secret = BlobSecret::from_bytes(file.capability.as_ref().try_into().map_err(|_| unreadable())?);
+            let capability = if file.shared { secret.shared_capability() } else { secret.capability(reader) };
+            file.capability = Bytes::copy_from_slice(capability.as_bytes());
+        }
+    }
     content.sender_list = Some(list_state(own));
     content.recipient_list = Some(list_state(theirs));
     content.access_key = access_key.map(|(key, _)| Bytes::copy_from_slice(key.as_bytes()));
@@ -202,6 +213,12 @@ pub fn text(text: &str) -> v1::content::Body {
     v1::content::Body::Text(v1::Text { text: text.to_owned(), attachments: Vec::new() })
 }
 
+/// The body of a message of one's own, as the history has it.
+pub fn message(row: &MessageRow) -> v1::content::Body {
+    let attachments = row.files.iter().filter_map(|file| file.told.clone()).collect();
+    v1::content::Body::Text(v1::Text { text: row.text.clone(), attachments })
+}
+
 /// Receipts' body.
 pub fn receipts(delivered: &[EnvelopeId], read: &[EnvelopeId]) -> v1::content::Body {
     let ids = |ids: &[EnvelopeId]| ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
@@ -215,13 +232,16 @@ pub fn session_reset() -> v1::content::Body {
 
 #[cfg(test)]
 mod tests {
+    use kuvert_types::{AccountId, DeviceId};
+
     use super::*;
 
     const ID: EnvelopeId = EnvelopeId::from_bytes([4; 16]);
+    const READER: Address = Address { account: AccountId::from_bytes([5; 16]), device: DeviceId::PRIMARY };
 
     fn finished(body: v1::content::Body) -> Vec<u8> {
         let state = |number| DeviceListState { number, hash: [7; 32] };
-        finish_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
+        finish_content(&draft(ID, 99, body), state(1), state(2), None, &READER).unwrap()
     }
 
     #[test]
@@ -239,11 +259,11 @@ mod tests {
     fn an_access_key_travels_within() {
         let state = |number| DeviceListState { number, hash: [7; 32] };
         let key = AccessKey::from_bytes([9; 16]);
-        let finished = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
+        let finished = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true)), &READER).unwrap();
         let opened = open_content(&finished).unwrap();
         assert_eq!((opened.access_key, opened.takes_sealed), (Some(key), true));
         assert_eq!(
-            open_content(&finish_content(&finished, state(1), state(2), None).unwrap()).unwrap().access_key,
+            open_content(&finish_content(&finished, state(1), state(2), None, &READER).unwrap()).unwrap().access_key,
             None
         );
     }

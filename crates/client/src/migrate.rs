@@ -25,8 +25,8 @@ pub fn migrate(tx: &dyn Transaction, from: u32) -> Result<(), Error> {
     if from < 3 {
         from_2_to_3(tx)?;
     }
-    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts: a store of before has none of them, and is one
-    // of these as it stands.
+    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts, version 6 files: a store of before has none of
+    // them, and is one of these as it stands.
     Ok(())
 }
 

@@ -29,6 +29,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two tries: long enough to spare the relay, short enough to be back when one looks again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Files of contacts up to so many bytes are fetched.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -229,7 +232,7 @@ impl Worker {
             }
         };
         let receiving = async {
-            let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
+            let follow = ReceiveOptions { follow: true, max_file: MAX_FILE, ..ReceiveOptions::default() };
             loop {
                 let turn = match self.turn(standing, &displaced).await {
                     Ok(turn) => turn,

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, Occupant,
-    ReceiptKind, ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, MessageRecord,
+    Occupant, ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::args::Receive;
 use crate::commands::along::{Along, LOOK};
-use crate::commands::{client_options, flush, remark, tell_accepted};
-use crate::error::{Failure, shell_word};
+use crate::commands::{client_options, flush, remark, send_files, tell_accepted};
+use crate::error::{Failure, shell_word, words};
 use crate::options::Options;
 use crate::output::Output;
-use crate::output::record::{Entry, Record};
+use crate::output::progress::Progress;
+use crate::output::record::{Attachment, Entry, Record};
 use crate::signals::Stop;
 
 /// How long mail that waits at the relay may take to come through the process that receives.
@@ -62,6 +63,9 @@ pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
             Some(0) => Ok(()),
             _ => receive(&client, &connection, lead.as_ref(), wanted, options).await,
         };
+        if !wanted.follow && received.is_ok() {
+            remark(&send_files(&connection, options).await?, options);
+        }
         // The last receipts; a connection that broke has them sent by the next command.
         let sent = flush(&connection, options).await;
         connection.close().await;
@@ -82,13 +86,15 @@ struct Wanted {
     /// None: no limit, or only what waits now.
     timeout: Option<Duration>,
     max: Option<u64>,
+    /// Files up to so many bytes are fetched.
+    max_file: u64,
 }
 
 impl Wanted {
     fn of(args: &Receive) -> Self {
         // No time to wait for what may come: what waits now.
         let now = args.timeout.is_some_and(|timeout| timeout.is_zero());
-        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max }
+        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max, max_file: args.max_file }
     }
 }
 
@@ -225,7 +231,14 @@ async fn receive(
     let mut screen = Screen::new(&connection.client(), wanted, options, Arc::clone(&due)).await?;
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
     let wait = wanted.follow || wanted.timeout.is_some();
-    let receive_options = ReceiveOptions { follow: wait, timeout: wanted.timeout, max: wanted.max };
+    let receive_options = ReceiveOptions {
+        follow: wait,
+        timeout: wanted.timeout,
+        max: wanted.max,
+        max_file: wanted.max_file,
+        // A command that ends shows a message with its files; one that stays shows it at once.
+        files_first: !wanted.follow,
+    };
     let receiving = async {
         match lead {
             // Commands that receive once and end go first.
@@ -295,6 +308,8 @@ struct Screen {
     own: Whoami,
     /// Something was printed that a user waits for.
     shown: bool,
+    /// Files on their way.
+    progress: Progress,
     /// Receipts are due.
     due: Arc<Notify>,
     /// Why it said stop, if something failed.
@@ -319,7 +334,7 @@ impl EventSink for &mut Screen {
 impl Screen {
     async fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
         let (output, own) = (options.output, client.whoami().await?);
-        Ok(Self { client: client.clone(), wanted, output, own, shown: false, due, failure: None })
+        Ok(Self { client: client.clone(), wanted, output, own, shown: false, progress: Progress::default(), due, failure: None })
     }
 
     /// Prints an event, and says whether to go on.
@@ -338,6 +353,16 @@ impl Screen {
                 let id = accepted.message.id.to_string();
                 output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) }).await?;
             }
+            Event::Transfer(transfer) => self.progress.show(&transfer, output).await?,
+            Event::File { message, number, error } => {
+                self.progress.end();
+                self.shown = true;
+                tell_file(&message, number, error.as_ref(), &self.own, output).await?;
+            }
+            Event::NotSent(not_sent) => {
+                let message = format!("not sent to {}: {}", not_sent.to, words(&not_sent.error));
+                output.tell(&Record::Notice { code: not_sent.error.code(), message: &message, count: None }).await?;
+            }
             Event::CaughtUp if self.wanted.follow => output.tell(&Record::CaughtUp {}).await?,
             // With --timeout or --max alone: end when there was something and nothing is left.
             Event::CaughtUp if self.shown && self.wanted.max.is_none() => return Ok(ControlFlow::Break(())),
@@ -350,6 +375,26 @@ impl Screen {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Prints that a file is here, or why it is not.
+///
+/// # Errors
+/// The output is gone.
+pub async fn tell_file(
+    message: &MessageRecord,
+    number: u8,
+    error: Option<&Error>,
+    own: &Whoami,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(file) = message.attachments.iter().find(|file| file.number == number) else { return Ok(()) };
+    if let Some(error) = error {
+        output.note(&words(error));
+    }
+    let id = message.message.id.to_string();
+    let (attachment, error) = (Attachment::of(file, &id, &own.home), error.map(Error::code));
+    output.tell(&Record::File { message: &id, from: &message.alias, attachment: &attachment, error }).await
 }
 
 /// Prints an event that is no message and needs nothing but to be told.

@@ -31,7 +31,7 @@ use crate::migrate::migrate;
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -352,6 +352,9 @@ const fn table_name(table: Table) -> &'static str {
         Table::Replay => "replay",
         Table::Deleted => "deleted",
         Table::Conversation => "conversation",
+        Table::Upload => "upload",
+        Table::Fetch => "fetch",
+        Table::Unlink => "unlink",
     }
 }
 
