@@ -336,10 +336,20 @@ impl BlobStore for DirectoryBlobs {
         })
     }
 
-    fn discard(&self, key: UploadKey) -> Step<()> {
+    fn discard(&self, key: UploadKey, readers: Vec<BlobHash>) -> Step<()> {
         self.with_rows(move |inner, rows| {
             sql(rows::by_token(rows, &key))?.ok_or(BlobError::Unknown)?;
-            inner.erase(rows, &[key.id])
+            if readers.is_empty() {
+                return inner.erase(rows, &[key.id]);
+            }
+            let left = transact(rows, |tx| {
+                let each = readers.iter().map(|reader| rows::remove_reader(tx, &key.id, reader));
+                sql(each.collect::<Result<Vec<_>, _>>())
+            })?;
+            if left.contains(&Left::Nothing) {
+                inner.erased(rows, &[key.id]);
+            }
+            Ok(())
         })
     }
 

@@ -167,11 +167,11 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
     /// [`BlobError::Unknown`]; [`BlobError::Offset`] before all of it is durable; [`BlobError::Store`].
     fn commit(&self, key: UploadKey, now: u64) -> Step<()>;
 
-    /// Erases an upload or a blob.
+    /// Erases an upload or a blob; or, where `readers` are given, takes their capabilities off, and erases it if no other is left.
     ///
     /// # Errors
     /// [`BlobError::Unknown`], [`BlobError::Store`].
-    fn discard(&self, key: UploadKey) -> Step<()>;
+    fn discard(&self, key: UploadKey, readers: Vec<BlobHash>) -> Step<()>;
 
     /// Opens a blob for a reader.
     ///

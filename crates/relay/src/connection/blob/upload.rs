@@ -187,7 +187,8 @@ impl Stream<'_> {
     pub(super) async fn discard(&mut self, blobs: &Blobs, request: u64, asked: v1::DiscardBlob) -> Result<(), End> {
         let refuse = |refusal| End::Refused(request, refusal);
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
-        blobs.store.discard(key).await.map_err(|error| refuse(error.into()))?;
+        let readers = hashes(&asked.readers).map_err(refuse)?;
+        blobs.store.discard(key, readers).await.map_err(|error| refuse(error.into()))?;
         self.done_with(request).await
     }
 
@@ -198,13 +199,13 @@ impl Stream<'_> {
     }
 }
 
+fn hashes(readers: &[Bytes]) -> Result<Vec<BlobHash>, CommandError> {
+    Ok(readers.iter().map(|reader| checked::array(reader, "readers")).collect::<Result<_, _>>()?)
+}
+
 /// The hashes of the readers' capabilities: at least one, no two alike, exactly one where all have it together.
 fn readers(asked: &v1::CreateBlob) -> Result<Vec<BlobHash>, CommandError> {
-    let mut readers = asked
-        .readers
-        .iter()
-        .map(|reader| checked::array(reader, "readers"))
-        .collect::<Result<Vec<BlobHash>, _>>()?;
+    let mut readers = hashes(&asked.readers)?;
     readers.sort_unstable();
     readers.dedup();
     let several = readers.len() == asked.readers.len() && (1..=MAX_BLOB_READERS).contains(&readers.len());
