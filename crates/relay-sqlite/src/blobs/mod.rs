@@ -244,7 +244,7 @@ impl Inner {
         Ok(())
     }
 
-    /// After the commit that erased the rows.
+    /// [KV-128] After the commit that erased the rows.
     fn erased(&self, rows: &Connection, ids: &[BlobId]) {
         ids.iter().for_each(|id| self.opened.end(id));
         self.unscrubbed.store(true, Ordering::Relaxed);
