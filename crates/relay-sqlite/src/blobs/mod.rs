@@ -31,7 +31,6 @@ mod schema;
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -188,17 +187,13 @@ impl DirectoryBlobs {
         })
     }
 
-    /// Work with a file, where it may block.
+    /// Work with a file, where it may block. Once it has begun it finishes.
     fn with_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, BlobError> + Send + 'static,
-    ) -> impl Future<Output = Result<T, BlobError>> + Send + use<T> + 'static
-    where
-        Self: 'static,
-    {
+    ) -> Step<T> {
         let inner = Arc::clone(&self.0);
-        let work = Box::new(work) as Box<dyn FnOnce(&Inner) -> Result<T, BlobError> + Send>;
-        async move {
+        Box::pin(async move {
             let place = inner.disk.acquire().await.map_err(|_| stopped())?;
             let begun = {
                 let inner = Arc::clone(&inner);
@@ -207,7 +202,7 @@ impl DirectoryBlobs {
             let done = begun.await;
             drop(place);
             done.map_err(|_| lost())?
-        }
+        })
     }
 }
 
@@ -476,8 +471,7 @@ struct Appending {
 impl Upload for Appending {
     fn write(&self, offset: u64, pieces: Vec<Bytes>) -> Step<()> {
         let (blob, turn) = (Arc::clone(&self.blob), self.turn);
-        let work = self.store.with_disk(move |_| blob.writing(turn, |writing| writing.write(offset, &pieces)));
-        Box::pin(work)
+        self.store.with_disk(move |_| blob.writing(turn, |writing| writing.write(offset, &pieces)))
     }
 
     fn sync(&self) -> Step<u64> {
@@ -522,7 +516,7 @@ impl Download for Reading {
         let (blob, file, key) = (Arc::clone(&self.blob), Arc::clone(&self.file), self.key.clone());
         // At most `length`.
         let length = (self.size.saturating_sub(offset)).min(length as u64) as usize;
-        Box::pin(self.store.with_disk(move |_| {
+        self.store.with_disk(move |_| {
             blob.must_be_there()?;
             let mut bytes = vec![0; length];
             std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, offset).map_err(|error| io_error(&error))?;
@@ -530,6 +524,6 @@ impl Download for Reading {
             // It may have been erased while this was read.
             blob.must_be_there()?;
             Ok(bytes.into())
-        }))
+        })
     }
 }

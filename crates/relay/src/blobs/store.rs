@@ -217,7 +217,7 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
 }
 
 /// An upload that a stream goes on with.
-pub trait Upload: Send {
+pub trait Upload: Send + Sync {
     /// Writes the next bytes, from `offset` on. Not durable.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ pub trait Upload: Send {
 }
 
 /// A blob that a reader has opened.
-pub trait Download: Send {
+pub trait Download: Send + Sync {
     /// At most `length` bytes from `offset` on; fewer at the end only.
     ///
     /// # Errors
