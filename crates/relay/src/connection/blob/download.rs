@@ -9,9 +9,11 @@ use kuvert_wire::v1::blob_answer::What as Told;
 use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, BlobPiece, ServerFrame};
 
-use super::{End, Stream, blob_id, going_away};
+use super::{End, Peer, Stream, blob_id, going_away};
 use crate::blobs::Blobs;
+use crate::blobs::store::Left;
 use crate::command::{Code, CommandError};
+use crate::observe::Event;
 
 /// Bytes that are read at once. So many are sent, and so many read ahead meanwhile.
 const READ_AT_ONCE: usize = 4 * MAX_BLOB_PIECE_BYTES;
@@ -25,6 +27,8 @@ impl Stream<'_> {
         if asked.offset > state.size {
             return Err(refuse(CommandError::new(Code::BlobOffset, "the file ends before that place")));
         }
+        let Peer { service, number: connection, device: by, .. } = self.peer;
+        service.observe(Event::BlobRead { connection: *connection, by: *by, id, size: state.size - asked.offset });
         self.tell_state(request, state).await?;
         let mut at = asked.offset;
         let mut bytes = if at < state.size { Some(download.read(at, READ_AT_ONCE).await) } else { None };
@@ -47,7 +51,7 @@ impl Stream<'_> {
 
     /// Counts what is read: for the account, or for the address.
     fn within_rate(&self, bytes: usize) -> Result<(), CommandError> {
-        let super::Peer { service, from, device, .. } = self.peer;
+        let Peer { service, from, device, .. } = self.peer;
         match device {
             Some(device) => service.limiter.blob_read(&device.account, bytes),
             None => service.limiter.unnamed_blob_read(*from, bytes),
@@ -74,7 +78,9 @@ impl Stream<'_> {
     pub(super) async fn done(&mut self, blobs: &Blobs, request: u64, asked: v1::DoneBlob) -> Result<(), End> {
         let refuse = |refusal| End::Refused(request, refusal);
         let (id, capability) = reader(&asked.blob, &asked.capability).map_err(refuse)?;
-        blobs.store.done(id, capability).await.map_err(|error| refuse(error.into()))?;
+        let left = blobs.store.done(id, capability).await.map_err(|error| refuse(error.into()))?;
+        let Peer { service, number: connection, device: by, .. } = self.peer;
+        service.observe(Event::BlobDone { connection: *connection, by: *by, id, last: left == Left::Nothing });
         self.done_with(request).await
     }
 }

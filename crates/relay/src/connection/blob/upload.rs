@@ -16,6 +16,7 @@ use crate::blobs::Blobs;
 use crate::blobs::room::charge;
 use crate::blobs::store::{BlobState, NewBlob, Step, Upload, UploadKey};
 use crate::command::{Code, CommandError};
+use crate::observe::Event;
 
 /// Bytes that are written at once: what is held of an upload, beside one frame and what is on its way.
 const WRITE_AT_ONCE: usize = 2 * MAX_BLOB_PIECE_BYTES;
@@ -71,6 +72,8 @@ impl Stream<'_> {
             }
             return Err(error.into());
         }
+        let readers = (!asked.shared).then_some(asked.readers.len());
+        service.observe(Event::BlobCreated { connection: self.peer.number, by: device, id, size: asked.size, readers });
         Ok(v1::BlobCreated {
             blob: Bytes::copy_from_slice(id.as_bytes()),
             token: Bytes::copy_from_slice(token.as_bytes()),
@@ -181,6 +184,8 @@ impl Stream<'_> {
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
         let now = self.peer.service.clock.stamp_ms();
         blobs.store.commit(key, now).await.map_err(|error| refuse(error.into()))?;
+        let by = self.device().map_err(refuse)?;
+        self.peer.service.observe(Event::BlobCommitted { connection: self.peer.number, by, id: key.id });
         self.done_with(request).await
     }
 
