@@ -91,6 +91,8 @@ impl From<ConfigError> for Failure {
             ConfigError::Monitoring(_) => "monitoring-exposed",
             ConfigError::Rate(_)
             | ConfigError::Zero(_)
+            | ConfigError::FileSize(_)
+            | ConfigError::Percent(_)
             | ConfigError::ReportDelay(_)
             | ConfigError::Region
             | ConfigError::ClusterWithoutStore

@@ -15,7 +15,8 @@ use crate::connection::close::Close;
 use crate::connection::serve;
 use crate::endpoint_key::{EndpointKey, FILE};
 use crate::limits::{
-    ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RECEIVE_WINDOW, RETRY_ABOVE_HANDSHAKES, SEND_WINDOW, TRANSFER_WINDOW,
+    ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RECEIVE_WINDOW, RETRY_ABOVE_HANDSHAKES, SEND_WINDOW,
+    TRANSFER_WINDOW,
 };
 use crate::metrics::Turned;
 use crate::shared::Shared;

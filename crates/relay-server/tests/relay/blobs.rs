@@ -59,13 +59,13 @@ fn row_keys(data: &Path) -> Vec<Vec<u8>> {
 fn fits(data: &Path) {
     let database = rusqlite::Connection::open(data.join("blobs.db")).unwrap();
     let mut rows = database.prepare("SELECT lower(hex(id)), durable FROM blob").unwrap();
-    let rows: Vec<(String, u64)> =
+    let rows: Vec<(String, i64)> =
         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(row_keys(data).len(), rows.len());
     let directory = data.join("blobs");
     for (name, durable) in &rows {
         let len = fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
-        assert!(len >= *durable, "{name} has {len} of {durable} bytes");
+        assert!(i64::try_from(len).unwrap() >= *durable, "{name} has {len} of {durable} bytes");
     }
     let named: BTreeSet<_> = rows.iter().map(|(name, _)| name.clone()).collect();
     for file in files(&directory) {
@@ -122,7 +122,9 @@ async fn an_upload_that_was_cut_anywhere_goes_on_where_the_relay_says() {
     let (alice, _) = Client::authenticate(relay.address(), &device).await;
     let uploaded = begin(&alice.connection, create(blob.len() as u64, &[reader])).await.unwrap();
     let mut last = 0;
-    for cut in [0, 1, 100, PIECE, PIECE + 1, 3 * PIECE, 2 * MIB, 4 * MIB - 1, 4 * MIB, 4 * MIB + PIECE, 9 * MIB, blob.len()] {
+    for cut in
+        [0, 1, 100, PIECE, PIECE + 1, 3 * PIECE, 2 * MIB, 4 * MIB - 1, 4 * MIB, 4 * MIB + PIECE, 9 * MIB, blob.len()]
+    {
         // A new connection each time, which ends in the middle of it.
         let (client, _) = Client::authenticate(relay.address(), &device).await;
         let mut stream = Stream::open(&client.connection).await;
@@ -449,7 +451,9 @@ async fn a_connection_without_a_name_reads_and_does_nothing_else() {
     let alice = Client::register(relay.address(), &Device::new()).await;
     let uploaded = begin(&alice.connection, create(10, &[capability()])).await.unwrap();
     let reader = unnamed(relay.address()).await;
-    for ask in [create(10, &[capability()]), append(&uploaded), status(&uploaded), commit(&uploaded), discard(&uploaded)] {
+    for ask in
+        [create(10, &[capability()]), append(&uploaded), status(&uploaded), commit(&uploaded), discard(&uploaded)]
+    {
         assert_eq!(Stream::open(&reader.connection).await.ask(ask).await, Err(Code::NotAuthenticated));
     }
     // A stream for a blob says what the connection is for: what its first stream says now has no answer.
@@ -478,10 +482,8 @@ async fn an_account_has_so_many_transfers_bytes_and_files() {
 
     // Two at once, of which one fits.
     let most = 600 * 1024;
-    let both = tokio::join!(
-        begin(&alice.connection, create(most, &reader)),
-        begin(&alice.connection, create(most, &reader))
-    );
+    let both =
+        tokio::join!(begin(&alice.connection, create(most, &reader)), begin(&alice.connection, create(most, &reader)));
     let one = match both {
         (Ok(one), Err(Code::BlobQuota)) | (Err(Code::BlobQuota), Ok(one)) => one,
         other => panic!("{other:?}"),
@@ -525,7 +527,8 @@ async fn a_nearly_full_disk_takes_no_files_and_goes_on_with_mail() {
     let data = tempfile::tempdir().unwrap();
     let room = Arc::new(Room((30_u64 << 30).into()));
     let clock = Arc::new(ManualClock::new(NOON));
-    let relay = Embedded::new(clock.clone()).with_disk(Arc::<Room>::clone(&room)).start(old(data.path())).await.unwrap();
+    let relay =
+        Embedded::new(clock.clone()).with_disk(Arc::<Room>::clone(&room)).start(old(data.path())).await.unwrap();
     let (alice_keys, bob_keys) = (Device::new(), Device::new());
     let mut alice = Client::register(relay.address(), &alice_keys).await;
     drop(Client::register(relay.address(), &bob_keys).await);
@@ -679,7 +682,10 @@ async fn a_relay_that_is_killed_at_any_step_promises_nothing_that_it_does_not_ke
                 if !state.committed {
                     resume(&alice.connection, &uploaded, &blob).await;
                 }
-                assert!(read(&alice.connection, &uploaded, &reader, 0).await.unwrap() == blob, "kill {kill}, step {step}");
+                assert!(
+                    read(&alice.connection, &uploaded, &reader, 0).await.unwrap() == blob,
+                    "kill {kill}, step {step}"
+                );
                 done(&alice.connection, &uploaded, &reader).await.unwrap();
             }
             Err(code) => {

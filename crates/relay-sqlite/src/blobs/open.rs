@@ -135,7 +135,6 @@ impl Blob {
             Some(writing) => work(writing),
         }
     }
-
 }
 
 impl Writing {
@@ -147,11 +146,8 @@ impl Writing {
         }
         let mut bytes = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
         pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
-        let write = || {
-            self.key.apply(offset, &mut bytes)?;
-            self.file.write_all_at(&bytes, offset)
-        };
-        write().map_err(|error| io_error(&error))?;
+        let written = self.key.apply(offset, &mut bytes).and_then(|()| self.file.write_all_at(&bytes, offset));
+        written.map_err(|error| io_error(&error))?;
         self.written += length;
         Ok(())
     }

@@ -20,11 +20,8 @@ pub struct Found {
 const FOUND: &str = "size, durable, committed_at IS NOT NULL, shared, slot";
 
 fn found(row: &Row<'_>, first: usize) -> rusqlite::Result<Found> {
-    let state = BlobState {
-        size: unsigned(row, first)?,
-        durable: unsigned(row, first + 1)?,
-        committed: row.get(first + 2)?,
-    };
+    let state =
+        BlobState { size: unsigned(row, first)?, durable: unsigned(row, first + 1)?, committed: row.get(first + 2)? };
     Ok(Found { state, shared: row.get(first + 3)?, slot: row.get(first + 4)? })
 }
 

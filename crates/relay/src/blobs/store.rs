@@ -68,7 +68,10 @@ pub struct NewBlob {
 
 impl fmt::Debug for NewBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewBlob").field("size", &self.size).field("readers", &self.readers.len()).finish_non_exhaustive()
+        f.debug_struct("NewBlob")
+            .field("size", &self.size)
+            .field("readers", &self.readers.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -57,8 +57,8 @@ use crate::shared::Shared;
 use crate::store::Session;
 
 pub use crate::device::AuthenticatedDevice;
-pub(crate) use submit::first_day;
 pub use error::{Code, CommandError};
+pub(crate) use submit::first_day;
 
 /// An answer to come. It owns all that it needs, and finishes its work also when the connection is gone.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, CommandError>> + Send>>;

@@ -230,7 +230,11 @@ pub fn piece(answer: Response, at: u64) -> Bytes {
 }
 
 /// Says that a reader has all of it.
-pub async fn done(connection: &quinn::Connection, uploaded: &Uploaded, capability: &BlobCapability) -> Result<(), Code> {
+pub async fn done(
+    connection: &quinn::Connection,
+    uploaded: &Uploaded,
+    capability: &BlobCapability,
+) -> Result<(), Code> {
     let answer = Stream::open(connection).await.ask(ask_done(uploaded, capability)).await?;
     assert!(matches!(answer, Response::Done(_)), "{answer:?}");
     Ok(())

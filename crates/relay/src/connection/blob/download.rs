@@ -39,9 +39,7 @@ impl Stream<'_> {
                 return Err(refuse(going_away()));
             }
             let next = at + read.len() as u64;
-            let ahead = async {
-                if next < state.size { Some(download.read(next, READ_AT_ONCE).await) } else { None }
-            };
+            let ahead = async { if next < state.size { Some(download.read(next, READ_AT_ONCE).await) } else { None } };
             let (sent, ahead) = tokio::join!(self.send(request, at, read), ahead);
             sent?;
             (at, bytes) = (next, ahead);

@@ -163,7 +163,8 @@ impl Stream<'_> {
         let request = frame.request;
         let refuse = |refusal| End::Refused(request, refusal);
         let Some(Request::Blob(v1::BlobRequest { what: Some(asked) })) = frame.body else {
-            let refusal = CommandError::new(Code::Malformed, "this stream is for a blob, and this is no request about one");
+            let refusal =
+                CommandError::new(Code::Malformed, "this stream is for a blob, and this is no request about one");
             return Err(refuse(refusal));
         };
         self.within_limits().map_err(refuse)?;
@@ -201,7 +202,10 @@ impl Stream<'_> {
     /// The device that authenticated, which uploads need.
     fn device(&self) -> Result<Address, CommandError> {
         self.peer.device.ok_or_else(|| {
-            CommandError::new(Code::NotAuthenticated, "an upload is an account's: send it where its device authenticated")
+            CommandError::new(
+                Code::NotAuthenticated,
+                "an upload is an account's: send it where its device authenticated",
+            )
         })
     }
 
@@ -301,9 +305,13 @@ impl From<BlobError> for CommandError {
         let (code, words) = match error {
             // [KV-126] One answer for all, so that names cannot be found out.
             BlobError::Unknown => (Code::BlobUnknown, "there is no such file here for this token or capability"),
-            BlobError::NotCommitted => (Code::NotReady, "this file is not complete yet; its sender is still uploading it"),
+            BlobError::NotCommitted => {
+                (Code::NotReady, "this file is not complete yet; its sender is still uploading it")
+            }
             BlobError::Committed => (Code::Invalid, "this file is complete: nothing can be appended"),
-            BlobError::Offset => (Code::BlobOffset, "not the next bytes of this file: ask for its status, and go on there"),
+            BlobError::Offset => {
+                (Code::BlobOffset, "not the next bytes of this file: ask for its status, and go on there")
+            }
             BlobError::TakenOver => (Code::BlobTakenOver, "another stream goes on with this upload"),
             BlobError::NoRoom(NoRoom::Disk) => return full(),
             BlobError::NoRoom(NoRoom::Account) => (

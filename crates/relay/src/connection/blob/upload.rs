@@ -91,7 +91,8 @@ impl Stream<'_> {
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
         let (upload, state) = blobs.store.append(key).await.map_err(|error| refuse(error.into()))?;
         self.tell_state(request, state).await?;
-        let mut appending = Appending { request, state, at: state.durable, synced: state.durable, upload, syncing: None };
+        let mut appending =
+            Appending { request, state, at: state.durable, synced: state.durable, upload, syncing: None };
         let ended = self.pieces(blobs, &mut appending).await;
         // However it ended: what has come is kept.
         let kept = appending.sync_rest().await;
@@ -140,11 +141,7 @@ impl Stream<'_> {
     }
 
     /// Pieces that are here, beginning with a frame, and the first frame that is none.
-    fn batch(
-        &mut self,
-        appending: &Appending,
-        first: ClientFrame,
-    ) -> Result<(Vec<Bytes>, Option<ClientFrame>), End> {
+    fn batch(&mut self, appending: &Appending, first: ClientFrame) -> Result<(Vec<Bytes>, Option<ClientFrame>), End> {
         let (mut pieces, mut bytes, mut frame) = (Vec::new(), 0, first);
         loop {
             let request = frame.request;
@@ -158,7 +155,10 @@ impl Stream<'_> {
                 return refused(Code::Malformed, "a piece has 1 to 65,536 bytes");
             }
             if offset != at || piece.len() as u64 > appending.state.size - at {
-                return refused(Code::BlobOffset, "not the next bytes of this file: ask for its status, and go on there");
+                return refused(
+                    Code::BlobOffset,
+                    "not the next bytes of this file: ask for its status, and go on there",
+                );
             }
             bytes += piece.len();
             pieces.push(piece);
@@ -215,7 +215,8 @@ fn readers(asked: &v1::CreateBlob) -> Result<Vec<BlobHash>, CommandError> {
     readers.dedup();
     let several = readers.len() == asked.readers.len() && (1..=MAX_BLOB_READERS).contains(&readers.len());
     if asked.size == 0 || !several || (asked.shared && readers.len() != 1) {
-        let words = "a file has at least one byte, and 1 to 1,024 readers with a capability each, or one that all share";
+        let words =
+            "a file has at least one byte, and 1 to 1,024 readers with a capability each, or one that all share";
         return Err(CommandError::new(Code::Invalid, words));
     }
     Ok(readers)
