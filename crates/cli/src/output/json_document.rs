@@ -127,6 +127,7 @@ fn records() -> String {
         let _ =
             writeln!(out, "### A `{item}`\n\n{}", rows(&fields(&block(RECORDS, &format!("pub struct {item}<'a>")))));
     }
+    let _ = writeln!(out, "### An `Attachment`\n\n{}", rows(&fields(&block(RECORDS, "pub struct Attachment"))));
     out
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn create(
 
 /// Takes a blob from the relay. One that is gone is gone.
 pub(super) async fn discard(stream: &mut BlobStream, blob: &[u8], token: &[u8]) -> Result<(), Failed> {
-    done(stream.request(What::Discard(v1::DiscardBlob { blob: bytes(blob), token: bytes(token) })).await?)
+    done(stream.request(What::Discard(v1::DiscardBlob { blob: bytes(blob), token: bytes(token), readers: Vec::new() })).await?)
 }
 
 /// Tells the relay that this reader has all of it.

@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::exchange::{self, Failed, Fetching};
 use super::{Transfer, folder};
-use crate::connection::Connection;
+use crate::connection::{Connection, challenge};
 use crate::contact::Contact;
 use crate::conversation::MessageRef;
 use crate::disclosure;
@@ -22,7 +22,8 @@ use crate::home::Exclusive;
 use crate::records::{FILES, FileInfo, MessageRecord};
 use crate::state::{self, FetchRow, FileRow, FileState, Stored, damaged, file_key, file_of_key};
 use crate::store::{Log, Table, Transaction};
-use crate::transport::blob::{BlobStream, NamelessConnection};
+use crate::transport::blob::BlobStream;
+use crate::transport::{Link, dial};
 
 /// How often a file that comes damaged is fetched without being asked for.
 const MAX_DAMAGED: u32 = 3;
@@ -268,7 +269,7 @@ pub(crate) async fn erase(engine: &Engine, message: MessageRef, number: u8) -> R
 /// The way to the relay's files: the account's own connection, or from L2 on one without a name, made when it is needed.
 #[derive(Default)]
 struct Road {
-    nameless: Option<NamelessConnection>,
+    nameless: Option<Link>,
 }
 
 impl Road {
@@ -278,8 +279,10 @@ impl Road {
             return connection.link().link.blob_stream().await;
         }
         if self.nameless.is_none() {
-            let relay = engine.identity().await?.relay.clone();
-            self.nameless = Some(NamelessConnection::open(&relay, engine.options()).await?);
+            // [KV-124] It says hello and nothing more.
+            let link = dial(&engine.identity().await?.relay, engine.options()).await?;
+            challenge(&link).await?;
+            self.nameless = Some(link);
         }
         match &self.nameless {
             Some(nameless) => nameless.blob_stream().await,

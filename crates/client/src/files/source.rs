@@ -141,7 +141,7 @@ mod tests {
         again.next(&mut piece).unwrap();
         bytes[CHUNK_BYTES + 5] = 8;
         // In place: the same inode, also where the clock of the file system stands still.
-        std::io::Write::write_all(&mut OpenOptions::new().write(true).open(&path).unwrap(), &bytes).unwrap();
+        io::Write::write_all(&mut OpenOptions::new().write(true).open(&path).unwrap(), &bytes).unwrap();
         assert_eq!(again.next(&mut piece).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -4,17 +4,15 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kuvert_types::RelayUrl;
 use kuvert_wire::frame;
 use kuvert_wire::v1::{self, blob_answer, blob_request, client_frame, server_frame};
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::dial::dial_only;
 use super::link::{Link, RelayError};
+use super::words::describe;
 use crate::error::Error;
-use crate::options::Options;
 
 /// How long the relay may take to say or to take anything on a stream. QUIC notices a relay that is gone sooner; what is under way on a slow line
 /// (a window of 1 MiB) takes this long at 70 kbit/s.
@@ -22,9 +20,6 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
-
-/// The close code of a client that leaves.
-const GOODBYE: VarInt = VarInt::from_u32(0);
 
 type Sending = Box<dyn AsyncWrite + Send + Unpin>;
 type Receiving = Box<dyn AsyncRead + Send + Unpin>;
@@ -141,54 +136,18 @@ impl BlobReceiver {
     }
 }
 
-/// A connection without a name, on which files are read: it has nothing in common with the account's own [KV-122].
-pub(crate) struct NamelessConnection {
-    endpoint: Endpoint,
-    connection: Connection,
-}
-
-impl NamelessConnection {
-    /// Connects, and says nothing.
-    ///
-    /// # Errors
-    /// `relay-unreachable`, `relay-fingerprint`.
-    pub async fn open(relay: &RelayUrl, options: &Options) -> Result<Self, Error> {
-        let (endpoint, connection) = dial_only(relay, options).await?;
-        Ok(Self { endpoint, connection })
-    }
-
-    /// A stream for a transfer.
-    ///
-    /// # Errors
-    /// `connection-lost`.
-    pub async fn blob_stream(&self) -> Result<BlobStream, Error> {
-        open(&self.connection).await
-    }
-
-    /// Says goodbye, and waits a moment until that was heard.
-    pub async fn close(self) {
-        self.connection.close(GOODBYE, b"");
-        // Longer than a round trip is not worth waiting for.
-        let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
-    }
-}
-
 impl Link {
     /// A stream for a transfer, beside the mail.
     ///
     /// # Errors
     /// `connection-lost`.
     pub(crate) async fn blob_stream(&self) -> Result<BlobStream, Error> {
-        open(self.quic()).await
+        let opened: (SendStream, RecvStream) = match timeout(SILENCE, self.quic().open_bi()).await {
+            Ok(opened) => opened.map_err(|error| lost(describe(&error)))?,
+            Err(_) => return Err(Error::RequestTimeout { seconds: SILENCE.as_secs() }),
+        };
+        Ok(BlobStream::new(opened.0, opened.1))
     }
-}
-
-async fn open(connection: &Connection) -> Result<BlobStream, Error> {
-    let opened: (SendStream, RecvStream) = match timeout(SILENCE, connection.open_bi()).await {
-        Ok(opened) => opened.map_err(|error| lost(super::words::describe(&error)))?,
-        Err(_) => return Err(Error::RequestTimeout { seconds: SILENCE.as_secs() }),
-    };
-    Ok(BlobStream::new(opened.0, opened.1))
 }
 
 /// Bytes of a request.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kuvert_types::RelayUrl;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -26,30 +26,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What may be under way from the relay: a window of large envelopes need not fit, they queue at the relay.
 const RECEIVE_WINDOW: u32 = 1024 * 1024;
 
-/// No server name is sent, and none is compared: the pin decides.
-const SERVER_NAME: &str = "relay.invalid";
-
 /// What may be under way to the relay: what a file's upload holds in memory.
 const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// No server name is sent, and none is compared: the pin decides.
+const SERVER_NAME: &str = "relay.invalid";
 
 /// Connects to a relay and opens the stream.
 ///
 /// # Errors
 /// `relay-unreachable`, `relay-fingerprint`.
 pub async fn dial(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
-    let (endpoint, connection) = dial_only(relay, options).await?;
-    let stream = match timeout(options.connect_timeout, connection.open_bi()).await {
-        Ok(stream) => stream.map_err(|error| unreachable(relay, describe(&error)))?,
-        Err(_) => return Err(unreachable(relay, "it takes no stream")),
-    };
-    Ok(Link::start(endpoint, connection, stream, options.request_timeout))
-}
-
-/// Connects to a relay, and opens nothing.
-///
-/// # Errors
-/// As [`dial`].
-pub(super) async fn dial_only(relay: &RelayUrl, options: &Options) -> Result<(Endpoint, Connection), Error> {
     let seconds = options.connect_timeout.as_secs_f32();
     tracing::info!(relay = relay.host_port(), "connecting");
     let begun = Instant::now();
@@ -72,7 +59,7 @@ fn unreachable(relay: &RelayUrl, reason: impl Into<String>) -> Error {
 }
 
 /// Tries all addresses of the host at once: the first that answers with the right key wins.
-async fn race(relay: &RelayUrl, options: &Options) -> Result<(Endpoint, Connection), Error> {
+async fn race(relay: &RelayUrl, options: &Options) -> Result<Link, Error> {
     let begun = Instant::now();
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((relay.host.as_str(), relay.port))
         .await
@@ -81,12 +68,12 @@ async fn race(relay: &RelayUrl, options: &Options) -> Result<(Endpoint, Connecti
     tracing::info!(addresses = addresses.len(), milliseconds = millis(begun.elapsed()), "resolved");
     let mut attempts = JoinSet::new();
     for address in addresses {
-        attempts.spawn(attempt(relay.clone(), address, options.local_address));
+        attempts.spawn(attempt(relay.clone(), address, options.local_address, options.request_timeout));
     }
     let mut last = unreachable(relay, "that host has no address");
     while let Some(result) = attempts.join_next().await {
         match result {
-            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Ok(link)) => return Ok(link),
             // A wrong key says more than silence.
             Ok(Err(error)) if !matches!(last, Error::RelayFingerprint { .. }) => last = error,
             Ok(Err(_)) | Err(_) => {}
@@ -99,7 +86,8 @@ async fn attempt(
     relay: RelayUrl,
     address: SocketAddr,
     from: Option<IpAddr>,
-) -> Result<(Endpoint, Connection), Error> {
+    request_timeout: Duration,
+) -> Result<Link, Error> {
     let wrong = WrongFingerprint::default();
     let failed = |reason: String| match *wrong.lock().unwrap_or_else(PoisonError::into_inner) {
         None => unreachable(&relay, reason),
@@ -124,7 +112,8 @@ async fn attempt(
     connecting.handshake_data().await.map_err(|error| failed(describe(&error)))?;
     tracing::info!(%address, milliseconds = millis(begun.elapsed()), "UDP passes: an answer came");
     let connection = connecting.await.map_err(|error| failed(describe(&error)))?;
-    Ok((endpoint, connection))
+    let stream = connection.open_bi().await.map_err(|error| failed(describe(&error)))?;
+    Ok(Link::start(endpoint, connection, stream, request_timeout))
 }
 
 fn transport() -> TransportConfig {
