@@ -80,11 +80,13 @@ impl Connection {
         };
         let mut road = Road::default();
         for (message, number) in wanted {
-            match self.fetch_one(&mut road, message, number, on_progress).await {
+            let has_room = self.engine().home().directory().to_owned();
+            let fetched = match blocking(move || folder::has_room(&has_room)).await? {
+                true => self.fetch_one(&mut road, message, number, on_progress).await,
+                false => Err(Error::DiskFull),
+            };
+            match fetched {
                 Ok(()) => told(message, number, None),
-                Err(error @ (Error::FileGone { .. } | Error::FileDamaged { .. } | Error::FileExists { .. })) => {
-                    told(message, number, Some(error));
-                }
                 // What a full disk and a limit stand against now stands against the others, too.
                 Err(error @ (Error::DiskFull | Error::HomeReadOnly | Error::HomeUnusable { .. } | Error::Limited { .. })) => {
                     told(message, number, Some(error));
@@ -92,7 +94,9 @@ impl Connection {
                 }
                 // Deleted, or another process was faster.
                 Err(Error::MessageUnknown { .. } | Error::NoSuchFile) => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_connection() || is_of_the_store(&error) => return Err(error),
+                // Whatever stands against one file, which its sender may have meant to, stands against no other and no text.
+                Err(error) => told(message, number, Some(error)),
             }
         }
         road.close().await;
@@ -295,6 +299,20 @@ impl Road {
             nameless.close().await;
         }
     }
+}
+
+/// Whether it is about this home and no single file.
+const fn is_of_the_store(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::StoreLocked { .. }
+            | Error::StoreCorrupt { .. }
+            | Error::StoreMended
+            | Error::StoreIo { .. }
+            | Error::Internal { .. }
+            | Error::AuthenticationFailed
+            | Error::RelayFingerprint { .. }
+    )
 }
 
 async fn forget_partial(partial: PathBuf) -> Result<(), Error> {

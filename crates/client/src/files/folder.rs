@@ -57,6 +57,15 @@ pub(super) fn folder(home: &Home, which: &str) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
+/// Room that stays free on the disk of a home: contacts could fill it with files.
+const MIN_FREE: u64 = 256 * 1024 * 1024;
+
+/// Whether there is room for files that nothing asked for.
+pub(super) fn has_room(directory: &Path) -> Result<bool, Error> {
+    let disk = rustix::fs::statvfs(directory).map_err(|error| failed(directory)(error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= MIN_FREE)
+}
+
 /// A file that is made, for its owner alone; none may be there.
 pub(super) fn make(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)

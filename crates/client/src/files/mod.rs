@@ -347,6 +347,18 @@ pub(crate) fn forget(tx: &dyn Transaction, stored: &Stored) -> Result<(), Error>
     Ok(())
 }
 
+/// Gives up a message that waits for its files, for a reason with this code.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn give_up(tx: &dyn Transaction, message: &MessageRef, code: &str) -> Result<(), Error> {
+    let Some(stored) = Stored::find(tx, message)? else { return Ok(()) };
+    for (number, _) in (1..).zip(&stored.row.files) {
+        discard(tx, &file_key(message, number))?;
+    }
+    state::raise(tx, message, Progress::Failed, code).map(drop)
+}
+
 /// Gives up an upload.
 fn discard(tx: &dyn Transaction, key: &[u8]) -> Result<(), Error> {
     let Some(mut row) = state::get::<UploadRow>(tx, Table::Upload, key)? else { return Ok(()) };

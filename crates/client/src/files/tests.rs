@@ -84,8 +84,8 @@ impl Relay {
                     answers.push(server_frame::Body::Done(v1::Done {}));
                 }
                 What::Read(v1::ReadBlob { blob, offset, .. }) => {
-                    let bytes = self.blobs.lock().unwrap().get(blob.as_ref()).map(|blob| blob.bytes.clone());
-                    let Some(bytes) = bytes else {
+                    let found = self.blobs.lock().unwrap().get(blob.as_ref()).cloned();
+                    let Some(Blob { bytes, size, .. }) = found else {
                         let error = v1::Error { code: Code::BlobUnknown.into(), ..v1::Error::default() };
                         write(&mut stream, request, server_frame::Body::Error(error)).await;
                         return;
@@ -100,7 +100,8 @@ impl Relay {
                             answers.push(of(blob_answer::What::Piece(v1::BlobPiece { offset: at, bytes })));
                         }
                         at += taken as u64;
-                        if taken < piece.len() {
+                        let has_no_more = at == bytes.len() as u64 && at < size;
+                        if taken < piece.len() || has_no_more {
                             for answer in answers {
                                 write(&mut stream, request, answer).await;
                             }

@@ -27,7 +27,7 @@ use crate::history::title;
 use crate::home::Exclusive;
 use crate::records::NotSent;
 use crate::send;
-use crate::state::{self, OutboxRow, Progress, Stored, UploadRow, damaged, enqueue, file_key, file_of_key};
+use crate::state::{self, OutboxRow, Stored, UploadRow, damaged, enqueue, file_key, file_of_key};
 use crate::store::{Log, Table, Transaction};
 use crate::transport::RelayError;
 
@@ -308,14 +308,7 @@ impl Connection {
 
     /// The message is not sent: it cannot be.
     async fn give_up(&self, message: MessageRef, code: &'static str) -> Result<(), Error> {
-        self.engine()
-            .write(move |tx| {
-                for (number, _) in uploads_of(tx, &message)? {
-                    super::discard(tx, &file_key(&message, number))?;
-                }
-                state::raise(tx, &message, Progress::Failed, code).map(drop)
-            })
-            .await
+        self.engine().write(move |tx| super::give_up(tx, &message, code)).await
     }
 
     /// Removes copies that a process left which was killed.
