@@ -11,7 +11,8 @@ use support::{Home, Random, Relay, alice_and_bob, all, contains, find};
 
 /// Bytes that are no other file's: each 8 of them say where they stand.
 fn content(bytes: usize) -> Vec<u8> {
-    let mut content: Vec<u8> = (0..bytes.div_ceil(8) as u64).flat_map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes()).collect();
+    let mut content: Vec<u8> =
+        (0..bytes.div_ceil(8) as u64).flat_map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes()).collect();
     content.truncate(bytes);
     content
 }
@@ -33,7 +34,12 @@ fn attachments(objects: &[Value]) -> Vec<Value> {
 
 /// Bytes of files at the relay.
 fn at_relay(relay: &Relay) -> usize {
-    relay.files().iter().filter(|(path, _)| path.to_string_lossy().contains("/blobs/")).map(|(_, bytes)| bytes.len()).sum()
+    relay
+        .files()
+        .iter()
+        .filter(|(path, _)| path.to_string_lossy().contains("/blobs/"))
+        .map(|(_, bytes)| bytes.len())
+        .sum()
 }
 
 /// A hundred mebibytes, while the relay is killed three times and the homes' processes ten times.
@@ -70,7 +76,9 @@ fn one_file_arrives_however_often_its_ends_and_the_relay_are_killed() {
         }
         false
     };
-    while !live(&alice, &["receive", "--max", "0"], &mut relay) || find(&alice.ok(&["whoami"]), "whoami")["queued"] != 0 {}
+    while !live(&alice, &["receive", "--max", "0"], &mut relay) || find(&alice.ok(&["whoami"]), "whoami")["queued"] != 0
+    {
+    }
     while !live(&bob, &["receive", "--max-file", "1G"], &mut relay) {}
     // A process that was killed after it had shown the message left its file to the next one.
     bob.ok(&["receive", "--max-file", "1G"]);
@@ -133,8 +141,7 @@ fn what_a_picture_tells_of_place_and_time_does_not_arrive_at_any_level() {
         alice.ok(&["--level", level, "send", "bob", "--file", word(&path)]);
         alice.ok(&["send", "bob", "--original", "--file", word(&path)]);
         let came = bob.ok(&["--level", level, "receive"]);
-        let files: Vec<Value> =
-            all(&came, "message").iter().map(|message| message["attachments"][0].clone()).collect();
+        let files: Vec<Value> = all(&came, "message").iter().map(|message| message["attachments"][0].clone()).collect();
         let read = |file: &Value| fs::read(file["path"].as_str().unwrap()).unwrap();
         assert!(!contains(&read(&files[0]), CANARY), "{level}");
         assert_eq!((&files[0]["width"], &files[0]["height"]), (&Value::from(3), &Value::from(2)));
@@ -155,7 +162,8 @@ fn files_are_saved_where_they_are_wanted_and_nothing_is_overwritten() {
     assert!(all(&sent, "progress").iter().any(|step| step["what"] == "upload" && step["done"] == step["total"]));
     let came = bob.ok(&["receive", "--max-file", "0"]);
     let (id, files) = (find(&came, "message")["id"].as_str().unwrap(), attachments(&came));
-    let told: Vec<_> = files.iter().map(|file| (file["name"].as_str().unwrap(), file["state"].as_str().unwrap())).collect();
+    let told: Vec<_> =
+        files.iter().map(|file| (file["name"].as_str().unwrap(), file["state"].as_str().unwrap())).collect();
     assert_eq!(told, [("one.txt", "remote"), ("two.txt", "remote")]);
     let place = directory.path().join("saved");
     bob.ok(&["save", &format!("{id}/2"), "--to", word(&place)]);

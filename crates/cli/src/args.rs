@@ -501,7 +501,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("0", 0), ("500", 500), ("16M", 16 << 20), ("16MiB", 16 << 20), ("1 k", 1024), ("2gb", 2 << 30)] {
+        for (text, bytes) in
+            [("0", 0), ("500", 500), ("16M", 16 << 20), ("16MiB", 16 << 20), ("1 k", 1024), ("2gb", 2 << 30)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for bad in ["", "x", "-1", "1T", "99999999999G", "1.5M"] {

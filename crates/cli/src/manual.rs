@@ -32,7 +32,10 @@ const FILES: &[Entry] = &[
         "HOME/outbox.lock, HOME/inbox.lock, HOME/uploads.lock, HOME/fetches.lock",
         "Held by the process that sends, by the one that receives, and by those that send and fetch files. They hold nothing.",
     ),
-    ("HOME/files", "Files that came, as they were sent: not encrypted, readable by their owner only. Nothing in it is overwritten."),
+    (
+        "HOME/files",
+        "Files that came, as they were sent: not encrypted, readable by their owner only. Nothing in it is overwritten.",
+    ),
     (
         "HOME/partial, HOME/outgoing",
         "Files on their way here, and pictures without place and time that wait to be sent; not encrypted.",

@@ -131,28 +131,35 @@ pub fn draft_id(draft: &[u8]) -> Result<EnvelopeId, Error> {
     EnvelopeId::try_from(content.message_id.as_ref()).map_err(|_| damaged("the outbox"))
 }
 
-/// A draft with the lists' states, and the own access key if it is to be told, as they are now. Where a draft tells of a file, the blob's secret
-/// stands in place of the capability: here it becomes that of the device that reads it, or that of all [KV-122].
+/// A draft with the lists' states, and the own access key if it is to be told, as they are now.
 pub fn finish_content(
     draft: &[u8],
     own: DeviceListState,
     theirs: DeviceListState,
     access_key: Option<(AccessKey, bool)>,
-    reader: &Address,
-) -> Result<Vec<u8>, Error> {
-    let unreadable = || damaged("the outbox");
-    let mut content = v1::Content::decode(draft).map_err(|_| unreadable())?;
-    if let Some(v1::content::Body::Text(text)) = &mut content.body {
-        for file in &mut text.attachments {
-            let secret = BlobSecret::from_bytes(file.capability.as_ref().try_into().map_err(|_| unreadable())?);
-            let capability = if file.shared { secret.shared_capability() } else { secret.capability(reader) };
-            file.capability = Bytes::copy_from_slice(capability.as_bytes());
-        }
-    }
+) -> Result<Vec<u8>, prost::DecodeError> {
+    let mut content = v1::Content::decode(draft)?;
     content.sender_list = Some(list_state(own));
     content.recipient_list = Some(list_state(theirs));
     content.access_key = access_key.map(|(key, _)| Bytes::copy_from_slice(key.as_bytes()));
     content.takes_sealed = access_key.is_some_and(|(_, sealed)| sealed);
+    Ok(content.encode_to_vec())
+}
+
+/// A finished content as one device reads it. Where a draft tells of a file, the blob's secret stands in place of the capability: here it becomes
+/// that of the device, or that of all [KV-122].
+pub fn for_reader(finished: Vec<u8>, reader: &Address) -> Result<Vec<u8>, Error> {
+    let unreadable = || damaged("the outbox");
+    let mut content = v1::Content::decode(finished.as_slice()).map_err(|_| unreadable())?;
+    let Some(v1::content::Body::Text(text)) = &mut content.body else { return Ok(finished) };
+    if text.attachments.is_empty() {
+        return Ok(finished);
+    }
+    for file in &mut text.attachments {
+        let secret = BlobSecret::from_bytes(file.capability.as_ref().try_into().map_err(|_| unreadable())?);
+        let capability = if file.shared { secret.shared_capability() } else { secret.capability(reader) };
+        file.capability = Bytes::copy_from_slice(capability.as_bytes());
+    }
     Ok(content.encode_to_vec())
 }
 
@@ -237,11 +244,10 @@ mod tests {
     use super::*;
 
     const ID: EnvelopeId = EnvelopeId::from_bytes([4; 16]);
-    const READER: Address = Address { account: AccountId::from_bytes([5; 16]), device: DeviceId::PRIMARY };
 
     fn finished(body: v1::content::Body) -> Vec<u8> {
         let state = |number| DeviceListState { number, hash: [7; 32] };
-        finish_content(&draft(ID, 99, body), state(1), state(2), None, &READER).unwrap()
+        finish_content(&draft(ID, 99, body), state(1), state(2), None).unwrap()
     }
 
     #[test]
@@ -256,14 +262,38 @@ mod tests {
     }
 
     #[test]
+    fn each_device_is_told_its_own_capability_of_a_file_and_no_secret() {
+        let secret = BlobSecret::from_bytes(&[7; 32]);
+        let reader =
+            |device| Address { account: AccountId::from_bytes([5; 16]), device: DeviceId::new(device).unwrap() };
+        let told = |shared| v1::Attachment {
+            blob: vec![1; 16].into(),
+            capability: Bytes::copy_from_slice(secret.as_bytes()),
+            file_key: vec![2; 32].into(),
+            digest: vec![3; 32].into(),
+            media_type: "a/b".into(),
+            shared,
+            ..v1::Attachment::default()
+        };
+        let body = v1::Text { text: String::new(), attachments: vec![told(false), told(true)] };
+        let finished = finished(v1::content::Body::Text(body));
+        for device in [1, 2] {
+            let content = open_content(&for_reader(finished.clone(), &reader(device)).unwrap()).unwrap();
+            let Body::Text { attachments, .. } = content.body else { panic!() };
+            assert_eq!(attachments[0].capability, secret.capability(&reader(device)));
+            assert_eq!(attachments[1].capability, secret.shared_capability());
+        }
+    }
+
+    #[test]
     fn an_access_key_travels_within() {
         let state = |number| DeviceListState { number, hash: [7; 32] };
         let key = AccessKey::from_bytes([9; 16]);
-        let finished = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true)), &READER).unwrap();
+        let finished = finish_content(&draft(ID, 99, text("hello")), state(1), state(2), Some((key, true))).unwrap();
         let opened = open_content(&finished).unwrap();
         assert_eq!((opened.access_key, opened.takes_sealed), (Some(key), true));
         assert_eq!(
-            open_content(&finish_content(&finished, state(1), state(2), None, &READER).unwrap()).unwrap().access_key,
+            open_content(&finish_content(&finished, state(1), state(2), None).unwrap()).unwrap().access_key,
             None
         );
     }

@@ -79,7 +79,9 @@ pub enum Error {
         reason: String,
     },
     /// A file that cannot be fetched any more.
-    #[error("'{name}' is gone: it was fetched, shown once or deleted, or it lay at the relay for too long; ask for it once more")]
+    #[error(
+        "'{name}' is gone: it was fetched, shown once or deleted, or it lay at the relay for too long; ask for it once more"
+    )]
     FileGone {
         /// Its name.
         name: String,
@@ -373,7 +375,9 @@ pub enum Error {
     #[error("this relay takes no files: the message was given up; texts can be sent")]
     FilesNotOffered,
     /// The account's files take all the room that they may at the relay.
-    #[error("your files take all the room that they may at the relay until others have fetched them: the message stays queued")]
+    #[error(
+        "your files take all the room that they may at the relay until others have fetched them: the message stays queued"
+    )]
     FileQuota,
     /// The relay has no room for files.
     #[error("the relay has no room for files now: the message stays queued; texts are sent")]

@@ -155,8 +155,8 @@ pub use people::profile::{ProfileChange, ProfileInfo};
 pub use people::sheet::{PERMISSIONS, Permission, Permitted};
 pub use receive::Turn;
 pub use records::{
-    Accepted, ContactInfo, Direction, FileInfo, FileState, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState, NotSent, Receipts,
-    ReceiveEnd, SafetyNumber, Whoami, written_at,
+    Accepted, ContactInfo, Direction, FileInfo, FileState, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState,
+    NotSent, Receipts, ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
 pub use status::{RelayAnswer, Status};

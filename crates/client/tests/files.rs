@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kuvert_client::{Client, Connection, Event, FileState, Level, MessageRef, MessageState, OutgoingFile, ReceiveOptions};
+use kuvert_client::{
+    Client, Connection, Event, FileState, Level, MessageRef, MessageState, OutgoingFile, ReceiveOptions,
+};
 
 use crate::common::{World, fetch_on, messages, named, say, within};
 
@@ -72,7 +74,10 @@ async fn a_file_comes_as_it_was_and_the_relay_keeps_none_of_it() {
         let [came] = messages(&events)[..] else { panic!("{events:?}") };
         let [told] = &came.attachments[..] else { panic!() };
         assert_eq!((came.message.id, came.text.as_str()), (message.id, "from the lake"));
-        assert_eq!((told.name.as_str(), told.media_type.as_str(), told.state), ("map.pdf", "application/pdf", FileState::Here));
+        assert_eq!(
+            (told.name.as_str(), told.media_type.as_str(), told.state),
+            ("map.pdf", "application/pdf", FileState::Here)
+        );
         let place = told.path(bob.directory()).unwrap();
         assert_eq!(std::fs::read(&place).unwrap(), content, "{level}");
         assert_eq!(place, bob.directory().join("files/map.pdf"));
@@ -236,11 +241,11 @@ async fn files_of_strangers_and_large_ones_stay_at_the_relay_until_they_are_aske
     let request = bob.contacts().requests().await.unwrap().remove(0).account;
     bob.contacts().accept_request(request, Some("alice")).await.unwrap();
     let events = receive(&bob, up_to(100_000)).await;
-    let files: Vec<_> = events.iter().filter_map(|event| match event {
+    let here = |event: &Event| match event {
         Event::File { message, number: 1, error: None } => Some(message.attachments[0].clone()),
         _ => None,
-    });
-    let files: Vec<_> = files.into_iter().collect();
+    };
+    let files: Vec<_> = events.iter().filter_map(here).collect();
     let [here] = &files[..] else { panic!("{events:?}") };
     assert_eq!(std::fs::read(here.path(bob.directory()).unwrap()).unwrap(), content);
     let history = bob.history(request, None).await.unwrap();

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, MessageRecord,
-    Occupant, ReceiptKind, ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict,
+    MessageRecord, Occupant, ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -94,7 +94,12 @@ impl Wanted {
     fn of(args: &Receive) -> Self {
         // No time to wait for what may come: what waits now.
         let now = args.timeout.is_some_and(|timeout| timeout.is_zero());
-        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max, max_file: args.max_file }
+        Self {
+            follow: args.follow && !now,
+            timeout: args.timeout.filter(|_| !now),
+            max: args.max,
+            max_file: args.max_file,
+        }
     }
 }
 
@@ -334,7 +339,16 @@ impl EventSink for &mut Screen {
 impl Screen {
     async fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
         let (output, own) = (options.output, client.whoami().await?);
-        Ok(Self { client: client.clone(), wanted, output, own, shown: false, progress: Progress::default(), due, failure: None })
+        Ok(Self {
+            client: client.clone(),
+            wanted,
+            output,
+            own,
+            shown: false,
+            progress: Progress::default(),
+            due,
+            failure: None,
+        })
     }
 
     /// Prints an event, and says whether to go on.

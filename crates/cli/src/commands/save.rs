@@ -31,7 +31,8 @@ pub async fn run(args: &Save, options: &Options) -> Result<(), Failure> {
     }
     // Before anything is fetched: whether it can be written where it is wanted.
     let places = args.to.as_deref().map(|to| places(to, &wanted)).transpose()?;
-    let record = if wanted.iter().all(|file| file.state == FileState::Here) || message.direction == Direction::Outgoing {
+    let record = if wanted.iter().all(|file| file.state == FileState::Here) || message.direction == Direction::Outgoing
+    {
         message.clone()
     } else {
         let connection = client.connect().await?;
@@ -104,7 +105,8 @@ fn free(place: PathBuf) -> PathBuf {
     while free.symlink_metadata().is_ok() {
         number += 1;
         let stem = place.file_stem().unwrap_or_default().to_string_lossy();
-        let extension = place.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+        let extension =
+            place.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
         free = place.with_file_name(format!("{stem} ({number}){extension}"));
     }
     free

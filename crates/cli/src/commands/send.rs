@@ -62,10 +62,8 @@ async fn deliver(
     look(connection, options).await?;
     let client = connection.client();
     if client.message_files_wait(message).await? {
-        let (ours, others): (Vec<_>, Vec<_>) = send_files(connection, options)
-            .await?
-            .into_iter()
-            .partition(|not_sent| not_sent.message == *message);
+        let (ours, others): (Vec<_>, Vec<_>) =
+            send_files(connection, options).await?.into_iter().partition(|not_sent| not_sent.message == *message);
         remark(&others, options);
         if let Some(failed) = ours.into_iter().next() {
             return Err(failed.error.into());

@@ -119,7 +119,11 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             let from = painter.person(&harmless::line(from));
             match error {
                 None => format!("{from}: {}", file(painter, attachment)),
-                Some(_) => painter.warning(&format!("a file of {} could not be fetched: {}", from, harmless::line(&attachment.name))),
+                Some(_) => painter.warning(&format!(
+                    "a file of {} could not be fetched: {}",
+                    from,
+                    harmless::line(&attachment.name)
+                )),
             }
         }
         Record::Saved { name, path, size, .. } => {

@@ -36,7 +36,9 @@ impl Progress {
         self.last = Some((key, step));
         let (what, name) = (if transfer.upload { "upload" } else { "download" }, safe_file_name(&transfer.name));
         if output.is_json() {
-            return output.tell(&Record::Progress { what, name: &name, done: transfer.done, total: transfer.total }).await;
+            return output
+                .tell(&Record::Progress { what, name: &name, done: transfer.done, total: transfer.total })
+                .await;
         }
         let mut stderr = io::stderr();
         if stderr.is_terminal() {
@@ -44,7 +46,8 @@ impl Progress {
             self.drawn = transfer.done < transfer.total;
             let end = if self.drawn { "" } else { "\n" };
             // Nobody is left to be told when stderr is gone.
-            let _ = write!(stderr, "\r\x1b[K{verb} {name}  {step} % of {}{end}", bytes(transfer.total)).and_then(|()| stderr.flush());
+            let _ = write!(stderr, "\r\x1b[K{verb} {name}  {step} % of {}{end}", bytes(transfer.total))
+                .and_then(|()| stderr.flush());
         }
         Ok(())
     }

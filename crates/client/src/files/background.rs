@@ -21,7 +21,7 @@ const QUEUE: usize = 64;
 /// What the call hears.
 pub(crate) enum Word {
     /// To be told.
-    Event(Event),
+    Event(Box<Event>),
     /// Messages went into the outbox.
     Flush,
 }
@@ -79,7 +79,7 @@ async fn round(connection: &Connection, max: u64, say: &mpsc::Sender<Word>) -> R
 
 /// Tells progress where there is room for it.
 fn progress(say: &mpsc::Sender<Word>) -> impl FnMut(&Transfer) + Send + '_ {
-    |transfer| drop(say.try_send(Word::Event(Event::Transfer(transfer.clone()))))
+    |transfer| drop(say.try_send(Word::Event(Box::new(Event::Transfer(transfer.clone())))))
 }
 
 async fn send(connection: &Connection, say: &mpsc::Sender<Word>) -> Result<(), Error> {
@@ -93,7 +93,7 @@ async fn send(connection: &Connection, say: &mpsc::Sender<Word>) -> Result<(), E
     };
     for not_sent in report.not_sent.into_iter().filter(|not_sent| !not_sent.will_retry) {
         // A call that has ended hears no more.
-        let _ = say.send(Word::Event(Event::NotSent(not_sent))).await;
+        let _ = say.send(Word::Event(Box::new(Event::NotSent(not_sent)))).await;
     }
     if !report.ready.is_empty() {
         let _ = say.send(Word::Flush).await;
@@ -108,7 +108,7 @@ async fn take(connection: &Connection, max: u64, say: &mpsc::Sender<Word>) -> Re
         .await;
     for (message, number, error) in news {
         match fetch::record(connection.engine(), message).await {
-            Ok(message) => drop(say.send(Word::Event(Event::File { message, number, error })).await),
+            Ok(message) => drop(say.send(Word::Event(Box::new(Event::File { message, number, error }))).await),
             Err(Error::MessageUnknown { .. }) => {}
             Err(error) => return Err(error),
         }

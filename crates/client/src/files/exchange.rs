@@ -74,7 +74,11 @@ pub(super) async fn create(
 
 /// Takes a blob from the relay. One that is gone is gone.
 pub(super) async fn discard(stream: &mut BlobStream, blob: &[u8], token: &[u8]) -> Result<(), Failed> {
-    done(stream.request(What::Discard(v1::DiscardBlob { blob: bytes(blob), token: bytes(token), readers: Vec::new() })).await?)
+    done(
+        stream
+            .request(What::Discard(v1::DiscardBlob { blob: bytes(blob), token: bytes(token), readers: Vec::new() }))
+            .await?,
+    )
 }
 
 /// Tells the relay that this reader has all of it.
@@ -160,15 +164,17 @@ fn seal(
     from: u64,
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<[u8; 32], Failed> {
-    let mut sealer =
-        Sealer::new(key, content.marks.size).map_err(|_| Failed::Source(io::Error::from(io::ErrorKind::FileTooLarge)))?;
+    let mut sealer = Sealer::new(key, content.marks.size)
+        .map_err(|_| Failed::Source(io::Error::from(io::ErrorKind::FileTooLarge)))?;
     let mut again = Again::open(path, content).map_err(Failed::Source)?;
     let mut out = Outgoing { at: 0, from, buffer: BytesMut::new(), pieces };
     out.take(&sealer.header())?;
     let (mut piece, mut chunk) = (vec![0; CHUNK_BYTES], Vec::new());
     while let Some(length) = sealer.next_len() {
         again.next(&mut piece[..length]).map_err(Failed::Source)?;
-        sealer.seal(&piece[..length], &mut chunk).map_err(|_| Failed::Broken(Error::Internal { what: "a piece of another length" }))?;
+        sealer
+            .seal(&piece[..length], &mut chunk)
+            .map_err(|_| Failed::Broken(Error::Internal { what: "a piece of another length" }))?;
         out.take(&chunk)?;
     }
     out.finish()?;
@@ -201,7 +207,9 @@ impl Outgoing<'_> {
     fn hand_on(&mut self, length: usize) -> Result<(), Failed> {
         let piece = self.buffer.split_to(length).freeze();
         // The stream is gone: whatever ended it is told there.
-        self.pieces.blocking_send(piece).map_err(|_| Failed::Broken(Error::ConnectionLost { reason: "it ended".to_owned() }))
+        self.pieces
+            .blocking_send(piece)
+            .map_err(|_| Failed::Broken(Error::ConnectionLost { reason: "it ended".to_owned() }))
     }
 }
 
@@ -270,7 +278,9 @@ async fn download_from(
             }
         };
         match word {
-            BlobWord::Piece(piece) if piece.offset == at && !piece.bytes.is_empty() && piece.bytes.len() as u64 <= whole - at => {
+            BlobWord::Piece(piece)
+                if piece.offset == at && !piece.bytes.is_empty() && piece.bytes.len() as u64 <= whole - at =>
+            {
                 at += piece.bytes.len() as u64;
                 if pieces.send(piece.bytes).await.is_err() {
                     break; // it says below why

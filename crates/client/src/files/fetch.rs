@@ -88,7 +88,10 @@ impl Connection {
             match fetched {
                 Ok(()) => told(message, number, None),
                 // What a full disk and a limit stand against now stands against the others, too.
-                Err(error @ (Error::DiskFull | Error::HomeReadOnly | Error::HomeUnusable { .. } | Error::Limited { .. })) => {
+                Err(
+                    error
+                    @ (Error::DiskFull | Error::HomeReadOnly | Error::HomeUnusable { .. } | Error::Limited { .. }),
+                ) => {
                     told(message, number, Some(error));
                     break;
                 }
@@ -214,7 +217,13 @@ impl Connection {
         }
     }
 
-    async fn set(&self, message: MessageRef, number: u8, state: FileState, place: Option<Vec<u8>>) -> Result<(), Error> {
+    async fn set(
+        &self,
+        message: MessageRef,
+        number: u8,
+        state: FileState,
+        place: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
         self.engine()
             .write_relaxed(move |tx| {
                 if state == FileState::Gone {
@@ -332,7 +341,12 @@ fn find(tx: &dyn Transaction, message: MessageRef, number: u8) -> Result<(FileRo
 }
 
 /// Changes a file of a message; whether it is there.
-fn change(tx: &dyn Transaction, message: &MessageRef, number: u8, with: impl FnOnce(&mut FileRow)) -> Result<bool, Error> {
+fn change(
+    tx: &dyn Transaction,
+    message: &MessageRef,
+    number: u8,
+    with: impl FnOnce(&mut FileRow),
+) -> Result<bool, Error> {
     let Some(mut stored) = Stored::find(tx, message)? else { return Ok(false) };
     let Some(file) = stored.row.files.get_mut(usize::from(number).wrapping_sub(1)) else { return Ok(false) };
     with(file);
@@ -351,7 +365,8 @@ fn wanted(tx: &dyn Transaction, only: Option<MessageRef>, max: u64) -> Result<Ve
         if only.is_some_and(|only| only != message) || !(row.done || fits) {
             continue;
         }
-        let welcome = Contact::get(tx, &message.author)?.is_some_and(|contact| !contact.row.request && !contact.row.blocked);
+        let welcome =
+            Contact::get(tx, &message.author)?.is_some_and(|contact| !contact.row.request && !contact.row.blocked);
         if !row.done && !welcome {
             continue;
         }

@@ -137,9 +137,10 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 pub(super) fn sweep(home: &Home, named: &dyn Fn(&Path) -> bool) {
     let Ok(entries) = fs::read_dir(home.directory().join(OUTGOING)) else { return };
     for entry in entries.flatten() {
-        let old = entry.metadata().and_then(|seen| seen.modified()).is_ok_and(|at| {
-            SystemTime::now().duration_since(at).is_ok_and(|age| age > LEFT_BEHIND)
-        });
+        let old = entry
+            .metadata()
+            .and_then(|seen| seen.modified())
+            .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > LEFT_BEHIND));
         let place = Path::new(OUTGOING).join(entry.file_name());
         if old && !named(&place) {
             // It costs room and nothing else: the next time tries again.

@@ -53,7 +53,9 @@ use crate::error::Error;
 use crate::fold::is_invisible;
 use crate::home::Home;
 use crate::rng;
-use crate::state::{self, FetchRow, FileRow, FileState, MessageRow, Progress, Stored, UploadRow, file_key, message_key};
+use crate::state::{
+    self, FetchRow, FileRow, FileState, MessageRow, Progress, Stored, UploadRow, file_key, message_key,
+};
 use crate::store::{Log, Table, Transaction};
 
 use self::picture::Kind;
@@ -277,12 +279,7 @@ fn look(home: &Home, row: UploadRow) -> std::io::Result<(UploadRow, source::Cont
     Ok((row, content))
 }
 
-fn insert(
-    tx: &Tx<'_>,
-    conversation: ConversationId,
-    text: String,
-    files: Vec<Prepared>,
-) -> Result<MessageRef, Error> {
+fn insert(tx: &Tx<'_>, conversation: ConversationId, text: String, files: Vec<Prepared>) -> Result<MessageRef, Error> {
     may_send(tx, conversation)?;
     if text.is_empty() && files.is_empty() {
         return Err(Error::TextEmpty);
@@ -391,8 +388,10 @@ pub(crate) async fn remove_noted(engine: &Engine) -> Result<(), Error> {
     }
     let directory = engine.home().directory().to_owned();
     let places = noted.clone();
-    blocking(move || places.iter().try_for_each(|place| folder::remove(&directory.join(std::ffi::OsStr::from_bytes(place)))))
-        .await?;
+    blocking(move || {
+        places.iter().try_for_each(|place| folder::remove(&directory.join(std::ffi::OsStr::from_bytes(place))))
+    })
+    .await?;
     engine
         .write(move |tx| {
             for place in &noted {

@@ -56,7 +56,9 @@ pub(super) fn kind(input: &mut impl BufRead) -> io::Result<Kind> {
         [0xFF, 0xD8, 0xFF, ..] => Kind::Jpeg,
         [0x89, b'P', b'N', b'G', ..] => Kind::Png,
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Kind::WebP,
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] | [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Kind::Other,
+        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] | [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => {
+            Kind::Other
+        }
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if is_still(brand) => Kind::Other,
         _ => Kind::None,
     })
@@ -69,7 +71,11 @@ fn is_still(brand: &[u8]) -> bool {
 }
 
 /// Copies a picture without what it tells beside what is seen.
-pub(super) fn strip<I: BufRead + Seek, O: Write + Seek>(kind: Kind, input: &mut I, output: &mut O) -> Result<Size, Refused> {
+pub(super) fn strip<I: BufRead + Seek, O: Write + Seek>(
+    kind: Kind,
+    input: &mut I,
+    output: &mut O,
+) -> Result<Size, Refused> {
     let size = match kind {
         Kind::Jpeg => jpeg(input, output)?,
         Kind::Png => png(input, output)?,
@@ -221,7 +227,9 @@ fn direction(tiff: &[u8]) -> Option<u8> {
     for entry in 0..entries {
         let at = first.checked_add(2 + entry * 12)?;
         if u16_at(at)? == 0x0112 {
-            return u16_at(at.checked_add(8)?).and_then(|value| u8::try_from(value).ok()).filter(|value| (2..=8).contains(value));
+            return u16_at(at.checked_add(8)?)
+                .and_then(|value| u8::try_from(value).ok())
+                .filter(|value| (2..=8).contains(value));
         }
     }
     None
@@ -287,7 +295,8 @@ fn webp<I: BufRead + Seek, O: Write + Seek>(input: &mut I, output: &mut O) -> Re
             b"VP8X" if body >= 10 => {
                 let mut header: [u8; 10] = array(input)?;
                 header[0] &= !WEBP_METADATA;
-                let side = |bytes: &[u8]| 1 + (u32::from(bytes[0]) | u32::from(bytes[1]) << 8 | u32::from(bytes[2]) << 16);
+                let side =
+                    |bytes: &[u8]| 1 + (u32::from(bytes[0]) | u32::from(bytes[1]) << 8 | u32::from(bytes[2]) << 16);
                 size = Some((side(&header[4..7]), side(&header[7..10])));
                 output.write_all(&[name.as_slice(), &length, &header].concat())?;
                 copy(input, output, padded - 10)?;
@@ -412,14 +421,18 @@ mod tests {
     fn what_is_drawn_stays_and_so_does_which_way_is_up() {
         let (clean, _) = stripped(&a_jpeg()).unwrap();
         let has = |bytes: &[u8]| clean.windows(bytes.len()).any(|window| window == bytes);
-        for kept in [b"JFIF".as_slice(), b"profile", b"tables", b"more tables", b"scan 2", &[1, 2, 0xFF, 0, 3, 0xFF, 0xD0, 4]] {
+        for kept in
+            [b"JFIF".as_slice(), b"profile", b"tables", b"more tables", b"scan 2", &[1, 2, 0xFF, 0, 3, 0xFF, 0xD0, 4]]
+        {
             assert!(has(kept), "{kept:?}");
         }
         let at = clean.windows(6).position(|window| window == b"Exif\0\0").unwrap();
         assert_eq!(direction(&clean[at + 6..]), Some(6));
         assert!(clean.ends_with(&[0xFF, 0xD9]));
         let (png, _) = stripped(&a_png()).unwrap();
-        assert!(png.windows(6).any(|window| window == b"pixels") && png.windows(9).any(|window| window == b"ninebytes"));
+        assert!(
+            png.windows(6).any(|window| window == b"pixels") && png.windows(9).any(|window| window == b"ninebytes")
+        );
         let (webp, _) = stripped(&a_webp()).unwrap();
         assert_eq!(u32::from_le_bytes(webp[4..8].try_into().unwrap()) as usize, webp.len() - 8);
         assert_eq!(webp[20], 0x20, "the header says that nothing of it is there");

@@ -192,7 +192,8 @@ async fn a_file_arrives_as_it_was_whatever_its_size() {
         std::fs::write(&path, &bytes).unwrap();
         let sent = send(&relay, &path).await;
         let mut last = 0;
-        let (resumed, fetched) = exchange::download(relay.stream(), sent.fetching(&partial), &mut |done| last = done).await;
+        let (resumed, fetched) =
+            exchange::download(relay.stream(), sent.fetching(&partial), &mut |done| last = done).await;
         assert!(!resumed && fetched.is_ok(), "{size}: {fetched:?}");
         assert_eq!((std::fs::read(&partial).unwrap(), last), (bytes, size as u64));
     }

@@ -27,7 +27,7 @@ use crate::history::title;
 use crate::home::Exclusive;
 use crate::records::NotSent;
 use crate::send;
-use crate::state::{self, OutboxRow, Stored, UploadRow, damaged, enqueue, file_key, file_of_key};
+use crate::state::{self, OutboxRow, Stored, UploadRow, damaged, enqueue, file_key};
 use crate::store::{Log, Table, Transaction};
 use crate::transport::RelayError;
 
@@ -219,7 +219,9 @@ impl Connection {
                     let limit = self.link().link.max_blob_bytes();
                     Ok(Step::Halt(Halt::Never(Error::FileTooLarge { name: name.to_owned(), bytes: limit, limit })))
                 }
-                Code::NotAuthenticated | Code::AuthenticationFailed | Code::UnsupportedVersion => Err(refusal.into_error()),
+                Code::NotAuthenticated | Code::AuthenticationFailed | Code::UnsupportedVersion => {
+                    Err(refusal.into_error())
+                }
                 Code::Limited | Code::Unavailable => later(refusal.into_error()),
                 _ => Ok(Step::Halt(Halt::Never(refusal.into_error()))),
             },
@@ -294,7 +296,11 @@ impl Connection {
             .read(|tx| {
                 let all = tx.list(Table::Upload)?.into_iter();
                 let rows = all.map(|(key, value)| Ok((key, state::decode::<UploadRow>(&value, "files")?)));
-                Ok(rows.collect::<Result<Vec<_>, Error>>()?.into_iter().filter(|(_, row)| row.discard).collect::<Vec<_>>())
+                Ok(rows
+                    .collect::<Result<Vec<_>, Error>>()?
+                    .into_iter()
+                    .filter(|(_, row)| row.discard)
+                    .collect::<Vec<_>>())
             })
             .await?;
         for (key, row) in given_up {
@@ -425,9 +431,5 @@ fn conclude(tx: &Tx<'_>, message: &MessageRef) -> Result<(), Error> {
 /// # Errors
 /// Those of the store.
 pub(crate) fn are_due(tx: &dyn Transaction) -> Result<bool, Error> {
-    for (key, _) in tx.list(Table::Upload)? {
-        file_of_key(&key)?;
-        return Ok(true);
-    }
-    Ok(false)
+    Ok(tx.count(Table::Upload)? > 0)
 }

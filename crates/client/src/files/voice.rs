@@ -60,7 +60,8 @@ fn waveform(pages: &[(u64, usize)], end: u64) -> [u8; WAVEFORM_STEPS] {
     for (until, bytes) in pages {
         let duration = (until - start).max(1);
         let rate = (*bytes as u64 * 1_000_000) / duration;
-        let step = |at: u64| usize::try_from(at * WAVEFORM_STEPS as u64 / end.max(1)).unwrap_or(0).min(WAVEFORM_STEPS - 1);
+        let step =
+            |at: u64| usize::try_from(at * WAVEFORM_STEPS as u64 / end.max(1)).unwrap_or(0).min(WAVEFORM_STEPS - 1);
         rates[step(start)..=step(until.saturating_sub(1).max(start))].fill(rate);
         start = *until;
     }

@@ -42,8 +42,8 @@ use crate::requests::devices;
 use crate::resets;
 use crate::session::session;
 use crate::state::{
-    self, AtRelay, DeletedRow, FetchRow, FileRow, FileState, MessageRow, OutboxRow, Outgoing, Progress, Stored, ToldRow,
-    account_id, enqueue, file_key, message_of_key, own,
+    self, AtRelay, DeletedRow, FetchRow, FileRow, FileState, MessageRow, OutboxRow, Outgoing, Progress, Stored,
+    ToldRow, account_id, enqueue, file_key, message_of_key, own,
 };
 use crate::store::{Log, Part, Table, Transaction};
 

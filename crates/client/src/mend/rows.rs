@@ -12,8 +12,9 @@ use crate::prekeys;
 use crate::receipts;
 use crate::receive::held_is_readable;
 use crate::state::{
-    ConversationRow, DamageRow, DeletedRow, DisclosureRow, Envelope, FetchRow, OutboxRow, PeerRow, PrekeyStateRow, Stored,
-    ToldRow, UploadRow, account_id, conversation_id, envelope_id, file_of_key, message_key, message_of_key, own,
+    ConversationRow, DamageRow, DeletedRow, DisclosureRow, Envelope, FetchRow, OutboxRow, PeerRow, PrekeyStateRow,
+    Stored, ToldRow, UploadRow, account_id, conversation_id, envelope_id, file_of_key, message_key, message_of_key,
+    own,
 };
 use crate::store::{Entry, Log, Part, Table, Transaction};
 

@@ -347,7 +347,10 @@ impl<S: EventSink> Receiver<'_, S> {
     /// Takes what comes, until the end.
     async fn serve(&mut self, link: &AuthenticatedLink, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
         if self.options.follow && self.files.is_none() {
-            self.files = Some(Background::start(self.connection, if self.options.files_first { 0 } else { self.options.max_file }));
+            self.files = Some(Background::start(
+                self.connection,
+                if self.options.files_first { 0 } else { self.options.max_file },
+            ));
         }
         // After a break there is a way again.
         self.engine().files_due().notify_one();
@@ -472,7 +475,7 @@ impl<S: EventSink> Receiver<'_, S> {
                 self.timers.flush_by(Instant::now());
                 None
             }
-            Word::Event(event) => self.tell(event).await.is_break().then_some(ReceiveEnd::Stopped),
+            Word::Event(event) => self.tell(*event).await.is_break().then_some(ReceiveEnd::Stopped),
         }
     }
 

@@ -495,8 +495,10 @@ impl<'a> Opener<'a> {
         }
         match content.body {
             Body::Text { text, attachments } => {
-                let files = attachments.into_iter().map(|told| FileRow { told: Some(told.into()), ..FileRow::default() });
-                let row = MessageRow { text, sent_at: content.sent_at, files: files.collect(), ..MessageRow::default() };
+                let files =
+                    attachments.into_iter().map(|told| FileRow { told: Some(told.into()), ..FileRow::default() });
+                let row =
+                    MessageRow { text, sent_at: content.sent_at, files: files.collect(), ..MessageRow::default() };
                 self.take_text(contact, source, id, content.id, row)
             }
             // Not from a stranger: nothing was sent to it, and nothing is sent on its word.

@@ -19,7 +19,7 @@ use crate::identity::Identity;
 use crate::resets;
 use crate::rng;
 use crate::session::session;
-use crate::state::{Envelope, EnvelopeRow, EnvelopeState, Outgoing};
+use crate::state::{self, Envelope, EnvelopeRow, EnvelopeState, Outgoing};
 use crate::store::{Table, Transaction};
 
 /// A session that was begun here and never answered may rest on prekeys that the other side has deleted by now.
@@ -105,7 +105,9 @@ impl<'a> Encryptor<'a> {
     /// The content for a device, with what is true now.
     fn finish(&self, outgoing: &Outgoing, list: &DeviceList, reader: &Address) -> Result<Vec<u8>, Error> {
         let (own, theirs) = (self.own.list.state(), list.state());
-        bridge::finish_content(&outgoing.row.content, own, theirs, self.disclosed, reader)
+        let finished = bridge::finish_content(&outgoing.row.content, own, theirs, self.disclosed)
+            .map_err(|_| state::damaged("the outbox"))?;
+        bridge::for_reader(finished, reader)
     }
 
     /// The first envelopes of an entry: one row for each device of the list. Nothing is stored if none can be encrypted.

@@ -66,7 +66,10 @@ fn lost(reason: impl Into<String>) -> Error {
 
 impl BlobStream {
     /// On the two halves of a stream.
-    pub(crate) fn new(sending: impl AsyncWrite + Send + Unpin + 'static, receiving: impl AsyncRead + Send + Unpin + 'static) -> Self {
+    pub(crate) fn new(
+        sending: impl AsyncWrite + Send + Unpin + 'static,
+        receiving: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
         Self {
             sender: BlobSender { stream: Box::new(sending), last: 0, buffer: BytesMut::new() },
             receiver: BlobReceiver { stream: Box::new(receiving), input: BytesMut::new() },
