@@ -62,6 +62,7 @@ fn an_envelope_that_cannot_be_read_keeps_no_others_mail_and_its_device_is_told()
     // New mail comes, also behind a row that is damaged when the mailbox is read into memory.
     run(format!("UPDATE envelope SET source = '\\x01' WHERE cursor = {}", cursors[3]));
     store.close().wait().unwrap();
+    drop(store);
     let store = open(&database);
     submit(&store, bob, 6);
     submit(&store, carol, 7);
@@ -84,6 +85,7 @@ fn an_account_with_a_row_that_cannot_be_read_keeps_no_other_from_being_written_t
         rights.ask_for_report(of.account, 5, 7).wait().unwrap();
     }
     store.close().wait().unwrap();
+    drop((store, rights));
     let id = |of: Address| of.account.as_bytes().map(|byte| format!("{byte:02x}")).concat();
     let (a, b) = (id(alice), id(bob));
     let sql = format!(
