@@ -760,7 +760,7 @@ def check_envelope(case: dict) -> None:
         entry = i["body"] or {}
         content_body = None
         if "text" in entry:
-            content_body = entry["text"]
+            content_body = wire.Text(entry["text"], tuple(wire.Attachment.of_fields(file) for file in entry.get("attachments", [])))
         elif "delivered" in entry:
             content_body = wire.Receipts(*(tuple(map(unhex, entry[key])) for key in ("delivered", "read")))
         elif entry.get("session_reset"):
@@ -929,7 +929,17 @@ def file_of(size: int) -> bytes:
 
 
 def check_attachment(case: dict) -> None:
-    i, o, size = case["inputs"], case.get("outputs"), case["inputs"]["size"]
+    i, o = case["inputs"], case.get("outputs")
+    if "readers" in i:
+        draws = Draws(case["draws"])
+        secret = draws.draw(32)
+        draws.finish()
+        for reader, told in zip([*map(unhex, i["readers"]), None], [*o["each"], o["shared"]], strict=True):
+            capability = attachment.capability(secret, reader)
+            same("capability", capability, told["capability"])
+            same("hash of the capability", primitives.sha256(capability), told["hash"])
+        return None
+    size = i["size"]
     if case.get("must_reject"):
         if "file_key" not in i:
             return refused(lambda: attachment.blob_length(size))

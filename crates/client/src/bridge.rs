@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
-use kuvert_types::limits::MAX_TEXT_BYTES;
+use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_TEXT_BYTES};
 use kuvert_types::{AccessKey, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
+use kuvert_wire::attachment::Attachment;
 use kuvert_wire::checked::{FieldError, InField as _, array, required};
 use kuvert_wire::v1;
 use prost::Message as _;
@@ -83,8 +84,13 @@ pub struct Content {
 /// What a content says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// A text, 1 to [`MAX_TEXT_BYTES`] bytes.
-    Text(String),
+    /// A text, files, or both.
+    Text {
+        /// At most [`MAX_TEXT_BYTES`] bytes; empty only beside a file.
+        text: String,
+        /// At most [`MAX_ATTACHMENTS`].
+        attachments: Vec<Attachment>,
+    },
     /// Message ids.
     Receipts {
         /// Stored.
@@ -115,7 +121,7 @@ pub fn draft(id: EnvelopeId, sent_at: u64, body: v1::content::Body) -> Vec<u8> {
 
 /// Whether an encoded content is a text.
 pub fn says_something(plaintext: &[u8]) -> bool {
-    open_content(plaintext).is_ok_and(|content| matches!(content.body, Body::Text(_)))
+    open_content(plaintext).is_ok_and(|content| matches!(content.body, Body::Text { .. }))
 }
 
 /// The message id of a draft.
@@ -155,8 +161,7 @@ pub fn open_content(plaintext: &[u8]) -> Result<Content, FieldError> {
         ids.iter().map(|id| EnvelopeId::try_from(id.as_ref()).in_field(field)).collect()
     };
     let body = match content.body {
-        Some(v1::content::Body::Text(text)) if (1..=MAX_TEXT_BYTES).contains(&text.text.len()) => Body::Text(text.text),
-        Some(v1::content::Body::Text(_)) => return Err(malformed("text")),
+        Some(v1::content::Body::Text(text)) => checked_text(text)?,
         Some(v1::content::Body::Receipts(receipts)) => Body::Receipts {
             delivered: ids(&receipts.delivered, "receipts.delivered")?,
             read: ids(&receipts.read, "receipts.read")?,
@@ -178,9 +183,23 @@ pub fn open_content(plaintext: &[u8]) -> Result<Content, FieldError> {
     })
 }
 
+/// A text with its files. One of both is there [KV-123].
+fn checked_text(text: v1::Text) -> Result<Body, FieldError> {
+    let malformed = |field| FieldError { field, reason: kuvert_types::DecodeError::Length };
+    let v1::Text { text, attachments } = text;
+    if text.len() > MAX_TEXT_BYTES || (text.is_empty() && attachments.is_empty()) {
+        return Err(malformed("text"));
+    }
+    if attachments.len() > MAX_ATTACHMENTS {
+        return Err(malformed("attachments"));
+    }
+    let attachments = attachments.into_iter().map(Attachment::try_from).collect::<Result<_, _>>()?;
+    Ok(Body::Text { text, attachments })
+}
+
 /// A text's body.
 pub fn text(text: &str) -> v1::content::Body {
-    v1::content::Body::Text(v1::Text { text: text.to_owned() })
+    v1::content::Body::Text(v1::Text { text: text.to_owned(), attachments: Vec::new() })
 }
 
 /// Receipts' body.
@@ -208,7 +227,8 @@ mod tests {
     #[test]
     fn contents_round_trip() {
         let content = open_content(&finished(text("hello"))).unwrap();
-        assert_eq!((content.id, content.sent_at, content.body), (ID, 99, Body::Text("hello".into())));
+        let hello = Body::Text { text: "hello".into(), attachments: Vec::new() };
+        assert_eq!((content.id, content.sent_at, content.body), (ID, 99, hello));
         assert_eq!((content.sender_list.number, content.recipient_list.number), (1, 2));
         let body = open_content(&finished(receipts(&[ID], &[]))).unwrap().body;
         assert_eq!(body, Body::Receipts { delivered: vec![ID], read: vec![] });

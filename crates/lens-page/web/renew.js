@@ -14,7 +14,7 @@ const recording = after.slice(0, after.indexOf("</script>"));
 const [style, script, icon] = [read("lens.css"), read("dist/lens.js"), read("icon.svg")];
 const policy = `default-src 'none'; script-src '${fingerprint(script)}'; style-src '${fingerprint(style)}'; img-src data:; base-uri 'none'; form-action 'none'`;
 const parts = new Map([
-  ['<link rel="icon" href="icon.svg" type="image/svg+xml">', `<meta http-equiv="Content-Security-Policy" content="${policy}">\n  <link rel="icon" href="data:image/svg+xml;base64,${Buffer.from(icon).toString("base64")}">`],
+  ['<link rel="icon" href="icon.svg" type="image/svg+xml">', `<meta http-equiv="Content-Security-Policy" content="${policy}">\n  <link rel="icon" href="data:image/svg+xml;base64,${Buffer.from(icon).toString("base64")}" type="image/svg+xml">`],
   ['<link rel="stylesheet" href="lens.css">', `<style>${style}</style>`],
   ['<script type="module" src="lens.js"></script>', `${BEGINS}${recording}</script>\n  <script type="module">${script}</script>`],
 ]);

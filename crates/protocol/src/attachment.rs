@@ -51,7 +51,7 @@ pub const CHUNK_BYTES: usize = 65_536;
 /// Bytes before the first chunk: version and commitment.
 pub const HEADER_LEN: usize = 1 + COMMITMENT_LEN;
 /// The largest file. With its padding it has 2 GiB, and at most 2^15 chunks.
-pub const MAX_FILE_BYTES: u64 = (1 << 31) - 1;
+pub use kuvert_types::limits::MAX_FILE_BYTES;
 /// Bytes of a blob's digest: SHA-256.
 pub const DIGEST_LEN: usize = 32;
 

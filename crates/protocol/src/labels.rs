@@ -31,6 +31,8 @@ pub const SEALED_CERTIFICATE: Label = label("Kuvert/1 sealed certificate");
 pub const SEALED_MESSAGE: Label = label("Kuvert/1 sealed message");
 /// From a file key to the key of its chunks and the commitment to it.
 pub const ATTACHMENT: Label = label("Kuvert/1 attachment");
+/// From the secret of an upload to the capability of a reader.
+pub const BLOB_CAPABILITY: Label = label("Kuvert/1 blob capability");
 /// Hash over what both devices sent when one links the other.
 pub const LINK_TRANSCRIPT: Label = label("Kuvert/1 link transcript");
 /// From the two secrets of linking to its keys and digits.
@@ -43,7 +45,7 @@ pub const SAFETY_NUMBER: Label = label("Kuvert/1 safety number");
 pub const ACCOUNT_FINGERPRINT: Label = label("Kuvert/1 account fingerprint");
 
 /// Every label defined here, for the test that all labels differ.
-pub const ALL: [Label; 19] = [
+pub const ALL: [Label; 20] = [
     SIGNED_PREKEY,
     ONE_TIME_KEM_PREKEY,
     LAST_RESORT_KEM_PREKEY,
@@ -58,6 +60,7 @@ pub const ALL: [Label; 19] = [
     SEALED_CERTIFICATE,
     SEALED_MESSAGE,
     ATTACHMENT,
+    BLOB_CAPABILITY,
     LINK_TRANSCRIPT,
     LINK_KEYS,
     GROUP_OPERATION,

@@ -14,6 +14,7 @@
 //! | [`replay`] | [`ReplayRecord`]: first messages seen with a last-resort key |
 //! | [`message`] | layouts of session messages |
 //! | [`attachment`] | files too long for a message, in chunks under a key of their own |
+//! | [`blob`] | which device may read a file at the relay |
 //! | [`group`] | who belongs to a group, from signed operations alone |
 //! | [`linking`] | how a device of the account makes another one a device of the account |
 //! | [`padding`], [`plaintext`] | buckets that hide lengths, decrypted content |
@@ -94,6 +95,7 @@
 extern crate alloc;
 
 pub mod attachment;
+pub mod blob;
 mod braid;
 #[path = "../tests/generator/mod.rs"] // the vectors hold values between the layers
 #[cfg(test)]

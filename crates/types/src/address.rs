@@ -77,6 +77,11 @@ random_id! {
     EnvelopeId
 }
 
+random_id! {
+    /// Names a blob at a relay, drawn at random by the relay: a file that its sender encrypted.
+    BlobId
+}
+
 /// Names a device of an account, counted from 1 in the order of linking.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DeviceId(NonZeroU32);

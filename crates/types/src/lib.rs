@@ -3,7 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`address`] | [`AccountId`], [`DeviceId`], [`Address`], [`EnvelopeId`] |
+//! | [`address`] | [`AccountId`], [`DeviceId`], [`Address`], [`EnvelopeId`], [`BlobId`] |
 //! | [`keys`] | public keys as bytes, one type per role |
 //! | [`mod@label`] | the 32-byte labels that separate one use of a key from another |
 //! | [`signature`] | strict Ed25519 verification |
@@ -14,6 +14,7 @@
 //! | [`relay_url`] | `kuvert://host:port#fingerprint` |
 //! | [`level`] | [`Level`]: the disclosure ladder |
 //! | [`access_key`] | [`AccessKey`]: what sealed mail needs |
+//! | [`blob`] | [`BlobCapability`], [`UploadToken`]: what opens a file at a relay |
 //! | [`limits`] | every bound on what one side may send the other |
 
 #![no_std]
@@ -24,6 +25,7 @@ extern crate alloc;
 pub mod access_key;
 pub mod address;
 pub mod authentication;
+pub mod blob;
 pub mod certificate;
 pub mod device_list;
 pub mod keys;
@@ -36,7 +38,8 @@ pub mod relay_url;
 pub mod signature;
 
 pub use access_key::{AccessKey, AccessKeyHash};
-pub use address::{AccountId, Address, DeviceId, EnvelopeId};
+pub use address::{AccountId, Address, BlobId, DeviceId, EnvelopeId};
+pub use blob::{BlobCapability, BlobHash, UploadToken};
 pub use certificate::{DeviceCertificate, UnverifiedDeviceCertificate};
 pub use device_list::{DeviceList, DeviceListState, UnverifiedDeviceList};
 pub use keys::{AccountKey, DeviceSigningKey, IdentityKey};

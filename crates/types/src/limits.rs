@@ -60,6 +60,44 @@ pub const MAX_BLOCKED: usize = 1_000;
 /// Envelopes that a relay sends to a device ahead of its acknowledgements.
 pub const DELIVERY_WINDOW: usize = 256;
 
+/// Bytes of the largest file. With its padding it has 2 GiB.
+pub const MAX_FILE_BYTES: u64 = (1 << 31) - 1;
+
+/// Bytes of the largest blob: the header, 2 GiB of padded file in chunks of 64 KiB, and a tag of 16 bytes for each of these. A
+/// relay may take less, never more.
+pub const MAX_BLOB_BYTES: u64 = 33 + (1 << 31) + (1 << 15) * 16;
+
+/// Devices that one blob can be given to, each by a capability of its own: those of a group of a thousand. Beyond, all have one.
+pub const MAX_BLOB_READERS: usize = 1_024;
+
+/// Bytes of a blob in one frame.
+pub const MAX_BLOB_PIECE_BYTES: usize = 64 * 1024;
+
+/// Bytes of an upload after which a relay has told at the latest how many of them are on its disk: what is sent again after an
+/// interruption.
+pub const BLOB_STATE_EVERY: u64 = 4 * 1024 * 1024;
+
+/// Files that one message tells of: what a person chooses at once. Their thumbnails fit a content, with a text beside them.
+pub const MAX_ATTACHMENTS: usize = 10;
+
+/// Bytes of a file's media type.
+pub const MAX_MEDIA_TYPE_BYTES: usize = 127;
+
+/// Bytes of a file's name: what file systems take.
+pub const MAX_FILE_NAME_BYTES: usize = 255;
+
+/// Pixels of a picture's side.
+pub const MAX_PICTURE_SIDE: u32 = 65_535;
+
+/// Bytes of a picture's thumbnail.
+pub const MAX_THUMBNAIL_BYTES: usize = 4 * 1024;
+
+/// Steps of a voice note's waveform.
+pub const WAVEFORM_STEPS: usize = 64;
+
+/// Milliseconds of a voice note: a day.
+pub const MAX_VOICE_MS: u32 = 24 * 60 * 60 * 1000;
+
 /// Bytes of a user name.
 pub const MAX_NAME_BYTES: usize = 32;
 

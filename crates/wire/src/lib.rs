@@ -3,10 +3,13 @@
 //! [`v1`] holds the generated types as they are. [`frame`] cuts a stream into frames. [`checked`] turns generated fields
 //! into the types that the rest of Kuvert uses, and is the only place that decides whether a field is acceptable.
 //!
-//! With the feature `content`, also the types of what only the two ends read. A relay does without.
+//! With the feature `content`, also the types of what only the two ends read, and their checks ([`attachment`] of files). A relay
+//! does without.
 
 #![deny(missing_docs)]
 
+#[cfg(feature = "content")]
+pub mod attachment;
 pub mod checked;
 pub mod frame;
 

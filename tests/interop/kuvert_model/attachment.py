@@ -41,6 +41,11 @@ def seal_file(file_key: bytes, file: bytes) -> tuple[bytes, list[bytes]]:
     return u8(VERSION) + commitment, chunks
 
 
+def capability(blob_secret: bytes, reader: bytes | None) -> bytes:
+    """of a reader's address; of all readers together without one"""
+    return HKDF(bytes(32), blob_secret, L("blob capability") + (bytes(20) if reader is None else reader), 32)
+
+
 def open_file(file_key: bytes, size: int, digest: bytes, blob: bytes) -> bytes:
     refuse_unless(len(blob) == blob_length(size), MALFORMED, "length")
     refuse_unless(blob[0] == VERSION, MALFORMED, "version")

@@ -1,5 +1,6 @@
 """Sections 18, 19 and 20.2: contents, envelopes and frames in protobuf."""
 
+import re
 from dataclasses import dataclass
 
 from . import protobuf as pb
@@ -66,6 +67,124 @@ class DeviceListState:
         return state
 
 
+MAX_TEXT_LEN, MAX_ATTACHMENTS, MAX_FILE_SIZE = 65_536, 10, 2**31 - 1
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", re.ASCII)
+
+
+def text_field(fields: dict[int, list], number: int, what: str) -> str:
+    try:
+        return pb.last(fields, number, bytes, b"").decode("utf-8")
+    except UnicodeDecodeError:
+        refuse_unless(False, MALFORMED, f"{what} is not UTF-8")
+
+
+@dataclass(frozen=True)
+class Picture:
+    width: int
+    height: int
+    thumbnail: bytes | None
+
+    def encode(self) -> bytes:
+        return pb.number_field(1, self.width) + pb.number_field(2, self.height) + pb.bytes_field(3, self.thumbnail)
+
+    @staticmethod
+    def decode(data: bytes) -> "Picture":
+        fields = pb.parse(data)
+        picture = Picture(pb.last(fields, 1, int, 0), pb.last(fields, 2, int, 0), pb.last(fields, 3, bytes))
+        refuse_unless(all(1 <= side <= 65_535 for side in (picture.width, picture.height)), MALFORMED, "side of a picture")
+        refuse_unless(picture.thumbnail is None or 1 <= len(picture.thumbnail) <= 4_096, MALFORMED, "thumbnail")
+        return picture
+
+
+@dataclass(frozen=True)
+class Voice:
+    duration_ms: int
+    waveform: bytes
+
+    def encode(self) -> bytes:
+        return pb.number_field(1, self.duration_ms) + pb.bytes_field(2, self.waveform)
+
+    @staticmethod
+    def decode(data: bytes) -> "Voice":
+        fields = pb.parse(data)
+        voice = Voice(pb.last(fields, 1, int, 0), pb.last(fields, 2, bytes, b""))
+        refuse_unless(1 <= voice.duration_ms <= 86_400_000, MALFORMED, "duration")
+        refuse_unless(len(voice.waveform) == 64, MALFORMED, "waveform")
+        return voice
+
+
+@dataclass(frozen=True)
+class Attachment:
+    blob: bytes
+    capability: bytes
+    file_key: bytes
+    size: int
+    digest: bytes
+    media_type: str
+    name: str
+    shared: bool
+    view_once: bool
+    picture: Picture | None
+    voice: Voice | None
+
+    def encode(self) -> bytes:
+        out = pb.bytes_field(1, self.blob) + pb.bytes_field(2, self.capability) + pb.bytes_field(3, self.file_key)
+        out += pb.number_field(4, self.size) + pb.bytes_field(5, self.digest)
+        out += pb.bytes_field(6, self.media_type.encode()) + pb.bytes_field(7, self.name.encode() or None)
+        out += pb.number_field(8, int(self.shared)) + pb.number_field(9, int(self.view_once))
+        out += pb.bytes_field(10, self.picture and self.picture.encode())
+        return out + pb.bytes_field(11, self.voice and self.voice.encode())
+
+    @staticmethod
+    def decode(data: bytes) -> "Attachment":
+        fields = pb.parse(data)
+        blob, capability, key, digest = (pb.last(fields, number, bytes, b"") for number in (1, 2, 3, 5))
+        size, media_type, name = pb.last(fields, 4, int, 0), text_field(fields, 6, "media type"), text_field(fields, 7, "name")
+        refuse_unless(len(blob) == 16, MALFORMED, "blob id")
+        refuse_unless(len(capability) == 32, MALFORMED, "capability")
+        refuse_unless(len(key) == 32, MALFORMED, "file key")
+        refuse_unless(len(digest) == 32, MALFORMED, "digest")
+        refuse_unless(size <= MAX_FILE_SIZE, MALFORMED, "size")
+        refuse_unless(len(media_type) <= 127 and MEDIA_TYPE.fullmatch(media_type), MALFORMED, "media type")
+        refuse_unless(len(name.encode()) <= 255, MALFORMED, "name")
+        shared, view_once = (pb.last(fields, number, int, 0) != 0 for number in (8, 9))
+        picture, voice = pb.last(fields, 10, bytes), pb.last(fields, 11, bytes)
+        picture, voice = picture is not None and Picture.decode(picture) or None, voice is not None and Voice.decode(voice) or None
+        return Attachment(blob, capability, key, size, digest, media_type, name, shared, view_once, picture, voice)
+
+    @staticmethod
+    def of_fields(i: dict) -> "Attachment":
+        """as the vectors list them"""
+        picture, voice = i["picture"], i["voice"]
+        if picture is not None:
+            thumbnail = picture["thumbnail"]
+            picture = Picture(picture["width"], picture["height"], thumbnail and bytes.fromhex(thumbnail))
+        if voice is not None:
+            voice = Voice(voice["duration_ms"], bytes.fromhex(voice["waveform"]))
+        blob, capability, key, digest = (bytes.fromhex(i[name]) for name in ("blob", "capability", "file_key", "digest"))
+        told = (i["media_type"], i["name"], i["shared"], i["view_once"])
+        return Attachment(blob, capability, key, i["size"], digest, *told, picture, voice)
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+    def encode(self) -> bytes:
+        files = b"".join(pb.bytes_field(2, file.encode()) for file in self.attachments)
+        return pb.bytes_field(1, self.text.encode() or None) + files
+
+    @staticmethod
+    def decode(data: bytes) -> "Text":
+        fields = pb.parse(data)
+        text, files = text_field(fields, 1, "text"), fields.get(2, [])
+        refuse_unless(len(text.encode()) <= MAX_TEXT_LEN and (text or files), MALFORMED, "length of a text")
+        refuse_unless(len(files) <= MAX_ATTACHMENTS, MALFORMED, "number of files")
+        refuse_unless(all(isinstance(file, bytes) for file in files), MALFORMED, "wire type of a field")
+        return Text(text, tuple(map(Attachment.decode, files)))
+
+
 @dataclass(frozen=True)
 class Receipts:
     delivered: tuple[bytes, ...]
@@ -83,15 +202,15 @@ class Content:
     sent_at: int
     sender_list: DeviceListState
     recipient_list: DeviceListState
-    body: str | Receipts | SessionReset | None  # None: no known body
+    body: Text | Receipts | SessionReset | None  # None: no known body
     access_key: bytes | None = None
     takes_sealed: bool = False
 
     def encode(self) -> bytes:
         out = pb.bytes_field(1, self.message_id) + pb.number_field(2, self.sent_at)
         out += pb.bytes_field(3, self.sender_list.encode()) + pb.bytes_field(4, self.recipient_list.encode())
-        if isinstance(self.body, str):
-            out += pb.bytes_field(5, pb.bytes_field(1, self.body.encode()))
+        if isinstance(self.body, Text):
+            out += pb.bytes_field(5, self.body.encode())
         elif isinstance(self.body, Receipts):
             ids = [pb.bytes_field(1, id) for id in self.body.delivered] + [pb.bytes_field(2, id) for id in self.body.read]
             out += pb.bytes_field(6, b"".join(ids))
@@ -104,13 +223,9 @@ class Content:
         fields = pb.parse(data)
         message_id = pb.last(fields, 1, bytes, b"")
         refuse_unless(len(message_id) == 16, MALFORMED, "message id")
-        body: str | Receipts | SessionReset | None = None
+        body: Text | Receipts | SessionReset | None = None
         if 5 in fields:
-            try:
-                body = pb.last(pb.parse(pb.last(fields, 5, bytes)), 1, bytes, b"").decode("utf-8")
-            except UnicodeDecodeError:
-                refuse_unless(False, MALFORMED, "text is not UTF-8")
-            refuse_unless(1 <= len(body.encode()) <= 65_536, MALFORMED, "length of a text")
+            body = Text.decode(pb.last(fields, 5, bytes))
         elif 6 in fields:
             receipts = pb.parse(pb.last(fields, 6, bytes))
             body = Receipts(tuple(receipts.get(1, [])), tuple(receipts.get(2, [])))
@@ -148,9 +263,10 @@ def take_frame(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 EXTENSION, EXTENSION_ANSWER = 32, 23  # fields of ClientFrame and ServerFrame
+BLOB = 33  # of ClientFrame, on a stream of its own
 MAX_EXTENSION_NAME_LEN = 32
 # Fields of ClientFrame that are requests; 16 to 22 and 28 to 30 were the demonstration's, which travels in an extension now.
-REQUESTS = {*range(2, 16), *range(24, 28), 31, EXTENSION}
+REQUESTS = {*range(2, 16), *range(24, 28), 31, EXTENSION, BLOB}
 
 
 @dataclass(frozen=True)

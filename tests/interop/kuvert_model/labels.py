@@ -18,6 +18,7 @@ associated data
 sealed certificate
 sealed message
 attachment
+blob capability
 link transcript
 link keys
 group operation

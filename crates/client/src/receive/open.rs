@@ -488,7 +488,10 @@ impl<'a> Opener<'a> {
             self.say(Event::DeviceListConflict { account, who: "you".to_owned(), conflict });
         }
         match content.body {
-            Body::Text(text) => self.take_text(contact, source, id, content.id, content.sent_at, text),
+            // A text with files is shown without them; files alone are for a client that fetches them.
+            Body::Text { text, attachments: _ } if !text.is_empty() => {
+                self.take_text(contact, source, id, content.id, content.sent_at, text)
+            }
             // Not from a stranger: nothing was sent to it, and nothing is sent on its word.
             Body::Receipts { .. } | Body::SessionReset if contact.row.request => Ok(()),
             Body::Receipts { delivered, read } => {
@@ -505,7 +508,7 @@ impl<'a> Opener<'a> {
                 }
                 Ok(())
             }
-            Body::Unknown => Ok(()),
+            Body::Text { .. } | Body::Unknown => Ok(()),
         }
     }
 

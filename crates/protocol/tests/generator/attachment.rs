@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use kuvert_types::{AccountId, Address, BlobCapability, DeviceId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -10,6 +11,7 @@ use super::{Case, Draws, bytes, check, hex};
 use crate::attachment::{
     CHUNK_BYTES, FileKey, HEADER_LEN, MAX_FILE_BYTES, OpenError, Opener, Sealer, TooLarge, blob_len,
 };
+use crate::blob::BlobSecret;
 use crate::labels::ATTACHMENT;
 use crate::primitives::aead;
 use crate::primitives::kdf::hkdf_sha256;
@@ -94,7 +96,31 @@ fn vectors_attachment() {
     ));
 
     rejected(&mut cases);
+    capabilities(&mut cases);
     check("attachment", cases);
+}
+
+/// What readers show to the relay.
+fn capabilities(cases: &mut Vec<Case>) {
+    let draws = &mut Draws::new("blob capabilities");
+    let secret = BlobSecret::generate(draws);
+    let reader = |account: [u8; 16], device| Address {
+        account: AccountId::from_bytes(account),
+        device: DeviceId::new(device).unwrap(),
+    };
+    let readers =
+        [reader(bytes("bob"), 1), reader(bytes("bob"), 2), reader(bytes("carol"), u32::MAX), reader([0; 16], 1)];
+    let of = |capability: BlobCapability| json!({ "capability": hex(capability.as_bytes()), "hash": hex(capability.hash()) });
+    let each = readers.iter().map(|reader| of(secret.capability(reader))).collect::<Vec<_>>();
+    cases.push(
+        Case::new(
+            "capabilities of a blob's readers",
+            "What each reading device shows to the relay, what all show where they have one together, and what the relay keeps.",
+            json!({ "readers": readers.map(|reader| hex(reader.to_bytes())) }),
+            json!({ "each": each, "shared": of(secret.shared_capability()) }),
+        )
+        .drawn(draws),
+    );
 }
 
 /// A blob of one chunk stands as it is; of longer ones it is said which chunks follow the header.

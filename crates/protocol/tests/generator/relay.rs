@@ -8,8 +8,9 @@ use alloc::{format, vec};
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE32_NOPAD;
 use kuvert_types::authentication;
-use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_EXTENSION_NAME_BYTES, MAX_FRAME_BYTES};
-use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, RelayUrl, Signature};
+use kuvert_types::limits::{MAX_CIPHERTEXT_BYTES, MAX_EXTENSION_NAME_BYTES, MAX_FILE_BYTES, MAX_FRAME_BYTES};
+use kuvert_types::{AccountId, Address, BlobCapability, BlobId, DeviceId, EnvelopeId, RelayUrl, Signature};
+use kuvert_wire::attachment::Attachment;
 use kuvert_wire::checked::{Envelope, to_wire};
 use kuvert_wire::{frame, v1};
 use prost::Message;
@@ -91,7 +92,11 @@ fn contents(cases: &mut Vec<Case>) {
     };
     let receipts = v1::Receipts { delivered: vec![id("one"), id("two")], read: vec![id("one")] };
     for (name, body, listed) in [
-        ("text", Some(Body::Text(v1::Text { text: "Grüße".to_owned() })), json!({ "text": "Grüße" })),
+        (
+            "text",
+            Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: Vec::new() })),
+            json!({ "text": "Grüße" }),
+        ),
         (
             "receipts",
             Some(Body::Receipts(receipts)),
@@ -114,7 +119,7 @@ fn contents(cases: &mut Vec<Case>) {
     }
     let with_key = v1::Content {
         access_key: Some(id("access key")),
-        ..content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() })))
+        ..content(Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: Vec::new() })))
     };
     cases.push(Case::new(
         "content text with an access key",
@@ -139,14 +144,76 @@ fn contents(cases: &mut Vec<Case>) {
         }),
         json!({ "protobuf": hex(takes_sealed.encode_to_vec()) }),
     ));
-    bad_contents(cases, &content(Some(Body::Text(v1::Text { text: "Grüße".to_owned() }))));
+    for (name, text, files) in [
+        ("a file and no text", "", vec![picture()]),
+        ("a text with two files", "Grüße", vec![picture(), voice()]),
+        ("ten files", "", vec![document(); 10]),
+    ] {
+        let listed = files.iter().map(attachment_fields).collect::<Vec<_>>();
+        let body = Body::Text(v1::Text { text: text.to_owned(), attachments: files });
+        cases.push(Case::new(
+            format!("content {name}"),
+            "Files lie at the relay; the message tells what opens them.",
+            json!({
+                "message_id": hex(id("message")), "sent_at": 1_700_000_000_000_u64,
+                "sender_list": { "number": 3, "hash": hex(bytes::<32>("sender list")) },
+                "recipient_list": { "number": 1, "hash": hex(bytes::<32>("recipient list")) },
+                "body": { "text": text, "attachments": listed },
+            }),
+            json!({ "protobuf": hex(content(Some(body)).encode_to_vec()) }),
+        ));
+    }
+    bad_contents(cases, &content(Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: Vec::new() }))));
+}
+
+/// A file with all that every file has, of the largest size.
+fn document() -> v1::Attachment {
+    Attachment {
+        blob: BlobId::from_bytes(bytes("blob")),
+        capability: BlobCapability::from_bytes(bytes("capability")),
+        shared: true,
+        file_key: bytes("file key"),
+        size: MAX_FILE_BYTES,
+        digest: bytes("digest"),
+        media_type: "application/vnd.oasis.opendocument.text".to_owned(),
+        name: "Bäume.odt".to_owned(),
+        view_once: false,
+        picture: None,
+        voice: None,
+    }
+    .into()
+}
+
+fn picture() -> v1::Attachment {
+    let picture = v1::Picture { width: 4_000, height: 65_535, thumbnail: Some(Bytes::from_static(b"jpeg")) };
+    v1::Attachment { shared: false, view_once: true, picture: Some(picture), size: 5, ..document() }
+}
+
+fn voice() -> v1::Attachment {
+    let voice = v1::Voice { duration_ms: 1_500, waveform: (0..64).collect::<Vec<u8>>().into() };
+    v1::Attachment { name: String::new(), media_type: "audio/ogg".to_owned(), voice: Some(voice), ..document() }
+}
+
+fn attachment_fields(file: &v1::Attachment) -> Value {
+    assert_eq!(v1::Attachment::from(Attachment::try_from(file.clone()).unwrap()), *file);
+    json!({
+        "blob": hex(&file.blob), "capability": hex(&file.capability), "file_key": hex(&file.file_key), "size": file.size,
+        "digest": hex(&file.digest), "media_type": file.media_type, "name": file.name, "shared": file.shared,
+        "view_once": file.view_once,
+        "picture": file.picture.as_ref().map(|picture| json!({
+            "width": picture.width, "height": picture.height, "thumbnail": picture.thumbnail.as_ref().map(hex),
+        })),
+        "voice": file.voice.as_ref().map(|voice| json!({
+            "duration_ms": voice.duration_ms, "waveform": hex(&voice.waveform),
+        })),
+    })
 }
 
 /// Contents that break KV-062. Contents are read by the client, whose tests read these cases.
 fn bad_contents(cases: &mut Vec<Case>, good: &v1::Content) {
     use v1::content::Body;
     let id = |len: usize| Bytes::from(vec![7; len]);
-    let text = |text: &str| Some(Body::Text(v1::Text { text: text.to_owned() }));
+    let text = |text: &str| Some(Body::Text(v1::Text { text: text.to_owned(), attachments: Vec::new() }));
     let receipts = |delivered, read| Some(Body::Receipts(v1::Receipts { delivered, read }));
     let mut reject = |name: &str, protobuf: Vec<u8>, reason: &str| {
         let (name, inputs) = (format!("content with {name}"), json!({ "protobuf": hex(protobuf) }));
@@ -172,6 +239,31 @@ fn bad_contents(cases: &mut Vec<Case>, good: &v1::Content) {
     changed("an empty access key", &|c| c.access_key = Some(Bytes::new()), "access key");
     changed("a long id read", &|c| c.body = receipts(vec![], vec![id(17)]), "id in a receipt");
 
+    let files = |files| Some(Body::Text(v1::Text { text: "Grüße".to_owned(), attachments: files }));
+    changed("eleven files", &|c| c.body = files(vec![document(); 11]), "number of files");
+    let mut file = |name: &str, change: &dyn Fn(&mut v1::Attachment), reason: &str| {
+        let mut file = v1::Attachment { voice: voice().voice, ..picture() };
+        change(&mut file);
+        changed(&format!("a file with {name}"), &|c| c.body = files(vec![document(), file.clone()]), reason);
+    };
+    file("a blob id of 15 bytes", &|f| f.blob = id(15), "blob id");
+    file("a capability of 16 bytes", &|f| f.capability = id(16), "capability");
+    file("a key of 31 bytes", &|f| f.file_key = id(31), "file key");
+    file("no digest", &|f| f.digest = Bytes::new(), "digest");
+    file("2^31 bytes", &|f| f.size = 1 << 31, "size");
+    file("no media type", &|f| f.media_type = String::new(), "media type");
+    file("a media type in capitals", &|f| f.media_type = "image/JPEG".to_owned(), "media type");
+    file("a media type with a parameter", &|f| f.media_type = "text/plain;charset=utf-8".to_owned(), "media type");
+    file("a media type of 128 bytes", &|f| f.media_type = format!("a/{}", "b".repeat(126)), "media type");
+    file("a name of 256 bytes", &|f| f.name = "x".repeat(256), "name");
+    file("a picture without a width", &|f| f.picture.as_mut().unwrap().width = 0, "side of a picture");
+    file("a picture of 65,536 lines", &|f| f.picture.as_mut().unwrap().height = 65_536, "side of a picture");
+    file("an empty thumbnail", &|f| f.picture.as_mut().unwrap().thumbnail = Some(Bytes::new()), "thumbnail");
+    file("a thumbnail of 4,097 bytes", &|f| f.picture.as_mut().unwrap().thumbnail = Some(id(4_097)), "thumbnail");
+    file("a voice without a duration", &|f| f.voice.as_mut().unwrap().duration_ms = 0, "duration");
+    file("a voice of more than a day", &|f| f.voice.as_mut().unwrap().duration_ms = 86_400_001, "duration");
+    file("a waveform of 63 steps", &|f| f.voice.as_mut().unwrap().waveform = id(63), "waveform");
+
     let head = v1::Content { body: None, ..good.clone() }.encode_to_vec();
     reject("a text that is not UTF-8", [&head[..], &[0x2A, 3, 0x0A, 1, 0xFF]].concat(), "text is not UTF-8");
     reject("a text that is a number", [&head[..], &[0x28, 1]].concat(), "wire type of a field");
@@ -181,6 +273,7 @@ fn bad_contents(cases: &mut Vec<Case>, good: &v1::Content) {
 }
 
 fn frames(cases: &mut Vec<Case>) {
+    use v1::blob_request::What as Blob;
     use v1::client_frame::Body;
     let submit = v1::Submit {
         envelope: Some(v1::Envelope {
@@ -195,6 +288,9 @@ fn frames(cases: &mut Vec<Case>) {
     let without_source = submit.envelope.clone().map(|envelope| v1::Envelope { source: None, ..envelope });
     let sealed = v1::SubmitSealed { envelope: without_source, access_key: vec![5; 16].into() };
     let blocked = |blocked| v1::SetBlocked { account: vec![8; 16].into(), blocked };
+    let blob = |what| Body::Blob(v1::BlobRequest { what: Some(what) });
+    let (name, token) = (|| Bytes::from(vec![4; 16]), || Bytes::from(vec![6; 32]));
+    let create = v1::CreateBlob { size: 561, readers: vec![vec![1; 32].into(), vec![2; 32].into()], shared: false };
     let register = v1::Register {
         certificate: vec![1; 245].into(),
         device_list: vec![2; 130].into(),
@@ -220,6 +316,14 @@ fn frames(cases: &mut Vec<Case>) {
         ),
         ("block", 9, Body::SetBlocked(blocked(true))),
         ("unblock", 10, Body::SetBlocked(blocked(false))),
+        ("create blob", 1, blob(Blob::Create(create))),
+        ("append to a blob", 2, blob(Blob::Append(v1::AppendBlob { blob: name(), token: token() }))),
+        ("piece of a blob", 2, blob(Blob::Piece(v1::BlobPiece { offset: 65_536, bytes: vec![9; 100].into() }))),
+        ("blob status", 3, blob(Blob::Status(v1::BlobStatus { blob: name(), token: token() }))),
+        ("commit blob", 4, blob(Blob::Commit(v1::CommitBlob { blob: name(), token: token() }))),
+        ("discard blob", 5, blob(Blob::Discard(v1::DiscardBlob { blob: name(), token: token() }))),
+        ("read blob", 1, blob(Blob::Read(v1::ReadBlob { blob: name(), capability: token(), offset: 1 << 20 }))),
+        ("done with a blob", 2, blob(Blob::Done(v1::DoneBlob { blob: name(), capability: token() }))),
     ] {
         let message = v1::ClientFrame { request, body: Some(body) };
         let mut out = BytesMut::new();

@@ -22,6 +22,7 @@
 //! | [`delete`] | DeleteAccount | an account, itself |
 //! | [`report`] | RequestReport, FetchReport | an account, its own |
 //! | [`extension`] | Extension | every device, where the relay has the extension ([`crate::extension`]) |
+//! | [`mod@self`] | Blob | refused here: a blob has a stream of its own |
 //!
 //! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
 
@@ -149,6 +150,7 @@ commands! {
     FetchReport, "fetch_report", false => |device, _, request, _| report::fetch(device, request);
     // An extension says itself what its requests are called.
     Extension, "extension", false => |device, _, request, called| extension::run(device, request, called);
+    Blob, "blob", false => |_, _, _, _| Err(not_on_this_stream());
 }
 
 /// Does what an authenticated device asks for on the connection that has this lane.
@@ -169,6 +171,10 @@ fn no_sealed_mail_here() -> CommandError {
         Code::Invalid,
         "this connection is authenticated; a sealed envelope is submitted on one that is not",
     )
+}
+
+fn not_on_this_stream() -> CommandError {
+    CommandError::new(Code::Invalid, "this stream is for mail; a blob has a stream of its own")
 }
 
 /// Whether there is little room, and none for this account [KV-093].

@@ -73,7 +73,9 @@ impl Connected {
             .export_keying_material(&mut proof.exporter, TLS_EXPORTER.as_bytes(), &proof.challenge)
             .map_err(|_| internal())?;
         let extensions = service.extension.iter().map(|extension| extension.name().to_owned()).collect();
-        let challenge = Response::Challenge(Challenge { challenge: proof.challenge.to_vec().into(), extensions });
+        let challenge = proof.challenge.to_vec().into();
+        // No blobs yet.
+        let challenge = Response::Challenge(Challenge { challenge, extensions, max_blob_bytes: 0 });
         Ok((Challenged { proof, attempts: 0 }, challenge))
     }
 }

@@ -6,7 +6,7 @@ pub struct ClientFrame {
     pub request: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 31, 32"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 31, 32, 33"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -56,6 +56,9 @@ pub mod client_frame {
         /// What a relay offers beyond mail:
         #[prost(message, tag = "32")]
         Extension(super::Extension),
+        /// On a stream of its own:
+        #[prost(message, tag = "33")]
+        Blob(super::BlobRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -64,7 +67,7 @@ pub struct ServerFrame {
     pub request: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 23"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 23, 24"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -106,6 +109,9 @@ pub mod server_frame {
         ReportPiece(super::ReportPiece),
         #[prost(message, tag = "23")]
         Extension(super::Extension),
+        /// On a stream of its own:
+        #[prost(message, tag = "24")]
+        Blob(super::BlobAnswer),
     }
 }
 /// A request to an extension of the relay, or its answer. Answer: Extension with the same name, or NOT_OFFERED by a relay
@@ -134,6 +140,9 @@ pub struct Challenge {
     /// what the relay offers beyond mail, by name; a client asks for nothing else
     #[prost(string, repeated, tag = "2")]
     pub extensions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// bytes of the largest blob that the relay takes; 0: none
+    #[prost(uint64, tag = "3")]
+    pub max_blob_bytes: u64,
 }
 /// A registered device proves itself. Answer: Authenticated.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -474,7 +483,7 @@ pub mod error {
         PhoneCodeWrong = 20,
         PhoneCodeExpired = 21,
         AddressBookFull = 22,
-        /// the report: see retry_after_ms
+        /// the report: see retry_after_ms; a blob: its upload is not committed yet
         NotReady = 25,
         /// the time for it is over
         TooLate = 26,
@@ -484,6 +493,16 @@ pub mod error {
         NotOffered = 28,
         /// for sealed mail: no such recipient, no access key there, or another one: all look the same
         AccessRefused = 30,
+        /// no such blob, another token or capability, done, discarded or expired: all look the same
+        BlobUnknown = 31,
+        /// no room for blobs now; mail goes on
+        BlobFull = 32,
+        /// the account's blobs take all the room that they may
+        BlobQuota = 33,
+        /// not where the bytes before ended, or not all there is: see BlobStatus
+        BlobOffset = 34,
+        /// another stream goes on with this upload
+        BlobTakenOver = 35,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -520,6 +539,11 @@ pub mod error {
                 Self::NoDemonstration => "NO_DEMONSTRATION",
                 Self::NotOffered => "NOT_OFFERED",
                 Self::AccessRefused => "ACCESS_REFUSED",
+                Self::BlobUnknown => "BLOB_UNKNOWN",
+                Self::BlobFull => "BLOB_FULL",
+                Self::BlobQuota => "BLOB_QUOTA",
+                Self::BlobOffset => "BLOB_OFFSET",
+                Self::BlobTakenOver => "BLOB_TAKEN_OVER",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -553,6 +577,11 @@ pub mod error {
                 "NO_DEMONSTRATION" => Some(Self::NoDemonstration),
                 "NOT_OFFERED" => Some(Self::NotOffered),
                 "ACCESS_REFUSED" => Some(Self::AccessRefused),
+                "BLOB_UNKNOWN" => Some(Self::BlobUnknown),
+                "BLOB_FULL" => Some(Self::BlobFull),
+                "BLOB_QUOTA" => Some(Self::BlobQuota),
+                "BLOB_OFFSET" => Some(Self::BlobOffset),
+                "BLOB_TAKEN_OVER" => Some(Self::BlobTakenOver),
                 _ => None,
             }
         }
