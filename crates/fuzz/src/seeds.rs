@@ -8,7 +8,6 @@ use kuvert_protocol::prelude::*;
 use kuvert_types::{DeviceListState, EnvelopeId};
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::demonstration as wire;
-use kuvert_wire::v1::demonstration::answer::Body as Answer;
 use kuvert_wire::v1::demonstration::request::Body as Tell;
 use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::{frame, v1};
@@ -115,14 +114,6 @@ fn decoders() -> Vec<Vec<u8>> {
         Response::Error(v1::Error { code: 5, message: "no".into(), retry_after_ms: 7 }),
     ];
     add("server_frame", frames(answers.map(|body| v1::ServerFrame { request: 1, body: Some(body) })));
-    add("demonstration_request", demonstration_requests().map(|body| body.encode_to_vec()).collect());
-    let answers = demonstration_answers();
-    add("demonstration_answer", answers.iter().map(Message::encode_to_vec).collect());
-    let answered = answers.map(|answer| {
-        let body = answer.encode_to_vec().into();
-        Response::Extension(v1::Extension { name: wire::NAME.into(), body })
-    });
-    add("server_frame", frames(answered.map(|body| v1::ServerFrame { request: 1, body: Some(body) })));
     seeds
 }
 
@@ -215,16 +206,8 @@ fn all_requests() -> Vec<Request> {
     requests
 }
 
-/// Every request of the extension `demonstration`, as a relay gets it.
-fn demonstration() -> impl Iterator<Item = Request> {
-    demonstration_requests().map(|request| {
-        let body = request.encode_to_vec().into();
-        Request::Extension(v1::Extension { name: wire::NAME.into(), body })
-    })
-}
-
 /// Every request of the extension `demonstration`.
-fn demonstration_requests() -> impl Iterator<Item = wire::Request> {
+fn demonstration() -> impl Iterator<Item = Request> {
     let person = wire::Person { phone: "+4915550000002".into(), name: Some("dave".into()), ..wire::Person::default() };
     let requests = [
         Tell::RequestPhoneCode(wire::RequestPhoneCode { phone: "+4915550000001".into() }),
@@ -242,24 +225,10 @@ fn demonstration_requests() -> impl Iterator<Item = wire::Request> {
         Tell::AcceptPolicy(wire::AcceptPolicy { version: "2016-08-25".to_owned(), advertising: true }),
         Tell::ObjectAdvertising(wire::ObjectAdvertising {}),
     ];
-    requests.into_iter().map(|body| wire::Request { body: Some(body) })
-}
-
-/// An answer of each kind.
-fn demonstration_answers() -> [wire::Answer; 5] {
-    let version = "2016-08-25".to_owned();
-    let policy =
-        wire::Policy { version: version.clone(), paragraphs: vec!["One.".into(), "Two.".into()], objection_days: 30 };
-    let consent = wire::Consent { version, accepted_at: 1, advertising: true, objected_at: 0, objection_until: 2 };
-    let found = wire::Match { phone: "+4915550000002".into(), account: vec![2; 16].into() };
-    [
-        Answer::Done(wire::Done {}),
-        Answer::PhoneVerified(wire::PhoneVerified { phone: "+4915550000001".into(), moved: true }),
-        Answer::Profile(wire::Profile { display_name: Some("dave".into()), public: true, ..wire::Profile::default() }),
-        Answer::AddressBookStored(wire::AddressBookStored { matches: vec![found], stored: 1, without_account: 0 }),
-        Answer::Policies(wire::Policies { policies: vec![policy], ledger: vec![consent] }),
-    ]
-    .map(|body| wire::Answer { body: Some(body) })
+    requests.into_iter().map(|body| {
+        let body = wire::Request { body: Some(body) }.encode_to_vec().into();
+        Request::Extension(v1::Extension { name: wire::NAME.into(), body })
+    })
 }
 
 /// A registration that succeeds.
