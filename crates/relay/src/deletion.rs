@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kuvert_types::AccountId;
 
 use crate::observe::Forgotten;
+use crate::others::Word;
 use crate::report;
 use crate::retention;
 use crate::shared::Shared;
@@ -39,9 +40,8 @@ pub async fn delete(service: &Arc<Shared>, account: AccountId) -> Result<(), Sto
         service.rights.count_deletion(now).await?;
     }
     service.presence.end(&account);
-    service.incidents.forget(&account);
-    service.young.forget(&account);
-    service.limiter.forget(&account);
+    service.forget(&account);
+    service.tell_others(&Word::Gone(account));
     retention::save_limits(service).await;
     // And what was seen meanwhile.
     forget(service, &forgotten).await

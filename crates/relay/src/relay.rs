@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kuvert_types::RelayUrl;
@@ -26,6 +26,7 @@ use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::{Blind, Observer};
+use crate::others::Others;
 use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::retention;
@@ -79,6 +80,7 @@ pub struct Parts {
     extension: Option<Arc<dyn Extension>>,
     disk: Option<Arc<dyn Disk>>,
     figures: Option<Arc<dyn Figures>>,
+    others: Option<Arc<dyn Others>>,
 }
 
 impl fmt::Debug for Parts {
@@ -91,7 +93,7 @@ impl Parts {
     /// Presence within this process, no observer, no extension, and the system's word on the disk.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
         let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
-        Self { clock, store, rights, presence, observer, extension: None, disk: None, figures: None }
+        Self { clock, store, rights, presence, observer, extension: None, disk: None, figures: None, others: None }
     }
 
     /// Presence beyond this process.
@@ -124,6 +126,12 @@ impl Parts {
         Self { figures: Some(figures), ..self }
     }
 
+    /// Other relays that serve the same store, with which limits are shared.
+    #[must_use]
+    pub fn with_others(self, others: Arc<dyn Others>) -> Self {
+        Self { others: Some(others), ..self }
+    }
+
     /// Starts a relay of these parts. It serves when this returns.
     ///
     /// # Errors
@@ -135,7 +143,7 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, observer, extension, disk, figures } = parts;
+    let Parts { clock, store, rights, presence, observer, extension, disk, figures, others } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
@@ -150,10 +158,11 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         presence,
         observer: Arc::clone(&observer),
         metrics,
-        limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
+        limiter: Limiter::among(&config.limits, Arc::<RelayClock>::clone(&clock), others.as_ref()),
         held: Budget::new(Bounds::default()),
         saved_limits: Saved::below(&config.data),
-        young: Young::new(u64::from(config.limits.young_account_mib) << 20),
+        young: Young::among(u64::from(config.limits.young_account_mib) << 20, others.clone()),
+        others,
         low_water: Arc::new(LowWater::new(
             Arc::new(WithStore { disk, store: Arc::clone(&store) }),
             Arc::<RelayClock>::clone(&clock),
@@ -171,11 +180,12 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     retention::restamp(&service).await?;
     retention::expire(&service, config.retention_days).await?;
     retention::prune(&service).await?;
-    let yesterday = service.clock.now_ms().saturating_sub(young::millis(young::YOUNG));
-    for (account, at) in store.registered_since(yesterday).await? {
-        service.young.registered(account, at);
-    }
+    retention::look_for_young(&service, young::YOUNG).await?;
     service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
+    if let Some(others) = &service.others {
+        let listener: Weak<Shared> = Arc::downgrade(&service);
+        others.listen(listener);
+    }
     if let Some(warning) = service.extension.as_deref().and_then(Extension::warning) {
         tracing::warn!("{warning}");
     }

@@ -13,6 +13,7 @@ mod kills;
 mod mail;
 mod monitoring;
 mod network;
+mod others;
 mod postgres;
 mod prekeys;
 mod program;
