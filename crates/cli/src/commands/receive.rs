@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kuvert_client::{
     Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, Occupant,
-    ReceiptKind, ReceiveOptions, Whoami,
+    ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -359,11 +359,7 @@ impl Screen {
 pub async fn print(event: &Event, output: Output) -> Result<(), Failure> {
     match event {
         Event::Receipt { message, from, kind, .. } => {
-            let kind = match kind {
-                ReceiptKind::Delivered => "delivered",
-                ReceiptKind::Read => "read",
-            };
-            output.tell(&Record::Receipt { id: &message.id.to_string(), from, kind }).await
+            output.tell(&Record::Receipt { id: &message.id.to_string(), from, kind: kind.word() }).await
         }
         Event::Expired { count } => output.tell(&Record::Expired { count: *count }).await,
         Event::Request(contact) => {
