@@ -50,7 +50,12 @@ fn stands(data: &Path, secret: &[u8]) -> bool {
 fn stands_in(files: &[PathBuf], secret: &[u8]) -> bool {
     let run = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
     let runs: HashSet<u128> = secret.windows(RUN).map(run).collect();
-    files.iter().any(|path| fs::read(path).unwrap().windows(RUN).any(|bytes| runs.contains(&run(bytes))))
+    // Most places in a file are none already by their first three bytes.
+    let begins = |run: u128| (run >> 104) as usize;
+    let mut begun = vec![false; 1 << 24];
+    runs.iter().for_each(|run| begun[begins(*run)] = true);
+    let found = |bytes: &[u8]| begun[begins(run(bytes))] && runs.contains(&run(bytes));
+    files.iter().any(|path| fs::read(path).unwrap().windows(RUN).any(found))
 }
 
 /// The keys that stand in the database now.
@@ -85,8 +90,7 @@ async fn a_file_reaches_each_reader_and_no_byte_of_it_is_left_after_the_last() {
     let relay = start(data.path()).await;
     let alice = Client::register(relay.address(), &Device::new()).await;
     let bob = Client::register(relay.address(), &Device::new()).await;
-    let carol = unnamed(relay.address()).await;
-    for size in [1, PIECE - 1, PIECE, PIECE + 1, 5 * MIB + 7] {
+    for size in [1, PIECE - 1, PIECE, PIECE + 1, MIB + 7] {
         let (blob, readers) = (blob(size), [capability(), capability()]);
         let uploaded = upload(&alice.connection, &blob, &readers).await;
         let keys = row_keys(data.path());
@@ -95,6 +99,7 @@ async fn a_file_reaches_each_reader_and_no_byte_of_it_is_left_after_the_last() {
         assert!(stands(data.path(), &keys[0]), "what is looked for below is there now");
 
         assert_eq!(read(&bob.connection, &uploaded, &readers[0], 0).await.unwrap(), blob);
+        let carol = unnamed(relay.address()).await;
         for offset in [1, size / 2, size - 1, size] {
             let rest = read(&carol.connection, &uploaded, &readers[1], offset as u64).await.unwrap();
             assert!(rest == blob[offset..], "{offset} of {size}");
@@ -106,6 +111,7 @@ async fn a_file_reaches_each_reader_and_no_byte_of_it_is_left_after_the_last() {
         assert_eq!(done(&bob.connection, &uploaded, &readers[0]).await, Err(Code::BlobUnknown), "it was done");
         assert_eq!(read(&carol.connection, &uploaded, &readers[1], 0).await.unwrap(), blob, "the other one's stays");
 
+        let carol = unnamed(relay.address()).await;
         done(&carol.connection, &uploaded, &readers[1]).await.unwrap();
         assert_eq!(read(&carol.connection, &uploaded, &readers[1], 0).await, Err(Code::BlobUnknown));
         assert_eq!(on(&alice.connection, status(&uploaded)).await, Err(Code::BlobUnknown));
@@ -141,7 +147,7 @@ async fn an_upload_that_was_cut_anywhere_goes_on_where_the_relay_says() {
             // So that it has arrived; else it may be lost with the connection.
             stream.send.finish().unwrap();
             while stream.frame().await.is_some() {}
-            let status = on(&client.connection, status(&uploaded)).await.map(state).unwrap();
+            let status = on(&client.connection, status(&uploaded)).await.map(crate::common::blob::state).unwrap();
             assert_eq!(status.durable, cut as u64, "what came before the stream's end is kept");
             last = status.durable;
         }
