@@ -24,8 +24,8 @@ use crate::store::{Entry, Log, Part, Table, Transaction};
 /// # Errors
 /// Those of the store; `store-corrupt` if more is damaged than can be mended.
 pub fn migrate(tx: &dyn Transaction, from: u32, now: u64) -> Result<(), Error> {
-    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts: a store of before has none of them, and is one
-    // of these as it stands.
+    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts, version 6 files: a store of before has none of
+    // them, and is one of these as it stands.
     if from >= 3 {
         return Ok(());
     }

@@ -9,11 +9,13 @@ use kuvert_relay::clock::Clock;
 use kuvert_relay::config::Config;
 use kuvert_relay::extension::Extension;
 use kuvert_relay::observe::Observer;
+use kuvert_relay::others::Others;
 use kuvert_relay::relay::{self, Parts, RunningRelay, close_store};
 use kuvert_relay::store::{Store, StoreError};
 use kuvert_relay::young::Disk;
 
 use crate::OBSERVE_FILE;
+use crate::blobs::{BlobsError, DirectoryBlobs};
 use crate::people::schema::Tables;
 use crate::people::{People, PeopleError};
 use crate::report::{Documents, Sources};
@@ -44,6 +46,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Files on their way cannot be kept.
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
     /// The database of rights, and of an extension, cannot be opened.
     #[error(transparent)]
     People(#[from] PeopleError),
@@ -79,6 +84,7 @@ pub struct Embedded {
     store: Option<Arc<dyn Store>>,
     offer: Option<Arc<dyn Offer>>,
     disk: Option<Arc<dyn Disk>>,
+    others: Option<Arc<dyn Others>>,
 }
 
 impl fmt::Debug for Embedded {
@@ -90,7 +96,7 @@ impl fmt::Debug for Embedded {
 impl Embedded {
     /// Mail and nothing beyond, in `config.data`.
     pub const fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, store: None, offer: None, disk: None }
+        Self { clock, store: None, offer: None, disk: None, others: None }
     }
 
     /// Another store than the one in `config.data`. Rights stay there.
@@ -109,6 +115,12 @@ impl Embedded {
     #[must_use]
     pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
         Self { disk: Some(disk), ..self }
+    }
+
+    /// Other relays that serve the same store.
+    #[must_use]
+    pub fn with_others(self, others: Arc<dyn Others>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// Starts the relay. It serves when this returns.
@@ -132,7 +144,7 @@ impl Embedded {
     }
 
     async fn serve(self, config: Config, store: Arc<dyn Store>) -> Result<RunningRelay, StartError> {
-        let Self { clock, store: _, offer, disk } = self;
+        let Self { clock, store: _, offer, disk, others } = self;
         let observer = match &offer {
             Some(offer) => offer.observer(&config).map_err(StartError::Observer)?,
             None => {
@@ -144,7 +156,11 @@ impl Embedded {
         let sources = Sources { data: config.data.clone(), retention_days: config.retention_days };
         let documents = offer.as_deref().map(|offer| offer.documents(&config));
         let rights = Arc::new(SqliteRights::new(people.clone(), sources, documents));
-        let mut parts = Parts::new(clock, store, rights);
+        let data = config.data.clone();
+        let blobs = tokio::task::spawn_blocking(move || DirectoryBlobs::open(&data)).await;
+        // The other error is that opening panicked.
+        let blobs = blobs.map_err(|error| StoreError::Corrupt(error.to_string()))??;
+        let mut parts = Parts::new(clock, store, rights).with_blobs(Arc::new(blobs));
         if let Some(observer) = observer {
             parts = parts.with_observer(observer);
         }
@@ -153,6 +169,9 @@ impl Embedded {
         }
         if let Some(disk) = disk {
             parts = parts.with_disk(disk);
+        }
+        if let Some(others) = others {
+            parts = parts.with_others(others);
         }
         Ok(parts.start(config).await?)
     }

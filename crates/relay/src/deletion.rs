@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use kuvert_types::AccountId;
 
+use crate::blobs::store::BlobError;
 use crate::observe::Forgotten;
+use crate::others::Word;
 use crate::report;
 use crate::retention;
 use crate::shared::Shared;
@@ -35,13 +37,20 @@ pub async fn delete(service: &Arc<Shared>, account: AccountId) -> Result<(), Sto
     }
     // Before the account goes, so that it is tried again if it fails.
     forget(service, &forgotten).await?;
+    // Without its files no reader has anything of it left to fetch.
+    if let Some(blobs) = &service.blobs {
+        let erased = blobs.store.delete_account(account).await;
+        erased.map_err(|error| match error {
+            BlobError::Store(error) => error,
+            other => Unavailable::Io(other.to_string()).into(),
+        })?;
+    }
     if service.store.delete_account(account).await? {
         service.rights.count_deletion(now).await?;
     }
     service.presence.end(&account);
-    service.incidents.forget(&account);
-    service.young.forget(&account);
-    service.limiter.forget(&account);
+    service.forget(&account);
+    service.tell_others(&Word::Gone(account));
     retention::save_limits(service).await;
     // And what was seen meanwhile.
     forget(service, &forgotten).await

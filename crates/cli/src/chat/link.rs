@@ -33,6 +33,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two tries: long enough to spare the relay, short enough to be back when one looks again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Files of contacts up to so many bytes are fetched.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -371,7 +374,7 @@ impl Worker {
 
     /// Receives until the connection is of no more use, or until what this tells is not taken.
     async fn receive(&self, connection: &Connection, way: Way, standing: &mut Standing) -> Result<(), Error> {
-        let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
+        let follow = ReceiveOptions { follow: true, max_file: MAX_FILE, ..ReceiveOptions::default() };
         let sink = Leading { worker: self, standing };
         match way {
             Way::InTurn(turn) => connection.receive_in_turn(turn, follow, sink).await,

@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, ListConflict, Occupant,
-    ReceiptKind, ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict,
+    MessageRecord, Occupant, ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::args::Receive;
 use crate::commands::along::{Along, LOOK, STALLED};
-use crate::commands::{client_options, flush, remark, tell_accepted};
-use crate::error::{Failure, shell_word};
+use crate::commands::{client_options, flush, remark, send_files, tell_accepted};
+use crate::error::{Failure, shell_word, words};
 use crate::options::Options;
 use crate::output::Output;
-use crate::output::record::{Entry, Record};
+use crate::output::progress::Progress;
+use crate::output::record::{Attachment, Entry, Record};
 use crate::signals::Stop;
 
 /// How long mail that waits at the relay may take to come through the process that receives.
@@ -89,6 +90,9 @@ async fn receive_until_a_pause(client: &Client, screen: &mut Screen, options: &O
         connection.close().await;
         return received;
     }
+    if !screen.wanted.follow && received.is_ok() {
+        remark(&send_files(&connection, options).await?, options);
+    }
     // The last receipts; a connection that broke has them sent by the next command.
     let sent = flush(&connection, options).await;
     connection.close().await;
@@ -103,13 +107,20 @@ struct Wanted {
     /// None: no limit, or only what waits now.
     timeout: Option<Duration>,
     max: Option<u64>,
+    /// Files up to so many bytes are fetched.
+    max_file: u64,
 }
 
 impl Wanted {
     fn of(args: &Receive) -> Self {
         // No time to wait for what may come: what waits now.
         let now = args.timeout.is_some_and(|timeout| timeout.is_zero());
-        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max }
+        Self {
+            follow: args.follow && !now,
+            timeout: args.timeout.filter(|_| !now),
+            max: args.max,
+            max_file: args.max_file,
+        }
     }
 }
 
@@ -241,7 +252,14 @@ async fn receive(
     let due = Arc::clone(&screen.due);
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
     let wait = screen.wanted.follow || screen.wanted.timeout.is_some();
-    let receive_options = ReceiveOptions { follow: wait, timeout: screen.time_left(), max: screen.wanted.max };
+    let receive_options = ReceiveOptions {
+        follow: wait,
+        timeout: screen.time_left(),
+        max: screen.wanted.max,
+        max_file: screen.wanted.max_file,
+        // A command that ends shows a message with its files; one that stays shows it at once.
+        files_first: !screen.wanted.follow,
+    };
     let receiving = async {
         match lead {
             // Commands that receive once and end go first.
@@ -310,6 +328,8 @@ struct Screen {
     own: Arc<Whoami>,
     /// Something was printed that a user waits for.
     shown: bool,
+    /// Files on their way.
+    progress: Arc<Mutex<Progress>>,
     /// Receipts are due.
     due: Arc<Notify>,
     /// What was shown, for a command that may come to read along.
@@ -345,6 +365,7 @@ impl Screen {
             output: options.output,
             own: client.whoami().await?.into(),
             shown: false,
+            progress: Arc::default(),
             due: Arc::default(),
             along: None,
             stuck: None,
@@ -377,7 +398,7 @@ impl Screen {
                 self.wanted.max = self.wanted.max.map(|left| left.saturating_sub(1));
                 self.shown = true;
             }
-            Event::Receipt { .. } | Event::Expired { .. } => self.shown = true,
+            Event::Receipt { .. } | Event::Expired { .. } | Event::File { .. } => self.shown = true,
             _ => {}
         }
         if self.is_stuck() {
@@ -397,6 +418,7 @@ impl Screen {
     /// On a task of its own: what is printed is marked as shown, also if this is dropped.
     fn start_printing(&self, event: Event) -> JoinHandle<Result<(), Failure>> {
         let (client, own, output) = (self.client.clone(), Arc::clone(&self.own), self.output);
+        let progress = Arc::clone(&self.progress);
         tokio::spawn(async move {
             match event {
                 Event::Message(message) => {
@@ -410,6 +432,15 @@ impl Screen {
                     let id = accepted.message.id.to_string();
                     let record = Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) };
                     output.tell(&record).await
+                }
+                Event::Transfer(transfer) => progress.lock().await.show(&transfer, output).await,
+                Event::File { message, number, error } => {
+                    progress.lock().await.end();
+                    tell_file(&message, number, error.as_ref(), &own, output).await
+                }
+                Event::NotSent(not_sent) => {
+                    let message = format!("not sent to {}: {}", not_sent.to, words(&not_sent.error));
+                    output.tell(&Record::Notice { code: not_sent.error.code(), message: &message, count: None }).await
                 }
                 Event::CaughtUp => output.tell(&Record::CaughtUp {}).await,
                 other => print(&other, output).await,
@@ -444,6 +475,26 @@ fn printing_failed() -> Failure {
     Failure::new("internal", "printing failed: please report it")
 }
 
+/// Prints that a file is here, or why it is not.
+///
+/// # Errors
+/// The output is gone.
+pub async fn tell_file(
+    message: &MessageRecord,
+    number: u8,
+    error: Option<&Error>,
+    own: &Whoami,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(file) = message.attachments.iter().find(|file| file.number == number) else { return Ok(()) };
+    if let Some(error) = error {
+        output.note(&words(error));
+    }
+    let id = message.message.id.to_string();
+    let (attachment, error) = (Attachment::of(file, &id, &own.home), error.map(Error::code));
+    output.tell(&Record::File { message: &id, from: &message.alias, attachment: &attachment, error }).await
+}
+
 /// Prints an event that is no message and needs nothing but to be told.
 ///
 /// # Errors
@@ -451,11 +502,7 @@ fn printing_failed() -> Failure {
 pub async fn print(event: &Event, output: Output) -> Result<(), Failure> {
     match event {
         Event::Receipt { message, from, kind, .. } => {
-            let kind = match kind {
-                ReceiptKind::Delivered => "delivered",
-                ReceiptKind::Read => "read",
-            };
-            output.tell(&Record::Receipt { id: &message.id.to_string(), from, kind }).await
+            output.tell(&Record::Receipt { id: &message.id.to_string(), from, kind: kind.word() }).await
         }
         Event::Expired { count } => output.tell(&Record::Expired { count: *count }).await,
         Event::Request(contact) => {

@@ -86,6 +86,8 @@ pub struct Link {
     request_timeout: Duration,
     /// What the relay offers beyond mail, once it said so.
     extensions: OnceLock<Vec<String>>,
+    /// Bytes of the largest blob that the relay takes, once it said so.
+    max_blob_bytes: OnceLock<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +158,7 @@ impl Link {
             tasks,
             request_timeout,
             extensions: OnceLock::new(),
+            max_blob_bytes: OnceLock::new(),
         }
     }
 
@@ -200,6 +203,21 @@ impl Link {
         extensions.truncate(MAX_EXTENSIONS);
         // What it says first counts.
         let _ = self.extensions.set(extensions);
+    }
+
+    /// Notes how large a blob the relay takes.
+    pub fn note_max_blob_bytes(&self, bytes: u64) {
+        let _ = self.max_blob_bytes.set(bytes);
+    }
+
+    /// Bytes of the largest blob that the relay takes; 0: none.
+    pub fn max_blob_bytes(&self) -> u64 {
+        self.max_blob_bytes.get().copied().unwrap_or(0)
+    }
+
+    /// The connection, for streams beside this one.
+    pub(super) const fn quic(&self) -> &Connection {
+        &self.connection
     }
 
     /// Whether the relay said that it offers this extension.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authorisation;
+mod blobs;
 mod bytes;
 mod clock;
 mod common;
@@ -13,6 +14,7 @@ mod kills;
 mod mail;
 mod monitoring;
 mod network;
+mod others;
 mod postgres;
 mod prekeys;
 mod program;

@@ -41,7 +41,7 @@
 mod accounts;
 pub mod backup;
 mod checkpoint;
-mod column;
+pub(crate) mod column;
 mod command;
 mod envelopes;
 mod files;
