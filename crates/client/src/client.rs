@@ -17,7 +17,7 @@ use crate::erase::{self, Deleted, Extent};
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
 use crate::files::{self, OutgoingFile};
-use crate::history::{self, HistoryPage};
+use crate::history::{self, HistoryPage, Turned};
 use crate::home::{Exclusive, Held, Home};
 use crate::invite::InviteLink;
 use crate::mend::mend;
@@ -384,7 +384,7 @@ impl Client {
         search: Option<&str>,
         after: u64,
     ) -> Result<HistoryPage, Error> {
-        history::page(&self.0, conversation, search, after).await
+        history::page(&self.0, conversation, search, Turned::Behind(after)).await
     }
 
     /// A piece of one conversation, or of all, as [`history_page`](Self::history_page) gives it, read backwards from before a place:
@@ -398,7 +398,7 @@ impl Client {
         search: Option<&str>,
         before: u64,
     ) -> Result<HistoryPage, Error> {
-        history::page_before(&self.0, conversation, search, before).await
+        history::page(&self.0, conversation, search, Turned::Before(before)).await
     }
 
     /// How many messages stand before a place, in one conversation or in all.

@@ -167,6 +167,12 @@ impl Connection {
         self.link().waiting
     }
 
+    /// Waits until the connection is of no use any more; why. For those that only send over it now and then: receiving notices by
+    /// itself, and makes it anew in follow mode. Can be dropped at any point.
+    pub async fn lost(&self) -> Error {
+        self.link().link.end().await
+    }
+
     /// Says goodbye to the relay and waits until it was heard, at most a second. Dropping works too, less politely.
     pub async fn close(self) {
         self.state.closed.store(true, Ordering::Release);

@@ -219,6 +219,7 @@ impl Engine {
                 Some(Error::StoreMended)
             }
             Ok(None) => None,
+            Err(Error::HomeReadOnly) => Some(Error::StoreUnmended),
             Err(error) => {
                 tracing::warn!(code = error.code(), "damaged rows could not be removed");
                 None

@@ -472,6 +472,12 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Rows of the store are damaged, and it cannot be written: they cannot be removed.
+    #[error(
+        "rows of the store are damaged, and can only be removed where the home can be written: make it writable, or copy the home \
+         to where it can be; everything else in it is kept, and what was lost is told"
+    )]
+    StoreUnmended,
     /// Rows of the store were damaged and were removed.
     #[error(
         "rows of the store were damaged and were removed: nothing was done; do it again. What was lost is told when mail is received"
@@ -598,6 +604,7 @@ impl Error {
             Self::StoreKeyMissing { .. } => "store-key-missing",
             Self::StoreKeyWrong { .. } => "store-key-wrong",
             Self::StoreCorrupt { .. } => "store-corrupt",
+            Self::StoreUnmended => "store-unmended",
             Self::StoreMended => "store-mended",
             Self::StoreForeign { .. } => "store-foreign",
             Self::StoreNewer { .. } => "store-newer",

@@ -196,12 +196,23 @@ pub struct Occupant {
 }
 
 /// What a receipt says.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ReceiptKind {
     /// In the recipient's store.
     Delivered,
     /// Read by the recipient.
     Read,
+}
+
+impl ReceiptKind {
+    /// In one word, as scripts get it: `delivered`, `read`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
 }
 
 /// What was lost of this home's store. The numbers are part of the stored form.

@@ -80,7 +80,16 @@ pub(crate) async fn conversation(
         .await
 }
 
-/// What contains `search`, if that is given, among the next entries behind a place, of one conversation or of all.
+/// From where a page is read, and which way.
+#[derive(Clone, Copy)]
+pub(crate) enum Turned {
+    /// What stands behind a place.
+    Behind(u64),
+    /// What stands before one, read backwards.
+    Before(u64),
+}
+
+/// What contains `search`, if that is given, among the next entries from a place on, of one conversation or of all.
 ///
 /// # Errors
 /// `contact-unknown`, `own-address`.
@@ -88,7 +97,7 @@ pub(crate) async fn page(
     engine: &Engine,
     conversation: Option<ConversationId>,
     search: Option<&str>,
-    after: u64,
+    from: Turned,
 ) -> Result<HistoryPage, Error> {
     let wanted = search.map(Wanted::new);
     engine
@@ -97,33 +106,12 @@ pub(crate) async fn page(
                 known_title(tx, conversation)?;
             }
             let group = conversation.as_ref().map(ConversationId::as_bytes);
-            let entries = tx.scan(Log::Message, group, after, PAGE)?;
+            let mut entries = match from {
+                Turned::Behind(place) => tx.scan(Log::Message, group, place, PAGE)?,
+                Turned::Before(place) => tx.scan_back(Log::Message, group, place, PAGE)?,
+            };
             let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            HistoryPage::of(tx, &entries, wanted.as_ref(), next)
-        })
-        .await
-}
-
-/// What contains `search`, if that is given, among the entries before a place, of one conversation or of all.
-///
-/// # Errors
-/// `contact-unknown`, `own-address`.
-pub(crate) async fn page_before(
-    engine: &Engine,
-    conversation: Option<ConversationId>,
-    search: Option<&str>,
-    before: u64,
-) -> Result<HistoryPage, Error> {
-    let wanted = search.map(Wanted::new);
-    engine
-        .read(move |tx| {
-            if let Some(conversation) = &conversation {
-                known_title(tx, conversation)?;
-            }
-            let group = conversation.as_ref().map(ConversationId::as_bytes);
-            let mut entries = tx.scan_back(Log::Message, group, before, PAGE)?;
-            let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            entries.reverse();
+            entries.sort_by_key(|entry| entry.place);
             HistoryPage::of(tx, &entries, wanted.as_ref(), next)
         })
         .await

@@ -307,6 +307,7 @@ mod tests {
             data: data.path().into(),
             clock: Arc::new(clock),
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
+            blobs: None,
             ready_free_bytes: 1,
             figures: Some(Arc::new(Seven)),
         };

@@ -26,6 +26,7 @@ use super::frozen;
 use super::{Entry, Log, Mode, Part, Store, StoreError, Table, Transaction, Unreadable, Value};
 use crate::error::Error;
 use crate::migrate::migrate;
+use crate::options::{Clock as _, SystemClock};
 
 /// "Kuve" in the file's header.
 const APPLICATION_ID: u32 = 0x4B75_7665;
@@ -118,7 +119,8 @@ impl SqliteStore {
         if version < SCHEMA_VERSION {
             inner.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
             let tx = SqliteTransaction { inner, cipher: &self.cipher, mode: Mode::Write };
-            migrate(&tx, version)?;
+            // The machine's clock: it says from when on fresh sessions are due, and no more.
+            migrate(&tx, version, SystemClock.now_ms())?;
             Box::new(tx).commit()?;
         }
         Ok(())

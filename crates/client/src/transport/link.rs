@@ -18,7 +18,7 @@ use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::frame;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -91,7 +91,11 @@ pub struct Link {
 }
 
 #[derive(Debug, Default)]
-struct Shared(Mutex<State>);
+struct Shared {
+    state: Mutex<State>,
+    /// Told once the link is broken.
+    ended: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -104,7 +108,7 @@ struct State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that holds the lock can panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broken(&self) -> Option<Error> {
@@ -121,6 +125,7 @@ impl Shared {
             // A ticket that was dropped does not want to know.
             let _ = sender.send(Err(error.clone()));
         }
+        self.ended.notify_waiters();
     }
 }
 
@@ -237,6 +242,17 @@ impl Link {
     /// Why the link is of no use any more, if so.
     pub fn broken(&self) -> Option<Error> {
         self.shared.broken()
+    }
+
+    /// Waits until the link is of no use any more; why. Can be dropped at any point.
+    pub async fn end(&self) -> Error {
+        loop {
+            let ended = self.shared.ended.notified();
+            if let Some(error) = self.shared.broken() {
+                return error;
+            }
+            ended.await;
+        }
     }
 
     /// Bytes that both ends take from their TLS connection (RFC 8446, section 7.5).

@@ -188,7 +188,7 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
     /// [`BlobError::Unknown`], [`BlobError::NotCommitted`], [`BlobError::Store`].
     fn done(&self, id: BlobId, capability: BlobHash) -> Step<Left>;
 
-    /// Erases all that an account uploaded, whoever reads it, and says how many blobs that were.
+    /// Erases all that an account uploaded, for all readers, and says how many blobs that were.
     ///
     /// # Errors
     /// [`BlobError::Store`].

@@ -22,7 +22,7 @@ const BLOB: Field = Field {
     levels: Level::ALL,
     report: Section::Queue,
     deletion: Deletion::ReadOrPurge,
-    items: &[15],
+    items: &[3, 9],
 };
 
 /// A device that may read it.

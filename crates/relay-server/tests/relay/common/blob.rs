@@ -112,6 +112,13 @@ impl Stream {
         }
     }
 
+    /// Ends it, and waits until the relay has: then it counts as a transfer no more.
+    pub async fn close(mut self) {
+        // The relay may have ended it.
+        let _ = self.send.finish();
+        while self.frame().await.is_some() {}
+    }
+
     /// Waits until so many bytes are durable.
     pub async fn durable(&mut self, bytes: u64) {
         while state(self.answer().await.unwrap()).durable < bytes {}
@@ -167,9 +174,17 @@ pub fn blob(size: usize) -> Vec<u8> {
     bytes
 }
 
+/// One request on a stream of its own.
+pub async fn on(connection: &quinn::Connection, ask: Ask) -> Result<Response, Code> {
+    let mut stream = Stream::open(connection).await;
+    let answer = stream.ask(ask).await;
+    stream.close().await;
+    answer
+}
+
 /// Begins an upload.
-pub async fn begin(connection: &quinn::Connection, ask: Ask) -> Result<Uploaded, Code> {
-    match Stream::open(connection).await.ask(ask).await? {
+pub async fn begin(connection: &quinn::Connection, create: Ask) -> Result<Uploaded, Code> {
+    match on(connection, create).await? {
         Response::Blob(v1::BlobAnswer { what: Some(Told::Created(v1::BlobCreated { blob, token })) }) => {
             assert_eq!((blob.len(), token.len()), (16, 32));
             Ok(Uploaded { blob, token })
@@ -187,7 +202,7 @@ pub async fn resume(connection: &quinn::Connection, uploaded: &Uploaded, blob: &
     stream.send(commit(uploaded)).await;
     loop {
         match stream.answer().await.unwrap() {
-            Response::Done(_) => return,
+            Response::Done(_) => return stream.close().await,
             told => assert!(super::blob::state(told).durable <= blob.len() as u64),
         }
     }
@@ -214,6 +229,7 @@ pub async fn read(
     while offset + (bytes.len() as u64) < state.size {
         bytes.extend(piece(stream.answer().await?, offset + bytes.len() as u64));
     }
+    stream.close().await;
     Ok(bytes)
 }
 
@@ -235,7 +251,7 @@ pub async fn done(
     uploaded: &Uploaded,
     capability: &BlobCapability,
 ) -> Result<(), Code> {
-    let answer = Stream::open(connection).await.ask(ask_done(uploaded, capability)).await?;
+    let answer = on(connection, ask_done(uploaded, capability)).await?;
     assert!(matches!(answer, Response::Done(_)), "{answer:?}");
     Ok(())
 }

@@ -41,7 +41,7 @@ use crate::connection_number::ConnectionNumber;
 use crate::shared::Shared;
 use window::Windows;
 
-/// How long a client waits that is told that the relay has no room for files: someone has to fetch some first.
+/// How long a client waits that is told that the relay has no room for files: some have to be fetched first.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
 
 /// The same where other transfers are in the way.
