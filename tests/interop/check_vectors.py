@@ -785,6 +785,14 @@ def check_envelope(case: dict) -> None:
         request, field, content = wire.parse_client_frame(wire.take_frame(unhex(o["frame"]))[0])
         must((request, field) == (i["request"], wire.EXTENSION), "the request")
         must(wire.Extension.decode(content) == wire.Extension(i["name"], unhex(i["body"])), "name and body come back")
+    elif name.startswith("device report "):
+        names = ("model", "system", "system_version", "app_version", "language", "network")
+        simulated = tuple((detail["what"], detail["value"]) for detail in i["simulated"])
+        report = wire.ReportDevice(tuple(i[part] for part in names), simulated)
+        same("protobuf", report.encode(), o["protobuf"])
+        must(wire.ReportDevice.decode(unhex(o["protobuf"])) == report, "the protobuf gives the report back")
+        extension = wire.Extension("demonstration", report.encode())
+        same("frame", wire.encode_frame(wire.encode_extension_frame(i["request"], wire.EXTENSION, extension)), o["frame"])
     elif name.startswith("relay frame "):
         body = wire.take_frame(unhex(o["frame"]))[0]
         same("frame", wire.encode_frame(body), o["frame"])

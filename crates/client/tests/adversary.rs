@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::common::lying::LyingStore;
 use crate::common::stranger::bundle_of;
-use crate::common::{address, fetch, named, now, refusals, say, texts, world_with_a_lying_store as world};
+use crate::common::{address, fetch, messages, named, now, refusals, say, texts, world_with_a_lying_store as world};
 use kuvert_client::{Address, Client, DeviceId, DropReason, EnvelopeId, Event, Level};
 use kuvert_protocol::{AccountSecret, DeviceSecrets, LocalDevice, SessionRecord, sealed_sender};
-use kuvert_relay::store::{AccountRecord, NewEnvelope, NumberedDeviceList, Store};
+use kuvert_relay::store::{AccountBy, AccountRecord, NewEnvelope, NumberedDeviceList, Store};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 
 /// Another account's keys under a victim's address.
@@ -110,6 +110,22 @@ async fn an_invite_link_verifies_at_once_and_catches_a_relay_that_shows_another_
     assert!(connection.add_contact(&link, None).await.unwrap().verified);
 }
 
+/// [KV-094] Of one piece, and not what was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_another_account_than_was_asked_for_is_refused() {
+    let (store, world, alice, _bob) = world().await;
+    let (carol, mallory) = (world.register("carol").await, world.register("mallory").await);
+    let asked_for = address(&carol).await.account;
+    let other = store.account(AccountBy::Id(address(&mallory).await.account)).await.unwrap().unwrap();
+    LyingStore::lie(&store.account, move |_| other.clone());
+    let connection = alice.connect().await.unwrap();
+    let refused = connection.add_contact(&asked_for.to_string(), None).await.unwrap_err();
+    assert_eq!(refused.code(), "relay-protocol");
+    assert_eq!(alice.contacts().list().await.unwrap().len(), 1, "bob alone");
+    LyingStore::stop(&store.account);
+    assert_eq!(connection.add_contact(&asked_for.to_string(), None).await.unwrap().account, asked_for);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ghost_device_and_false_prekeys_are_refused_and_the_text_waits_for_the_truth() {
     let (store, _world, alice, bob) = world().await;
@@ -177,9 +193,12 @@ async fn replays_are_dropped_under_the_old_id_and_under_a_new_one() {
     let (store, _world, alice, bob) = world().await;
     say(&alice, "bob", "first").await;
     say(&alice, "bob", "second").await;
-    assert_eq!(texts(&fetch(&bob).await), ["first", "second"]);
+    let events = fetch(&bob).await;
+    assert_eq!(texts(&events), ["first", "second"]);
     let seen: Vec<_> = store.seen.lock().unwrap().iter().filter(|(to, _)| *to == now(address(&bob))).cloned().collect();
-    assert_eq!(seen.len(), 2);
+    // [KV-063] The copy for the first device goes by the message's id.
+    let shown: Vec<_> = messages(&events).iter().map(|message| message.message.id).collect();
+    assert_eq!(seen.iter().map(|(_, envelope)| envelope.id).collect::<Vec<_>>(), shown);
     for (mailbox, envelope) in &seen {
         store.inject(*mailbox, envelope.clone()).await;
     }

@@ -419,11 +419,14 @@ async fn named_mail_carries_the_access_key_that_a_contact_told_and_receipts_can_
     assert!(sent_by(&store, &bob).is_empty(), "receipts are off");
     say(&bob, "alice", "hello").await;
     fetch(&alice).await;
+    // [KV-082] At a level that seals, too: the key came without leave to send sealed mail.
+    alice.set_level(Level::L2).await.unwrap();
     say(&alice, "bob", "now as a contact").await;
     let classes: Vec<bool> = {
         let seen = store.as_contact.lock().unwrap();
         seen.iter().filter(|(to, _)| *to == now(address(&bob))).map(|(_, contact)| *contact).collect()
     };
     assert_eq!(classes, [false, true, true], "the first letter, the receipt, the second letter");
+    assert!(store.seen.lock().unwrap().iter().all(|(_, envelope)| envelope.source.is_some()));
     drop(world);
 }

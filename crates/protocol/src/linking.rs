@@ -437,3 +437,26 @@ fn open(key: &[u8; KEY_LEN], transcript: &[u8; 32], sealed: &[u8], plain: &mut [
     let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(DecodeError::Length)?;
     aead::open(key, &NONCE, transcript, ciphertext, tag, plain).map_err(|_| LinkError::Undecryptable)
 }
+
+#[cfg(test)]
+mod tests {
+    use kuvert_types::{AccountId, DeviceId};
+
+    use super::*;
+    use crate::braid::tests::TestRng;
+
+    /// A new device that has all keys of the linking, and signs with others [KV-116].
+    #[test]
+    fn a_consent_that_opens_and_does_not_verify_makes_no_certificate() {
+        let rng = &mut TestRng(7);
+        let account = AccountSecret::generate(rng);
+        let address = Address { account: AccountId::from_bytes([1; 16]), device: DeviceId::PRIMARY };
+        let device = NewDevice::generate("laptop", rng).unwrap();
+        let linking = Linking::answer(device.offer(), address, account.public(), rng).unwrap();
+        let signature = DeviceSecrets::generate(rng).sign(&linking.body.device_statement());
+        let mut consent = [VERSION; CONSENT_LEN];
+        seal(&linking.keys.to_existing, &linking.keys.transcript, signature.as_bytes(), &mut consent[1..]);
+        let digits = linking.keys.digits;
+        assert_eq!(linking.confirm(&digits, &consent, &account).unwrap_err(), LinkError::Consent);
+    }
+}

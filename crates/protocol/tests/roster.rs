@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kuvert_protocol::group::roster::{Kind, MAX_PARENTS, Operation, OperationId, Role, Roster, resolve};
+use kuvert_protocol::group::roster::{Kind, MAX_EFFECTIVE, MAX_PARENTS, Operation, OperationId, Role, Roster, resolve};
 use kuvert_types::{AccountId, AccountKey, DeviceId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -343,4 +343,13 @@ fn bounds_hold_and_floods_cost_their_author_only() {
     made.push(make("just".to_owned(), &parents[1..], 2, json!({ "kind": "checkpoint" })));
     let roster = resolve(&group(), &operations(&json!(made)));
     assert_eq!(names(&roster.rejected), ["over"]);
+    // One after the other: the 513th has 512 of its writer's in its past, and is refused for ever, not void.
+    let mut made = world(&[]);
+    for n in 0..=MAX_EFFECTIVE {
+        let parent = if n == 0 { "g".to_owned() } else { format!("s{:04}", n - 1) };
+        let title = json!({ "kind": "info", "field": 1, "value": format!("{n}") });
+        made.push(make(format!("s{n:04}"), &[&parent], n as u64 + 1, title));
+    }
+    let roster = resolve(&group(), &operations(&json!(made)));
+    assert_eq!((names(&roster.rejected), roster.void.len()), (vec!["s0512".to_owned()], 0));
 }

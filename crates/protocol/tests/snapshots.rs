@@ -4,10 +4,11 @@
 
 mod support;
 
+use kuvert_protocol::message::HANDSHAKE_LEN;
 use kuvert_protocol::prelude::*;
-use kuvert_types::DecodeError;
+use kuvert_types::{DecodeError, DeviceCertificate};
 use sha2::{Digest, Sha256};
-use support::{Party, established, exchange};
+use support::{NOW, Party, established, exchange};
 
 #[test]
 fn every_step_of_a_conversation_survives_storing() {
@@ -45,6 +46,28 @@ fn every_step_of_a_conversation_survives_storing() {
             bob.restart();
         }
     }
+}
+
+/// [KV-003] The number of the next message is put to the last one in the stored form: 2^32 − 1 messages would take too long.
+#[test]
+fn a_chain_that_is_at_its_end_sends_nothing_and_stays_as_it_was() {
+    let (mut alice, mut bob) = (Party::new(1, 19), Party::new(2, 19));
+    alice.initiate(&mut bob);
+    let mut bytes = alice.record.encode().to_vec();
+    // Record, session, and the curve ratchet up to its sending chain's number, as `session` and `ratchet` write them.
+    let session = 32 + 32 + DeviceCertificate::LEN + 1 + 8 + 8 + 1 + (1 + HANDSHAKE_LEN);
+    let at = 2 + session + 32 + 64 + (1 + 32) + (1 + 32 + 32);
+    alice.encrypt(b"one");
+    let next = alice.record.encode();
+    assert_eq!(
+        (&bytes[at..at + 4], &next[at..at + 4]),
+        (&[0; 4][..], &[0, 0, 0, 1][..]),
+        "the number stands elsewhere now"
+    );
+    bytes[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+    alice.record = SessionRecord::decode(&bytes).unwrap();
+    assert!(matches!(alice.record.encrypt(b"one more", NOW, &mut alice.rng), Err(EncryptError::Exhausted)));
+    assert_eq!(**alice.record.encode(), *bytes);
 }
 
 #[test]

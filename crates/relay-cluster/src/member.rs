@@ -226,7 +226,7 @@ impl Member {
         }
         self.mesh.hint_all(&Frame::Look);
         let handed_over = async {
-            while self.mesh.reached().iter().any(|other| other.id != number(self.me.id)) {
+            while self.another_is_to_hold().await {
                 match self.tables.leases().await {
                     Ok(leases) if leases.iter().all(|lease| lease.node != Some(self.me.id)) => return,
                     _ => sleep(Duration::from_millis(50)).await,
@@ -235,6 +235,18 @@ impl Member {
         };
         if timeout(HAND_OVER, handed_over).await.is_err() {
             tracing::warn!("other nodes did not take all slots in time; they notice that this one is gone");
+        }
+    }
+
+    /// Whether there is another node that may take slots. By its signs of life: a link may be away for a moment.
+    async fn another_is_to_hold(&self) -> bool {
+        let lives = |known: &KnownNode| known.silent < judge::DEAD_THOUGH_REACHED && !known.draining;
+        match self.tables.nodes().await {
+            Ok(nodes) => {
+                nodes.iter().any(|known| known.node.id != self.me.id && !known.address.is_empty() && lives(known))
+            }
+            // It is asked again.
+            Err(_) => true,
         }
     }
 

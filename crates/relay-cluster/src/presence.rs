@@ -9,10 +9,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kuvert_relay::others::{Listener, Others};
 use kuvert_relay::presence::{Attachment, LocalPresence, Login, Presence, Signal};
 use kuvert_relay::store::{Pending, StoreError, Unavailable};
 use kuvert_types::{AccountId, Address};
@@ -30,6 +31,9 @@ pub const MAX_RECENT: usize = 32_768;
 
 /// How long each of them is remembered at least: longer than the word that a device attached takes from node to node.
 const RECENT: Duration = Duration::from_secs(5);
+
+/// Bytes that other nodes say of limits before the relay has started.
+const MAX_EARLY: usize = 8 * 1024 * 1024;
 
 /// Between two tries to write down where a device is attached: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -75,6 +79,14 @@ struct Inner {
     mesh: Mutex<Option<Mesh>>,
     serve: Mutex<Option<Arc<dyn Serve>>>,
     look: Notify,
+    hearing: Mutex<Hearing>,
+}
+
+/// Who hears what other nodes say of limits.
+enum Hearing {
+    /// Not yet: the relay starts. What was said meanwhile, at most [`MAX_EARLY`] bytes of it.
+    Early(Vec<Bytes>),
+    By(Weak<dyn Listener>),
 }
 
 /// A device that is attached at this node.
@@ -103,6 +115,7 @@ impl ClusterPresence {
             mesh: Mutex::default(),
             serve: Mutex::default(),
             look: Notify::new(),
+            hearing: Mutex::new(Hearing::Early(vec![])),
         }))
     }
 
@@ -130,6 +143,13 @@ impl ClusterPresence {
 impl Inner {
     fn mesh(&self) -> Option<Mesh> {
         lock(&self.mesh).clone()
+    }
+
+    fn listener(&self) -> Option<Arc<dyn Listener>> {
+        match &*lock(&self.hearing) {
+            Hearing::Early(_) => None,
+            Hearing::By(listener) => listener.upgrade(),
+        }
     }
 
     fn tell_all(&self, frame: &Frame) {
@@ -307,6 +327,18 @@ impl Handler for ClusterPresence {
         self.0.look.notify_one();
     }
 
+    fn told(&self, words: Bytes) {
+        if let Hearing::Early(early) = &mut *lock(&self.0.hearing) {
+            if early.iter().map(Bytes::len).sum::<usize>() + words.len() <= MAX_EARLY {
+                early.push(words);
+            }
+            return;
+        }
+        if let Some(listener) = self.0.listener() {
+            listener.hear(&words);
+        }
+    }
+
     fn gone(&self, at: Node) {
         lock(&self.0.elsewhere).retain(|_, (node, _)| *node != at);
     }
@@ -321,6 +353,27 @@ impl Handler for ClusterPresence {
 
     fn here(&self) -> Vec<(Address, u64)> {
         lock(&self.0.here).iter().map(|(device, here)| (*device, here.number)).collect()
+    }
+
+    fn summary(&self) -> Vec<Bytes> {
+        self.0.listener().map(|listener| listener.summary()).unwrap_or_default()
+    }
+}
+
+/// Limits over all nodes go over the same links.
+impl Others for ClusterPresence {
+    fn tell(&self, words: Bytes) {
+        self.0.tell_all(&Frame::Told(words));
+    }
+
+    fn listen(&self, listener: Weak<dyn Listener>) {
+        let before = std::mem::replace(&mut *lock(&self.0.hearing), Hearing::By(listener));
+        let Some(listener) = self.0.listener() else { return };
+        if let Hearing::Early(early) = before {
+            early.iter().for_each(|words| listener.hear(words));
+        }
+        // Those that were reached before have had none.
+        listener.summary().into_iter().for_each(|words| self.tell(words));
     }
 }
 

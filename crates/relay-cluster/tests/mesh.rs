@@ -12,7 +12,7 @@ use common::{PATIENCE, device, introduce, key, keys, linked, node, peer, start, 
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{Pending, StoreError, Unavailable};
 use kuvert_relay_cluster::mesh::tls::{Identity, VERSIONS};
-use kuvert_relay_cluster::mesh::{Frame, Handler, MAX_REQUESTS, MAX_STRANGERS, Mesh, Node};
+use kuvert_relay_cluster::mesh::{Frame, Handler, MAX_HINTS, MAX_REQUESTS, MAX_STRANGERS, Mesh, Node};
 use kuvert_types::{AccountId, Address};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint};
@@ -29,6 +29,7 @@ struct Ear {
     keeps: AtomicBool,
     kept: Mutex<Vec<Reply<Bytes, StoreError>>>,
     here: Mutex<Vec<(Address, u64)>>,
+    summary: Mutex<Vec<Bytes>>,
 }
 
 impl Ear {
@@ -63,6 +64,9 @@ impl Handler for Ear {
     fn look(&self) {
         self.note("look".into());
     }
+    fn told(&self, words: Bytes) {
+        self.note(format!("told {}", String::from_utf8_lossy(&words)));
+    }
     fn gone(&self, at: Node) {
         self.note(format!("gone {}", at.id));
     }
@@ -80,6 +84,9 @@ impl Handler for Ear {
     }
     fn here(&self) -> Vec<(Address, u64)> {
         self.here.lock().unwrap().clone()
+    }
+    fn summary(&self) -> Vec<Bytes> {
+        self.summary.lock().unwrap().clone()
     }
 }
 
@@ -110,12 +117,14 @@ async fn what_is_said_is_heard_and_requests_are_served_in_their_order() {
         Frame::Ended(device(4).account),
         Frame::Dropped(device(5)),
         Frame::Look,
+        Frame::Told(Bytes::from_static(b"words")),
     ] {
         a.hint(2, frame);
     }
-    until("all are heard", || two.heard.lock().unwrap().len() == 7).await;
+    until("all are heard", || two.heard.lock().unwrap().len() == 8).await;
     let heard = two.heard.lock().unwrap().clone();
-    let all = ["mail 1", "attached 1 2 5", "detached 1 2 5", "displaced 3 6", "ended 4", "dropped 5", "look"];
+    let all =
+        ["mail 1", "attached 1 2 5", "detached 1 2 5", "displaced 3 6", "ended 4", "dropped 5", "look", "told words"];
     assert_eq!(heard, all);
 
     let body = |n: u32| Bytes::from(n.to_be_bytes().to_vec());
@@ -138,12 +147,33 @@ async fn what_is_said_is_heard_and_requests_are_served_in_their_order() {
 async fn a_node_that_is_reached_hears_first_what_is_attached() {
     let (one, two) = (ear(), ear());
     one.here.lock().unwrap().extend((1..=200).map(|n| (device(n), u64::from(n))));
+    one.summary.lock().unwrap().extend([Bytes::from(vec![b'x'; 32 * 1024]), Bytes::from_static(b"last")]);
     let (a, b) = (start(node(1), &keys(1), one.clone()), start(node(2), &keys(1), two.clone()));
     introduce(&[&a, &b]);
-    until("all are heard", || two.heard.lock().unwrap().len() == 200).await;
-    assert!(two.has("attached 1 200 200"));
+    until("all are heard", || two.heard.lock().unwrap().len() == 202).await;
+    assert!(two.has("attached 1 200 200") && two.has("told last"));
     a.close().await;
     until("it is gone", || two.has("gone 1")).await;
+    b.close().await;
+}
+
+/// A stranger that has nodes tell each other much about limits breaks no link by it.
+#[tokio::test]
+async fn what_limits_count_is_dropped_where_a_link_is_full_and_breaks_none() {
+    let ((a, _), (b, two)) = pair().await;
+    // In one go: on this runtime nothing is sent meanwhile.
+    for _ in 0..MAX_HINTS + 1_000 {
+        a.hint(2, Frame::Told(Bytes::from_static(b"words")));
+    }
+    assert!(a.figures().dropped.load(Ordering::SeqCst) >= 1_000);
+    assert_eq!(answer(a.request(2, 0, Bytes::from_static(b"request"))).await, Ok(Bytes::from_static(b"request")));
+    assert!(!two.has("gone 1"), "the link was opened anew");
+    // The end of what two nodes believe of each other is not dropped: there the link is opened anew, and all is said again.
+    for _ in 0..MAX_HINTS + 1_000 {
+        a.hint(2, Frame::Ended(device(1).account));
+    }
+    until("the link was opened anew", || two.has("gone 1")).await;
+    a.close().await;
     b.close().await;
 }
 

@@ -4,10 +4,12 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
 
+use bytes::Bytes;
 use common::{PATIENCE, Table, device, introduce, keys, linked, node, peer, start, until};
+use kuvert_relay::others::{Listener, Others};
 use kuvert_relay::presence::{Attachment, Over, Presence, WakeUp, conformance};
 use kuvert_relay_cluster::mesh::Mesh;
 use kuvert_relay_cluster::presence::ClusterPresence;
@@ -169,4 +171,70 @@ async fn a_store_that_is_away_for_a_while_keeps_no_device_from_attaching() {
     a.set_peers([peer(&b)]);
     a.close().await;
     b.close().await;
+}
+
+/// Writes down what it hears of limits, and says what it was made with.
+#[derive(Default)]
+struct Limits {
+    heard: Mutex<Vec<Bytes>>,
+    summary: Vec<Bytes>,
+}
+
+impl Limits {
+    fn knows(words: &'static [u8]) -> Arc<Self> {
+        Arc::new(Self { summary: vec![Bytes::from_static(words)], ..Self::default() })
+    }
+
+    fn has(&self, all: &[&'static str]) -> bool {
+        let heard = self.heard.lock().unwrap();
+        all.iter().all(|words| heard.iter().any(|said| said == words))
+    }
+}
+
+impl Listener for Limits {
+    fn hear(&self, words: &[u8]) {
+        self.heard.lock().unwrap().push(Bytes::copy_from_slice(words));
+    }
+
+    fn summary(&self) -> Vec<Bytes> {
+        self.summary.clone()
+    }
+}
+
+fn weak(limits: &Arc<Limits>) -> Weak<dyn Listener> {
+    let limits: Arc<dyn Listener> = Arc::<Limits>::clone(limits);
+    Arc::downgrade(&limits)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_count_is_heard_by_all_also_while_a_relay_starts_and_later() {
+    let table = Arc::default();
+    let ((one, a), (two, b)) = pair(&table).await;
+    let [first, second, third] = [&b"first"[..], b"second", b"third"].map(Limits::knows);
+    // The second one starts still: what it is told is kept for it.
+    one.listen(weak(&first));
+    one.tell(Bytes::from_static(b"early"));
+    // What is said later comes later: so this is there.
+    one.notify(&device(9));
+    let attachment = two.attach(device(9));
+    assert_eq!(next(&attachment).await, WakeUp::Mail);
+    two.listen(weak(&second));
+    until("the second has heard", || second.has(&["first", "early"])).await;
+    until("the first has heard", || first.has(&["second"])).await;
+    two.tell(Bytes::from_static(b"more"));
+    until("the first has heard more", || first.has(&["more"])).await;
+    // One that is newly reached is told what there is.
+    let (three, c) = start_node(3, &table);
+    three.listen(weak(&third));
+    introduce(&[&a, &b, &c]);
+    linked(&[&a, &b, &c]).await;
+    until("the third has heard both", || third.has(&["first", "second"])).await;
+    until("and they have heard it", || first.has(&["third"]) && second.has(&["third"])).await;
+    // A relay that has ended hears nothing, and its node goes on.
+    drop(first);
+    two.tell(Bytes::from_static(b"to none"));
+    until("the third hears it", || third.has(&["to none"])).await;
+    for mesh in [a, b, c] {
+        mesh.close().await;
+    }
 }

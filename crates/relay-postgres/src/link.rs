@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row, Statement};
 
@@ -27,6 +27,9 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long connecting to one server may take, with all that belongs to it. One that stands still takes connections and answers nothing:
 /// by then another one may have become the one that takes writes, and all are tried again.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Between two tries of a server that refuses, while another one does not answer.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// Connections for what is in no order.
 const POOL: usize = 8;
@@ -73,14 +76,27 @@ impl Door {
     /// Nothing was sent that could have happened.
     pub async fn open(&self) -> Result<Link, Fault> {
         // All servers of the group at once: the first that takes writes has it. One after the other would not do, as a server that stands
-        // still takes connections and answers nothing.
+        // still takes connections and answers nothing. While one does, those that refused are asked again: they may be about to take
+        // its place.
+        let tried = |config: Config, after: Duration, first: bool| async move {
+            sleep(after).await;
+            (timeout(OPEN_TIMEOUT, self.connect_to(config.clone())).await, config, first)
+        };
+        let each = self.settings.each();
+        let mut silent = each.len();
         let mut tries: FuturesUnordered<_> =
-            self.settings.each().into_iter().map(|config| timeout(OPEN_TIMEOUT, self.connect_to(config))).collect();
+            each.into_iter().map(|config| tried(config, Duration::ZERO, true)).collect();
         let mut last = Fault::not("the store's address names no server");
-        while let Some(tried) = tries.next().await {
-            match tried {
+        while let Some((connected, config, first)) = tries.next().await {
+            silent -= usize::from(first);
+            match connected {
                 Ok(Ok(link)) => return Ok(link),
-                Ok(Err(fault)) => last = fault,
+                Ok(Err(fault)) => {
+                    last = fault;
+                    if silent > 0 {
+                        tries.push(tried(config, AGAIN, false));
+                    }
+                }
                 Err(_) => last = Fault::not("a server of the group did not answer in time"),
             }
         }

@@ -62,9 +62,17 @@ impl Fault {
         Self { outcome: Outcome::Unknown, code: None, words: words.into() }
     }
 
-    /// A failure to connect: nothing was sent.
+    /// A failure to connect: nothing was sent. With its causes, such as what is wrong with a server's certificate.
     pub fn connecting(error: &Error) -> Self {
-        Self { outcome: Outcome::Not, ..Self::from_error(error) }
+        let mut fault = Self { outcome: Outcome::Not, ..Self::from_error(error) };
+        if error.as_db_error().is_none() {
+            let mut cause = std::error::Error::source(error);
+            while let Some(error) = cause {
+                fault.words += &format!(": {error}");
+                cause = error.source();
+            }
+        }
+        fault
     }
 
     /// The error of a statement that was sent.

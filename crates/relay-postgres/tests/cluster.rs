@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::{Database, wait};
+use common::{Database, OwnServer, apart, wait};
 use kuvert_relay_postgres::cluster::{Attached, Cluster, Node, NodeId};
+use kuvert_relay_postgres::link::Door;
+use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::{SLOTS, all};
 use kuvert_relay_postgres::{Postgres, Role};
 use kuvert_types::{AccountId, Address, DeviceId};
@@ -103,5 +105,36 @@ fn two_that_attach_at_once_see_each_other() {
         displaced.push(last);
         displaced.sort_unstable();
         assert_eq!(displaced, (0..20).collect::<Vec<_>>(), "each was displaced once, but the last");
+    });
+}
+
+/// Of a group, one server stands still, and another one takes its place while a relay waits for the first.
+#[test]
+fn a_server_that_begins_to_take_writes_is_found_while_another_one_stands_still() {
+    let Some(server) = OwnServer::start() else { return };
+    wait(async {
+        let by = apart(&server.settings).await;
+        // Takes connections, as the kernel does for a process that stands still, and answers nothing.
+        let still = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, _) = server.place();
+        let address = format!("postgres://postgres@{},127.0.0.1:{port}/postgres", still.local_addr().unwrap());
+        let group: Settings = address.parse().unwrap();
+        let alone = Door::new(server.settings.clone()).unwrap();
+        by.batch("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+        by.batch("SELECT pg_reload_conf()").await.unwrap();
+        while alone.open().await.is_ok() {}
+        let sessions = async || {
+            let sql = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+            by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
+        };
+        let before = sessions().await;
+        let opened = tokio::spawn(async move { Door::new(group).unwrap().open().await.map(drop) });
+        // It was refused.
+        while sessions().await == before {
+            tokio::task::yield_now().await;
+        }
+        by.batch("ALTER SYSTEM RESET default_transaction_read_only").await.unwrap();
+        by.batch("SELECT pg_reload_conf()").await.unwrap();
+        assert!(opened.await.unwrap().is_ok(), "it was not asked again");
     });
 }

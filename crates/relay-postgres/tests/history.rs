@@ -353,25 +353,25 @@ fn slots_change_hands_while_mail_flows() {
     });
 }
 
-#[test]
-fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
-    let Some(server) = OwnServer::start() else { return };
-    wait(async {
-        migrate(&server.settings).await.unwrap();
-        let store = alone(&server.settings).await;
-        store.register(account(1)).await.unwrap();
-        let by = common::apart(&server.settings).await;
-        let envelope = |n| NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() };
-        let first = store.submit(mailbox(1), envelope(1), 1).await.unwrap().cursor();
-        // From now on a commit waits for a standby that there is not.
+/// A submit whose commit waits for a standby that there is not.
+struct Waiting {
+    /// Its number; the ones before, from 2 on, were answered.
+    number: u64,
+    answered: Arc<AtomicBool>,
+    answer: tokio::task::JoinHandle<Result<kuvert_relay::store::Submitted, SubmitError>>,
+}
+
+impl Waiting {
+    /// From now on commits wait; submits until one does.
+    async fn begin(store: &Postgres, by: &kuvert_relay_postgres::link::Link) -> Self {
         by.batch("ALTER SYSTEM SET synchronous_standby_names = 'none'").await.unwrap();
         by.batch("SELECT pg_reload_conf()").await.unwrap();
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        let (begun, mut last, mut stored) = (Instant::now(), 1, 1);
+        let (begun, mut number) = (Instant::now(), 1);
         // The server takes a moment until it knows.
-        let (answered, answer) = loop {
-            last += 1;
-            let (told, coming) = (Arc::new(AtomicBool::new(false)), store.submit(mailbox(1), envelope(last), 1));
+        loop {
+            number += 1;
+            let (told, coming) = (Arc::new(AtomicBool::new(false)), store.submit(mailbox(1), numbered(number), 1));
             let answered = Arc::clone(&told);
             let answer = tokio::spawn(async move {
                 let answer = coming.await;
@@ -382,12 +382,34 @@ fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
                 assert!(begun.elapsed() < PATIENCE);
             }
             if !answered.load(Ordering::SeqCst) {
-                break (answered, answer);
+                return Self { number, answered, answer };
             }
-            stored += 1;
-        };
+        }
+    }
+
+    /// Commits wait no more.
+    async fn end(by: &kuvert_relay_postgres::link::Link) {
+        by.batch("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        by.batch("SELECT pg_reload_conf()").await.unwrap();
+    }
+}
+
+fn numbered(n: u64) -> NewEnvelope {
+    NewEnvelope { id: id(n), source: None, ciphertext: vec![7; 300].into() }
+}
+
+#[test]
+fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
+    let Some(server) = OwnServer::start() else { return };
+    wait(async {
+        migrate(&server.settings).await.unwrap();
+        let store = alone(&server.settings).await;
+        store.register(account(1)).await.unwrap();
+        let by = common::apart(&server.settings).await;
+        let first = store.submit(mailbox(1), numbered(1), 1).await.unwrap().cursor();
+        let Waiting { number, answered, answer } = Waiting::begin(&store, &by).await;
         // Its wait is cancelled, three times: the server answers with success and a warning, and the row is there to be read.
-        let mut cancelled = 0;
+        let (begun, mut cancelled) = (Instant::now(), 0);
         while cancelled < 3 {
             let sql = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
             cancelled += by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
@@ -395,15 +417,53 @@ fn a_commit_that_one_machine_alone_has_is_not_answered_with_accepted() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let rows = "SELECT count(*) FROM envelope_key WHERE mailbox > 0";
-        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored + 1, "a ghost is there");
+        let stored = i64::try_from(number).unwrap();
+        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored, "a ghost is there");
         assert!(!answered.load(Ordering::SeqCst), "and nothing was promised");
-        by.batch("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-        by.batch("SELECT pg_reload_conf()").await.unwrap();
+        Waiting::end(&by).await;
         let second = answer.await.unwrap().unwrap().cursor();
         assert!(second > first);
-        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored + 1, "retried to the same row");
-        let third = store.submit(mailbox(1), envelope(last + 1), 1).await.unwrap().cursor();
+        assert_eq!(by.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), stored, "retried to the same row");
+        let third = store.submit(mailbox(1), numbered(number + 1), 1).await.unwrap().cursor();
         assert!(third > second, "what comes after the ghost comes after it in the mailbox, too");
+        end(vec![store]).await;
+    });
+}
+
+/// A device reads what was committed, and acknowledges it, before the sender's relay knows that it was.
+#[test]
+fn what_is_acknowledged_before_its_relay_knows_that_it_is_stored_is_not_stored_again() {
+    let Some(server) = OwnServer::start() else { return };
+    wait(async {
+        migrate(&server.settings).await.unwrap();
+        let store = alone(&server.settings).await;
+        store.register(account(1)).await.unwrap();
+        let by = common::apart(&server.settings).await;
+        store.submit(mailbox(1), numbered(1), 1).await.unwrap();
+        let waiting = Waiting::begin(&store, &by).await;
+        // Behind it in the queue.
+        let acknowledged = store.acknowledge(mailbox(1), Cursor::new(u64::MAX));
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        assert_eq!(
+            by.query_one(sql, &[]).await.unwrap().get::<_, i64>(0),
+            1,
+            "the connection breaks, the row is there"
+        );
+        let last = "SELECT max(cursor) FROM envelope_key WHERE mailbox > 0";
+        let (begun, mut at) = (Instant::now(), 0);
+        while at == 0 {
+            assert!(begun.elapsed() < PATIENCE);
+            let tag = by.query_one("SELECT count(*) FROM envelope_key WHERE mailbox > 0", &[]).await.unwrap();
+            if tag.get::<_, i64>(0) == i64::try_from(waiting.number).unwrap() {
+                at = by.query_one(last, &[]).await.unwrap().get(0);
+            }
+        }
+        Waiting::end(&by).await;
+        let cursor = waiting.answer.await.unwrap().unwrap().cursor();
+        assert_eq!(i64::try_from(cursor.get()).unwrap(), at, "where it was stored first");
+        assert_eq!(acknowledged.await, Ok(waiting.number), "with those before");
+        let page = store.read(mailbox(1), Cursor::START, 9, 1 << 20).await.unwrap();
+        assert!(page.envelopes.is_empty(), "it was stored again");
         end(vec![store]).await;
     });
 }

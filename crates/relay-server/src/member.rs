@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_relay::config::Config;
-use kuvert_relay::presence::Presence;
+use kuvert_relay::others::Others;
 use kuvert_relay::relay::Parts;
 use kuvert_relay_cluster::key::Keys;
 use kuvert_relay_cluster::member::{self, Options};
+use kuvert_relay_cluster::presence::ClusterPresence;
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::{Postgres, Role};
 
@@ -42,8 +43,9 @@ impl Member {
     pub fn complete(&self, parts: Parts) -> Parts {
         match &self.0 {
             Some(member) => {
-                let presence: Arc<dyn Presence> = Arc::new(member.presence().clone());
-                parts.with_presence(presence).with_figures(member.figures())
+                let presence = Arc::new(member.presence().clone());
+                let others: Arc<dyn Others> = Arc::<ClusterPresence>::clone(&presence);
+                parts.with_presence(presence).with_others(others).with_figures(member.figures())
             }
             None => parts,
         }

@@ -9,6 +9,7 @@ use kuvert_relay::clock::Clock;
 use kuvert_relay::config::Config;
 use kuvert_relay::extension::Extension;
 use kuvert_relay::observe::Observer;
+use kuvert_relay::others::Others;
 use kuvert_relay::relay::{self, Parts, RunningRelay, close_store};
 use kuvert_relay::store::{Store, StoreError};
 use kuvert_relay::young::Disk;
@@ -83,6 +84,7 @@ pub struct Embedded {
     store: Option<Arc<dyn Store>>,
     offer: Option<Arc<dyn Offer>>,
     disk: Option<Arc<dyn Disk>>,
+    others: Option<Arc<dyn Others>>,
 }
 
 impl fmt::Debug for Embedded {
@@ -94,7 +96,7 @@ impl fmt::Debug for Embedded {
 impl Embedded {
     /// Mail and nothing beyond, in `config.data`.
     pub const fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, store: None, offer: None, disk: None }
+        Self { clock, store: None, offer: None, disk: None, others: None }
     }
 
     /// Another store than the one in `config.data`. Rights stay there.
@@ -113,6 +115,12 @@ impl Embedded {
     #[must_use]
     pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
         Self { disk: Some(disk), ..self }
+    }
+
+    /// Other relays that serve the same store.
+    #[must_use]
+    pub fn with_others(self, others: Arc<dyn Others>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// Starts the relay. It serves when this returns.
@@ -136,7 +144,7 @@ impl Embedded {
     }
 
     async fn serve(self, config: Config, store: Arc<dyn Store>) -> Result<RunningRelay, StartError> {
-        let Self { clock, store: _, offer, disk } = self;
+        let Self { clock, store: _, offer, disk, others } = self;
         let observer = match &offer {
             Some(offer) => offer.observer(&config).map_err(StartError::Observer)?,
             None => {
@@ -161,6 +169,9 @@ impl Embedded {
         }
         if let Some(disk) = disk {
             parts = parts.with_disk(disk);
+        }
+        if let Some(others) = others {
+            parts = parts.with_others(others);
         }
         Ok(parts.start(config).await?)
     }

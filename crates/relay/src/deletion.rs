@@ -11,6 +11,7 @@ use kuvert_types::AccountId;
 
 use crate::blobs::store::BlobError;
 use crate::observe::Forgotten;
+use crate::others::Word;
 use crate::report;
 use crate::retention;
 use crate::shared::Shared;
@@ -48,9 +49,8 @@ pub async fn delete(service: &Arc<Shared>, account: AccountId) -> Result<(), Sto
         service.rights.count_deletion(now).await?;
     }
     service.presence.end(&account);
-    service.incidents.forget(&account);
-    service.young.forget(&account);
-    service.limiter.forget(&account);
+    service.forget(&account);
+    service.tell_others(&Word::Gone(account));
     retention::save_limits(service).await;
     // And what was seen meanwhile.
     forget(service, &forgotten).await

@@ -18,6 +18,7 @@
 //! | [`mailbox`] | the rules of a mailbox, which every store keeps: order, shares, expiry |
 //! | [`blobs`] | files on their way to their readers, and what keeps them |
 //! | [`presence`] | which devices are connected and attached |
+//! | [`others`] | the other relays of the same store: limits over all of them |
 //! | [`data_rights`], [`incidents`] | what accounts have a right to, and the limits that they ran into |
 //! | [`admin`] | what an operator's program does from outside |
 //! | [`observe`] | what the relay learns, for people to see |
@@ -75,6 +76,7 @@ pub mod mailbox;
 pub mod metrics;
 mod monitoring;
 pub mod observe;
+pub mod others;
 pub mod presence;
 pub mod relay;
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kuvert_types::RelayUrl;
@@ -28,6 +28,7 @@ use crate::limits::{ConnectionCount, Limiter};
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitor};
 use crate::observe::{Blind, Observer};
+use crate::others::Others;
 use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::retention;
@@ -81,6 +82,7 @@ pub struct Parts {
     extension: Option<Arc<dyn Extension>>,
     disk: Option<Arc<dyn Disk>>,
     figures: Option<Arc<dyn Figures>>,
+    others: Option<Arc<dyn Others>>,
     blobs: Option<Arc<dyn BlobStore>>,
 }
 
@@ -94,7 +96,18 @@ impl Parts {
     /// Presence within this process, no observer, no extension, and the system's word on the disk.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
         let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
-        Self { clock, store, rights, presence, observer, extension: None, disk: None, figures: None, blobs: None }
+        Self {
+            clock,
+            store,
+            rights,
+            presence,
+            observer,
+            extension: None,
+            disk: None,
+            figures: None,
+            others: None,
+            blobs: None,
+        }
     }
 
     /// Presence beyond this process.
@@ -127,6 +140,12 @@ impl Parts {
         Self { figures: Some(figures), ..self }
     }
 
+    /// Other relays that serve the same store, with which limits are shared.
+    #[must_use]
+    pub fn with_others(self, others: Arc<dyn Others>) -> Self {
+        Self { others: Some(others), ..self }
+    }
+
     /// Something that keeps files. Without, the relay takes none.
     #[must_use]
     pub fn with_blobs(self, blobs: Arc<dyn BlobStore>) -> Self {
@@ -144,7 +163,7 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, observer, extension, disk, figures, blobs } = parts;
+    let Parts { clock, store, rights, presence, observer, extension, disk, figures, others, blobs } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
@@ -159,13 +178,14 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         presence,
         observer: Arc::clone(&observer),
         metrics,
-        limiter: Limiter::new(&config.limits, Arc::<RelayClock>::clone(&clock)),
+        limiter: Limiter::among(&config.limits, Arc::<RelayClock>::clone(&clock), others.as_ref()),
         held: Budget::new(Bounds::default()),
         blobs: blobs
             .filter(|_| config.limits.max_file_mib > 0)
             .map(|blobs| Arc::new(Blobs::new(blobs, Arc::clone(&disk), &config.limits))),
         saved_limits: Saved::below(&config.data),
-        young: Young::new(u64::from(config.limits.young_account_mib) << 20),
+        young: Young::among(u64::from(config.limits.young_account_mib) << 20, others.clone()),
+        others,
         low_water: Arc::new(LowWater::new(
             Arc::new(WithStore { disk, store: Arc::clone(&store) }),
             Arc::<RelayClock>::clone(&clock),
@@ -185,11 +205,12 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     retention::prune(&service).await?;
     retention::collect_blobs(&service).await?;
     retention::expire_blobs(&service, config.retention_days).await?;
-    let yesterday = service.clock.now_ms().saturating_sub(young::millis(young::YOUNG));
-    for (account, at) in store.registered_since(yesterday).await? {
-        service.young.registered(account, at);
-    }
+    retention::look_for_young(&service, young::YOUNG).await?;
     service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
+    if let Some(others) = &service.others {
+        let listener: Weak<Shared> = Arc::downgrade(&service);
+        others.listen(listener);
+    }
     if let Some(warning) = service.extension.as_deref().and_then(Extension::warning) {
         tracing::warn!("{warning}");
     }

@@ -31,6 +31,22 @@ const SLICE_TIME: Duration = Duration::from_millis(40);
 /// of many mailboxes lie in the same pages; fewer would not help where it is the submits before that take long.
 const SLICE: RangeInclusive<usize> = 2_000..=8_000;
 
+/// How far back each minute is looked for accounts that registered at other relays: further than their word could be late, and than
+/// clocks are apart.
+const REGISTERED_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// Learns who registered so lately.
+///
+/// # Errors
+/// Those of the store.
+pub async fn look_for_young(service: &Shared, lately: Duration) -> Result<(), StoreError> {
+    let since = service.clock.now_ms().saturating_sub(young::millis(lately));
+    for (account, at) in service.store.registered_since(since).await? {
+        service.young.registered(account, at);
+    }
+    Ok(())
+}
+
 /// Deletes all that is expired by the relay's clock, and says how many envelopes that were.
 ///
 /// # Errors
@@ -206,6 +222,11 @@ pub async fn run(service: Arc<Shared>, retention_days: u32) {
         }
         service.limiter.prune();
         service.young.prune(service.clock.now_ms());
+        if service.others.is_some()
+            && let Err(error) = look_for_young(&service, REGISTERED_AGAIN).await
+        {
+            tracing::debug!(error = error.kind(), "who registered at other relays could not be read");
+        }
         save_limits(&service).await;
         if let Err(error) = prune_extension(&service).await {
             let error = error.kind();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use kuvert_types::AccountId;
 use tokio::sync::{mpsc, watch};
 
 use crate::blobs::Blobs;
@@ -15,6 +17,7 @@ use crate::limits::held::Budget;
 use crate::limits::saved::Saved;
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observer};
+use crate::others::{self, Listener, Others, Word, Words};
 use crate::presence::Presence;
 use crate::relay_time::RelayClock;
 use crate::store::Store;
@@ -30,6 +33,8 @@ pub struct Shared {
     pub extension: Option<Arc<dyn Extension>>,
     /// Which devices are connected and attached.
     pub presence: Arc<dyn Presence>,
+    /// Other relays that serve the same store; `None`: there are none.
+    pub others: Option<Arc<dyn Others>>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// What is counted.
@@ -72,10 +77,47 @@ impl Shared {
         self.observer.see(self.clock.now_ms(), event);
     }
 
+    /// Forgets what is remembered in memory of an account that is deleted.
+    pub fn forget(&self, account: &AccountId) {
+        self.incidents.forget(account);
+        self.young.forget(account);
+        self.limiter.forget(account);
+    }
+
+    /// Says something to the other relays, if there are any.
+    pub fn tell_others(&self, word: &Word<'_>) {
+        if let Some(others) = &self.others {
+            others::tell(&**others, word);
+        }
+    }
+
     /// Waits until the relay shuts down.
     pub async fn stopped(&self) {
         let mut stopping = self.stopping.clone();
         // An error means that the sender is gone: the relay has ended.
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+impl Listener for Shared {
+    fn hear(&self, words: &[u8]) {
+        for word in others::words(words) {
+            match word {
+                Word::Used { limit, key, units } => self.limiter.used_elsewhere(limit, key, units),
+                Word::Rests { limit, key, time } => self.limiter.rests_elsewhere(limit, key, time),
+                // Not later than now: an account is young for a day, whatever another machine's clock says.
+                Word::Registered(account, at) => self.young.registered(account, at.min(self.clock.now_ms())),
+                Word::Submitted(account, bytes) => self.young.submitted_elsewhere(&account, bytes),
+                Word::Has(account, bytes) => self.young.has_submitted(&account, bytes),
+                Word::Gone(account) => self.forget(&account),
+            }
+        }
+    }
+
+    fn summary(&self) -> Vec<Bytes> {
+        let mut words = Words::default();
+        self.limiter.summary(&mut words);
+        self.young.summary(self.clock.now_ms(), &mut words);
+        words.into_pieces()
     }
 }

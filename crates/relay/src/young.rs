@@ -14,6 +14,7 @@ use std::time::Duration;
 use kuvert_types::AccountId;
 
 use crate::clock::Clock;
+use crate::others::{self, Others, TOLD_PART, Word, Words};
 use crate::store::Store;
 
 /// How long an account is young, from its registration on.
@@ -141,10 +142,11 @@ impl LowWater {
     }
 }
 
-/// The accounts that are young, and how much each has submitted.
+/// The accounts that are young, and how much each has submitted. Relays that serve one store tell each other ([`crate::others`]).
 pub struct Young {
     /// Bytes that an account submits on its first day.
     bytes: u64,
+    others: Option<Arc<dyn Others>>,
     accounts: Mutex<HashMap<AccountId, Account>>,
 }
 
@@ -153,6 +155,8 @@ struct Account {
     /// When it will be young no more, Unix milliseconds.
     until: u64,
     submitted: u64,
+    /// Of these, what other relays do not know of.
+    untold: u64,
 }
 
 impl fmt::Debug for Young {
@@ -163,9 +167,14 @@ impl fmt::Debug for Young {
 }
 
 impl Young {
-    /// No account is young yet; each that will be has so many bytes.
+    /// No account is young yet; each that will be has so many bytes. No other relay serves the same store.
     pub fn new(bytes: u64) -> Self {
-        Self { bytes, accounts: Mutex::default() }
+        Self::among(bytes, None)
+    }
+
+    /// The same, where other relays do.
+    pub fn among(bytes: u64, others: Option<Arc<dyn Others>>) -> Self {
+        Self { bytes, others, accounts: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Account>> {
@@ -173,10 +182,18 @@ impl Young {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An account registered, now or before the relay started, at this time (Unix milliseconds).
+    /// An account registers here, at this time (Unix milliseconds).
+    pub fn register(&self, account: AccountId, at: u64) {
+        self.registered(account, at);
+        if let Some(others) = &self.others {
+            others::tell(&**others, &Word::Registered(account, at));
+        }
+    }
+
+    /// An account registered at this time, before the relay started or at another relay.
     pub fn registered(&self, account: AccountId, at: u64) {
         let until = at.saturating_add(millis(YOUNG));
-        self.lock().entry(account).or_insert(Account { until, submitted: 0 });
+        self.lock().entry(account).or_insert(Account { until, submitted: 0, untold: 0 });
     }
 
     /// The account is no more.
@@ -196,12 +213,27 @@ impl Young {
     pub fn submit(&self, account: &AccountId, bytes: u64, now: u64) -> Result<(), Duration> {
         let mut accounts = self.lock();
         let Some(young) = accounts.get_mut(account).filter(|young| young.until > now) else { return Ok(()) };
-        let after = young.submitted.saturating_add(bytes).saturating_add(ENVELOPE_BYTES);
+        let more = bytes.saturating_add(ENVELOPE_BYTES);
+        let after = young.submitted.saturating_add(more);
         if after > self.bytes {
             return Err(Duration::from_millis(young.until - now));
         }
         young.submitted = after;
+        let Some(others) = &self.others else { return Ok(()) };
+        young.untold = young.untold.saturating_add(more);
+        if young.untold >= self.bytes / u64::from(TOLD_PART) {
+            let untold = std::mem::take(&mut young.untold);
+            drop(accounts);
+            others::tell(&**others, &Word::Submitted(*account, untold));
+        }
         Ok(())
+    }
+
+    /// An account submitted so many bytes more, at another relay. One that is not young is none.
+    pub fn submitted_elsewhere(&self, account: &AccountId, bytes: u64) {
+        if let Some(young) = self.lock().get_mut(account) {
+            young.submitted = young.submitted.saturating_add(bytes);
+        }
     }
 
     /// What was counted was not stored after all.
@@ -224,18 +256,33 @@ impl Young {
         young.map(|(account, young)| (*account, young.submitted)).collect()
     }
 
-    /// An account submitted so many bytes before the relay started. One that is not young is none.
+    /// An account submitted so many bytes in all, before the relay started or at another relay. One that is not young is none.
     pub fn has_submitted(&self, account: &AccountId, bytes: u64) {
         if let Some(young) = self.lock().get_mut(account) {
             young.submitted = young.submitted.max(bytes);
         }
     }
 
-    /// Forgets the accounts that are young no more.
+    /// Appends what a relay is to know that is reached from now on.
+    pub fn summary(&self, now: u64, words: &mut Words) {
+        self.submitted(now).iter().for_each(|(account, bytes)| words.push(&Word::Has(*account, *bytes)));
+    }
+
+    /// Forgets the accounts that are young no more, and tells other relays what they do not know yet.
     pub fn prune(&self, now: u64) {
+        let mut words = Words::default();
         let mut accounts = self.lock();
+        if self.others.is_some() {
+            for (account, young) in accounts.iter_mut().filter(|(_, young)| young.untold > 0) {
+                words.push(&Word::Submitted(*account, std::mem::take(&mut young.untold)));
+            }
+        }
         accounts.retain(|_, young| young.until > now);
         accounts.shrink_to_fit();
+        drop(accounts);
+        if let Some(others) = &self.others {
+            words.tell(&**others);
+        }
     }
 }
 

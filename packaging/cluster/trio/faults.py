@@ -282,17 +282,9 @@ def _full(layout: Layout, server: int):
         ballast.unlink()
 
 
-@kind("other", 15, "the primary's clock jumps by an hour, ahead or back", "clocks")
-def primary_clock(layout: Layout):
-    yield from _jump(layout, f"n{_primary(layout)}")
-
-
 @kind("other", 15, "a relay's clock jumps by an hour, ahead or back", "clocks")
 def relay_clock(layout: Layout):
-    yield from _jump(layout, f"r{_relay(layout)}")
-
-
-def _jump(layout: Layout, machine: str):
+    machine = f"r{_relay(layout)}"
     file, by = roles.clock(layout, machine), random.choice(["+3600", "-3600"])
     file.write_text(by)
     try:

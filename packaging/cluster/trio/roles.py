@@ -31,7 +31,7 @@ def command(layout: Layout, name: str) -> list[str]:
     """The command line of a process."""
     number = int(machine(name)[1:])
     role = name.removesuffix(str(number))
-    words = {"etcd": _etcd, "patroni": _patroni, "rejoin": _rejoin, "relay": _relay}[role](layout, number)
+    words = _with_clock(layout, name) + {"etcd": _etcd, "patroni": _patroni, "rejoin": _rejoin, "relay": _relay}[role](layout, number)
     if layout.network == "namespaces":
         # Entering a namespace is root's; only then the process becomes another user's.
         inside = ["ip", "netns", "exec", network.namespace(layout, machine(name))]
@@ -51,16 +51,21 @@ def _owner(layout: Layout, name: str) -> str:
 
 def environment(layout: Layout, name: str) -> dict[str, str]:
     """The environment of a process."""
-    env = processes.environment(layout)
-    # etcd asks the kernel itself, not the C library: its clock cannot be moved.
-    if layout.clocks and not name.startswith(("etcd", "rejoin")):
-        env |= {
-            "LD_PRELOAD": layout.clocks,
-            "FAKETIME_TIMESTAMP_FILE": str(clock(layout, machine(name))),
-            "FAKETIME_CACHE_DURATION": CLOCK_CACHE,
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-    return env
+    return processes.environment(layout)
+
+
+def _with_clock(layout: Layout, name: str) -> list[str]:
+    """What starts a program with a clock that can be moved. As its own user only: libfaketime's semaphores are whose process made them."""
+    # Relays alone: etcd asks the kernel itself, not the C library, and Python's `sleep`, hence Patroni, fails under this library.
+    if not layout.clocks or not name.startswith("relay"):
+        return []
+    settings = {
+        "LD_PRELOAD": layout.clocks,
+        "FAKETIME_TIMESTAMP_FILE": str(clock(layout, machine(name))),
+        "FAKETIME_CACHE_DURATION": CLOCK_CACHE,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    return ["/usr/bin/env"] + [f"{setting}={value}" for setting, value in settings.items()]
 
 
 def clock(layout: Layout, of: str) -> Path:

@@ -286,6 +286,33 @@ class Extension:
         return Extension(name.decode(), pb.last(fields, 2, bytes, b""))
 
 
+REPORT_DEVICE = 6  # the field of the demonstration's Request
+
+
+@dataclass(frozen=True)
+class ReportDevice:
+    """A request of the extension demonstration: six parts of the machine, None if absent; (what, value) of what is made up."""
+
+    parts: tuple[str | None, ...]
+    simulated: tuple[tuple[str, str], ...]
+
+    def encode(self) -> bytes:
+        out = b"".join(pb.bytes_field(n, None if part is None else part.encode()) for n, part in enumerate(self.parts, 1))
+        for detail in self.simulated:
+            out += pb.bytes_field(7, b"".join(pb.bytes_field(n, text.encode() or None) for n, text in enumerate(detail, 1)))
+        return pb.bytes_field(REPORT_DEVICE, out)
+
+    @staticmethod
+    def decode(data: bytes) -> "ReportDevice":
+        fields = pb.parse(pb.last(pb.parse(data), REPORT_DEVICE, bytes))
+        parts = [pb.last(fields, n, bytes) for n in range(1, 7)]
+        details = [pb.parse(detail) for detail in fields.get(7, [])]
+        return ReportDevice(
+            tuple(None if part is None else part.decode() for part in parts),
+            tuple((pb.last(d, 1, bytes, b"").decode(), pb.last(d, 2, bytes, b"").decode()) for d in details),
+        )
+
+
 def encode_extension_frame(request: int, field: int, extension: Extension) -> bytes:
     """The body of a ClientFrame or ServerFrame, by the field."""
     return pb.number_field(1, request) + pb.bytes_field(field, extension.encode())

@@ -94,3 +94,36 @@ impl core::fmt::Debug for Authenticator {
 fn verify(expected: &[u8], mac: &[u8]) -> Result<(), SckaFailure> {
     if expected.ct_eq(mac).into() { Ok(()) } else { Err(SckaFailure::Authentication) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_mac_counts() {
+        let authenticator = Authenticator::new(&[7; 32]);
+        let (header, c1, c2) = ([3; HEADER_LEN], [4; 8], [5; 8]);
+        let macs = [authenticator.header_mac(1, &header), authenticator.ciphertext_mac(1, &c1, &c2)];
+        let results = |header_mac: &[u8], ciphertext_mac: &[u8]| {
+            let ciphertext = authenticator.verify_ciphertext(1, &c1, &c2, ciphertext_mac);
+            [authenticator.verify_header(1, &header, header_mac), ciphertext]
+        };
+        assert_eq!(results(&*macs[0], &*macs[1]), [Ok(()); 2]);
+        for at in 0..MAC_LEN {
+            let [header, ciphertext] = macs.each_ref().map(|mac| {
+                let mut mac = **mac;
+                mac[at] ^= 0x80;
+                mac
+            });
+            assert_eq!(results(&header, &ciphertext), [Err(SckaFailure::Authentication); 2], "byte {at}");
+        }
+        for len in [0, 16, MAC_LEN - 1] {
+            let cut = results(&macs[0][..len], &macs[1][..len]);
+            assert_eq!(cut, [Err(SckaFailure::Authentication); 2], "{len} bytes");
+        }
+        // Neither MAC passes for the other, nor in another epoch.
+        assert_eq!(results(&*macs[1], &*macs[0]), [Err(SckaFailure::Authentication); 2]);
+        assert!(authenticator.verify_header(2, &header, &*macs[0]).is_err());
+        assert!(authenticator.verify_ciphertext(2, &c1, &c2, &*macs[1]).is_err());
+    }
+}

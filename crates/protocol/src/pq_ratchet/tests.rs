@@ -148,6 +148,10 @@ fn a_failure_wipes_every_key() {
     assert_eq!(bob.failure(), Some(SckaFailure::Authentication));
     assert!(bob.epochs.is_empty());
     assert_eq!(*bob.root, [0; 32]);
+    // From now on it says why, whatever is asked of it.
+    let failed = Some(PqError::Failed(SckaFailure::Authentication));
+    assert_eq!(bob.send(&mut rng).err(), failed);
+    assert_eq!(bob.open(&header).err(), failed);
 }
 
 #[test]

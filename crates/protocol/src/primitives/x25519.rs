@@ -147,3 +147,18 @@ impl core::fmt::Debug for SharedSecret {
         f.write_str("SharedSecret(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`X25519Public::decode`] lets no such key through. This is the second line, for a key that came another way.
+    #[test]
+    fn a_result_of_zero_is_an_error_also_for_a_key_that_was_not_looked_at() {
+        let secret = X25519Secret::from_bytes(&[7; LEN]);
+        for low in LOW_ORDER {
+            assert_eq!(secret.agree(&X25519Public(low)).err(), Some(InvalidX25519Key), "{low:x?}");
+        }
+        assert!(secret.agree(&X25519Secret::from_bytes(&[8; LEN]).public()).is_ok());
+    }
+}

@@ -6,6 +6,8 @@ use kuvert_protocol::linking::{Digits, LinkError, Linking, NewDevice, Offer};
 use kuvert_protocol::prelude::*;
 use kuvert_types::{AccountId, Address, DeviceId};
 
+use crate::support::TestRng;
+
 fn rng() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
 }
@@ -104,6 +106,17 @@ fn attack_51_a_certificate_of_other_keys_or_of_another_account_ends_the_new_devi
     // What the relay's directory shows in its place: another device under the same number.
     let ghost = DeviceSecrets::generate(&mut rng()).certify(&account, second(1));
     assert_eq!(accepted.finish(ghost).unwrap_err(), LinkError::Consent);
+    // Or its own keys, as another device or in another account: a device that was linked twice has signed such a thing.
+    let other = AccountSecret::generate(&mut rng());
+    for (by, address, fits) in [(&account, second(2), false), (&other, second(1), false), (&account, second(1), true)] {
+        let seeded = || TestRng::new(5);
+        let device = NewDevice::generate("laptop", &mut seeded()).unwrap();
+        let linking = answer(device.offer(), &account);
+        let accepted = device.accept(linking.message()).unwrap();
+        // The keys of the device are its first draws.
+        let certificate = DeviceSecrets::generate(&mut seeded()).certify(by, address);
+        assert_eq!(accepted.finish(certificate).map(|_| ()), if fits { Ok(()) } else { Err(LinkError::Consent) });
+    }
 }
 
 #[test]

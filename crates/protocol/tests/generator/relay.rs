@@ -338,6 +338,7 @@ fn frames(cases: &mut Vec<Case>) {
     }
     relay_frames(cases);
     extension_frames(cases);
+    device_reports(cases);
     for (name, frame, reason) in [
         ("too long", vec![0x81, 0x80, 0x08], "131,073 bytes"),
         ("length of four bytes", vec![0x80, 0x80, 0x80, 0x00], "the length has more than three bytes"),
@@ -370,6 +371,48 @@ fn extension_frames(cases: &mut Vec<Case>) {
             "A request to an extension of a relay, and its answer. The body is bytes for a relay without it.",
             json!({ "request": 9, "name": name, "body": hex(&request), "answer": hex(&answer) }),
             json!({ "frame": hex(&asked), "relay_frame": hex(&answered) }),
+        ));
+    }
+}
+
+/// What a client at L0 tells of its machine, and what it made up: a request of the extension `demonstration`.
+fn device_reports(cases: &mut Vec<Case>) {
+    use v1::demonstration::{NAME, ReportDevice, Request, SimulatedDetail, request};
+    let told = ["x86_64", "Linux", "6.1", "0.3.0", "de", "wifi"];
+    let made_up = [("battery", "simulated: 82 %"), ("location", "simulated: 52.00 N, 10.00 E")];
+    for (name, parts, simulated) in [
+        ("nothing", [None; 6], &[][..]),
+        ("all that is measured", told.map(Some), &[][..]),
+        ("all that is measured, and what is made up", told.map(Some), &made_up[..]),
+        ("what is made up alone", [None; 6], &made_up[1..]),
+        ("empty parts", [Some(""), None, Some(""), None, None, None], &[("battery", "")][..]),
+    ] {
+        let [model, system, system_version, app_version, language, network] = parts.map(|part| part.map(str::to_owned));
+        let detail = |(what, value): &(&str, &str)| SimulatedDetail { what: (*what).into(), value: (*value).into() };
+        let report = ReportDevice {
+            model,
+            system,
+            system_version,
+            app_version,
+            language,
+            network,
+            simulated: simulated.iter().map(detail).collect(),
+        };
+        let body = Request { body: Some(request::Body::ReportDevice(report)) }.encode_to_vec();
+        let asked = v1::Extension { name: NAME.into(), body: body.clone().into() };
+        let mut out = BytesMut::new();
+        let asked = v1::ClientFrame { request: 9, body: Some(v1::client_frame::Body::Extension(asked)) };
+        frame::encode(&asked, &mut out).unwrap();
+        let listed: Vec<Value> =
+            simulated.iter().map(|(what, value)| json!({ "what": what, "value": value })).collect();
+        cases.push(Case::new(
+            format!("device report {name}"),
+            "ReportDevice of the extension demonstration: parts that are absent are null; simulated details are made up.",
+            json!({
+                "request": 9, "model": parts[0], "system": parts[1], "system_version": parts[2], "app_version": parts[3],
+                "language": parts[4], "network": parts[5], "simulated": listed,
+            }),
+            json!({ "protobuf": hex(&body), "frame": hex(&out) }),
         ));
     }
 }

@@ -12,6 +12,7 @@
 //! 7 ended     account 16                            the account was deleted
 //! 8 dropped   account 16 ‖ device u32               the account's list names that device no more
 //! 9 look                                            who holds which slot has changed
+//! 10 told     bytes                                 what limits count; see `kuvert_relay::others`
 //! ```
 //! Only nodes that proved the cluster's key get this far, yet a frame is checked like any other input: what is no frame ends the link.
 //! Kinds that are not known are skipped.
@@ -76,6 +77,8 @@ pub enum Frame {
     Dropped(Address),
     /// Who holds which slot has changed.
     Look,
+    /// What limits count ([`kuvert_relay::others`]).
+    Told(Bytes),
     /// A newer node's word.
     Unknown,
 }
@@ -101,6 +104,7 @@ impl Frame {
             Self::Ended(_) => (7, 16),
             Self::Dropped(_) => (8, ADDRESS_LEN),
             Self::Look => (9, 0),
+            Self::Told(words) => (10, words.len()),
             Self::Unknown => return Err(NoFrame),
         };
         let length = length + 1;
@@ -139,6 +143,7 @@ impl Frame {
                 out.put_u64(*number);
             }
             Self::Ended(account) => out.put_slice(account.as_bytes()),
+            Self::Told(words) => out.put_slice(words),
             Self::Look | Self::Unknown => {}
         }
         Ok(())
@@ -186,6 +191,7 @@ impl Frame {
             7 => Self::Ended(account(body)?),
             8 => Self::Dropped(address(body)?),
             9 => Self::Look,
+            10 => Self::Told(body.split_off(0)),
             _ => Self::Unknown,
         })
     }
@@ -280,6 +286,7 @@ mod tests {
             any::<[u8; 16]>().prop_map(|account| Frame::Ended(AccountId::from_bytes(account))),
             addresses().prop_map(Frame::Dropped),
             Just(Frame::Look),
+            bytes().prop_map(Frame::Told),
         ]
     }
 
@@ -314,7 +321,7 @@ mod tests {
         fn a_body_that_is_too_short_or_too_long_is_refused(frame in frames(), extra in any::<bool>()) {
             let mut bytes = BytesMut::new();
             frame.encode(&mut bytes).unwrap();
-            let fixed = !matches!(frame, Frame::Request { .. } | Frame::Answer { .. } | Frame::Look);
+            let fixed = !matches!(frame, Frame::Request { .. } | Frame::Answer { .. } | Frame::Look | Frame::Told(_));
             prop_assume!(fixed);
             let length = u32::from_be_bytes(*bytes.first_chunk().unwrap());
             let length = if extra { bytes.put_u8(0); length + 1 } else { bytes.truncate(bytes.len() - 1); length - 1 };

@@ -168,6 +168,7 @@ async fn read(shared: &Shared, node: Node, mut receive: RecvStream, asked: mpsc:
                 Frame::Ended(account) => shared.handler.ended(&account),
                 Frame::Dropped(device) => shared.handler.dropped(&device),
                 Frame::Look => shared.handler.look(),
+                Frame::Told(words) => shared.handler.told(words),
                 Frame::Unknown => {}
                 Frame::Hello(_) | Frame::Answer { .. } => return close::PROTOCOL,
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use kuvert_types::Address;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, RecvStream, SendStream};
 use tokio::net::lookup_host;
@@ -136,13 +137,13 @@ impl Link {
     pub fn hint(&self, frame: Frame) {
         // Requests have their own part of the queue: hints may not take it.
         let room = self.is_up() && self.queue.capacity() > MAX_REQUESTS;
-        let is_mail = matches!(frame, Frame::Mail(_));
+        let may_be_missed = matches!(frame, Frame::Mail(_) | Frame::Told(_));
         if room && self.queue.try_send(Item::Hint(frame)).is_ok() {
             count(&self.shared.figures.hints);
             return;
         }
         count(&self.shared.figures.dropped);
-        if self.is_up() && !is_mail {
+        if self.is_up() && !may_be_missed {
             self.state.overrun.notify_one();
         }
     }
@@ -223,7 +224,7 @@ impl Runner {
     async fn serve(&mut self, connection: &Connection, mut send: SendStream, mut receive: RecvStream) -> Ended {
         self.state.up.store(true, Ordering::Release);
         // From here on what is attached here is put into the queue; what was before is said first.
-        let before = self.shared.handler.here();
+        let before = Before { here: self.shared.handler.here(), told: self.shared.handler.summary() };
         let ended = tokio::select! {
             ended = write(&mut send, before, &mut self.items, &mut self.keys, &self.state) => ended,
             () = read(&mut receive, &self.state) => Ended::Broken,
@@ -302,18 +303,26 @@ pub async fn first_frame(receive: &mut RecvStream) -> Option<Frame> {
     Frame::decode(&mut BytesMut::from(&bytes[..])).ok()?
 }
 
+/// What a node is told first that is newly reached.
+struct Before {
+    here: Vec<(Address, u64)>,
+    told: Vec<Bytes>,
+}
+
 async fn write(
     send: &mut SendStream,
-    before: Vec<(kuvert_types::Address, u64)>,
+    before: Before,
     items: &mut mpsc::Receiver<Item>,
     keys: &mut watch::Receiver<Identity>,
     state: &State,
 ) -> Ended {
     let mut out = BytesMut::new();
-    for chunk in before.chunks(BATCH) {
-        for (device, number) in chunk {
+    let here = before.here.into_iter().map(|(device, number)| Frame::Attached(device, number));
+    let frames: Vec<_> = here.chain(before.told.into_iter().map(Frame::Told)).collect();
+    for chunk in frames.chunks(BATCH) {
+        for frame in chunk {
             // It is short.
-            let _ = Frame::Attached(*device, *number).encode(&mut out);
+            let _ = frame.encode(&mut out);
         }
         if send.write_all(&out.split()).await.is_err() {
             return Ended::Broken;

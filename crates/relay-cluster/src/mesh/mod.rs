@@ -60,7 +60,7 @@ pub const MAX_REQUESTS: usize = 8_192;
 /// Bytes of those requests.
 pub const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
 
-/// Hints that wait for one link. Over it, wake-ups are dropped, and for anything else the link is opened anew.
+/// Hints that wait for one link. Over it, wake-ups and what limits count are dropped, and for anything else the link is opened anew.
 pub const MAX_HINTS: usize = 16_384;
 
 /// A node that is silent for this long is not reached any more.
@@ -109,12 +109,16 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     fn dropped(&self, device: &Address);
     /// Who holds which slot has changed.
     fn look(&self);
+    /// What limits count at another node ([`kuvert_relay::others`]).
+    fn told(&self, words: Bytes);
     /// Nothing that this node said holds any more: it is not there.
     fn gone(&self, at: Node);
     /// A request of another node's to this one's store. Served in the order of the calls.
     fn serve(&self, slot: u16, request: Bytes) -> Pending<Bytes, StoreError>;
     /// All that is attached here now, with its number.
     fn here(&self) -> Vec<(Address, u64)>;
+    /// What limits count here, for a node that is newly reached.
+    fn summary(&self) -> Vec<Bytes>;
 }
 
 /// Another node, as the store tells of it.

@@ -251,8 +251,15 @@ impl Lane {
     /// Envelopes and acknowledgements up to the next command of another kind.
     async fn batch(&mut self) {
         let (mut submits, mut acknowledged, mut bytes) = (Vec::new(), Vec::new(), 0);
+        // Envelopes that may have been stored keep their place before acknowledgements: one that deletes them would hide that they
+        // were stored, and they would be stored again.
+        let doubtful = matches!(self.backlog.front(), Some(Command::Submit(submit)) if submit.tries.doubtful);
         while submits.len() < MAX_BATCH && acknowledged.len() < MAX_ACKNOWLEDGED {
             match self.backlog.pop_front() {
+                Some(acknowledge @ Command::Acknowledge(_)) if doubtful => {
+                    self.backlog.push_front(acknowledge);
+                    break;
+                }
                 Some(Command::Submit(submit)) => {
                     let size = submit.envelope.ciphertext.len();
                     if bytes + size > MAX_BATCH_BYTES && !submits.is_empty() {

@@ -132,13 +132,29 @@ impl Peers for InProcess {
 pub struct OwnServer {
     directory: tempfile::TempDir,
     bin: std::path::PathBuf,
+    port: u16,
     /// How it is reached.
     pub settings: Settings,
+}
+
+/// A server's certificate and its private key, in PEM.
+pub struct Certificate {
+    pub certificate: String,
+    pub key: String,
 }
 
 impl OwnServer {
     /// Starts one. `None`, with a word: none is installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts one that takes encrypted connections alone, with this certificate.
+    pub fn encrypted(certificate: &Certificate) -> Option<Self> {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Option<Self> {
         // The same word: where there is a server for the others, this is not left out either.
         server()?;
         let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -149,18 +165,39 @@ impl OwnServer {
             free.local_addr().unwrap().port()
         };
         let settings = format!("postgres://postgres@127.0.0.1:{port}/postgres").parse().unwrap();
-        let server = Self { directory, bin, settings };
-        if is_root() {
-            let path = server.directory.path();
-            assert!(std::process::Command::new("chown").arg("postgres:").arg(path).status().unwrap().success());
-        }
+        let server = Self { directory, bin, port, settings };
+        let path = server.directory.path().display().to_string();
+        server.own("");
         server.run("initdb", &["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]);
-        let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={} -c fsync=off",
-            server.directory.path().display()
-        );
+        let mut options =
+            format!("-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={path} -c fsync=off");
+        if let Some(Certificate { certificate, key }) = certificate {
+            let rule = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+            for (file, content) in [("server.pem", &certificate[..]), ("server.key", key), ("hba.conf", rule)] {
+                std::fs::write(server.directory.path().join(file), content).unwrap();
+                server.own(file);
+            }
+            options += &format!(
+                " -c ssl=on -c ssl_cert_file={path}/server.pem -c ssl_key_file={path}/server.key -c hba_file={path}/hba.conf"
+            );
+        }
         server.run("pg_ctl", &["-w", "-l", &server.log(), "-o", &options, "start"]);
         Some(server)
+    }
+
+    /// Makes a file of its directory, or that, its user's alone.
+    fn own(&self, file: &str) {
+        let path = self.directory.path().join(file);
+        let mode = if file.is_empty() { 0o700 } else { 0o600 };
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        if is_root() {
+            assert!(std::process::Command::new("chown").arg("postgres:").arg(path).status().unwrap().success());
+        }
+    }
+
+    /// Its port on 127.0.0.1, and the folder of its socket.
+    pub fn place(&self) -> (u16, &std::path::Path) {
+        (self.port, self.directory.path())
     }
 
     fn log(&self) -> String {

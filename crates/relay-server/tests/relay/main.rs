@@ -14,6 +14,7 @@ mod kills;
 mod mail;
 mod monitoring;
 mod network;
+mod others;
 mod postgres;
 mod prekeys;
 mod program;

@@ -69,7 +69,7 @@ pub async fn run(
         RegisterError::Invitation => not_invited(),
         RegisterError::Store(error) => error.into(),
     })?;
-    service.young.registered(device.account, at);
+    service.young.register(device.account, at);
     service.metrics.registered();
     service.observe(Event::Registered { connection, device, name, phone });
     note_seen(service, device, None);

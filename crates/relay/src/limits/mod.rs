@@ -2,6 +2,7 @@
 //! should have to think about is a constant here.
 //!
 //! State is in memory; some of it is read again after a restart ([`saved`]). Keys that have rested are forgotten by [`Limiter::prune`].
+//! Relays that serve one store tell each other what is taken ([`crate::others`]).
 //!
 //! | module | holds |
 //! |---|---|
@@ -9,11 +10,13 @@
 //! | [`held`] | bytes of requests that are held, over all connections |
 //! | [`saved`] | what outlasts a restart |
 //! | [`place`] | which addresses share a limit; how many connections are open |
+//! | `told` | what other relays are told, as bytes |
 
 pub mod held;
 pub mod place;
 mod rate;
 pub mod saved;
+mod told;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,8 +27,10 @@ use kuvert_types::{AccountId, Address};
 
 use crate::clock::Clock;
 use crate::config::{Limits, Rate};
+use crate::others::{Others, Words};
 use place::RatePerPlace;
 use rate::Keyed;
+use told::{Limit, Teller};
 
 pub use place::{ConnectionCount, NoPlace, Place};
 
@@ -142,24 +147,33 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Starts with all rested.
+    /// Starts with all rested. No other relay takes from the same limits.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+        Self::among(limits, clock, None)
+    }
+
+    /// The same, where other relays serve the same store.
+    pub fn among(limits: &Limits, clock: Arc<dyn Clock>, others: Option<&Arc<dyn Others>>) -> Self {
+        let teller = |limit| others.map(|others| Teller::new(Arc::clone(others), limit));
+        let place = |rate, limit| RatePerPlace::new(rate).told(teller(limit).as_ref());
         Self {
-            requests: Keyed::new(limits.requests_per_device),
+            requests: Keyed::new(limits.requests_per_device).told(teller(Limit::Requests)),
+            // Of this machine's processors.
             handshakes: RatePerPlace::new(HANDSHAKES_UNDER_LOAD),
-            registrations: RatePerPlace::new(limits.registrations_per_address),
-            lookups: Keyed::new(limits.lookups_per_device),
-            bundles: Keyed::new(limits.bundles_per_device),
-            sealed: RatePerPlace::new(limits.sealed_per_address),
-            bytes: Keyed::new(limits.kib_per_account),
-            sealed_bytes: RatePerPlace::new(limits.sealed_kib_per_address),
-            bundles_by_taker: Keyed::new(limits.bundles_per_taker),
-            one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker),
-            one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account),
-            reports: Keyed::new(limits.reports_per_account),
-            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account),
-            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number),
-            numbers_checked: Keyed::new(limits.numbers_checked_per_account),
+            registrations: place(limits.registrations_per_address, Limit::Registrations),
+            lookups: Keyed::new(limits.lookups_per_device).told(teller(Limit::Lookups)),
+            bundles: Keyed::new(limits.bundles_per_device).told(teller(Limit::Bundles)),
+            sealed: place(limits.sealed_per_address, Limit::Sealed),
+            bytes: Keyed::new(limits.kib_per_account).told(teller(Limit::Bytes)),
+            sealed_bytes: place(limits.sealed_kib_per_address, Limit::SealedBytes),
+            bundles_by_taker: Keyed::new(limits.bundles_per_taker).told(teller(Limit::BundlesByTaker)),
+            one_time_by_taker: Keyed::new(limits.one_time_prekeys_per_taker).told(teller(Limit::OneTimeByTaker)),
+            one_time_prekeys: Keyed::new(limits.one_time_prekeys_per_account).told(teller(Limit::OneTimePrekeys)),
+            reports: Keyed::new(limits.reports_per_account).told(teller(Limit::Reports)),
+            phone_codes_by_account: Keyed::new(limits.phone_codes_per_account).told(teller(Limit::PhoneCodesByAccount)),
+            phone_codes_by_number: Keyed::new(limits.phone_codes_per_number).told(teller(Limit::PhoneCodesByNumber)),
+            numbers_checked: Keyed::new(limits.numbers_checked_per_account).told(teller(Limit::NumbersChecked)),
+            // Of the files that this relay keeps itself.
             uploads: Keyed::new(limits.uploads_per_account),
             uploaded: Keyed::new(limits.upload_kib_per_account),
             blobs_read: Keyed::new(limits.blob_read_kib_per_account),
@@ -324,7 +338,56 @@ impl Limiter {
         self.one_time_by_taker.forget(|(taker, of)| taker == account || of == account);
     }
 
-    /// Forgets all keys that have rested, so that memory follows those who are active.
+    /// Another relay said that a key took so many units of a limit. What is not known here is left out.
+    pub fn used_elsewhere(&self, limit: u8, key: &[u8], units: u32) {
+        self.hear(limit, Heard { key, now: self.clock.elapsed(), what: What::Used(units) });
+    }
+
+    /// At another relay, a key will have rested from a limit in so long.
+    pub fn rests_elsewhere(&self, limit: u8, key: &[u8], time: Duration) {
+        self.hear(limit, Heard { key, now: self.clock.elapsed(), what: What::Rests(time) });
+    }
+
+    fn hear(&self, limit: u8, heard: Heard<'_>) {
+        match Limit::of(limit) {
+            Some(Limit::Requests) => heard.of(&self.requests),
+            Some(Limit::Registrations) => heard.of_place(&self.registrations),
+            Some(Limit::Lookups) => heard.of(&self.lookups),
+            Some(Limit::Bundles) => heard.of(&self.bundles),
+            Some(Limit::Sealed) => heard.of_place(&self.sealed),
+            Some(Limit::Bytes) => heard.of(&self.bytes),
+            Some(Limit::SealedBytes) => heard.of_place(&self.sealed_bytes),
+            Some(Limit::BundlesByTaker) => heard.of(&self.bundles_by_taker),
+            Some(Limit::OneTimeByTaker) => heard.of(&self.one_time_by_taker),
+            Some(Limit::OneTimePrekeys) => heard.of(&self.one_time_prekeys),
+            Some(Limit::Reports) => heard.of(&self.reports),
+            Some(Limit::PhoneCodesByAccount) => heard.of(&self.phone_codes_by_account),
+            Some(Limit::PhoneCodesByNumber) => heard.of(&self.phone_codes_by_number),
+            Some(Limit::NumbersChecked) => heard.of(&self.numbers_checked),
+            None => {}
+        }
+    }
+
+    /// Appends what a relay is to know that is reached from now on.
+    pub fn summary(&self, words: &mut Words) {
+        let now = self.clock.elapsed();
+        self.requests.summary(now, words);
+        self.registrations.summary(now, words);
+        self.lookups.summary(now, words);
+        self.bundles.summary(now, words);
+        self.sealed.summary(now, words);
+        self.bytes.summary(now, words);
+        self.sealed_bytes.summary(now, words);
+        self.bundles_by_taker.summary(now, words);
+        self.one_time_by_taker.summary(now, words);
+        self.one_time_prekeys.summary(now, words);
+        self.reports.summary(now, words);
+        self.phone_codes_by_account.summary(now, words);
+        self.phone_codes_by_number.summary(now, words);
+        self.numbers_checked.summary(now, words);
+    }
+
+    /// Forgets all keys that have rested, so that memory follows those who are active, and tells other relays what they do not know yet.
     pub fn prune(&self) {
         let now = self.clock.elapsed();
         self.requests.prune(now);
@@ -347,6 +410,35 @@ impl Limiter {
         self.blobs_read.prune(now);
         self.unnamed_blobs_read.prune(now);
         self.unnamed_blob_requests.prune(now);
+    }
+}
+
+/// What another relay said of a key.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    key: &'a [u8],
+    now: Duration,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Used(u32),
+    Rests(Duration),
+}
+
+impl Heard<'_> {
+    fn of<K: told::Key>(self, rate: &Keyed<K>) {
+        match self.what {
+            What::Used(units) => rate.used_elsewhere(self.key, units, self.now),
+            What::Rests(time) => rate.rests_elsewhere(self.key, time, self.now),
+        }
+    }
+
+    fn of_place(self, rates: &RatePerPlace) {
+        if let Some(rate) = rates.of_key(self.key) {
+            self.of(rate);
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::rate::Keyed;
+use super::told::{self, Teller};
 use crate::config::{Limits, Rate};
+use crate::others::Words;
 
 /// Of an IPv6 network of 8 bits more than one place: how many times one place's share it has.
 const HOUSE: u32 = 4;
@@ -67,6 +69,11 @@ impl RatePerPlace {
         Self(TIERS.map(|factor| Keyed::new(times(factor))))
     }
 
+    /// See [`Keyed::told`].
+    pub(super) fn told(self, teller: Option<&Teller>) -> Self {
+        Self(self.0.map(|rate| rate.told(teller.cloned())))
+    }
+
     /// Takes `count` from everything around an address, or nothing.
     ///
     /// # Errors
@@ -84,6 +91,18 @@ impl RatePerPlace {
     /// By how wide a network is.
     pub(super) const fn tiers(&self) -> &[Keyed<Network>; TIERS.len()] {
         &self.0
+    }
+
+    /// The rate of the networks that a key, as bytes, is one of.
+    pub(super) fn of_key(&self, bytes: &[u8]) -> Option<&Keyed<Network>> {
+        let network: Network = told::key(bytes)?;
+        let tier = Network::around(network.first).into_iter().position(|around| around == Some(network))?;
+        self.0.get(tier)
+    }
+
+    /// See [`Keyed::summary`].
+    pub(super) fn summary(&self, now: Duration, words: &mut Words) {
+        self.0.iter().for_each(|rate| rate.summary(now, words));
     }
 
     pub(super) fn prune(&self, now: Duration) {

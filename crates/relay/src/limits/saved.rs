@@ -13,7 +13,6 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::Limiter;
 use super::place::{Network, TIERS};
+use super::told::Key as _;
 use crate::whole_file;
 use crate::young::Young;
 
@@ -115,13 +115,9 @@ impl Entry {
     fn put(&self, into: &mut Vec<u8>) {
         match self {
             Self::Registrations { tier, network, moment } => {
-                let (family, address) = match network.first {
-                    IpAddr::V4(v4) => (4, v4.to_ipv6_mapped()),
-                    IpAddr::V6(v6) => (6, v6),
-                };
                 // There are three tiers.
-                into.extend([1, *tier as u8, network.prefix, family]);
-                into.extend(address.octets());
+                into.extend([1, *tier as u8]);
+                network.put(into);
                 into.extend(moment.to_be_bytes());
             }
             Self::OneTime { of, moment } => {
@@ -151,16 +147,10 @@ impl Entry {
         let mut rest = rest;
         let entry = match sort {
             1 => {
-                let [tier, prefix, family] = take::<3>(&mut rest)?;
-                let address = Ipv6Addr::from(take::<16>(&mut rest)?);
-                let first = match family {
-                    4 => address.to_ipv4_mapped()?.into(),
-                    6 => address.into(),
-                    _ => return None,
-                };
-                let tier = usize::from(tier);
+                let [tier] = take::<1>(&mut rest)?;
+                let (tier, network) = (usize::from(tier), Network::take(&mut rest)?);
                 (tier < TIERS.len()).then_some(())?;
-                Self::Registrations { tier, network: Network { first, prefix }, moment: number(&mut rest)? }
+                Self::Registrations { tier, network, moment: number(&mut rest)? }
             }
             2 => Self::OneTime { of: account(&mut rest)?, moment: number(&mut rest)? },
             3 => {
