@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use support::window::Window;
-use support::{Home, Relay, acquainted, alice_and_bob, all, eventually, find, texts};
+use support::{Home, Relay, Unread, acquainted, alice_and_bob, all, eventually, find, texts};
 
 /// Keys that terminals send.
 const ENTER: &str = "\r";
@@ -125,7 +125,7 @@ fn windows_and_commands_of_one_home_share_one_receiver() {
     let mut first = chat(&alice, "bob");
     first.until_shown("connected");
     let mut second = chat(&alice, "bob");
-    second.until_shown("connected");
+    second.until_shown("another window receives");
     let mut follower = alice.start(&["receive", "--follow"]);
     assert_eq!(follower.until("notice")["code"], "reading-along");
     follower.until("caught_up");
@@ -159,6 +159,57 @@ fn windows_and_commands_of_one_home_share_one_receiver() {
     let received = texts(&seen);
     assert_eq!(received, ["to all of you", "and once more", "who is there now", "only one left"], "each once");
     assert!(alice.receive().is_empty());
+}
+
+#[test]
+fn a_window_that_reads_along_says_so_and_what_became_of_its_connection() {
+    let mut relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let mut first = chat(&alice, "bob");
+    first.until_shown("connected");
+    let mut second = chat(&alice, "bob");
+    second.until_shown("another window receives");
+    // Without sending anything.
+    relay.stop();
+    for window in [&mut first, &mut second] {
+        window.until_shown("reconnecting");
+    }
+    relay.start_again(&[]);
+    first.until_shown("connected");
+    second.until_shown("another window receives");
+    first.leave();
+    second.until_shown("connected");
+    bob.ok(&["send", "alice", "to the one that is left"]);
+    second.until_shown("to the one that is left");
+    second.leave();
+}
+
+#[test]
+fn a_chat_on_pipes_whose_reader_pauses_hands_on_the_receiving_and_loses_nothing() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted(&relay);
+    // Written to and not read.
+    let mut paused = Unread::start(alice.command(&["chat", "bob"]));
+    let mut window = chats(&alice, 80);
+    window.until_shown("another window receives");
+    // More than a pipe holds, and what is told ahead.
+    let many: Vec<String> = (0..700).map(|number| format!("{number} {}", "z".repeat(200))).collect();
+    bob.feed(&["send", "alice", "--lines"], (many.join("\n") + "\n").as_bytes()).ok();
+    window.until_shown("connected");
+    bob.ok(&["send", "alice", "behind the pause"]);
+    window.until_shown("behind the pause");
+    // Read on: everything, once and in its order.
+    let expected = many.iter().map(String::as_str).chain(["behind the pause"]);
+    for text in expected {
+        assert_eq!(paused.until("message")["text"], text);
+    }
+    bob.ok(&["send", "alice", "to both of you"]);
+    assert_eq!(paused.until("message")["text"], "to both of you");
+    window.until_shown("to both of you");
+    window.leave();
+    // It receives again.
+    bob.ok(&["send", "alice", "and to you"]);
+    assert_eq!(paused.until("message")["text"], "and to you");
 }
 
 #[test]

@@ -78,13 +78,38 @@ fn of_two_copies_in_use_status_says_so_and_one_of_them_goes_on() {
     elsewhere.args(["--json", "--home"]).arg(&copied).args(["receive", "--follow"]).env_remove("KUVERT_HOME");
     let mut beside = Running::start(elsewhere);
     beside.until("caught_up");
-    assert_eq!(first.wait().0, Some(1));
+    // The one that is told stops, and says what to do.
+    let (code, seen) = first.wait();
+    let error = find(&seen, "error");
+    assert_eq!((code, &error["code"]), (Some(1), &"displaced".into()));
+    assert!(error["message"].as_str().unwrap().contains("`kuvert status`"), "{error}");
+    // What the other one fetches stands in its history.
+    for number in 0..3 {
+        bob.ok(&["send", "alice", &format!("to the copy {number}")]);
+        assert_eq!(beside.until("message")["text"], format!("to the copy {number}"));
+    }
+    bob.ok(&["receive"]);
     eventually("it is noted", || next(&alice).1);
     assert_eq!(next(&alice).0, "copy");
     let words = String::from_utf8(alice.typed(&["status"]).output().unwrap().stdout).unwrap();
+    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("another copy of this home was in use") && words.contains("register anew"), "{words}");
     drop(beside);
+    let mut history = Command::new(support::kuvert());
+    history.args(["--json", "--home"]).arg(&copied).args(["history", "bob"]).env_remove("KUVERT_HOME");
+    let history = texts(&support::objects(&history.output().unwrap().stdout));
+    assert!(
+        history.ends_with(&(0..3).map(|number| format!("to the copy {number}")).collect::<Vec<_>>()),
+        "{history:?}"
+    );
     std::fs::remove_dir_all(copied).unwrap();
+    // The one that stays is behind: what goes astray at first is sent again, in both directions.
     bob.ok(&["send", "alice", "still there?"]);
-    assert_eq!(alice.receive(), ["still there?"]);
+    alice.ok(&["send", "bob", "yes"]);
+    let (mut at_alice, mut at_bob) = (Vec::new(), Vec::new());
+    eventually("both came through", || {
+        at_alice.extend(alice.receive());
+        at_bob.extend(bob.receive());
+        at_alice.contains(&"still there?".to_owned()) && at_bob.contains(&"yes".to_owned())
+    });
 }

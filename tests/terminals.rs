@@ -70,7 +70,7 @@ fn a_chat_that_was_stopped_takes_the_terminal_again() {
 #[test]
 fn control_z_suspends_the_chat_as_a_job() {
     let relay = Relay::start();
-    let (alice, _bob) = alice_and_bob(&relay);
+    let (alice, bob) = alice_and_bob(&relay);
     let mut command = alice.typed(&["chat", "bob"]);
     // A job of its own, as shells start it.
     command.process_group(0);
@@ -83,10 +83,18 @@ fn control_z_suspends_the_chat_as_a_job() {
     window.until(MAIN_SCREEN);
     window.wait_until_stopped();
     assert!(window.is_as_before());
+    // What is stopped receives nothing: another window does.
+    let mut other = chat(&alice, "bob");
+    bob.ok(&["send", "alice", "while-it-is-stopped"]);
+    other.until_shown("while-it-is-stopped");
     window.signal(Signal::CONT);
     window.until("\u{1b}[?1049h");
     window.until("ß");
     assert!(window.is_raw());
+    window.until_shown("another window receives");
+    window.until_shown("while-it-is-stopped");
+    other.leave();
+    window.until_shown("connected");
     window.leave();
 }
 

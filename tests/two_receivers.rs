@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use support::{Home, Random, Relay, alice_and_bob, all, texts};
+use support::{Home, Random, Relay, Unread, acquainted, alice_and_bob, all, texts};
 
 #[test]
 fn two_that_follow_both_show_what_comes_and_the_one_that_is_left_receives() {
@@ -29,6 +29,34 @@ fn two_that_follow_both_show_what_comes_and_the_one_that_is_left_receives() {
     let states: Vec<_> =
         all(&alice.ok(&["history", "bob"]), "message").iter().map(|message| message["state"].clone()).collect();
     assert_eq!(states, ["read", "read"], "whichever showed it sent the receipt");
+}
+
+#[test]
+fn a_follower_whose_reader_pauses_hands_on_the_receiving_and_loses_nothing() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted(&relay);
+    let mut paused = Unread::start(alice.command(&["receive", "--follow"]));
+    paused.until("caught_up");
+    let mut second = alice.start(&["receive", "--follow"]);
+    assert_eq!(second.until("notice")["code"], "reading-along");
+    // More than a pipe holds.
+    let many: Vec<String> = (0..100).map(|number| format!("{number} {}", "z".repeat(2_000))).collect();
+    bob.feed(&["send", "alice", "--lines"], (many.join("\n") + "\n").as_bytes()).ok();
+    bob.ok(&["send", "alice", "behind the pause"]);
+    let expected: Vec<&str> = many.iter().map(String::as_str).chain(["behind the pause"]).collect();
+    for text in &expected {
+        assert_eq!(second.until("message")["text"], *text);
+    }
+    // A command that receives once is held up by nothing, either.
+    alice.ok(&["receive"]);
+    // Read on: everything, once and in its order.
+    for text in &expected {
+        assert_eq!(paused.until("message")["text"], *text);
+    }
+    second.interrupt();
+    assert_eq!(second.wait().0, Some(0));
+    bob.ok(&["send", "alice", "to the one that is left"]);
+    assert_eq!(paused.until("message")["text"], "to the one that is left");
 }
 
 #[test]

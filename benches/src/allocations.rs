@@ -25,6 +25,8 @@ pub const TABLE: &[(&str, Option<usize>, f64)] = &[
     ("out_of_order", Some(256), 1.01),
     ("seal", Some(256), 6.0),
     ("open_sealed", Some(256), 5.0),
+    ("file_seal", Some(1_048_576), 0.0),
+    ("file_open", Some(1_048_576), 0.0),
     ("braid", None, 0.87),
     ("snapshot", None, 1.0),
     ("restore", None, 10.68),

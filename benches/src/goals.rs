@@ -4,7 +4,7 @@ use kuvert_protocol::hazmat::primitives::backend::chosen;
 use serde::Serialize;
 
 use crate::allocations;
-use crate::rows::{Row, SIZE};
+use crate::rows::{FILE, Row, SIZE};
 use crate::sizes::Sizes;
 
 /// libsignal 0.101 with its post-quantum ratchet at 256 B, encrypt and decrypt together, and vodozemac 0.11 in the same run on
@@ -99,6 +99,21 @@ pub fn judge(rows: &[Row], sizes: &Sizes) -> Vec<Goal> {
         let detail = bound
             .map_or_else(String::new, |bound| format!("the bound itself: {bound:.2}; 16,384 B are padded to 17,408"));
         goals.push(Goal::new(goal, Bound::AtLeast(0.9), share(ns(name, Some(16_384))), detail));
+    }
+
+    // A byte of a file beside a byte in the cipher alone: what the digest and the padding cost.
+    const CHUNK: usize = 65_536;
+    let digest = ns("primitive/sha256/sha2", Some(CHUNK));
+    for (goal, name, primitive) in [
+        ("seal a file of 1 MiB, share of the raw AEAD's rate", "file_seal", "aead_seal"),
+        ("open a file of 1 MiB, share of the raw AEAD's rate", "file_open", "aead_open"),
+    ] {
+        let raw = ns(&format!("primitive/{primitive}/{}", chosen::NAMES[0]), Some(CHUNK));
+        let figure = raw.zip(ns(name, Some(FILE))).map(|(raw, file)| raw * (FILE / CHUNK) as f64 / file);
+        let detail = raw.zip(digest).map_or_else(String::new, |(raw, digest)| {
+            format!("the cipher and SHA-256 alone, one after the other: {:.2}", raw / (raw + digest))
+        });
+        goals.push(Goal::new(goal, Bound::AtLeast(0.85), figure, detail));
     }
 
     for (goal, name) in [

@@ -7,6 +7,7 @@
 //! | [`kuvert`], [`olm`], [`post_quantum`] | who does the work: Kuvert's sessions, vodozemac's, the post-quantum ratchet alone |
 //! | [`bound`] | the same primitives with nothing around |
 //! | [`sealed_sender`] | the layer that hides who wrote, and its bound |
+//! | [`files`] | files in chunks, and their bound |
 //! | [`primitives`] | single primitives by each linked backend |
 //! | [`meter`] | CPU time, interleaved batches, median and spread |
 //! | [`allocations`] | allocations of each row, counted by a test |
@@ -27,6 +28,7 @@ pub mod bound;
 #[cfg(feature = "program")]
 pub mod client;
 pub mod conversation;
+pub mod files;
 pub mod goals;
 pub mod kuvert;
 pub mod machine;

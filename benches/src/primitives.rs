@@ -62,11 +62,20 @@ fn backend(
 /// A key could not be made.
 pub fn operations() -> Outcome<Vec<Operation>> {
     let mut operations = Vec::new();
-    for size in [64, 256, 1024, 16384] {
+    for size in [64, 256, 1024, 16384, 65536] {
         operations.push(seal(size));
         operations.push(open(size)?);
     }
-    operations.extend([header(), hmac_sha256(), hkdf_sha256(), sha256(), randomness(), key_pair(), diffie_hellman()?]);
+    operations.extend([
+        header(),
+        hmac_sha256(),
+        hkdf_sha256(),
+        sha256(302),
+        sha256(65536),
+        randomness(),
+        key_pair(),
+        diffie_hellman()?,
+    ]);
     operations.extend([sign()?, verify()?]);
     operations.extend(ml_kem_768()?);
     operations.extend(ml_kem_1024()?);
@@ -194,18 +203,20 @@ fn hkdf_sha256() -> Operation {
     Operation { name: "hkdf_sha256", size: Some(44), backends }
 }
 
-fn sha256() -> Operation {
+fn sha256(size: usize) -> Operation {
+    let (ours, theirs) = (vec![8; size], vec![8; size]);
+    let count = count_for(size);
     let backends = vec![
-        backend("sha2", 256, || {
-            black_box(Sha256::digest(black_box(&[8; 302])));
+        backend("sha2", count, move || {
+            black_box(Sha256::digest(black_box(&ours)));
             Ok(())
         }),
-        backend("aws-lc-rs", 256, || {
-            black_box(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, black_box(&[8; 302])));
+        backend("aws-lc-rs", count, move || {
+            black_box(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, black_box(&theirs)));
             Ok(())
         }),
     ];
-    Operation { name: "sha256", size: Some(302), backends }
+    Operation { name: "sha256", size: Some(size), backends }
 }
 
 fn randomness() -> Operation {

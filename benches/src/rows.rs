@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bound::{self, Agreement};
 use crate::conversation::{Conversation, Half, OneDirection, OutOfOrder, PingPong};
+use crate::files::{self, Files};
 use crate::kuvert::{self, Kuvert};
 use crate::meter::{Batch, Figure, interleave};
 use crate::olm::{self, Olm};
@@ -19,6 +20,9 @@ pub const SIZES: [usize; 6] = [64, 256, 1024, 16_384, 65_536, 1_048_576];
 
 /// Content of every other row.
 pub const SIZE: usize = 256;
+
+/// Bytes of the file in `file_seal` and `file_open`.
+pub const FILE: usize = 1_048_576;
 
 /// Messages overtaken by one: as many as either side may skip.
 pub const SKIPPED: usize = 1_000;
@@ -249,6 +253,17 @@ pub fn contests() -> Outcome<Vec<Contest>> {
             Versus::new(name, Some(SIZE))
                 .with(Who::Kuvert, SealedSender::new(half, SIZE)?)
                 .with(Who::Bound, sealed_sender::Bound::new(half, SIZE)?)
+                .note(note),
+        );
+    }
+    for (name, half, note) in [
+        ("file_seal", Half::Send, "chunk by chunk, with the digest that the message tells"),
+        ("file_open", Half::Receive, "chunk by chunk, with the digest that the message told"),
+    ] {
+        versus.push(
+            Versus::new(name, Some(FILE))
+                .with(Who::Kuvert, Files::new(half, FILE)?)
+                .with(Who::Bound, files::Bound::new(half, FILE)?)
                 .note(note),
         );
     }

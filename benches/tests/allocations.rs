@@ -6,10 +6,11 @@ use std::alloc::System;
 
 use kuvert_bench::allocations::TABLE;
 use kuvert_bench::conversation::{Conversation, Half, OneDirection, OutOfOrder, PingPong};
+use kuvert_bench::files::Files;
 use kuvert_bench::kuvert::{CallersBuffers, EstablishIn, EstablishOut, Kuvert, Restore, Snapshot};
 use kuvert_bench::meter::{Batch, Meter};
 use kuvert_bench::post_quantum::{PostQuantum, messages_in_two_epochs};
-use kuvert_bench::rows::{SIZE, SIZES, SKIPPED, shape};
+use kuvert_bench::rows::{FILE, SIZE, SIZES, SKIPPED, shape};
 use kuvert_bench::sealed_sender::SealedSender;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -65,6 +66,9 @@ fn the_table_says_what_is_allocated() {
     counted.push(("out_of_order", Some(SIZE), count(OutOfOrder::<Kuvert>::new(SIZE, SKIPPED).unwrap())));
     for (name, half) in [("seal", Half::Send), ("open_sealed", Half::Receive)] {
         counted.push((name, Some(SIZE), count(SealedSender::new(half, SIZE).unwrap())));
+    }
+    for (name, half) in [("file_seal", Half::Send), ("file_open", Half::Receive)] {
+        counted.push((name, Some(FILE), count(Files::new(half, FILE).unwrap())));
     }
     counted.push(("braid", None, count(PingPong::<PostQuantum>::new(SIZE, turns).unwrap())));
     counted.push(("snapshot", None, count(Snapshot(Kuvert::begin().unwrap()))));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod picture;
+pub mod tmux;
 pub mod window;
 
 use std::collections::HashSet;
@@ -560,6 +561,43 @@ impl Running {
             let _ = stderr.read_to_string(&mut text);
         }
         text
+    }
+}
+
+/// A command that prints JSON lines into a pipe that nothing reads but the test, when it asks.
+pub struct Unread {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    /// Open: a chat goes on as long as it is.
+    _stdin: Option<ChildStdin>,
+}
+
+impl Unread {
+    /// Starts it.
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { _stdin: child.stdin.take(), child, stdout }
+    }
+
+    /// Reads until an object of this type comes.
+    pub fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "no {kind}: it has ended");
+            let object: Value = serde_json::from_str(&line).unwrap();
+            if object["type"] == kind {
+                return object;
+            }
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

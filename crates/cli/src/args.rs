@@ -82,7 +82,12 @@ pub enum Command {
     Contact(Contact),
     /// Show the number to compare with a contact over another way, such as the phone
     SafetyNumber(SafetyNumber),
-    /// Send a text; done when the relay has it on disk
+    /// Send a text, files, or both; done when the relay has it on disk
+    ///
+    /// A file is encrypted here, and goes to the relay beside other mail. If that is interrupted, the next command that reaches the relay
+    /// goes on with it; until then the file has to stay as it is. Texts that are written meanwhile do not wait for it. Pictures (JPEG,
+    /// PNG, WebP) are sent without the place, the time and the camera that stand in them. For example
+    /// `kuvert send bob 'From the lake' --file photo.jpg map.pdf`.
     Send(Send),
     /// Fetch and show what waits
     ///
@@ -99,6 +104,12 @@ pub enum Command {
     /// receiver: each shows what comes, and when the one that receives ends, another one does. For example `kuvert chat`,
     /// `kuvert chat bob --notify bell`.
     Chat(Chat),
+    /// Fetch the files of a message, whatever their size, and write them where you want them
+    ///
+    /// Without `--to` they are put into this home's folder of files, and their places printed. Nothing is overwritten. A file that was
+    /// sent to be shown once is written to `--to`, and nothing of it stays in this home. For example `kuvert save 7qk3mzpa`,
+    /// `kuvert save 7qk3mzpa/2 --to photo.jpg`.
+    Save(Save),
     /// Show the messages with a contact
     ///
     /// The time is that of writing; where a message came more than a minute later, it says when. A terminal gets the last 50, and how
@@ -312,6 +323,19 @@ pub struct Send {
     /// The text; `-` or nothing reads it from stdin. One that begins with a hyphen comes after `--`
     #[arg(value_name = "TEXT|-")]
     pub text: Option<OsString>,
+    /// Files to send with it, at most ten; the text comes before them, and may be left out
+    #[arg(long = "file", value_name = "PATH", num_args = 1.., value_hint = ValueHint::FilePath, conflicts_with = "lines")]
+    pub files: Vec<PathBuf>,
+    /// Ask that the files be shown once and erased then; a request, which a program can ignore
+    #[arg(long)]
+    pub view_once: bool,
+    /// Leave in pictures what they tell of place, time and camera
+    #[arg(long)]
+    pub original: bool,
+    /// Send Ogg Opus as a voice note: this file, or those of `--file`
+    #[arg(long, value_name = "FILE", num_args = 0..=1, value_hint = ValueHint::FilePath, conflicts_with = "lines")]
+    #[expect(clippy::option_option, reason = "not given, given alone, given with a file")]
+    pub voice: Option<Option<PathBuf>>,
     /// Only queue it; the next command that reaches the relay sends it
     #[arg(long)]
     pub offline: bool,
@@ -336,6 +360,35 @@ pub struct Receive {
     /// End after this many messages; 0 only sends what is queued
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
+    /// Fetch files of contacts up to this size, as in 500k, 16M, 1G; 0: none. `kuvert save` fetches others
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
+    pub max_file: u64,
+}
+
+/// `kuvert save`
+#[derive(Debug, ClapArgs)]
+pub struct Save {
+    /// A message's id, or its beginning; with `/2` behind it the second file alone. `kuvert history WHO --ids` shows ids
+    #[arg(value_name = "MESSAGE_ID")]
+    pub id: String,
+    /// A directory that is there, or, for one file, a name that is not
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub to: Option<PathBuf>,
+}
+
+/// Bytes, as people write them: 1,024 to the step.
+fn size(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let number = upper.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match upper[number.len()..].trim_end_matches("IB").trim_end_matches('B') {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err("a size is a number, alone or with k, M or G behind it".to_owned()),
+    };
+    let number: u64 = number.trim().parse().map_err(|_| "not a number of bytes".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "more bytes than there are".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -444,6 +497,27 @@ mod tests {
             assert_eq!(Args::try_parse_from(arguments).unwrap().global.level, Some(Level::L2));
         }
         assert!(Args::try_parse_from(["kuvert", "whoami", "--level", "L4"]).is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in
+            [("0", 0), ("500", 500), ("16M", 16 << 20), ("16MiB", 16 << 20), ("1 k", 1024), ("2gb", 2 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "x", "-1", "1T", "99999999999G", "1.5M"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_come_behind_the_text_and_a_voice_note_with_or_without_its_name() {
+        let given = send(&["hi", "--file", "a.jpg", "b.pdf", "--view-once"]).unwrap();
+        assert_eq!((given.text, given.files.len(), given.view_once), (Some("hi".into()), 2, true));
+        assert_eq!(send(&["--voice", "a.ogg"]).unwrap().voice, Some(Some("a.ogg".into())));
+        assert_eq!(send(&["--file", "a.ogg", "--voice"]).unwrap().voice, Some(None));
+        assert!(send(&["--file", "a", "--lines"]).is_err());
     }
 
     fn send(arguments: &[&str]) -> Result<Send, clap::Error> {

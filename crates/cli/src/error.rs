@@ -66,6 +66,10 @@ pub fn words(error: &Error) -> String {
         Error::LevelTooHigh { level } => format!(
             "at level {level} the relay is told nothing of this: `kuvert --level L0 whoami` goes to L0, where it is, and stays there"
         ),
+        Error::Displaced => format!(
+            "{error}. This one has stopped receiving; it can still send. Nothing is lost: mail waits at the relay, or stands in the \
+             history of what fetched it. If that is a copy of this home, `kuvert status` says the way out"
+        ),
         Error::AliasTaken { .. } => format!("{error}: choose another alias with --as"),
         Error::ContactUnknown { .. } => format!(
             "{error}: see `kuvert contact list` and `kuvert contact requests`, or add one with `kuvert contact add`"

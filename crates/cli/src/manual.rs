@@ -29,8 +29,16 @@ const FILES: &[Entry] = &[
     ),
     ("HOME/store.key", "The key of the store, 32 bytes, mode 0600. KUVERT_STORE_KEY_FILE puts it elsewhere."),
     (
-        "HOME/outbox.lock, HOME/inbox.lock",
-        "Held by the process that sends, and by the one that receives. They hold nothing.",
+        "HOME/outbox.lock, HOME/inbox.lock, HOME/uploads.lock, HOME/fetches.lock",
+        "Held by the process that sends, by the one that receives, and by those that send and fetch files. They hold nothing.",
+    ),
+    (
+        "HOME/files",
+        "Files that came, as they were sent: not encrypted, readable by their owner only. Nothing in it is overwritten.",
+    ),
+    (
+        "HOME/partial, HOME/outgoing",
+        "Files on their way here, and pictures without place and time that wait to be sent; not encrypted.",
     ),
 ];
 
@@ -137,6 +145,11 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
             ("kuvert send bob 'Are you there?'", "Sends a text."),
             ("kuvert send bob < letter.txt", "Sends a file as one text."),
             ("kuvert send bob --lines < log.txt", "Sends each line as a text."),
+            (
+                "kuvert send bob 'From the lake' --file photo.jpg map.pdf",
+                "Sends two files with a text; place, time and camera are taken out of the picture.",
+            ),
+            ("kuvert send bob --voice note.opus", "Sends a voice note."),
             ("kuvert send bob -- '-5 °C'", "Sends a text that begins with a hyphen."),
         ],
     ),
@@ -145,6 +158,14 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
         &[
             ("kuvert receive", "Shows what waits."),
             ("kuvert --json receive --follow | while read -r line; do …; done", "Hands each message on as it comes."),
+            ("kuvert receive --max-file 0", "Fetches no files."),
+        ],
+    ),
+    (
+        "save",
+        &[
+            ("kuvert save 7qk3mzpa", "Fetches the files of the message whose id begins so, and says where they are."),
+            ("kuvert save 7qk3mzpa/2 --to photo.jpg", "Writes the second of them to photo.jpg."),
         ],
     ),
     (

@@ -1,16 +1,17 @@
 //! The only file where the protocol's types and the wire's meet.
 
 use bytes::Bytes;
+use kuvert_protocol::blob::BlobSecret;
 use kuvert_protocol::prekey::{KemPrekey, KemPrekeyKind, OneTimePrekey, PrekeyBundle, SignedPrekey};
 use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_TEXT_BYTES};
-use kuvert_types::{AccessKey, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
+use kuvert_types::{AccessKey, Address, DeviceListState, EnvelopeId, Signature, UnverifiedDeviceCertificate};
 use kuvert_wire::attachment::Attachment;
 use kuvert_wire::checked::{FieldError, InField as _, array, required};
 use kuvert_wire::v1;
 use prost::Message as _;
 
 use crate::error::Error;
-use crate::state::damaged;
+use crate::state::{MessageRow, damaged};
 
 /// A signed prekey to publish.
 pub fn signed_prekey(prekey: &SignedPrekey) -> v1::SignedPrekey {
@@ -145,6 +146,23 @@ pub fn finish_content(
     Ok(content.encode_to_vec())
 }
 
+/// A finished content as one device reads it. Where a draft tells of a file, the blob's secret stands in place of the capability: here it becomes
+/// that of the device, or that of all [KV-122].
+pub fn for_reader(finished: Vec<u8>, reader: &Address) -> Result<Vec<u8>, Error> {
+    let unreadable = || damaged("the outbox");
+    let mut content = v1::Content::decode(finished.as_slice()).map_err(|_| unreadable())?;
+    let Some(v1::content::Body::Text(text)) = &mut content.body else { return Ok(finished) };
+    if text.attachments.is_empty() {
+        return Ok(finished);
+    }
+    for file in &mut text.attachments {
+        let secret = BlobSecret::from_bytes(file.capability.as_ref().try_into().map_err(|_| unreadable())?);
+        let capability = if file.shared { secret.shared_capability() } else { secret.capability(reader) };
+        file.capability = Bytes::copy_from_slice(capability.as_bytes());
+    }
+    Ok(content.encode_to_vec())
+}
+
 fn list_state(state: DeviceListState) -> v1::DeviceListState {
     v1::DeviceListState { number: state.number, hash: Bytes::copy_from_slice(&state.hash) }
 }
@@ -202,6 +220,12 @@ pub fn text(text: &str) -> v1::content::Body {
     v1::content::Body::Text(v1::Text { text: text.to_owned(), attachments: Vec::new() })
 }
 
+/// The body of a message of one's own, as the history has it.
+pub fn message(row: &MessageRow) -> v1::content::Body {
+    let attachments = row.files.iter().filter_map(|file| file.told.clone()).collect();
+    v1::content::Body::Text(v1::Text { text: row.text.clone(), attachments })
+}
+
 /// Receipts' body.
 pub fn receipts(delivered: &[EnvelopeId], read: &[EnvelopeId]) -> v1::content::Body {
     let ids = |ids: &[EnvelopeId]| ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
@@ -215,6 +239,8 @@ pub fn session_reset() -> v1::content::Body {
 
 #[cfg(test)]
 mod tests {
+    use kuvert_types::{AccountId, DeviceId};
+
     use super::*;
 
     const ID: EnvelopeId = EnvelopeId::from_bytes([4; 16]);
@@ -233,6 +259,30 @@ mod tests {
         let body = open_content(&finished(receipts(&[ID], &[]))).unwrap().body;
         assert_eq!(body, Body::Receipts { delivered: vec![ID], read: vec![] });
         assert_eq!(open_content(&finished(session_reset())).unwrap().body, Body::SessionReset);
+    }
+
+    #[test]
+    fn each_device_is_told_its_own_capability_of_a_file_and_no_secret() {
+        let secret = BlobSecret::from_bytes(&[7; 32]);
+        let reader =
+            |device| Address { account: AccountId::from_bytes([5; 16]), device: DeviceId::new(device).unwrap() };
+        let told = |shared| v1::Attachment {
+            blob: vec![1; 16].into(),
+            capability: Bytes::copy_from_slice(secret.as_bytes()),
+            file_key: vec![2; 32].into(),
+            digest: vec![3; 32].into(),
+            media_type: "a/b".into(),
+            shared,
+            ..v1::Attachment::default()
+        };
+        let body = v1::Text { text: String::new(), attachments: vec![told(false), told(true)] };
+        let finished = finished(v1::content::Body::Text(body));
+        for device in [1, 2] {
+            let content = open_content(&for_reader(finished.clone(), &reader(device)).unwrap()).unwrap();
+            let Body::Text { attachments, .. } = content.body else { panic!() };
+            assert_eq!(attachments[0].capability, secret.capability(&reader(device)));
+            assert_eq!(attachments[1].capability, secret.shared_capability());
+        }
     }
 
     #[test]

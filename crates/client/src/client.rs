@@ -16,7 +16,8 @@ use crate::engine::{Changes, Engine, blocking};
 use crate::erase::{self, Deleted, Extent};
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
-use crate::history::{self, HistoryPage};
+use crate::files::{self, OutgoingFile};
+use crate::history::{self, HistoryPage, Turned};
 use crate::home::{Exclusive, Held, Home};
 use crate::invite::InviteLink;
 use crate::mend::mend;
@@ -263,6 +264,7 @@ impl Client {
             .read(|tx| {
                 let own = tx.identity()?;
                 Ok(Whoami {
+                    home: tx.home().to_owned(),
                     address: own.address,
                     name: own.name.clone(),
                     relay: own.relay.clone(),
@@ -318,6 +320,57 @@ impl Client {
         send::queue_text(&self.0, to.into(), text).await
     }
 
+    /// Puts a text with files into the history; the text may be empty. It survives, and is sent by
+    /// [`Connection::send_files`] and a flush behind that; a call of [`Connection::receive`] that follows does both. Until then the files have
+    /// to stay where and as they are, except pictures: of those a copy without what they tell of place, time and camera is kept and sent.
+    ///
+    /// # Errors
+    /// Those of [`queue_text`](Self::queue_text), `too-many-files`, `file-unusable`, `file-too-large`, `picture-unreadable`,
+    /// `voice-unreadable`, `disk-full`. Nothing is queued then.
+    pub async fn queue_files(
+        &self,
+        to: impl Into<ConversationId>,
+        text: &str,
+        files: Vec<OutgoingFile>,
+    ) -> Result<MessageRef, Error> {
+        files::queue(&self.0, to.into(), text, files).await
+    }
+
+    /// Whether a message of one's own waits for its files to be sent.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn message_files_wait(&self, message: &MessageRef) -> Result<bool, Error> {
+        let message = *message;
+        self.0
+            .read(move |tx| {
+                let waiting = files::waiting(tx, Some(&message.conversation))?;
+                Ok(waiting.iter().any(|stored| stored.message().is_ok_and(|waiting| waiting == message)))
+            })
+            .await
+    }
+
+    /// The directory of this home.
+    pub fn directory(&self) -> &Path {
+        self.0.home().directory()
+    }
+
+    /// The messages of all conversations that a person names by an id or by its beginning, each with its place.
+    ///
+    /// # Errors
+    /// `message-unknown`, `message-ambiguous`.
+    pub async fn find_anywhere(&self, id: &str) -> Result<Vec<(u64, MessageRecord)>, Error> {
+        erase::named_anywhere(&self.0, id).await
+    }
+
+    /// Erases a file that was to be shown once, and was: its key, and what lies of it in this home.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system.
+    pub async fn erase_file(&self, message: &MessageRef, number: u8) -> Result<(), Error> {
+        files::fetch::erase(&self.0, *message, number).await
+    }
+
     /// A piece of one conversation, or of all, in order of arrival, read behind a place: what contains `search`, if that is
     /// given, as in [`history`](Self::history). A piece may be empty though more follows.
     ///
@@ -331,7 +384,7 @@ impl Client {
         search: Option<&str>,
         after: u64,
     ) -> Result<HistoryPage, Error> {
-        history::page(&self.0, conversation, search, after).await
+        history::page(&self.0, conversation, search, Turned::Behind(after)).await
     }
 
     /// A piece of one conversation, or of all, as [`history_page`](Self::history_page) gives it, read backwards from before a place:
@@ -345,7 +398,7 @@ impl Client {
         search: Option<&str>,
         before: u64,
     ) -> Result<HistoryPage, Error> {
-        history::page_before(&self.0, conversation, search, before).await
+        history::page(&self.0, conversation, search, Turned::Before(before)).await
     }
 
     /// How many messages stand before a place, in one conversation or in all.

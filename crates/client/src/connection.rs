@@ -167,6 +167,12 @@ impl Connection {
         self.link().waiting
     }
 
+    /// Waits until the connection is of no use any more; why. For those that only send over it now and then: receiving notices by
+    /// itself, and makes it anew in follow mode. Can be dropped at any point.
+    pub async fn lost(&self) -> Error {
+        self.link().link.end().await
+    }
+
     /// Says goodbye to the relay and waits until it was heard, at most a second. Dropping works too, less politely.
     pub async fn close(self) {
         self.state.closed.store(true, Ordering::Release);
@@ -269,12 +275,13 @@ pub(crate) async fn note_deletion(engine: &Engine) -> Result<(), Error> {
 /// Says Hello, and notes what the relay offers.
 pub(crate) async fn challenge(link: &Link) -> Result<[u8; CHALLENGE_LEN], Error> {
     let hello = client_frame::Body::Hello(v1::Hello { version: kuvert_wire::VERSION });
-    let v1::Challenge { challenge, extensions, max_blob_bytes: _ } = match link.request(hello).await? {
+    let v1::Challenge { challenge, extensions, max_blob_bytes } = match link.request(hello).await? {
         Ok(server_frame::Body::Challenge(challenge)) => challenge,
         Ok(_) => return Err(Error::RelayProtocol { what: "no challenge" }),
         Err(refusal) => return Err(refusal.into_error()),
     };
     link.note_extensions(extensions);
+    link.note_max_blob_bytes(max_blob_bytes);
     challenge.as_ref().try_into().map_err(|_| Error::RelayProtocol { what: "challenge of another length" })
 }
 

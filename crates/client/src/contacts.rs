@@ -14,6 +14,7 @@ use crate::disclosure;
 use crate::engine::{Engine, Tx};
 use crate::erase;
 use crate::error::Error;
+use crate::files;
 use crate::history::{PAGE, waiting_texts};
 use crate::identity::Identity;
 use crate::invite::InviteLink;
@@ -304,6 +305,9 @@ fn remove(tx: &Tx<'_>, account: &AccountId, history: bool, force: bool) -> Resul
             raise(tx, text, Progress::Failed, REMOVED)?;
         }
         outgoing.remove(tx)?;
+    }
+    for waiting in files::waiting(tx, Some(&conversation))? {
+        files::give_up(tx, &waiting.message()?, REMOVED)?;
     }
     resets::forget(tx, account)?;
     for entry in tx.scan(Log::Held, Some(account.as_bytes()), 0, usize::MAX)? {

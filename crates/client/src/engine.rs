@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::certain::RelayClock;
 use crate::error::Error;
 use crate::home::Home;
@@ -27,6 +29,8 @@ struct Shared {
     commits: AtomicU64,
     identity: Mutex<Cached>,
     mend: Option<Mend>,
+    /// Files were queued, or came.
+    files_due: Notify,
     /// Something was mended since this was looked at last.
     mended: AtomicBool,
 }
@@ -47,6 +51,7 @@ impl Engine {
             commits: AtomicU64::new(0),
             identity,
             mend,
+            files_due: Notify::new(),
             mended: AtomicBool::new(false),
         }))
     }
@@ -54,6 +59,11 @@ impl Engine {
     /// Whether damaged rows were removed since this was asked last: there is something to tell.
     pub fn take_mended(&self) -> bool {
         self.0.mended.swap(false, Ordering::Relaxed)
+    }
+
+    /// Wakes what sends and fetches files in this process.
+    pub fn files_due(&self) -> &Notify {
+        &self.0.files_due
     }
 
     /// The directory.
@@ -209,6 +219,7 @@ impl Engine {
                 Some(Error::StoreMended)
             }
             Ok(None) => None,
+            Err(Error::HomeReadOnly) => Some(Error::StoreUnmended),
             Err(error) => {
                 tracing::warn!(code = error.code(), "damaged rows could not be removed");
                 None
@@ -258,6 +269,11 @@ impl Tx<'_> {
     pub fn identity(&self) -> Result<Arc<Identity>, Error> {
         let home = self.engine.home().directory();
         lock(&self.engine.0.identity).get(self, || Error::NotRegistered { home: home.to_owned() })
+    }
+
+    /// This home's directory.
+    pub fn home(&self) -> &std::path::Path {
+        self.engine.home().directory()
     }
 
     /// This machine's time, Unix milliseconds.

@@ -15,6 +15,7 @@ use crate::bridge;
 use crate::conversation::{ConversationId, MessageRef};
 use crate::engine::{Engine, Tx};
 use crate::error::Error;
+use crate::files;
 use crate::history::{PAGE, known_title, title};
 use crate::home::Exclusive;
 use crate::records::MessageRecord;
@@ -89,12 +90,37 @@ pub(crate) async fn named(
             let found = match typed.parse::<EnvelopeId>() {
                 Ok(id) => of_id(tx, &conversation, id)?,
                 Err(_) if typed.len() < MIN_ID_CHARS => return Err(unknown()),
-                Err(_) => of_beginning(tx, &conversation, &typed)?,
+                Err(_) => of_beginning(tx, Some(&conversation), &typed)?,
             };
             if found.is_empty() {
                 return Err(unknown());
             }
             found.into_iter().map(|stored| Ok((stored.place, stored.record(tx, &alias)?))).collect()
+        })
+        .await
+}
+
+/// The messages of all conversations that a person names by an id or its beginning.
+///
+/// # Errors
+/// `message-unknown`, `message-ambiguous`.
+pub(crate) async fn named_anywhere(engine: &Engine, id: &str) -> Result<Vec<(u64, MessageRecord)>, Error> {
+    let typed = id.trim().to_ascii_lowercase();
+    engine
+        .read(move |tx| {
+            let unknown = || Error::MessageUnknown { id: typed.escape_debug().to_string() };
+            if typed.len() < MIN_ID_CHARS {
+                return Err(unknown());
+            }
+            let found = of_beginning(tx, None, &typed)?;
+            if found.is_empty() {
+                return Err(unknown());
+            }
+            let titled = |stored: Stored| {
+                let title = title(tx, &stored.message()?.conversation)?;
+                Ok((stored.place, stored.record(tx, &title)?))
+            };
+            found.into_iter().map(titled).collect()
         })
         .await
 }
@@ -108,11 +134,11 @@ fn of_id(tx: &Tx<'_>, conversation: &ConversationId, id: EnvelopeId) -> Result<V
     Ok(found)
 }
 
-fn of_beginning(tx: &Tx<'_>, conversation: &ConversationId, beginning: &str) -> Result<Vec<Stored>, Error> {
+fn of_beginning(tx: &Tx<'_>, conversation: Option<&ConversationId>, beginning: &str) -> Result<Vec<Stored>, Error> {
     let (mut found, mut ids) = (Vec::new(), HashSet::new());
     let mut after = 0;
     loop {
-        let entries = tx.scan(Log::Message, Some(conversation.as_bytes()), after, PAGE)?;
+        let entries = tx.scan(Log::Message, conversation.map(ConversationId::as_bytes), after, PAGE)?;
         let Some(last) = entries.last() else { return Ok(found) };
         after = last.place;
         for entry in &entries {
@@ -198,6 +224,12 @@ fn take_from_outbox(tx: &Tx<'_>, chosen: &[Stored], force: bool) -> Result<u64, 
     }
     let mut given_up = HashSet::new();
     for conversation in conversations {
+        for stored in files::waiting(tx, Some(&conversation))? {
+            let named = (conversation, stored.message()?.id);
+            if ids.contains(&named) {
+                given_up.insert(named);
+            }
+        }
         for outgoing in Outgoing::scan(tx, Some(conversation.as_bytes()), 0, usize::MAX)? {
             let named = (conversation, bridge::draft_id(&outgoing.row.content)?);
             if ids.contains(&named) {
@@ -224,6 +256,7 @@ pub(crate) fn forget(tx: &dyn Transaction, stored: &Stored) -> Result<(), Error>
         let left = DeletedRow { confirmed_for: stored.row.confirmed_for };
         tx.put(Table::Deleted, &message_key(&stored.message()?), &left.encode_to_vec())?;
     }
+    files::forget(tx, stored)?;
     delete_message(tx, stored.place)?;
     Ok(tx.put(Table::Own, own::TRACES, &[])?)
 }
@@ -233,6 +266,7 @@ pub(crate) fn forget(tx: &dyn Transaction, stored: &Stored) -> Result<(), Error>
 /// # Errors
 /// Those of the store. It is tried again when the home is opened.
 pub(crate) async fn scrub(engine: &Engine) -> Result<(), Error> {
+    files::remove_noted(engine).await?;
     engine.scrub().await?;
     engine.write(|tx| Ok(tx.delete(Table::Own, own::TRACES)?)).await.map(drop)
 }

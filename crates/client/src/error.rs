@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kuvert_types::Level;
-use kuvert_types::limits::{MAX_ADDRESS_BOOK, MAX_NAME_BYTES, MAX_TEXT_BYTES};
+use kuvert_types::limits::{MAX_ADDRESS_BOOK, MAX_ATTACHMENTS, MAX_NAME_BYTES, MAX_TEXT_BYTES};
 
 use crate::invite::InviteLinkError;
 
@@ -27,6 +27,82 @@ pub enum Error {
     /// Bytes that are no text (for programs that read texts from files and pipes).
     #[error("the message is not valid UTF-8: send text")]
     TextNotUtf8,
+    /// More files than one message takes.
+    #[error("{count} files are too many for one message: at most {MAX_ATTACHMENTS}; nothing was sent")]
+    TooManyFiles {
+        /// How many.
+        count: usize,
+    },
+    /// Something that cannot be sent as a file.
+    #[error("{path} cannot be sent ({reason}); nothing was sent", path = path.display())]
+    FileUnusable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file over a bound.
+    #[error("'{name}' is too large: it has {bytes} bytes, and at most {limit} can be sent")]
+    FileTooLarge {
+        /// Its name.
+        name: String,
+        /// Its bytes.
+        bytes: u64,
+        /// What would do.
+        limit: u64,
+    },
+    /// A picture whose metadata cannot be taken out.
+    #[error(
+        "where {path} was taken, when and by what cannot be taken out of it ({reason}): send it as it is, if others may see that; \
+         nothing was sent", path = path.display()
+    )]
+    PictureUnreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A voice note of another kind.
+    #[error("{path} is no voice note ({reason}): record it as Ogg Opus; nothing was sent", path = path.display())]
+    VoiceUnreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A file that was removed, or that changed again and again, while it was sent.
+    #[error("'{name}' is not what it was when it was queued ({reason}): the message was given up; send it anew")]
+    FileChanged {
+        /// Its name.
+        name: String,
+        /// What happened to it.
+        reason: String,
+    },
+    /// A file that cannot be fetched any more.
+    #[error(
+        "'{name}' is gone: it was fetched, shown once or deleted, or it lay at the relay for too long; ask for it once more"
+    )]
+    FileGone {
+        /// Its name.
+        name: String,
+    },
+    /// What the relay gave out is not the file of the message.
+    #[error("'{name}' came damaged ({reason}); nothing of it was kept: try again, or ask for it once more")]
+    FileDamaged {
+        /// Its name.
+        name: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Nothing is overwritten.
+    #[error("{path} is there already: choose another place", path = path.display())]
+    FileExists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A message without files.
+    #[error("this message has no file of that kind")]
+    NoSuchFile,
     /// A consumer's name that is empty or too long.
     #[error("a consumer's name has 1 to 64 bytes")]
     ConsumerNameInvalid,
@@ -295,6 +371,20 @@ pub enum Error {
         /// The relay's words.
         detail: String,
     },
+    /// The relay takes no files.
+    #[error("this relay takes no files: the message was given up; texts can be sent")]
+    FilesNotOffered,
+    /// The account's files take all the room that they may at the relay.
+    #[error(
+        "your files take all the room that they may at the relay until others have fetched them: the message stays queued"
+    )]
+    FileQuota,
+    /// The relay has no room for files.
+    #[error("the relay has no room for files now: the message stays queued; texts are sent")]
+    FilesFull,
+    /// Another process goes on with an upload.
+    #[error("another process or a copy of this home goes on with the same file: the message stays queued")]
+    FileTakenOver,
     /// The relay offers mail and nothing beyond.
     #[error(
         "this relay does not offer level L0: it takes no numbers, profiles or address books and has no terms; stay at L1 or \
@@ -382,6 +472,12 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Rows of the store are damaged, and it cannot be written: they cannot be removed.
+    #[error(
+        "rows of the store are damaged, and can only be removed where the home can be written: make it writable, or copy the home \
+         to where it can be; everything else in it is kept, and what was lost is told"
+    )]
+    StoreUnmended,
     /// Rows of the store were damaged and were removed.
     #[error(
         "rows of the store were damaged and were removed: nothing was done; do it again. What was lost is told when mail is received"
@@ -436,6 +532,16 @@ impl Error {
             Self::TextEmpty => "text-empty",
             Self::TextTooLong { .. } => "text-too-long",
             Self::TextNotUtf8 => "text-not-utf8",
+            Self::TooManyFiles { .. } => "too-many-files",
+            Self::FileUnusable { .. } => "file-unusable",
+            Self::FileTooLarge { .. } => "file-too-large",
+            Self::PictureUnreadable { .. } => "picture-unreadable",
+            Self::VoiceUnreadable { .. } => "voice-unreadable",
+            Self::FileChanged { .. } => "file-changed",
+            Self::FileGone { .. } => "file-gone",
+            Self::FileDamaged { .. } => "file-damaged",
+            Self::FileExists { .. } => "file-exists",
+            Self::NoSuchFile => "no-such-file",
             Self::ConsumerNameInvalid => "consumer-name-invalid",
             Self::OwnAddress => "own-address",
             Self::NameInvalid { .. } => "name-invalid",
@@ -482,6 +588,10 @@ impl Error {
             Self::MailboxFull { .. } => "mailbox-full",
             Self::Limited { .. } => "limited",
             Self::RelayUnavailable { .. } => "relay-unavailable",
+            Self::FilesNotOffered => "files-not-offered",
+            Self::FileQuota => "file-quota",
+            Self::FilesFull => "files-full",
+            Self::FileTakenOver => "file-taken-over",
             Self::NotOffered => "not-offered",
             Self::NoDemonstration => "no-demonstration",
             Self::TooLate { .. } => "too-late",
@@ -494,6 +604,7 @@ impl Error {
             Self::StoreKeyMissing { .. } => "store-key-missing",
             Self::StoreKeyWrong { .. } => "store-key-wrong",
             Self::StoreCorrupt { .. } => "store-corrupt",
+            Self::StoreUnmended => "store-unmended",
             Self::StoreMended => "store-mended",
             Self::StoreForeign { .. } => "store-foreign",
             Self::StoreNewer { .. } => "store-newer",

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use kuvert_types::{AccountId, EnvelopeId};
 
 use crate::conversation::MessageRef;
-use crate::records::{Accepted, ContactInfo, MessageRecord};
+use crate::error::Error;
+use crate::files::Transfer;
+use crate::records::{Accepted, ContactInfo, MessageRecord, NotSent};
 
 /// Something that the person should see, in the order in which it happened.
 ///
@@ -137,6 +139,19 @@ pub enum Event {
         /// How far this machine's is ahead, milliseconds; negative: behind.
         ahead_ms: i64,
     },
+    /// A file is on its way, and so far.
+    Transfer(Transfer),
+    /// A file of a message that came is here now, or could not be fetched.
+    File {
+        /// The message, as it stands now.
+        message: MessageRecord,
+        /// Which of its files, from 1.
+        number: u8,
+        /// Why it is not here.
+        error: Option<Error>,
+    },
+    /// A message with files was given up.
+    NotSent(NotSent),
     /// Nothing waits at the relay any more. In follow mode this comes again after every reconnect.
     CaughtUp,
     /// Follow mode: the connection is gone, the client tries to come back.

@@ -7,10 +7,11 @@ use crate::conversation::{ConversationId, MessageRef};
 use crate::engine::{Engine, Tx};
 use crate::error::Error;
 use crate::event::ReceiptKind;
+use crate::files;
 use crate::fold::fold;
 use crate::receipts;
 use crate::records::{MessageRecord, MessageState};
-use crate::state::{self, OutboxRow, Outgoing, Stored};
+use crate::state::{self, MessageRow, OutboxRow, Outgoing, Stored};
 use crate::store::{Entry, Log, Table, Transaction};
 
 /// Entries of a log that are read at once.
@@ -39,6 +40,12 @@ impl Wanted {
         Self { raw: text.to_owned(), folded: fold(text) }
     }
 
+    /// In what it says, or in the name of a file.
+    fn is_in_message(&self, row: &MessageRow) -> bool {
+        let mut names = row.files.iter().filter_map(|file| file.told.as_ref());
+        self.is_in(&row.text) || names.any(|told| self.is_in(&told.name))
+    }
+
     fn is_in(&self, text: &str) -> bool {
         match self.folded.as_str() {
             // A search for what cannot be seen wants to find just that.
@@ -64,7 +71,7 @@ pub(crate) async fn conversation(
             let mut found = Vec::new();
             for entry in tx.scan(Log::Message, Some(conversation.as_bytes()), 0, usize::MAX)? {
                 let stored = Stored::read(&entry)?;
-                if wanted.as_ref().is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
+                if wanted.as_ref().is_none_or(|wanted| wanted.is_in_message(&stored.row)) {
                     found.push(stored.record(tx, &alias)?);
                 }
             }
@@ -73,7 +80,16 @@ pub(crate) async fn conversation(
         .await
 }
 
-/// What contains `search`, if that is given, among the next entries behind a place, of one conversation or of all.
+/// From where a page is read, and which way.
+#[derive(Clone, Copy)]
+pub(crate) enum Turned {
+    /// What stands behind a place.
+    Behind(u64),
+    /// What stands before one, read backwards.
+    Before(u64),
+}
+
+/// What contains `search`, if that is given, among the next entries from a place on, of one conversation or of all.
 ///
 /// # Errors
 /// `contact-unknown`, `own-address`.
@@ -81,7 +97,7 @@ pub(crate) async fn page(
     engine: &Engine,
     conversation: Option<ConversationId>,
     search: Option<&str>,
-    after: u64,
+    from: Turned,
 ) -> Result<HistoryPage, Error> {
     let wanted = search.map(Wanted::new);
     engine
@@ -90,33 +106,12 @@ pub(crate) async fn page(
                 known_title(tx, conversation)?;
             }
             let group = conversation.as_ref().map(ConversationId::as_bytes);
-            let entries = tx.scan(Log::Message, group, after, PAGE)?;
+            let mut entries = match from {
+                Turned::Behind(place) => tx.scan(Log::Message, group, place, PAGE)?,
+                Turned::Before(place) => tx.scan_back(Log::Message, group, place, PAGE)?,
+            };
             let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            HistoryPage::of(tx, &entries, wanted.as_ref(), next)
-        })
-        .await
-}
-
-/// What contains `search`, if that is given, among the entries before a place, of one conversation or of all.
-///
-/// # Errors
-/// `contact-unknown`, `own-address`.
-pub(crate) async fn page_before(
-    engine: &Engine,
-    conversation: Option<ConversationId>,
-    search: Option<&str>,
-    before: u64,
-) -> Result<HistoryPage, Error> {
-    let wanted = search.map(Wanted::new);
-    engine
-        .read(move |tx| {
-            if let Some(conversation) = &conversation {
-                known_title(tx, conversation)?;
-            }
-            let group = conversation.as_ref().map(ConversationId::as_bytes);
-            let mut entries = tx.scan_back(Log::Message, group, before, PAGE)?;
-            let next = entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.place);
-            entries.reverse();
+            entries.sort_by_key(|entry| entry.place);
             HistoryPage::of(tx, &entries, wanted.as_ref(), next)
         })
         .await
@@ -143,7 +138,7 @@ impl HistoryPage {
         let (mut titles, mut page) = (Titles::default(), Self { messages: Vec::new(), places: Vec::new(), next });
         for entry in entries {
             let stored = Stored::read(entry)?;
-            if wanted.is_none_or(|wanted| wanted.is_in(&stored.row.text)) {
+            if wanted.is_none_or(|wanted| wanted.is_in_message(&stored.row)) {
                 page.messages.push(titles.record(tx, stored)?);
                 page.places.push(entry.place);
             }
@@ -188,7 +183,7 @@ impl Titles {
 /// # Errors
 /// Those of the store.
 pub(crate) fn waiting_texts(tx: &dyn Transaction, conversation: Option<&ConversationId>) -> Result<u64, Error> {
-    let (mut count, mut after) = (0, 0);
+    let (mut count, mut after) = (files::waiting(tx, conversation)?.len() as u64, 0);
     loop {
         let entries = tx.scan(Log::Outbox, conversation.map(ConversationId::as_bytes), after, PAGE)?;
         for entry in &entries {
@@ -227,6 +222,10 @@ pub(crate) async fn queued(engine: &Engine) -> Result<Vec<MessageRecord>, Error>
                 let Some(message) = outgoing.text else { continue };
                 let Some(stored) = Stored::find(tx, &message)? else { continue };
                 texts.push(stored.record(tx, &title(tx, &message.conversation)?)?);
+            }
+            for stored in files::waiting(tx, None)? {
+                let title = title(tx, &stored.message()?.conversation)?;
+                texts.push(stored.record(tx, &title)?);
             }
             Ok(texts)
         })

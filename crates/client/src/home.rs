@@ -7,6 +7,9 @@
 //!   outbox.lock     held while sending: two processes never reorder the outbox
 //!   inbox.lock      held while receiving: mail is taken by one process at a time
 //!   lead.lock       held by the process that receives until it ends: the others read along
+//!   uploads.lock    held while files are sent
+//!   fetches.lock    held while files are fetched
+//!   files/ partial/ outgoing/   files (files/folder.rs)
 //! ```
 //! Wrong permissions are refused, never mended in silence: what others could read, they may have read. Refused is also what
 //! belongs to another user, by the superuser too: files that it made there would lock the owner out.
@@ -40,6 +43,10 @@ pub enum Exclusive {
     Inbox,
     /// Receiving until the process ends.
     Lead,
+    /// Sending files.
+    Uploads,
+    /// Fetching files.
+    Fetches,
 }
 
 impl Exclusive {
@@ -48,6 +55,8 @@ impl Exclusive {
             Self::Outbox => "outbox.lock",
             Self::Inbox => "inbox.lock",
             Self::Lead => "lead.lock",
+            Self::Uploads => "uploads.lock",
+            Self::Fetches => "fetches.lock",
         }
     }
 
@@ -56,6 +65,8 @@ impl Exclusive {
             Self::Outbox => "the outbox",
             Self::Inbox => "the inbox",
             Self::Lead => "receiving",
+            Self::Uploads => "the sending of files",
+            Self::Fetches => "the fetching of files",
         }
     }
 }

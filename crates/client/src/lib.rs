@@ -54,6 +54,7 @@
 //! | `status` | how the home stands, and whether its relay answers |
 //! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
 //! | `consumer` | readers of texts with a cursor of their own |
+//! | `files` | files sent and fetched beside the mail |
 //! | `send` | outbox: encrypt, submit, resubmit |
 //! | `conversations` | all of them side by side, drafts, what is muted |
 //! | `erase` | deleting here what was written and received |
@@ -101,6 +102,7 @@ mod engine;
 mod erase;
 pub mod error;
 mod event;
+mod files;
 mod fold;
 mod history;
 pub mod home;
@@ -141,6 +143,8 @@ pub use engine::Changes;
 pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
+pub use files::upload::FilesReport;
+pub use files::{OutgoingFile, Transfer, safe_file_name};
 pub use fold::{fold, is_invisible};
 pub use history::HistoryPage;
 pub use invite::{InviteLink, InviteLinkError};
@@ -151,8 +155,8 @@ pub use people::profile::{ProfileChange, ProfileInfo};
 pub use people::sheet::{PERMISSIONS, Permission, Permitted};
 pub use receive::Turn;
 pub use records::{
-    Accepted, ContactInfo, Direction, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState, NotSent, Receipts,
-    ReceiveEnd, SafetyNumber, Whoami, written_at,
+    Accepted, ContactInfo, Direction, FileInfo, FileState, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState,
+    NotSent, Receipts, ReceiveEnd, SafetyNumber, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
 pub use status::{RelayAnswer, Status};

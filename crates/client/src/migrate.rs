@@ -1,52 +1,76 @@
 //! Brings the rows of an older store to what [`state`](crate::state) says, version by version.
+//!
+//! A damaged row costs what it held and no other ([`mend`]): what no longer opens is removed before, and what is vouched for and
+//! cannot be read stays as it was, which no row of this version is, and is removed behind the last step.
 
 use std::collections::BTreeSet;
 
 use kuvert_protocol::replay::split_version_1;
-use kuvert_types::{Address, DeviceId, UnverifiedDeviceCertificate};
+use kuvert_types::{AccountId, Address, DeviceId, UnverifiedDeviceCertificate};
 use prost::Message;
 
 use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
+use crate::mend;
+use crate::prekeys;
 use crate::state::{
     ContactRow, DisclosureRow, EnvelopeRow, EnvelopeState, MessageRow, OutboxRow, Outgoing, OwnRow, account_id,
     damaged, decode, envelope_id, get, message_key, own, put,
 };
-use crate::store::{Log, Table, Transaction};
+use crate::store::{Entry, Log, Part, Table, Transaction};
 
-/// Brings the rows of a store of version `from` to the newest.
+/// Brings the rows of a store of version `from` to the newest. `now`: Unix milliseconds.
 ///
 /// # Errors
-/// Those of the store; a row that cannot be read.
-pub fn migrate(tx: &dyn Transaction, from: u32) -> Result<(), Error> {
+/// Those of the store; `store-corrupt` if more is damaged than can be mended.
+pub fn migrate(tx: &dyn Transaction, from: u32, now: u64) -> Result<(), Error> {
+    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts, version 6 files: a store of before has none of
+    // them, and is one of these as it stands.
+    if from >= 3 {
+        return Ok(());
+    }
+    let mut removed = mend::before_migrating(tx)?;
     if from < 2 {
-        from_1_to_2(tx)?;
+        from_1_to_2(tx, &mut removed)?;
     }
-    if from < 3 {
-        from_2_to_3(tx)?;
+    from_2_to_3(tx, &mut removed)?;
+    mend::after_migrating(tx, removed, now)
+}
+
+/// What a row holds; none if it cannot be read, which ends nothing.
+fn readable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::StoreCorrupt { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
-    // Version 4 has marks of deleted messages, version 5 times of receipts and drafts: a store of before has none of them, and is one
-    // of these as it stands.
-    Ok(())
 }
 
 /// Brings the rows of a store of version 1 to version 2: a replay record for each prekey; contacts that told an access key
 /// take sealed mail, for others had none.
-fn from_1_to_2(tx: &dyn Transaction) -> Result<(), Error> {
-    if let Some(bytes) = tx.get(Table::Own, own::REPLAY)? {
-        let records = split_version_1(&bytes).map_err(|_| damaged("the replay record"))?;
-        for (prekey, record) in records {
-            tx.put(Table::Replay, &prekey.to_be_bytes(), &record.encode())?;
+fn from_1_to_2(tx: &dyn Transaction, removed: &mut mend::Removed) -> Result<(), Error> {
+    let bytes = tx.get(Table::Own, own::REPLAY)?;
+    match bytes.as_deref().map(|bytes| split_version_1(bytes)) {
+        Some(Ok(records)) => {
+            for (prekey, record) in records {
+                tx.put(Table::Replay, &prekey.to_be_bytes(), &record.encode())?;
+            }
         }
-        tx.delete(Table::Own, own::REPLAY)?;
+        None if !removed.has_own(tx, own::REPLAY) => {}
+        // Replays could be told of none of them.
+        Some(Err(_)) | None => {
+            prekeys::forget_without_record(tx, |_| true)?;
+            removed.add(Part::Table(Table::Replay), Vec::new());
+        }
     }
+    tx.delete(Table::Own, own::REPLAY)?;
     for (key, value) in tx.list(Table::Contact)? {
-        let mut row: ContactRow = decode(&value, "contacts")?;
+        let Some(mut row) = readable(decode::<ContactRow>(&value, "contacts"))? else { continue };
         row.takes_sealed = row.access_key.is_some();
         row.seen_name.clone_from(&row.name);
         put(tx, Table::Contact, &key, &row)?;
     }
-    if let Some(mut row) = get::<DisclosureRow>(tx, Table::Own, own::DISCLOSURE)? {
+    if let Some(mut row) = readable(get::<DisclosureRow>(tx, Table::Own, own::DISCLOSURE))?.flatten() {
         // The relay is told anew what the key is good for.
         row.published.clear();
         put(tx, Table::Own, own::DISCLOSURE, &row)?;
@@ -81,29 +105,27 @@ pub(crate) struct SealedRow2 {
 }
 
 /// Version 3 names a message by its conversation, author and id, and keeps the envelopes of the outbox in rows of their own.
-fn from_2_to_3(tx: &dyn Transaction) -> Result<(), Error> {
+fn from_2_to_3(tx: &dyn Transaction, removed: &mut mend::Removed) -> Result<(), Error> {
     let Some(own) = get::<OwnRow>(tx, Table::Own, own::ACCOUNT)? else { return Ok(()) };
     let certificate = UnverifiedDeviceCertificate::decode(&own.certificate).map_err(|_| damaged("own account"))?;
     let author = certificate.claimed().address.account;
-    messages(tx, author.as_bytes())?;
+    messages(tx, author.as_bytes(), removed)?;
     receipts(tx)?;
     outbox(tx, author.as_bytes())
 }
 
 /// Messages get other keys, and so other places, in the same order.
-fn messages(tx: &dyn Transaction, own: &[u8]) -> Result<(), Error> {
+fn messages(tx: &dyn Transaction, own: &[u8], removed: &mut mend::Removed) -> Result<(), Error> {
     let unshown: BTreeSet<Vec<u8>> = tx.list(Table::Unshown)?.into_iter().map(|(place, _)| place).collect();
     for entry in tx.scan(Log::Message, None, 0, usize::MAX)? {
-        let mut row: MessageRow = decode(&entry.value, "messages")?;
-        row.author = if row.outgoing { own.to_vec() } else { row.conversation.clone() };
-        let message = MessageRef {
-            conversation: ConversationId::Contact(account_id(&row.conversation)?),
-            author: account_id(&row.author)?,
-            id: envelope_id(&row.id)?,
-        };
+        let Some((message, row)) = readable(message(&entry, own))? else { continue };
         tx.remove(Log::Message, entry.place)?;
         let place = tx.append(Log::Message, &row.conversation, &message_key(&message), &row.encode_to_vec())?;
-        let place = place.ok_or_else(|| damaged("messages"))?;
+        let Some(place) = place else {
+            // It names itself as another one does, and only one of them can be right.
+            removed.add(Part::Log(Log::Message), entry.key);
+            continue;
+        };
         if unshown.contains(entry.place.to_be_bytes().as_slice()) {
             tx.delete(Table::Unshown, &entry.place.to_be_bytes())?;
             tx.put(Table::Unshown, &place.to_be_bytes(), &[])?;
@@ -112,27 +134,49 @@ fn messages(tx: &dyn Transaction, own: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// A message as version 3 names it.
+fn message(entry: &Entry, own: &[u8]) -> Result<(MessageRef, MessageRow), Error> {
+    let mut row: MessageRow = decode(&entry.value, "messages")?;
+    row.author = if row.outgoing { own.to_vec() } else { row.conversation.clone() };
+    let message = MessageRef {
+        conversation: ConversationId::Contact(account_id(&row.conversation)?),
+        author: account_id(&row.author)?,
+        id: envelope_id(&row.id)?,
+    };
+    Ok((message, row))
+}
+
 /// A receipt is due to the author of the message that it is for.
 fn receipts(tx: &dyn Transaction) -> Result<(), Error> {
     for (key, value) in tx.list(Table::ReceiptDue)? {
-        let (account, id) = key.split_at_checked(16).ok_or_else(|| damaged("receipts"))?;
+        let Some(message) = readable(of_receipt(&key))? else { continue };
         tx.delete(Table::ReceiptDue, &key)?;
-        let message = MessageRef::of_contact(account_id(account)?, envelope_id(id)?);
         tx.put(Table::ReceiptDue, &message_key(&message), &value)?;
     }
     Ok(())
 }
 
+/// The message that version 2's receipt is for.
+fn of_receipt(key: &[u8]) -> Result<MessageRef, Error> {
+    let (account, id) = key.split_at_checked(AccountId::LEN).ok_or_else(|| damaged("receipts"))?;
+    Ok(MessageRef::of_contact(account_id(account)?, envelope_id(id)?))
+}
+
 fn outbox(tx: &dyn Transaction, own: &[u8]) -> Result<(), Error> {
     for entry in tx.scan(Log::Outbox, None, 0, usize::MAX)? {
-        let OutboxRow2 { account, content, text_id, fresh_session_with, sealed } = decode(&entry.value, "the outbox")?;
-        let recipient = account_id(&account)?;
-        let row = OutboxRow { conversation: account, content, text_id, fresh_session_with, author: own.to_vec() };
+        let Some((recipient, row, sealed)) = readable(outgoing(&entry, own))? else { continue };
         tx.replace(Log::Outbox, entry.place, &row.encode_to_vec())?;
-        let mut outgoing = Outgoing::read(tx, tx.at(Log::Outbox, entry.place)?.ok_or_else(|| damaged("the outbox"))?)?;
+        let entry = Entry { value: row.encode_to_vec().into(), ..entry };
+        // What is no entry of this version is removed behind the last step, and its envelopes with it.
+        let Some(mut outgoing) = readable(Outgoing::read(tx, entry))? else { continue };
         for SealedRow2 { id, device, ciphertext } in sealed {
-            let device = DeviceId::new(device).map_err(|_| damaged("the outbox"))?;
-            let recipient = Address { account: recipient, device };
+            let recipient = DeviceId::new(device).map(|device| Address { account: recipient, device });
+            let is_new = |address: &Address| outgoing.envelopes.iter().all(|envelope| envelope.recipient != *address);
+            let Some(recipient) = recipient.ok().filter(is_new) else {
+                // Encrypted anew, for all devices.
+                outgoing.clear(tx)?;
+                break;
+            };
             let row = EnvelopeRow {
                 id,
                 recipient: recipient.to_bytes().to_vec(),
@@ -144,4 +188,12 @@ fn outbox(tx: &dyn Transaction, own: &[u8]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// An entry of version 2's outbox: to whom, as version 3 has it, and its envelopes.
+fn outgoing(entry: &Entry, own: &[u8]) -> Result<(AccountId, OutboxRow, Vec<SealedRow2>), Error> {
+    let OutboxRow2 { account, content, text_id, fresh_session_with, sealed } = decode(&entry.value, "the outbox")?;
+    let recipient = account_id(&account)?;
+    let row = OutboxRow { conversation: account, content, text_id, fresh_session_with, author: own.to_vec() };
+    Ok((recipient, row, sealed))
 }

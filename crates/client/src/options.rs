@@ -107,4 +107,9 @@ pub struct ReceiveOptions {
     pub timeout: Option<Duration>,
     /// End after this many messages. What came beyond is kept and shown by the next call.
     pub max: Option<u64>,
+    /// Files of contacts up to so many bytes are fetched; 0: none.
+    pub max_file: u64,
+    /// A message is told once its files are here, as far as they are fetched. Without it, it is told at once and each file when it is here;
+    /// in follow mode alone, for a call that ends earlier fetches none.
+    pub files_first: bool,
 }

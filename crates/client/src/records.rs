@@ -1,13 +1,18 @@
 //! What the client tells its caller: plain values, no handles.
 
+use std::path::{Path, PathBuf};
+
 use kuvert_types::{AccountId, Address, Level, RelayUrl};
 
 use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
+pub use crate::state::FileState;
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Whoami {
+    /// The home's directory.
+    pub home: PathBuf,
     /// Account and device.
     pub address: Address,
     /// The name under which others find the account at the relay.
@@ -124,8 +129,10 @@ pub struct MessageRecord {
     pub alias: String,
     /// Which way.
     pub direction: Direction,
-    /// The text.
+    /// The text; may be empty beside files.
     pub text: String,
+    /// Its files.
+    pub attachments: Vec<FileInfo>,
     /// When it was written, by the writer's clock, Unix milliseconds. Nothing is ordered by it.
     pub sent_at: u64,
     /// When it was stored here, by this machine's clock, Unix milliseconds.
@@ -139,6 +146,43 @@ pub struct MessageRecord {
     /// Incoming: its writer was not accepted yet.
     pub request: bool,
 }
+
+/// A file of a message. Name, media type and what else is told of it are its sender's word: a name is no path, and not safe to show as
+/// it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct FileInfo {
+    /// Counted from 1 within its message.
+    pub number: u8,
+    /// As its sender calls it; may be empty.
+    pub name: String,
+    /// As in `image/jpeg`.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it is here.
+    pub state: FileState,
+    /// Where it is: [`path`](Self::path).
+    pub(crate) place: Option<PathBuf>,
+    /// Its sender asks to show it once.
+    pub view_once: bool,
+    /// Pixels of a picture: width and height.
+    pub picture: Option<(u32, u32)>,
+    /// Milliseconds of a voice note.
+    pub voice_ms: Option<u32>,
+}
+
+impl FileInfo {
+    /// Where it is, in this home: one that came is in its folder of files, one of one's own where it was sent from. `None`: not
+    /// here.
+    pub fn path(&self, home: &Path) -> Option<PathBuf> {
+        // A path that begins at the root stays as it is.
+        self.place.as_ref().filter(|_| self.state == FileState::Here).map(|place| home.join(FILES).join(place))
+    }
+}
+
+/// The folder of a home that files come into.
+pub(crate) const FILES: &str = "files";
 
 /// How far ahead of the time of receipt a writer's clock may be and still be believed, milliseconds.
 pub const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;

@@ -14,6 +14,7 @@ use kuvert_types::{AccountId, Address, DeviceId};
 use crate::contact::Contact;
 use crate::error::Error;
 use crate::event::ReceiptKind;
+use crate::files;
 use crate::receipts;
 use crate::resets;
 use crate::state::Stored;
@@ -53,6 +54,7 @@ pub fn make_room(tx: &dyn Transaction) -> Result<(), Error> {
 /// Drops a request with everything of its.
 fn forget(tx: &dyn Transaction, contact: &Contact) -> Result<(), Error> {
     for entry in tx.scan(Log::Message, Some(contact.account.as_bytes()), 0, usize::MAX)? {
+        files::forget(tx, &Stored::read(&entry)?)?;
         delete_message(tx, entry.place)?;
     }
     for device in devices(&contact.account) {

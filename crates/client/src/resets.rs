@@ -21,7 +21,7 @@ use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
 use crate::receipts;
 use crate::rng;
-use crate::state::{self, MessageRow, OutboxRow, Outgoing, PeerRow, Progress, RESETS, Stored, enqueue};
+use crate::state::{self, FileRow, MessageRow, OutboxRow, Outgoing, PeerRow, Progress, RESETS, Stored, enqueue};
 use crate::store::{Log, Table, Transaction};
 
 /// Between two resets for one device, and between two times that texts are sent again to one.
@@ -215,7 +215,9 @@ fn queue_again(tx: &dyn Transaction, conversation: ConversationId, now: Option<u
         let (row, id) = (&stored.row, stored.message()?.id);
         let on_the_way = row.outgoing && matches!(row.progress(), Progress::Queued | Progress::Accepted);
         newest = newest.max(row.stored_at);
-        if on_the_way && !waiting.contains(&id) && age(now, newest) <= RESEND_WITHIN_MS {
+        // What is not at the relay yet is sent once it is.
+        let complete = stored.row.files.iter().all(FileRow::is_told);
+        if on_the_way && complete && !waiting.contains(&id) && age(now, newest) <= RESEND_WITHIN_MS {
             again.push((id, stored.row));
         }
     }
@@ -225,7 +227,7 @@ fn queue_again(tx: &dyn Transaction, conversation: ConversationId, now: Option<u
     }
     let ids: HashSet<EnvelopeId> = again.iter().map(|(id, _)| *id).collect();
     for (id, row) in again {
-        let content = bridge::draft(id, row.sent_at, bridge::text(&row.text));
+        let content = bridge::draft(id, row.sent_at, bridge::message(&row));
         let MessageRow { conversation, author, .. } = row;
         // Without a text id: its envelope gets a fresh id, and its first copy says whether the relay has it.
         enqueue(tx, &OutboxRow { conversation, content, author, ..OutboxRow::default() })?;

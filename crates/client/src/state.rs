@@ -19,6 +19,9 @@
 //! | Received | envelope id 16 | when, u64; written by version 1 only |
 //! | Replay | KEM prekey id u32 | the protocol's replay record of this prekey |
 //! | Conversation | conversation | [`ConversationRow`]; since version 5 |
+//! | Upload | as in log Message, then its number u8 | [`UploadRow`]; since version 6 |
+//! | Fetch | as in log Message, then its number u8 | [`FetchRow`] |
+//! | Unlink | the place below the home's directory | empty |
 //! | Own | `traces` | empty |
 //! | Own | `receiver` | random 16 |
 //! | Own | `copy seen` | when, u64 |
@@ -33,12 +36,19 @@
 //!
 //! A conversation stands as [`ConversationId::as_bytes`]: 16 bytes are the account id of a contact.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use kuvert_protocol::attachment::FileKey;
+use kuvert_protocol::blob::BlobSecret;
 use kuvert_types::{AccountId, AccountKey, Address, EnvelopeId};
+use kuvert_wire::v1;
 use prost::Message;
 
 use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
-use crate::records::{Direction, MessageRecord, MessageState};
+use crate::records::{Direction, FileInfo, MessageRecord, MessageState};
 use crate::store::{Entry, Log, Table, Transaction};
 
 /// Keys of [`Table::Own`].
@@ -368,6 +378,148 @@ pub struct MessageRow {
     /// When the receipt of reading came; 0 as above.
     #[prost(uint64, tag = "12")]
     pub read_at: u64,
+    /// Its files. Since version 6.
+    #[prost(message, repeated, tag = "13")]
+    pub files: Vec<FileRow>,
+}
+
+/// A file of a message.
+#[derive(Clone, PartialEq, Message)]
+pub struct FileRow {
+    /// What the message tells of it. In a message of one's own the *blob secret* stands in place of a capability
+    /// ([`crate::bridge::finish_content`]); blob, key and digest are empty until it is at the relay.
+    #[prost(message, optional, tag = "1")]
+    pub told: Option<v1::Attachment>,
+    /// Whether it is here.
+    #[prost(enumeration = "FileState", tag = "2")]
+    pub state: i32,
+    /// Where it is: of one that came, its name in the home's folder of files; of one's own, the path that it was sent from.
+    #[prost(bytes = "vec", tag = "3")]
+    pub place: Vec<u8>,
+}
+
+impl FileRow {
+    /// Whether all that a message tells of it is known: it is at the relay.
+    pub fn is_told(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| !told.blob.is_empty())
+    }
+}
+
+impl FetchRow {
+    /// For a file that came.
+    pub fn of(file: &FileRow) -> Self {
+        let (size, on_demand) = file.told.as_ref().map_or((0, false), |told| (told.size, told.view_once));
+        Self { size, on_demand, ..Self::default() }
+    }
+}
+
+impl UploadRow {
+    /// Whether everything that is relied upon has its length.
+    pub fn is_readable(&self) -> bool {
+        self.file_key.len() == FileKey::LEN && self.secret.len() == BlobSecret::LEN && self.content.len() == 32
+    }
+
+    /// Whether all of it is at the relay, for good.
+    pub fn is_committed(&self) -> bool {
+        !self.digest.is_empty()
+    }
+}
+
+/// Where a file is. The numbers are part of the stored form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum FileState {
+    /// At the relay.
+    Remote = 0,
+    /// Some of it is here.
+    Partial = 1,
+    /// All of it is here.
+    Here = 2,
+    /// Nowhere that this home could fetch it from.
+    Gone = 3,
+}
+
+/// A file that waits to be sent.
+#[derive(Clone, PartialEq, Message)]
+pub struct UploadRow {
+    /// Where it is: a path, or a copy's place below the home's directory.
+    #[prost(bytes = "vec", tag = "1")]
+    pub path: Vec<u8>,
+    /// Whether it is a copy that this home made and removes.
+    #[prost(bool, tag = "2")]
+    pub copy: bool,
+    /// Bytes of the file.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// When it was changed last, nanoseconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub changed_at: i64,
+    /// Its inode, and the device that it is on.
+    #[prost(uint64, tag = "5")]
+    pub inode: u64,
+    /// See `inode`.
+    #[prost(uint64, tag = "6")]
+    pub device: u64,
+    /// SHA-256 of the file.
+    #[prost(bytes = "vec", tag = "7")]
+    pub content: Vec<u8>,
+    /// What it is encrypted under. Serves for this content alone [KV-110].
+    #[prost(bytes = "vec", tag = "8")]
+    pub file_key: Vec<u8>,
+    /// What its readers' capabilities come from.
+    #[prost(bytes = "vec", tag = "9")]
+    pub secret: Vec<u8>,
+    /// Whether all readers have one capability.
+    #[prost(bool, tag = "10")]
+    pub shared: bool,
+    /// The blob's name at the relay, once it was created.
+    #[prost(bytes = "vec", tag = "11")]
+    pub blob: Vec<u8>,
+    /// What the relay takes its bytes for.
+    #[prost(bytes = "vec", tag = "12")]
+    pub token: Vec<u8>,
+    /// SHA-256 of the blob, once all of it is at the relay and committed.
+    #[prost(bytes = "vec", tag = "13")]
+    pub digest: Vec<u8>,
+    /// The message was given up or deleted: the blob is to be taken from the relay.
+    #[prost(bool, tag = "14")]
+    pub discard: bool,
+}
+
+/// A file that is not here yet.
+#[derive(Clone, PartialEq, Message)]
+pub struct FetchRow {
+    /// Bytes of the file.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// It is to be shown once: it is fetched when it is asked for.
+    #[prost(bool, tag = "2")]
+    pub on_demand: bool,
+    /// It is here, and the relay is to be told that this reader is done.
+    #[prost(bool, tag = "3")]
+    pub done: bool,
+    /// How often it came damaged.
+    #[prost(uint32, tag = "4")]
+    pub damaged: u32,
+    /// Of one that is done: the blob, and this reader's capability.
+    #[prost(bytes = "vec", tag = "5")]
+    pub blob: Vec<u8>,
+    /// See `blob`.
+    #[prost(bytes = "vec", tag = "6")]
+    pub capability: Vec<u8>,
+}
+
+/// The key of a file in its table: the message's, and its number.
+pub fn file_key(message: &MessageRef, number: u8) -> Vec<u8> {
+    let mut key = message_key(message);
+    key.push(number);
+    key
+}
+
+/// The file that a key names.
+pub fn file_of_key(key: &[u8]) -> Result<(MessageRef, u8), Error> {
+    let (number, message) = key.split_last().ok_or_else(|| damaged("files"))?;
+    Ok((message_of_key(message)?, *number))
 }
 
 /// What the owner keeps beside a conversation. There is no row where all of it is as it is by default.
@@ -593,7 +745,8 @@ impl Stored {
             (_, Progress::Read) => MessageState::Read,
         };
         let request = direction == Direction::Incoming && is_request(tx, &message.author)?;
-        let MessageRow { text, sent_at, stored_at, delivered_at, read_at, .. } = self.row;
+        let MessageRow { text, sent_at, stored_at, delivered_at, read_at, files, .. } = self.row;
+        let attachments = (1..).zip(files).map(|(number, file)| attachment(number, file)).collect();
         let known = |at: u64| (at != 0).then_some(at);
         Ok(MessageRecord {
             message,
@@ -601,6 +754,7 @@ impl Stored {
             alias: alias.to_owned(),
             direction,
             text,
+            attachments,
             sent_at,
             stored_at,
             delivered_at: known(delivered_at),
@@ -608,6 +762,23 @@ impl Stored {
             state,
             request,
         })
+    }
+}
+
+/// A file of a message, for the caller.
+fn attachment(number: u8, file: FileRow) -> FileInfo {
+    let state = file.state();
+    let told = file.told.unwrap_or_default();
+    FileInfo {
+        number,
+        name: told.name,
+        media_type: told.media_type,
+        size: told.size,
+        state,
+        place: (!file.place.is_empty()).then(|| PathBuf::from(OsString::from_vec(file.place))),
+        view_once: told.view_once,
+        picture: told.picture.map(|picture| (picture.width, picture.height)),
+        voice_ms: told.voice.map(|voice| voice.duration_ms),
     }
 }
 

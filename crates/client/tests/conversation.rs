@@ -67,7 +67,7 @@ async fn chat(client: Client, other: &'static str, ours: Vec<String>, theirs: Ve
         }
     };
     let mut read = Vec::new();
-    let follow = ReceiveOptions { follow: true, max: Some(theirs.len() as u64), timeout: None };
+    let follow = ReceiveOptions { follow: true, max: Some(theirs.len() as u64), ..ReceiveOptions::default() };
     let receiving = connection.receive(follow, |event| {
         if let Event::Message(message) = event {
             now(client.mark_read(&[message.message])).unwrap();
@@ -144,7 +144,7 @@ async fn a_relay_that_restarts_in_the_middle_loses_nothing() {
         let bob = bob.clone();
         tokio::spawn(async move {
             let connection = bob.connect().await.unwrap();
-            let follow = ReceiveOptions { follow: true, max: Some(30), timeout: None };
+            let follow = ReceiveOptions { follow: true, max: Some(30), ..ReceiveOptions::default() };
             let mut texts = Vec::new();
             let end = connection.receive(follow, |event| {
                 match &event {

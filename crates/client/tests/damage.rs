@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::common::{World, add, fetch, messages, named, now, say};
-use kuvert_client::{Client, DamagedPart, Event, ReceiveOptions};
+use kuvert_client::{Client, DamagedPart, Event, Options, ReceiveOptions};
 
 /// Changes a byte of one row of a table, or of one entry of a log: the first or the last of them in the order of what SQLite
 /// knows them by, which says nothing about what they are. Whether there is one.
-fn damage(home: &Path, is_log: bool, number: u8, last: bool) -> bool {
+pub fn damage(home: &Path, is_log: bool, number: u8, last: bool) -> bool {
     let db = rusqlite::Connection::open(home.join("store.db")).unwrap();
     let (of, order) = (if is_log { "log WHERE log" } else { "record WHERE tbl" }, if last { "DESC" } else { "ASC" });
     let sql = format!("SELECT key, value FROM {of} = ?1 ORDER BY key {order} LIMIT 1");
@@ -22,7 +22,7 @@ fn damage(home: &Path, is_log: bool, number: u8, last: bool) -> bool {
     true
 }
 
-fn told(events: &[Event]) -> Vec<DamagedPart> {
+pub fn told(events: &[Event]) -> Vec<DamagedPart> {
     let told = events.iter().filter_map(|event| match event {
         Event::Damaged { part, count, .. } => Some(vec![*part; usize::try_from(*count).unwrap()]),
         _ => None,
@@ -210,4 +210,23 @@ async fn the_account_itself_is_not_made_up() {
         put(&value);
     }
     assert_eq!(refused, 2, "the account's row, and the device's keys");
+}
+
+/// A home that cannot be written keeps its damaged rows. What meets none of them is read; what does says what to do, and it helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_is_only_read_says_what_to_do_and_a_copy_of_it_is_mended() {
+    let case = Case::new().await;
+    let home = case.world.home("bob");
+    assert!(damage(&home, true, 1, false));
+    let read_only = Options { read_only: true, ..case.world.options() };
+    let bob = Client::open(&home, read_only).await.unwrap();
+    assert_eq!(bob.contacts().list().await.unwrap().len(), 2);
+    let error = bob.history_page(None, None, 0).await.unwrap_err();
+    assert_eq!(error.code(), "store-unmended", "{error}");
+    assert!(error.to_string().contains("copy the home"), "{error}");
+    drop(bob);
+    let bob = case.world.open("bob").await;
+    // Two of each contact in either direction, less one.
+    assert_eq!(bob.history_page(None, None, 0).await.unwrap().messages.len(), 7);
+    assert_eq!(told(&fetch(&bob).await), [DamagedPart::Message]);
 }

@@ -195,7 +195,7 @@ fn follow(client: Client, until: &'static str) -> tokio::task::JoinHandle<Vec<Ev
     tokio::spawn(async move {
         let connection = client.connect().await.unwrap();
         let events = Mutex::new(Vec::new());
-        let options = ReceiveOptions { follow: true, timeout: None, max: None };
+        let options = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
         let end = connection.receive(options, |event| {
             let mut is_last = false;
             if let Event::Message(message) = &event {

@@ -12,6 +12,7 @@ mod conversations;
 mod damage;
 mod erase;
 mod examples;
+mod files;
 mod floods;
 mod pausing;
 mod people;

@@ -14,7 +14,8 @@ use kuvert_client::store::Table;
 use kuvert_client::{Client, Error, Event, EventSink, Options, ReceiveEnd, ReceiveOptions};
 use tokio::task::JoinHandle;
 
-const FOLLOW: ReceiveOptions = ReceiveOptions { follow: true, timeout: None, max: None };
+const FOLLOW: ReceiveOptions =
+    ReceiveOptions { follow: true, timeout: None, max: None, max_file: 0, files_first: false };
 
 /// What a follower does: it tells every event, waits until it is told to go on, and marks what it showed.
 struct Follower {

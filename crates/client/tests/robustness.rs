@@ -159,7 +159,7 @@ async fn a_second_receiver_displaces_the_first_and_nothing_is_shown_twice() {
         let (send, receive) = tokio::sync::mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let connection = client.connect().await.unwrap();
-            let options = ReceiveOptions { follow: true, max, timeout: None };
+            let options = ReceiveOptions { follow: true, max, ..ReceiveOptions::default() };
             let end = connection.receive(options, |event| {
                 match event {
                     Event::Message(message) => {

@@ -4,9 +4,10 @@
 //! that she read: the receipt for the second waits. One more of his was received and not shown, and one of Dave's, who is a
 //! stranger. Two texts of hers were accepted by the relay, one was encrypted when the relay went away, two were only queued.
 
-use kuvert_client::{Client, Direction, Event, MessageState, ReceiptKind};
+use kuvert_client::{Client, DamagedPart, Direction, Event, MessageState, ReceiptKind};
 
 use crate::common::{World, fetch, messages, named, texts};
+use crate::damage::{damage, told};
 
 /// The conversation with Bob, as it stood.
 const WITH_BOB: [(Direction, &str, MessageState); 8] = [
@@ -90,4 +91,57 @@ async fn what_waited_in_a_home_of_version_2_leaves_and_its_sessions_go_on() {
         *direction == Direction::Outgoing && !matches!(state, MessageState::Delivered | MessageState::Read)
     };
     assert_eq!(last.iter().find(undelivered), None);
+}
+
+/// A table or a log by its number in the store; what is told if one of its rows is damaged; how many of ten messages are left.
+const CASES: [(&str, bool, u8, Option<DamagedPart>, usize); 8] = [
+    ("nothing", false, 200, None, 10),
+    ("contact", false, 2, Some(DamagedPart::Contact), 10),
+    ("session", false, 3, Some(DamagedPart::Session), 10),
+    ("prekey", false, 4, Some(DamagedPart::Prekey), 10),
+    ("not shown", false, 6, None, 10),
+    ("text", true, 1, Some(DamagedPart::Message), 9),
+    ("outbox", true, 2, Some(DamagedPart::QueuedAgain), 10),
+    ("received", true, 3, None, 10),
+];
+
+/// A damaged row of an older version costs what it held and keeps no other from becoming one of this version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_of_version_2_with_a_damaged_row_becomes_one_of_this_version_and_says_what_was_lost() {
+    for (what, is_log, number, expected, messages) in CASES {
+        for last in [false, true] {
+            let world = World::of_fixture("version2").await;
+            assert_eq!(damage(&world.home("alice"), is_log, number, last), what != "nothing", "{what}");
+            let alice = world.open("alice").await;
+            assert_eq!(alice.history_page(None, None, 0).await.unwrap().messages.len(), messages, "{what} {last}");
+            assert_eq!(alice.queued().await.unwrap().len(), 3, "{what} {last}");
+            let contacts = alice.contacts();
+            let known = contacts.list().await.unwrap().len() + contacts.requests().await.unwrap().len();
+            // One that no session stands for is unknown.
+            assert!(known == 3 || (known == 2 && what == "contact"), "{what} {last}: {known}");
+            drop((alice, contacts));
+            let alice = moved(&world, "alice").await;
+            assert_eq!(told(&fetch(&alice).await), Vec::from_iter(expected), "{what} {last}");
+        }
+    }
+}
+
+/// What nothing can stand in for is said, and the home is left as it is, in its version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_of_version_2_without_its_account_is_left_as_it_is() {
+    let world = World::of_fixture("version2").await;
+    let home = world.home("alice");
+    let db = rusqlite::Connection::open(home.join("store.db")).unwrap();
+    db.execute("UPDATE record SET value = x'00' WHERE tbl = 1", []).unwrap();
+    let rows = || -> Vec<Vec<u8>> {
+        let mut statement = db.prepare("SELECT value FROM record UNION ALL SELECT value FROM log").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let before = rows();
+    let error = Client::open(&home, world.options()).await.unwrap_err();
+    assert_eq!(error.code(), "store-corrupt");
+    assert!(error.to_string().contains("backup"), "{error}");
+    assert_eq!(rows(), before);
+    let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
 }

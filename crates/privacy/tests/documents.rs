@@ -36,6 +36,7 @@ fn every_entry_says_everything() {
         let fits = match field.deletion {
             Deletion::AcknowledgeOrPurge => matches!(field.retention, Retention::UntilAcknowledged { .. }),
             Deletion::AcknowledgeOrRewrite => matches!(field.retention, Retention::UntilAcknowledged { .. }),
+            Deletion::ReadOrPurge => matches!(field.retention, Retention::UntilRead { .. }),
             Deletion::Detach => field.retention == Retention::WithConnection,
             Deletion::HandOut => field.retention == Retention::UntilHandedOut,
             Deletion::UseOrPurge => matches!(field.retention, Retention::UntilUsed { .. }),

@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use crate::link::{Lent, Link, Pool};
 use crate::outcome::Fault;
 use crate::report;
-use crate::store::column::{account, bytes, get, signed, unsigned};
+use crate::store::column::{account, bytes, get, readable, signed, unsigned};
 use crate::threads::Spawn;
 
 /// [`DataRights`] in the store's own tables.
@@ -216,27 +216,20 @@ pub async fn look(link: &Link) -> Result<Result<Rights, StoreError>, Fault> {
     let holds = "SELECT account, reason, since, NULL::int8 FROM hold UNION ALL
         SELECT account, reason, taken_at, octet_length(report)::int8 FROM held";
     let holds = link.query(holds, &[]).await?;
-    let read = || {
-        let hold = |row: &Row| {
-            Ok(Hold {
-                account: account(row, 0)?,
-                reason: get(row, 1)?,
-                at: unsigned(row, 2)?,
-                held: get::<Option<i64>>(row, 3)?.map(i64::unsigned_abs),
-            })
-        };
-        Ok(Rights {
-            requests: requests
-                .iter()
-                .map(|row| Ok((account(row, 0)?, request(row, 1)?)))
-                .collect::<Result<_, StoreError>>()?,
-            deletions: deletions
-                .iter()
-                .map(|row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))
-                .collect::<Result<_, StoreError>>()?,
-            incidents: unsigned(&incidents, 0)?,
-            holds: holds.iter().map(hold).collect::<Result<_, StoreError>>()?,
+    let hold = |row: &Row| {
+        Ok(Hold {
+            account: account(row, 0)?,
+            reason: get(row, 1)?,
+            at: unsigned(row, 2)?,
+            held: get::<Option<i64>>(row, 3)?.map(i64::unsigned_abs),
         })
     };
-    Ok(read())
+    let request = |row: &Row| Ok((account(row, 0)?, request(row, 1)?));
+    let deletion = |row: &Row| Ok((unsigned(row, 0)?, unsigned(row, 1)?));
+    Ok(unsigned(&incidents, 0).map(|incidents| Rights {
+        requests: readable("report_request", &requests, request),
+        deletions: readable("deletion", &deletions, deletion),
+        incidents,
+        holds: readable("hold, held", &holds, hold),
+    }))
 }

@@ -96,6 +96,7 @@ impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         let code = match error {
             BackupError::Open(error) => return error.into(),
+            BackupError::Blobs(error) => return error.into(),
             BackupError::People(error) => return error.into(),
             BackupError::Exists(_) | BackupError::NotEmpty(_) => "backup-exists",
             BackupError::NoBackup(_) => "backup-missing",

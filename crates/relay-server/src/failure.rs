@@ -8,6 +8,7 @@ use kuvert_relay::endpoint::ListenError;
 use kuvert_relay::relay;
 use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_relay::tls::TlsError;
+use kuvert_relay_sqlite::BlobsError;
 use kuvert_relay_sqlite::admin::AdminError;
 use kuvert_relay_sqlite::embedded::StartError;
 use kuvert_relay_sqlite::people::PeopleError;
@@ -90,6 +91,8 @@ impl From<ConfigError> for Failure {
             ConfigError::Monitoring(_) => "monitoring-exposed",
             ConfigError::Rate(_)
             | ConfigError::Zero(_)
+            | ConfigError::FileSize(_)
+            | ConfigError::Percent(_)
             | ConfigError::ReportDelay(_)
             | ConfigError::Region
             | ConfigError::ClusterWithoutStore
@@ -183,10 +186,23 @@ impl From<PeopleError> for Failure {
     }
 }
 
+impl From<BlobsError> for Failure {
+    fn from(error: BlobsError) -> Self {
+        let code = match &error {
+            BlobsError::Newer { .. } => "data-newer",
+            BlobsError::Foreign(_) => "data-foreign",
+            BlobsError::Unregistered { .. } => "data-unregistered",
+            BlobsError::Database { .. } | BlobsError::Io { .. } => "blobs",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Open(error) => error.into(),
+            StartError::Blobs(error) => error.into(),
             StartError::People(error) => error.into(),
             StartError::Observations { .. } => Self::new("data-observations", error.to_string()),
             StartError::Observer(error) => Self::new("observe", error.to_string()),

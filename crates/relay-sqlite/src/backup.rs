@@ -6,6 +6,7 @@
 //!   backup.toml        when, what, and the SHA-256 of each file
 //!   relay.db           accounts, prekeys, waiting mail
 //!   people.db          what people told beyond that, if there is such a database
+//!   blobs.db, blobs/   files on their way that were complete, if there is such a database
 //!   tls/               the relay's key and certificate: who it is
 //!   serving.toml       the address that clients know
 //! ```
@@ -19,10 +20,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use kuvert_relay::whole_file;
+use kuvert_types::BlobId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::SERVING_FILE;
+use crate::blobs::{BLOBS_FILE, BlobsError, files, look};
 use crate::people::{PEOPLE_FILE, People, PeopleError};
 use crate::store::backup::{Dropped, check, copy, make_safe};
 use crate::store::{DATABASE_FILE, OpenError};
@@ -33,8 +36,11 @@ pub const MANIFEST_FILE: &str = "backup.toml";
 /// Name of the file within the data directory that tells when a backup was made last: its time, Unix milliseconds, as text.
 pub const LAST_BACKUP_FILE: &str = "last-backup";
 
-/// The layout above. A change of it is a new number.
-const FORMAT: u32 = 1;
+/// The layout above. A change of it is a new number. 1 had no files on their way.
+const FORMAT: u32 = 2;
+
+/// The oldest that is restored.
+const OLDEST_FORMAT: u32 = 1;
 
 /// Files beside the database, as far as they exist.
 const OTHER_FILES: [&str; 3] = ["tls/certificate.pem", "tls/key.pem", SERVING_FILE];
@@ -71,6 +77,9 @@ pub enum BackupError {
     /// The database cannot be copied or used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Files on their way cannot be copied.
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
     /// What people told cannot be copied.
     #[error(transparent)]
     People(#[from] PeopleError),
@@ -153,6 +162,10 @@ fn fill(data: &Path, to: &Path, now_ms: u64) -> Result<Manifest, BackupError> {
         people.copy(&copy)?;
         files.insert(PEOPLE_FILE.to_owned(), digest(&copy)?);
     }
+    for name in look::copy(data, to)? {
+        let digest = digest(&to.join(&name))?;
+        files.insert(name, digest);
+    }
     make_directory(&to.join("tls"))?;
     for name in OTHER_FILES {
         let source = data.join(name);
@@ -192,11 +205,13 @@ pub fn restore(from: &Path, data: &Path) -> Result<(Manifest, Dropped), BackupEr
         Err(error) => return Err(at(data)(error)),
     }
     for name in manifest.files.keys().filter(|name| *name != DATABASE_FILE) {
-        let bytes = fs::read(from.join(name)).map_err(at(&from.join(name)))?;
-        if name.starts_with("tls/") {
-            make_directory(&data.join("tls"))?;
+        if let Some((directory, _)) = name.split_once('/') {
+            make_directory(&data.join(directory))?;
         }
-        write_private(&data.join(name), &bytes)?;
+        let path = data.join(name);
+        // A file on its way can be as long as gigabytes.
+        let (mut source, mut target) = (open(&from.join(name))?, create_private(&path)?);
+        io::copy(&mut source, &mut target).and_then(|_| target.sync_all()).map_err(at(&path))?;
     }
     // Last, and under its name only when it is safe: without it no relay takes this directory for its own.
     let unready = data.join(UNREADY_FILE);
@@ -218,7 +233,7 @@ fn read(from: &Path) -> Result<Manifest, BackupError> {
     // The number first: a later format may have other fields.
     let table: toml::Table = toml::from_str(&text).map_err(|_| no_backup())?;
     match table.get("format").and_then(toml::Value::as_integer) {
-        Some(format) if format == i64::from(FORMAT) => {}
+        Some(format) if (i64::from(OLDEST_FORMAT)..=i64::from(FORMAT)).contains(&format) => {}
         Some(format) => return Err(BackupError::Newer { found: u32::try_from(format).unwrap_or(u32::MAX) }),
         None => return Err(no_backup()),
     }
@@ -228,7 +243,9 @@ fn read(from: &Path) -> Result<Manifest, BackupError> {
     }
     for (name, expected) in &manifest.files {
         // Nothing outside of the backup is read, and nothing outside of the data directory written.
-        let known = [DATABASE_FILE, PEOPLE_FILE].contains(&name.as_str()) || OTHER_FILES.contains(&name.as_str());
+        let known = [DATABASE_FILE, PEOPLE_FILE, BLOBS_FILE].contains(&name.as_str())
+            || OTHER_FILES.contains(&name.as_str())
+            || is_blob(name);
         if !known {
             return Err(no_backup());
         }
@@ -238,6 +255,12 @@ fn read(from: &Path) -> Result<Manifest, BackupError> {
         }
     }
     Ok(manifest)
+}
+
+/// Whether this is the name of a file on its way, below the data directory.
+fn is_blob(name: &str) -> bool {
+    let id = name.strip_prefix(files::DIRECTORY).and_then(|rest| rest.strip_prefix('/'));
+    id.is_some_and(|id| id.len() == 2 * BlobId::LEN && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {

@@ -15,6 +15,7 @@ use kuvert_relay::store::{Store, StoreError};
 use kuvert_relay::young::Disk;
 
 use crate::OBSERVE_FILE;
+use crate::blobs::{BlobsError, DirectoryBlobs};
 use crate::people::schema::Tables;
 use crate::people::{People, PeopleError};
 use crate::report::{Documents, Sources};
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Files on their way cannot be kept.
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
     /// The database of rights, and of an extension, cannot be opened.
     #[error(transparent)]
     People(#[from] PeopleError),
@@ -152,7 +156,11 @@ impl Embedded {
         let sources = Sources { data: config.data.clone(), retention_days: config.retention_days };
         let documents = offer.as_deref().map(|offer| offer.documents(&config));
         let rights = Arc::new(SqliteRights::new(people.clone(), sources, documents));
-        let mut parts = Parts::new(clock, store, rights);
+        let data = config.data.clone();
+        let blobs = tokio::task::spawn_blocking(move || DirectoryBlobs::open(&data)).await;
+        // The other error is that opening panicked.
+        let blobs = blobs.map_err(|error| StoreError::Corrupt(error.to_string()))??;
+        let mut parts = Parts::new(clock, store, rights).with_blobs(Arc::new(blobs));
         if let Some(observer) = observer {
             parts = parts.with_observer(observer);
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`store`] | mail, accounts, prekeys: `DATA/relay.db` |
 //! | [`people`] | rights, limits that were run into, and an extension's rows: `DATA/people.db` |
+//! | [`blobs`] | files on their way: `DATA/blobs.db` and `DATA/blobs/` |
 //! | [`rights`] | what accounts have a right to, from these two |
 //! | [`report`] | reading what a report holds |
 //! | [`serving`] | how a directory was served last |
@@ -16,6 +17,7 @@
 
 pub mod admin;
 pub mod backup;
+pub mod blobs;
 pub mod embedded;
 pub mod people;
 pub mod report;
@@ -24,6 +26,7 @@ pub mod serving;
 pub mod store;
 
 pub use admin::SqliteAdmin;
+pub use blobs::{BlobsError, DirectoryBlobs};
 pub use embedded::Embedded;
 pub use people::{People, PeopleError};
 pub use rights::SqliteRights;

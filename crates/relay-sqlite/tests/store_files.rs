@@ -531,6 +531,9 @@ fn a_row_that_cannot_be_read_keeps_no_others_mail_and_its_device_is_told() {
     let store = SqliteStore::open_with(directory.path(), Options::default()).unwrap();
     damage(&format!("UPDATE envelope SET source = x'01' WHERE cursor = {}", cursors[0]));
     assert_eq!((ids(&store, bob), ids(&store, carol)), (vec![2, 3], vec![1]));
+    // Also where it is all of a page: a reader goes on behind the last envelope that it got.
+    let page = store.read(bob, Cursor::new(0), 1, 1 << 20).wait().unwrap();
+    assert_eq!((page.envelopes[0].cursor.get(), page.more), (cursors[2], true));
     store.close().wait().unwrap();
     // When it is opened: each kind of row that is read then.
     damage(&format!("UPDATE envelope SET accepted_at = -1 WHERE cursor = {}", cursors[2]));

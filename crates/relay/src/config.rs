@@ -22,6 +22,9 @@ pub const MAX_NODE_NAME_BYTES: usize = 64;
 /// The name that a relay has which serves a store alone.
 pub const RESERVED_NODE_NAME: &str = "alone";
 
+/// MiB of the largest file that the protocol has.
+const MAX_FILE_MIB: u32 = 2048;
+
 /// The address of a store that is not the data directory. It can hold a password, so it is never printed.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
@@ -240,6 +243,26 @@ pub struct Limits {
     pub phone_codes_per_number: Rate,
     /// Numbers of address books that one account has compared with verified ones: what finding out who is here costs.
     pub numbers_checked_per_account: Rate,
+    /// MiB of the largest file, 1 to 2,048; 0: this relay takes none.
+    pub max_file_mib: u32,
+    /// Percent of the disk up to which files are taken: the rest is left to mail.
+    pub blob_disk_percent: u8,
+    /// MiB of files of one account that wait for their readers.
+    pub blob_mib_per_account: u32,
+    /// Their number.
+    pub blobs_per_account: u32,
+    /// Transfers of one account at once, up and down.
+    pub blob_transfers_per_account: u32,
+    /// Transfers at once of those that name no account, from one address.
+    pub blob_transfers_per_address: u32,
+    /// Files that one account uploads.
+    pub uploads_per_account: Rate,
+    /// KiB of them.
+    pub upload_kib_per_account: Rate,
+    /// KiB of files that one account reads.
+    pub blob_read_kib_per_account: Rate,
+    /// KiB of files that are read from one address without a name.
+    pub blob_read_kib_per_address: Rate,
 }
 
 impl Default for Limits {
@@ -263,6 +286,16 @@ impl Default for Limits {
             phone_codes_per_account: Rate { burst: 5, per_hour: 5 },
             phone_codes_per_number: Rate { burst: 3, per_hour: 2 },
             numbers_checked_per_account: Rate { burst: 20_000, per_hour: 200 },
+            max_file_mib: 100,
+            blob_disk_percent: 80,
+            blob_mib_per_account: 1024,
+            blobs_per_account: 2_000,
+            blob_transfers_per_account: 4,
+            blob_transfers_per_address: 16,
+            uploads_per_account: Rate { burst: 200, per_hour: 1_000 },
+            upload_kib_per_account: Rate { burst: 5 * 1024 * 1024, per_hour: 218_453 },
+            blob_read_kib_per_account: Rate { burst: 20 * 1024 * 1024, per_hour: 2 * 1024 * 1024 },
+            blob_read_kib_per_address: Rate { burst: 20 * 1024 * 1024, per_hour: 2 * 1024 * 1024 },
         }
     }
 }
@@ -299,6 +332,12 @@ pub enum ConfigError {
     /// A rate of nothing.
     #[error("limits.{0}: burst and per_hour are at least 1")]
     Rate(&'static str),
+    /// Larger than the protocol has.
+    #[error("limits.max_file_mib = {0} is not possible: a file has at most {MAX_FILE_MIB} MiB; 0 takes none")]
+    FileSize(u32),
+    /// More than all.
+    #[error("limits.blob_disk_percent = {0} is more than all: 100 at most")]
+    Percent(u8),
     /// No connections at all.
     #[error("limits.{0} is at least 1")]
     Zero(&'static str),
@@ -356,10 +395,20 @@ impl Config {
             ("phone_codes_per_account", limits.phone_codes_per_account),
             ("phone_codes_per_number", limits.phone_codes_per_number),
             ("numbers_checked_per_account", limits.numbers_checked_per_account),
+            ("uploads_per_account", limits.uploads_per_account),
+            ("upload_kib_per_account", limits.upload_kib_per_account),
+            ("blob_read_kib_per_account", limits.blob_read_kib_per_account),
+            ("blob_read_kib_per_address", limits.blob_read_kib_per_address),
         ] {
             if rate.burst == 0 || rate.per_hour == 0 {
                 return Err(ConfigError::Rate(name));
             }
+        }
+        if limits.max_file_mib > MAX_FILE_MIB {
+            return Err(ConfigError::FileSize(limits.max_file_mib));
+        }
+        if limits.blob_disk_percent > 100 {
+            return Err(ConfigError::Percent(limits.blob_disk_percent));
         }
         if let Some(listen) = self.monitoring.listen
             && !listen.ip().is_loopback()

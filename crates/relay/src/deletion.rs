@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use kuvert_types::AccountId;
 
+use crate::blobs::store::BlobError;
 use crate::observe::Forgotten;
 use crate::others::Word;
 use crate::report;
@@ -36,6 +37,14 @@ pub async fn delete(service: &Arc<Shared>, account: AccountId) -> Result<(), Sto
     }
     // Before the account goes, so that it is tried again if it fails.
     forget(service, &forgotten).await?;
+    // Without its files no reader has anything of it left to fetch.
+    if let Some(blobs) = &service.blobs {
+        let erased = blobs.store.delete_account(account).await;
+        erased.map_err(|error| match error {
+            BlobError::Store(error) => error,
+            other => Unavailable::Io(other.to_string()).into(),
+        })?;
+    }
     if service.store.delete_account(account).await? {
         service.rights.count_deletion(now).await?;
     }

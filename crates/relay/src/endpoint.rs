@@ -14,7 +14,10 @@ use tokio::time::timeout;
 use crate::connection::close::Close;
 use crate::connection::serve;
 use crate::endpoint_key::{EndpointKey, FILE};
-use crate::limits::{ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RETRY_ABOVE_HANDSHAKES};
+use crate::limits::{
+    ConnectionCount, HANDSHAKE_DEADLINE, MAX_HANDSHAKES, NoPlace, RECEIVE_WINDOW, RETRY_ABOVE_HANDSHAKES, SEND_WINDOW,
+    TRANSFER_WINDOW,
+};
 use crate::metrics::Turned;
 use crate::shared::Shared;
 
@@ -22,17 +25,11 @@ use crate::shared::Shared;
 /// 160 µs, and home routers forget a silent UDP flow after 30 s and more.
 const IDLE_TIMEOUT_MS: u32 = 60_000;
 
-/// Bytes that a client may send ahead of being read on its stream: the largest frame takes two round trips. What an idle
-/// connection costs in memory follows from this and the next two (measured: 34 KiB at 10,000 connections).
-const STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
+/// Bytes that a client may send ahead of being read on one stream. All of a connection together are bounded besides, by
+/// [`RECEIVE_WINDOW`] while it has no transfer.
+const STREAM_RECEIVE_WINDOW: u32 = TRANSFER_WINDOW;
 
-/// The same for all streams of a connection together.
-const RECEIVE_WINDOW: u32 = 128 * 1024;
-
-/// Bytes that wait for the client's acknowledgement.
-const SEND_WINDOW: u64 = 64 * 1024;
-
-/// One stream is used; with a second one allowed, a client that opens it is told so instead of waiting.
+/// Until it is known what a connection is for: one for mail, and one for a blob, or that is told that it is not for that.
 const STREAMS: u32 = 2;
 
 /// Bytes kept of a handshake that has not been looked at yet.

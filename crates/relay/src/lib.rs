@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`store`] | what is kept: mail, accounts, prekeys. A [`Session`](store::Session) owns the order of submits |
 //! | [`mailbox`] | the rules of a mailbox, which every store keeps: order, shares, expiry |
+//! | [`blobs`] | files on their way to their readers, and what keeps them |
 //! | [`presence`] | which devices are connected and attached |
 //! | [`others`] | the other relays of the same store: limits over all of them |
 //! | [`data_rights`], [`incidents`] | what accounts have a right to, and the limits that they ran into |
@@ -45,6 +46,7 @@
 
 // What is hidden is for this project's own crates: it may change at any time.
 pub mod admin;
+pub mod blobs;
 pub mod clock;
 #[doc(hidden)]
 pub mod command;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::blobs::store::BlobGauges;
 use crate::command::CommandError;
 use crate::figures::Figure;
 use crate::store::Gauges;
@@ -75,6 +76,10 @@ pub struct Sample {
     pub connections: usize,
     /// What the store holds; `None`: it did not answer.
     pub held: Option<Gauges>,
+    /// The files that it keeps; `None`: it keeps none, or did not answer.
+    pub blobs: Option<BlobGauges>,
+    /// Transfers of them.
+    pub transfers: usize,
     /// Bytes of the database.
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -111,6 +116,13 @@ pub struct Metrics {
     acknowledged: Counter,
     expired: Counter,
     bundles: Family<Because, Counter>,
+    blob_received_bytes: Counter,
+    blob_sent_bytes: Counter,
+    blobs_expired: Counter,
+    blobs: Gauge,
+    blob_bytes: Gauge,
+    uploads: Gauge,
+    transfers: Gauge,
     devices: Gauge,
     waiting: Gauge,
     waiting_bytes: Gauge,
@@ -171,6 +183,13 @@ impl Metrics {
             ),
             acknowledged: counter(r, "envelopes_acknowledged", "Envelopes deleted because they were delivered"),
             expired: counter(r, "envelopes_expired", "Envelopes deleted because nobody fetched them in time"),
+            blob_received_bytes: counter(r, "blob_received_bytes", "Bytes of files that were uploaded"),
+            blob_sent_bytes: counter(r, "blob_sent_bytes", "Bytes of files that were read"),
+            blobs_expired: counter(r, "blobs_expired", "Files and uploads deleted because their time was over"),
+            blobs: gauge(r, "blobs", "Files that wait for their readers"),
+            blob_bytes: gauge(r, "blob_bytes", "Their bytes"),
+            uploads: gauge(r, "blob_uploads", "Uploads that are not complete"),
+            transfers: gauge(r, "blob_transfers", "Transfers of files under way"),
             devices: gauge(r, "devices", "Devices"),
             waiting: gauge(r, "envelopes_waiting", "Envelopes that wait"),
             waiting_bytes: gauge(r, "ciphertext_waiting_bytes", "Their ciphertext"),
@@ -266,6 +285,21 @@ impl Metrics {
         self.bundles.get_or_create(&Because { reason }).inc();
     }
 
+    /// So many bytes of a file came.
+    pub fn blob_received(&self, bytes: usize) {
+        self.blob_received_bytes.inc_by(bytes as u64);
+    }
+
+    /// So many bytes of a file are on their way to a reader.
+    pub fn blob_sent(&self, bytes: usize) {
+        self.blob_sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// So many files and uploads expired.
+    pub fn blobs_expired(&self, count: u64) {
+        self.blobs_expired.inc_by(count);
+    }
+
     /// All metrics as OpenMetrics, and those of others with them; see [`crate::exposition`].
     ///
     /// # Errors
@@ -280,6 +314,12 @@ impl Metrics {
             set(&self.waiting, held.waiting);
             set(&self.waiting_bytes, held.waiting_bytes);
         }
+        if let Some(blobs) = sample.blobs {
+            set(&self.blobs, blobs.blobs);
+            set(&self.blob_bytes, blobs.bytes);
+            set(&self.uploads, blobs.uploads);
+        }
+        set(&self.transfers, sample.transfers as u64);
         set(&self.database_bytes, sample.database_bytes);
         set(&self.log_bytes, sample.log_bytes);
         set(&self.reusable_bytes, sample.reusable_bytes);

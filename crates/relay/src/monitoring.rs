@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::blobs::Blobs;
 use crate::exposition::Exposition;
 use crate::figures::{Figure, Figures};
 use crate::limits::ConnectionCount;
@@ -66,6 +67,8 @@ pub struct Monitor {
     pub clock: Arc<RelayClock>,
     /// Whether there is little room.
     pub low_water: Arc<LowWater>,
+    /// Files, if it takes any.
+    pub blobs: Option<Arc<Blobs>>,
     /// Free space below which the relay is not ready.
     pub ready_free_bytes: u64,
     /// What else is counted.
@@ -234,9 +237,12 @@ impl Monitor {
 
     async fn sample(&self) -> Sample {
         let StoreFiles { database_bytes, log_bytes, last_backup_ms } = self.store.files();
+        let blobs = async { timeout(STORE_PATIENCE, self.blobs.as_ref()?.store.gauges()).await.ok()?.ok() };
         Sample {
             connections: self.count.open(),
             held: timeout(STORE_PATIENCE, self.store.gauges()).await.ok().and_then(Result::ok),
+            blobs: blobs.await,
+            transfers: self.blobs.as_ref().map_or(0, |blobs| blobs.transfers.under_way()),
             database_bytes,
             log_bytes,
             reusable_bytes: self.store.reusable(),
@@ -301,6 +307,7 @@ mod tests {
             data: data.path().into(),
             clock: Arc::new(clock),
             low_water: Arc::new(LowWater::new(Arc::new(FileSystem::of(data.path())), Arc::new(ManualClock::new(0)), 0)),
+            blobs: None,
             ready_free_bytes: 1,
             figures: Some(Arc::new(Seven)),
         };

@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::blobs::Blobs;
+use crate::blobs::store::BlobStore;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::data_rights::DataRights;
@@ -81,6 +83,7 @@ pub struct Parts {
     disk: Option<Arc<dyn Disk>>,
     figures: Option<Arc<dyn Figures>>,
     others: Option<Arc<dyn Others>>,
+    blobs: Option<Arc<dyn BlobStore>>,
 }
 
 impl fmt::Debug for Parts {
@@ -93,7 +96,18 @@ impl Parts {
     /// Presence within this process, no observer, no extension, and the system's word on the disk.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
         let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
-        Self { clock, store, rights, presence, observer, extension: None, disk: None, figures: None, others: None }
+        Self {
+            clock,
+            store,
+            rights,
+            presence,
+            observer,
+            extension: None,
+            disk: None,
+            figures: None,
+            others: None,
+            blobs: None,
+        }
     }
 
     /// Presence beyond this process.
@@ -132,6 +146,12 @@ impl Parts {
         Self { others: Some(others), ..self }
     }
 
+    /// Something that keeps files. Without, the relay takes none.
+    #[must_use]
+    pub fn with_blobs(self, blobs: Arc<dyn BlobStore>) -> Self {
+        Self { blobs: Some(blobs), ..self }
+    }
+
     /// Starts a relay of these parts. It serves when this returns.
     ///
     /// # Errors
@@ -143,7 +163,7 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, observer, extension, disk, figures, others } = parts;
+    let Parts { clock, store, rights, presence, observer, extension, disk, figures, others, blobs } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
@@ -160,6 +180,9 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         metrics,
         limiter: Limiter::among(&config.limits, Arc::<RelayClock>::clone(&clock), others.as_ref()),
         held: Budget::new(Bounds::default()),
+        blobs: blobs
+            .filter(|_| config.limits.max_file_mib > 0)
+            .map(|blobs| Arc::new(Blobs::new(blobs, Arc::clone(&disk), &config.limits))),
         saved_limits: Saved::below(&config.data),
         young: Young::among(u64::from(config.limits.young_account_mib) << 20, others.clone()),
         others,
@@ -180,6 +203,8 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
     retention::restamp(&service).await?;
     retention::expire(&service, config.retention_days).await?;
     retention::prune(&service).await?;
+    retention::collect_blobs(&service).await?;
+    retention::expire_blobs(&service, config.retention_days).await?;
     retention::look_for_young(&service, young::YOUNG).await?;
     service.saved_limits.read(&service.limiter, &service.young, service.clock.now_ms());
     if let Some(others) = &service.others {
@@ -258,6 +283,7 @@ impl Monitoring {
             data: config.data.clone(),
             clock: Arc::clone(&service.clock),
             low_water: Arc::clone(&service.low_water),
+            blobs: service.blobs.clone(),
             ready_free_bytes: u64::from(config.monitoring.ready_free_mib) << 20,
             figures,
         };
@@ -376,7 +402,16 @@ impl RunningRelay {
         retention::write_incidents(&self.service).await?;
         retention::restamp(&self.service).await?;
         retention::prune(&self.service).await?;
+        retention::expire_blobs(&self.service, self.config.retention_days).await?;
         retention::expire(&self.service, self.config.retention_days).await
+    }
+
+    /// Puts right what an interruption left of files, instead of within an hour.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn collect_blobs(&self) -> Result<(), StoreError> {
+        retention::collect_blobs(&self.service).await
     }
 
     /// Deletes what has had its time at the extension, instead of within a minute. Says how many rows.
@@ -405,9 +440,15 @@ impl RunningRelay {
         }
         retention::save_limits(&service).await;
         retention::note_time(&service).await;
+        let blobs = service.blobs.as_ref().map(|blobs| Arc::clone(&blobs.store));
         drop(service);
         if timeout(LAST_TASKS, ended.recv()).await.is_err() {
             tracing::warn!("some connections did not end in time");
+        }
+        if let Some(blobs) = blobs
+            && let Err(error) = blobs.close().await
+        {
+            tracing::error!(%error, "the files' store could not be closed cleanly");
         }
         close_store(store).await;
         observer.close();

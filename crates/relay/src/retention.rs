@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kuvert_privacy::retention::TRACE_DAYS;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
+use crate::blobs::store::{BlobError, Collected, Expired};
 use crate::mailbox::{MS_PER_DAY, accepted_before};
 use crate::observe::Event;
 use crate::shared::Shared;
@@ -19,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// How often traces that are too old are looked for, in times of [`EVERY`]: an hour.
 const PRUNE_EVERY: u32 = 60;
+
+/// How long an upload may take: what is not complete then is deleted.
+const UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a slice should take, with the submits that it waits for: others wait for it in turn.
 const SLICE_TIME: Duration = Duration::from_millis(40);
@@ -148,6 +152,47 @@ pub async fn prune(service: &Shared) -> Result<(), StoreError> {
     purged.unwrap_or_else(|error| Err(Unavailable::Io(error.to_string()).into()))
 }
 
+/// Erases files that were not fetched in time, and uploads that were not completed.
+///
+/// # Errors
+/// Those of the store. What was erased before stays erased.
+pub async fn expire_blobs(service: &Shared, retention_days: u32) -> Result<(), StoreError> {
+    let Some(blobs) = &service.blobs else { return Ok(()) };
+    let now = service.clock.now_ms();
+    let uploads_before = now.saturating_sub(young::millis(UPLOAD));
+    let expired = blobs.store.expire(uploads_before, accepted_before(now, retention_days)).await;
+    let Expired { uploads, blobs } = expired.map_err(store_error)?;
+    if uploads > 0 || blobs > 0 {
+        service.metrics.blobs_expired(uploads + blobs);
+        tracing::info!(uploads, blobs, "files expired");
+    }
+    Ok(())
+}
+
+/// Puts right what an interruption left of files.
+///
+/// # Errors
+/// Those of the store.
+pub async fn collect_blobs(service: &Shared) -> Result<(), StoreError> {
+    let Some(blobs) = &service.blobs else { return Ok(()) };
+    let Collected { files, rows } = blobs.store.collect().await.map_err(store_error)?;
+    if files > 0 {
+        tracing::info!(files, "removed what was left of files that were being deleted");
+    }
+    if rows > 0 {
+        tracing::warn!(rows, "files of people are not on the disk any more: it is damaged, or they were not restored");
+    }
+    Ok(())
+}
+
+/// Those that these operations have.
+fn store_error(error: BlobError) -> StoreError {
+    match error {
+        BlobError::Store(error) => error,
+        other => Unavailable::Io(other.to_string()).into(),
+    }
+}
+
 /// Deletes what has had its time at the extension, and says how many rows.
 ///
 /// # Errors
@@ -194,9 +239,15 @@ pub async fn run(service: Arc<Shared>, retention_days: u32) {
         if since_pruned >= PRUNE_EVERY {
             since_pruned = 0;
             note_time(&service).await;
+            if let Err(error) = collect_blobs(&service).await {
+                tracing::warn!(error = error.kind(), "files could not be looked through; trying again in an hour");
+            }
             if let Err(error) = prune(&service).await {
                 tracing::warn!(error = error.kind(), "old traces could not be deleted; trying again in an hour");
             }
+        }
+        if let Err(error) = expire_blobs(&service, retention_days).await {
+            tracing::warn!(error = error.kind(), "expired files could not be deleted; trying again in a minute");
         }
         if let Err(error) = expire(&service, retention_days).await {
             tracing::warn!(error = error.kind(), "expired envelopes could not be deleted; trying again in a minute");

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kuvert_types::AccountId;
 use tokio::sync::{mpsc, watch};
 
+use crate::blobs::Blobs;
 use crate::config::Registration;
 use crate::data_rights::DataRights;
 use crate::extension::Extension;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub limiter: Limiter,
     /// Bytes of requests that are held.
     pub held: Arc<Budget>,
+    /// Files on their way; none where the relay takes none.
+    pub blobs: Option<Arc<Blobs>>,
     /// Where limits outlast a restart.
     pub saved_limits: Saved,
     /// Accounts in their first day.

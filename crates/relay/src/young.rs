@@ -37,7 +37,7 @@ const HIGH_WATER_PART: u64 = 8;
 pub struct Space {
     /// What this user may still write.
     pub free: u64,
-    /// All there is.
+    /// All there is for this user: used and free.
     pub total: u64,
 }
 
@@ -65,7 +65,9 @@ impl Disk for FileSystem {
     fn space(&self) -> io::Result<Space> {
         let stats = rustix::fs::statvfs(&self.0)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stats.f_frsize);
-        Ok(Space { free: bytes(stats.f_bavail), total: bytes(stats.f_blocks) })
+        // What is kept for the superuser, or beyond a quota, is not there for this user: as `df` has it.
+        let used = stats.f_blocks.saturating_sub(stats.f_bfree);
+        Ok(Space { free: bytes(stats.f_bavail), total: bytes(used.saturating_add(stats.f_bavail)) })
     }
 }
 
@@ -208,10 +210,10 @@ impl Young {
     ///
     /// # Errors
     /// How long the account is still young: it has submitted what it may until then.
-    pub fn submit(&self, account: &AccountId, bytes: usize, now: u64) -> Result<(), Duration> {
+    pub fn submit(&self, account: &AccountId, bytes: u64, now: u64) -> Result<(), Duration> {
         let mut accounts = self.lock();
         let Some(young) = accounts.get_mut(account).filter(|young| young.until > now) else { return Ok(()) };
-        let more = (bytes as u64).saturating_add(ENVELOPE_BYTES);
+        let more = bytes.saturating_add(ENVELOPE_BYTES);
         let after = young.submitted.saturating_add(more);
         if after > self.bytes {
             return Err(Duration::from_millis(young.until - now));
@@ -232,6 +234,19 @@ impl Young {
         if let Some(young) = self.lock().get_mut(account) {
             young.submitted = young.submitted.saturating_add(bytes);
         }
+    }
+
+    /// What was counted was not stored after all.
+    pub fn give_back(&self, account: &AccountId, bytes: u64) {
+        if let Some(young) = self.lock().get_mut(account) {
+            young.submitted = young.submitted.saturating_sub(bytes.saturating_add(ENVELOPE_BYTES));
+        }
+    }
+
+    /// What all young accounts have submitted together.
+    pub fn sum(&self, now: u64) -> u64 {
+        let accounts = self.lock();
+        accounts.values().filter(|young| young.until > now).map(|young| young.submitted).sum()
     }
 
     /// What each young account has submitted, where it has.
@@ -309,6 +324,9 @@ mod tests {
         assert_eq!(young.submit(&ALICE, 200, 2_000), Ok(()), "a smaller one still fits");
         assert_eq!(young.submit(&ALICE, 0, 2_000), Err(YOUNG - Duration::from_secs(1)), "an empty one is not free");
         assert_eq!(young.submit(&BOB, 100_000, 2_000), Ok(()), "another account is not concerned");
+        young.give_back(&ALICE, 1_000);
+        assert_eq!(young.sum(2_000), 1_712);
+        assert_eq!(young.submit(&ALICE, 1_000, 2_000), Ok(()));
         young.registered(ALICE, 1_500);
         assert!(young.submit(&ALICE, 1_000, 2_000).is_err(), "it does not begin again");
         assert!(young.is_young(&ALICE, day + 999) && !young.is_young(&ALICE, day + 1_000));

@@ -60,6 +60,14 @@ fn the_relay_has_hmac_only_where_it_logs_in_to_postgresql() {
     assert_eq!(users.into_iter().collect::<Vec<_>>(), ["hmac", "postgres-protocol"]);
 }
 
+/// A stream cipher opens no message: it has no tag and there is no key for one here. It is what a file's row key is for, which the relay
+/// erases; and what makes random numbers.
+#[test]
+fn the_relay_has_a_cipher_only_for_what_it_erases() {
+    let users = tree(&["-p", "kuvert-relay-server", "-i", "chacha20", "--depth", "1"]);
+    assert_eq!(users.into_iter().collect::<Vec<_>>(), ["chacha20", "kuvert-relay-sqlite", "rand"]);
+}
+
 #[test]
 fn the_program_that_is_run_for_people_has_nothing_of_the_demonstration() {
     links("kuvert-relay-server", &["kuvert-relay-sqlite", "clap"], &["kuvert-relay-lens"]);

@@ -35,7 +35,7 @@ pub async fn run(client: Client, who: &str, options: &Options) -> Result<(), Fai
             return Ok(());
         }
     };
-    let Lines { link, stream, .. } = chat;
+    let Lines { mut link, stream, .. } = chat;
     let ended = stream.end(talked).await;
     link.close().await;
     ended
@@ -118,6 +118,7 @@ impl Lines<'_> {
             Some(LinkEvent::Accepted(accepted)) => self.stream.accepted_unsaid(&accepted),
             Some(LinkEvent::NotSent(failed)) => drop(self.stream.not_sent(&[failed]).await?),
             Some(LinkEvent::Along) => {
+                self.away = false;
                 let message = "another process of this home receives: what comes is shown here, too";
                 output.tell(&Record::Notice { code: "reading-along", message, count: None }).await?;
             }

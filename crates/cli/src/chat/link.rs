@@ -2,15 +2,19 @@
 //! what happens; deciding what to show is not its concern.
 //!
 //! Of the processes of one home that stay, one leads: it receives. The others read from the store what it received, and one of
-//! them leads when it ends.
+//! them leads when it ends, or when what it tells is not taken any more.
 //!
 //! ```text
 //!            another one leads                        it is gone
 //! start ─────────────────────────► reads along ─────────────────────┐
-//!   │ no other leads                                                 ▼
-//!   └────────────────────────────────────────────────────────────► leads: receives
+//!   │ no other leads                  ▲                              ▼
+//!   │                                 │ what it tells          leads: receives
+//!   │                                 │ is not taken                 │ ▲
+//!   │                                 └──────────────────────────────┘ │
+//!   └──────────────────────────────────────────────────────────────────┘
 //! ```
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +23,9 @@ use std::time::Duration;
 use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, Lead, NotSent, ReceiveOptions, Turn};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::commands::along::Along;
+use crate::commands::along::{Along, STALLED};
 
 /// First pause after a failed connection; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -29,12 +33,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two tries: long enough to spare the relay, short enough to be back when one looks again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Files of contacts up to so many bytes are fetched.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Events that wait for the chat. Beyond that the link waits, and so does the mail behind it: a terminal that pauses makes
 /// nothing heap up.
 const EVENTS_AHEAD: usize = 256;
+
 /// After another process came, its end is not looked for before this: it takes over what this one lets go of.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -44,14 +52,14 @@ const UNDISTURBED: Duration = Duration::from_secs(600);
 /// What the link tells.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// The connection stands.
+    /// The connection stands, and no other process of this home receives.
     Connected,
     /// The connection is gone or could not be made; it is tried again.
     Offline {
         /// What happened.
         error: Error,
     },
-    /// Another process of this home receives, and this one tells what it stores.
+    /// The connection stands. Another process of this home receives, and this one tells what it stores.
     Along,
     /// Something else receives for this account, such as a copy of this home; sending still works.
     Displaced {
@@ -81,6 +89,7 @@ pub enum LinkEvent {
 /// The running task.
 #[derive(Debug)]
 pub struct Link {
+    client: Client,
     events: mpsc::Receiver<LinkEvent>,
     due: Arc<Notify>,
     take_over: Arc<Notify>,
@@ -93,10 +102,11 @@ impl Link {
     pub fn start(client: Client, connection: Option<Connection>) -> Self {
         let (tell, events) = mpsc::channel(EVENTS_AHEAD);
         let [due, take_over, leave] = [(); 3].map(|()| Arc::new(Notify::new()));
-        let worker = Worker { client, tell, due: Arc::clone(&due), take_over: Arc::clone(&take_over) };
+        let (due_there, take_over_there) = (Arc::clone(&due), Arc::clone(&take_over));
+        let worker = Worker { client: client.clone(), tell, due: due_there, take_over: take_over_there };
         let leaving = Arc::clone(&leave);
         let task = tokio::spawn(async move { worker.run(connection, &leaving).await });
-        Self { events, due, take_over, leave, task }
+        Self { client, events, due, take_over, leave, task }
     }
 
     /// Something waits in the outbox.
@@ -114,15 +124,19 @@ impl Link {
         self.events.recv().await
     }
 
-    /// Sends the last receipts and closes the connection.
-    pub async fn close(self) {
+    /// Sends the last receipts and closes the connection. From here on another process of the home may receive.
+    pub async fn close(&mut self) {
         // Nothing listens any more: the link must not wait to tell.
-        drop(self.events);
+        self.events.close();
         self.leave.notify_one();
-        let abort = self.task.abort_handle();
-        if tokio::time::timeout(FAREWELL, self.task).await.is_err() {
-            abort.abort();
+        if !self.task.is_finished() && timeout(FAREWELL, &mut self.task).await.is_err() {
+            self.task.abort();
         }
+    }
+
+    /// Begins anew, after [`close`](Self::close).
+    pub fn open_again(&mut self) {
+        *self = Self::start(self.client.clone(), None);
     }
 }
 
@@ -142,8 +156,12 @@ struct Worker {
 struct Standing {
     /// This process receives for all of this home.
     lead: Option<Lead>,
-    /// What was told while another one did.
+    /// What was told, and what is to be told while another one does.
     along: Option<Along>,
+    /// What is to be told. While it is not taken, the lead is another's.
+    untold: VecDeque<LinkEvent>,
+    /// It was not taken for [`STALLED`].
+    stalled: bool,
     /// Another process came, and this chat did not come back yet.
     displaced: bool,
     /// When this chat came back from what it did not see.
@@ -164,6 +182,14 @@ impl Standing {
     }
 }
 
+/// How this chat comes to receive.
+enum Way {
+    /// No other process of the home does.
+    InTurn(Turn),
+    /// The user said so.
+    TakeOver,
+}
+
 impl Worker {
     async fn run(&self, mut connection: Option<Connection>, leave: &Notify) {
         let mut pause = FIRST_PAUSE;
@@ -179,9 +205,14 @@ impl Worker {
             let error = match connected {
                 Ok(connection) => {
                     pause = FIRST_PAUSE;
-                    self.tell(LinkEvent::Connected).await;
                     tokio::select! {
-                        error = self.stay(&connection, &mut standing) => error,
+                        error = self.stay(&connection, &mut standing) => match error {
+                            Some(error) => error,
+                            None => {
+                                connection.close().await;
+                                continue;
+                            }
+                        },
                         () = leave.notified() => {
                             // What is left stays queued.
                             let _ = self.flush(&connection).await;
@@ -192,15 +223,19 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            if !error.passes() {
-                self.tell(LinkEvent::Failed { error }).await;
-                return;
-            }
+            let ends = !error.passes();
             let asked = match error {
                 Error::Limited { seconds } => Duration::from_secs(seconds),
                 _ => Duration::ZERO,
             };
-            self.tell(LinkEvent::Offline { error }).await;
+            standing.untold.push_back(if ends { LinkEvent::Failed { error } } else { LinkEvent::Offline { error } });
+            tokio::select! {
+                () = self.tell_patiently(&mut standing) => {}
+                () = leave.notified() => return,
+            }
+            if ends {
+                return;
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause.max(asked)) => pause = (pause * 2).min(LONGEST_PAUSE),
                 () = leave.notified() => return,
@@ -208,10 +243,11 @@ impl Worker {
         }
     }
 
-    /// Receives and sends until the connection is of no more use.
-    async fn stay(&self, connection: &Connection, standing: &mut Standing) -> Error {
+    /// Receives and sends until the connection is of no more use. None: until what this tells was not taken. The relay
+    /// delivers over this connection still, and will say that another one took over: what is read along needs one of its own.
+    async fn stay(&self, connection: &Connection, standing: &mut Standing) -> Option<Error> {
         self.due.notify_one();
-        let displaced = AtomicBool::new(standing.displaced);
+        let waits = AtomicBool::new(false);
         let sending = async {
             let mut again = None;
             loop {
@@ -220,8 +256,8 @@ impl Worker {
                     () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 }
                 match self.flush(connection).await {
-                    // While another process receives, there is no receiving loop here to notice.
-                    Err(error) if error.is_connection() && displaced.load(Ordering::SeqCst) => return error,
+                    // There is no receiving loop here to notice.
+                    Err(error) if error.is_connection() && waits.load(Ordering::SeqCst) => return Some(error),
                     ended => {
                         again = ended.err().and_then(|error| again_after(&error)).map(|pause| Instant::now() + pause)
                     }
@@ -229,25 +265,29 @@ impl Worker {
             }
         };
         let receiving = async {
-            let follow = ReceiveOptions { follow: true, ..ReceiveOptions::default() };
+            let mut fresh = true;
             loop {
-                let turn = match self.turn(standing, &displaced).await {
-                    Ok(turn) => turn,
-                    Err(error) => return error,
+                waits.store(true, Ordering::SeqCst);
+                let way = tokio::select! {
+                    way = self.turn(standing, fresh) => way,
+                    error = connection.lost() => return Some(error),
                 };
-                let ended = match turn {
-                    Some(turn) => connection.receive_in_turn(turn, follow, self).await,
-                    None => connection.receive_into(follow, self).await,
+                waits.store(false, Ordering::SeqCst);
+                fresh = false;
+                let received = match way {
+                    Ok(Some(way)) => self.receive(connection, way, standing).await,
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
                 };
-                match ended {
+                match received {
                     Err(error @ Error::Displaced) => {
                         // Receiving is another process's business now; sending is still ours.
                         standing.displaced = true;
-                        displaced.store(true, Ordering::SeqCst);
-                        self.tell(LinkEvent::Displaced { error }).await;
+                        standing.untold.push_back(LinkEvent::Displaced { error });
                     }
-                    Err(error) => return error,
-                    Ok(_) => {}
+                    Err(error) => return Some(error),
+                    Ok(()) if standing.stalled => return None,
+                    Ok(()) => {}
                 }
             }
         };
@@ -258,71 +298,121 @@ impl Worker {
     }
 
     /// Waits until receiving is this chat's: no other process of the home leads, and nothing displaced this one, or that is gone.
-    async fn turn(&self, standing: &mut Standing, displaced: &AtomicBool) -> Result<Option<Turn>, Error> {
-        let mut back = false;
+    /// None: that was so, and what this tells is not taken. `fresh`: nothing was said of the connection yet.
+    async fn turn(&self, standing: &mut Standing, fresh: bool) -> Result<Option<Way>, Error> {
+        self.tell_patiently(standing).await;
+        if standing.along.is_none() {
+            standing.along = Some(Along::start(&self.client).await?);
+        }
         if standing.lead.is_none() {
             standing.lead = self.client.try_lead().await?;
         }
-        if standing.lead.is_none() {
-            displaced.store(true, Ordering::SeqCst);
-            self.tell(LinkEvent::Along).await;
-            let along = match &mut standing.along {
-                Some(along) => along,
-                none => none.insert(Along::start(&self.client).await?),
-            };
-            standing.lead = Some(self.along(along).await?);
-            back = true;
+        let leads = standing.lead.is_some();
+        if !leads {
+            standing.untold.push_back(LinkEvent::Along);
+            standing.lead = Some(self.read_along(standing).await?);
+        } else if fresh {
+            standing.untold.push_back(match standing.displaced {
+                true => LinkEvent::Displaced { error: Error::Displaced },
+                false => LinkEvent::Connected,
+            });
+            if self.tell_leading(standing).await.is_break() {
+                return Ok(None);
+            }
         }
-        let turn = if standing.displaced {
-            back = true;
-            self.turn_after(standing).await?
-        } else {
+        let back = !leads || standing.displaced;
+        let way = match standing.displaced {
+            true => self.turn_after(standing).await?,
             // A process that receives once and ends is waited for.
-            Some(self.client.wait_for_turn().await?)
+            false => Way::InTurn(self.client.wait_for_turn().await?),
         };
-        if let Some(along) = &mut standing.along {
-            self.tell_new(along).await?;
+        while let Some(event) = next_along(standing).await? {
+            standing.untold.push_back(event);
+            if self.tell_leading(standing).await.is_break() {
+                return Ok(None);
+            }
         }
         standing.displaced = false;
-        displaced.store(false, Ordering::SeqCst);
         if back {
-            self.tell(LinkEvent::Back).await;
+            standing.untold.push_back(LinkEvent::Back);
         }
-        Ok(turn)
+        let told = self.tell_leading(standing).await;
+        Ok(Some(way).filter(|_| told.is_continue()))
     }
 
     /// Tells what another process receives, until that one is gone.
-    async fn along(&self, along: &mut Along) -> Result<Lead, Error> {
+    async fn read_along(&self, standing: &mut Standing) -> Result<Lead, Error> {
         loop {
-            self.tell_new(along).await?;
-            if let Some(lead) = along.wait().await? {
+            self.tell_untold(standing).await;
+            if let Some(event) = next_along(standing).await? {
+                standing.untold.push_back(event);
+            } else if let Some(along) = &mut standing.along
+                && let Some(lead) = along.wait().await?
+            {
                 return Ok(lead);
             }
         }
     }
 
-    async fn tell_new(&self, along: &mut Along) -> Result<(), Error> {
-        while let Some(message) = along.next().await? {
-            self.tell(LinkEvent::Received(Event::Message(message))).await;
-        }
-        Ok(())
-    }
-
     /// Waits until what displaced this chat is gone, or until the user says so: then it is displaced in turn.
-    async fn turn_after(&self, standing: &mut Standing) -> Result<Option<Turn>, Error> {
+    async fn turn_after(&self, standing: &mut Standing) -> Result<Way, Error> {
         let when_it_is_gone = async {
             tokio::time::sleep(SETTLE).await;
             let turn = self.client.wait_for_turn().await?;
             if standing.may_come_back(turn.waited(), Instant::now()) {
-                return Ok(Some(turn));
+                return Ok(Way::InTurn(turn));
             }
             drop(turn);
             // From here on only the user says when.
             std::future::pending().await
         };
         tokio::select! {
-            turn = when_it_is_gone => turn,
-            () = self.take_over.notified() => Ok(None),
+            way = when_it_is_gone => way,
+            () = self.take_over.notified() => Ok(Way::TakeOver),
+        }
+    }
+
+    /// Receives until the connection is of no more use, or until what this tells is not taken.
+    async fn receive(&self, connection: &Connection, way: Way, standing: &mut Standing) -> Result<(), Error> {
+        let follow = ReceiveOptions { follow: true, max_file: MAX_FILE, ..ReceiveOptions::default() };
+        let sink = Leading { worker: self, standing };
+        match way {
+            Way::InTurn(turn) => connection.receive_in_turn(turn, follow, sink).await,
+            Way::TakeOver => connection.receive_into(follow, sink).await,
+        }
+        .map(drop)
+    }
+
+    /// Tells what is untold, however long it takes, and can be dropped meanwhile without loss.
+    async fn tell_untold(&self, standing: &mut Standing) {
+        while !standing.untold.is_empty() {
+            match self.tell.reserve().await {
+                Ok(room) => {
+                    if let Some(event) = standing.untold.pop_front() {
+                        room.send(event);
+                    }
+                }
+                // Nothing listens any more: the chat is being left.
+                Err(_) => standing.untold.clear(),
+            }
+        }
+        standing.stalled = false;
+    }
+
+    /// Tells what is untold while other processes of the home rely on this one. What is not taken costs it the lead.
+    async fn tell_leading(&self, standing: &mut Standing) -> ControlFlow<()> {
+        if standing.stalled || timeout(STALLED, self.tell_untold(standing)).await.is_err() {
+            standing.stalled = true;
+            standing.lead = None;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Tells what is untold, however long it takes. Meanwhile another process may lead.
+    async fn tell_patiently(&self, standing: &mut Standing) {
+        if self.tell_leading(standing).await.is_break() {
+            self.tell_untold(standing).await;
         }
     }
 
@@ -362,18 +452,36 @@ fn again_after(error: &Error) -> Option<Duration> {
     }
 }
 
-impl EventSink for &Worker {
+/// The next text that another process received.
+async fn next_along(standing: &mut Standing) -> Result<Option<LinkEvent>, Error> {
+    let Some(along) = &mut standing.along else { return Ok(None) };
+    Ok(along.next().await?.map(|message| LinkEvent::Received(Event::Message(message))))
+}
+
+/// Tells what this process receives. What is not taken in time ends the receiving.
+struct Leading<'a> {
+    worker: &'a Worker,
+    standing: &'a mut Standing,
+}
+
+impl EventSink for Leading<'_> {
     async fn event(&mut self, event: Event) -> ControlFlow<()> {
-        if matches!(event, Event::Reconnected) {
-            self.due.notify_one();
+        match &event {
+            Event::Reconnected => self.worker.due.notify_one(),
+            Event::Message(message) => {
+                // Told, and not shown yet, when another process received.
+                if self.standing.along.as_mut().is_some_and(|along| !along.note(message.place)) {
+                    return ControlFlow::Continue(());
+                }
+            }
+            _ => {}
         }
-        let event = match event {
+        self.standing.untold.push_back(match event {
             // What is queued goes out with receipts, too.
             Event::Accepted(accepted) => LinkEvent::Accepted(accepted),
             event => LinkEvent::Received(event),
-        };
-        self.tell(event).await;
-        ControlFlow::Continue(())
+        });
+        self.worker.tell_leading(self.standing).await
     }
 }
 

@@ -13,7 +13,7 @@ use crate::chat::link::{Link, LinkEvent};
 use crate::chat::list::List;
 use crate::chat::notify::Notify;
 use crate::chat::painter::Painter;
-use crate::chat::state::{Effect, Found, Over, State};
+use crate::chat::state::{Effect, Found, Over, State, Status};
 use crate::chat::talk::{MAX_HELD, Piece, Talk, Wanted};
 use crate::chat::view::{self, Light, Picture};
 use crate::commands::along::LOOK;
@@ -67,7 +67,7 @@ pub async fn run(client: Client, contact: Option<ContactInfo>, telling: Telling)
         () = stop.requested() => Ok(()),
     };
     let kept = chat.keep_draft().await;
-    let Chat { link, taken, painter, .. } = chat;
+    let Chat { mut link, taken, painter, .. } = chat;
     painter.settle(LAST_DRAWING);
     drop(painter);
     // The terminal first: saying goodbye to the relay may take a moment.
@@ -129,9 +129,9 @@ impl Chat {
                 },
                 wake = self.taken.wake() => match wake {
                     Wake::Suspend => {
-                        self.before_a_pause().await?;
+                        self.before_suspending().await?;
                         self.taken.suspend().await?;
-                        self.after_a_pause();
+                        self.after_suspending();
                     }
                     Wake::Resume => {
                         self.taken.resume()?;
@@ -178,9 +178,9 @@ impl Chat {
         match effect {
             Some(Effect::Leave) => return Ok(true),
             Some(Effect::Suspend) => {
-                self.before_a_pause().await?;
+                self.before_suspending().await?;
                 self.taken.suspend_job().await?;
-                self.after_a_pause();
+                self.after_suspending();
             }
             Some(effect) => {
                 if let Err(error) = self.act(effect).await {
@@ -485,10 +485,18 @@ impl Chat {
         }
     }
 
-    async fn before_a_pause(&mut self) -> Result<(), Failure> {
+    /// While this process is stopped, another one of the home receives.
+    async fn before_suspending(&mut self) -> Result<(), Failure> {
         self.keep_draft().await?;
         self.painter.settle(LAST_DRAWING);
+        self.link.close().await;
         Ok(())
+    }
+
+    fn after_suspending(&mut self) {
+        self.link.open_again();
+        self.state.status = Status::Connecting;
+        self.after_a_pause();
     }
 
     fn after_a_pause(&mut self) {

@@ -1,10 +1,13 @@
 //! The conversation that is open: a piece of its history, and where in it one looks. Pure: what has to be read from the store is
 //! asked for, and how many lines a message takes is the caller's to say.
 
-use kuvert_client::{ContactInfo, ConversationId, Direction, MessageRecord, MessageRef, MessageState};
+use kuvert_client::{
+    ContactInfo, ConversationId, Direction, FileState, MessageRecord, MessageRef, MessageState, safe_file_name,
+};
 
 use crate::chat::input::Input;
 use crate::output::harmless;
+use crate::output::human::bytes;
 
 /// Messages of a conversation that are held in memory at most. The others are read when one scrolls to them.
 pub const MAX_HELD: usize = 1_024;
@@ -41,7 +44,7 @@ impl Entry {
             message: message.message,
             place: message.place,
             outgoing: message.direction == Direction::Outgoing,
-            text: harmless::text(&message.text).into_owned(),
+            text: text(&message),
             at: message.written_at(),
             stored_at: message.stored_at,
             delivered_at: message.delivered_at,
@@ -49,6 +52,25 @@ impl Entry {
             state: message.state,
         }
     }
+}
+
+/// What a message says, and a line for each of its files, made harmless.
+fn text(message: &MessageRecord) -> String {
+    let mut text = harmless::text(&message.text).into_owned();
+    for file in &message.attachments {
+        let state = match file.state {
+            _ if message.direction == Direction::Outgoing => "",
+            FileState::Here => ", here",
+            FileState::Partial => ", on its way",
+            FileState::Gone => ", gone",
+            FileState::Remote => ", at the relay",
+        };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("[{} {}{state}]", harmless::line(&safe_file_name(&file.name)), bytes(file.size)));
+    }
+    text
 }
 
 /// A piece of history as it was read.
@@ -434,6 +456,7 @@ pub mod tests {
             alias: "bob".into(),
             direction,
             text: text.into(),
+            attachments: Vec::new(),
             sent_at: at,
             stored_at: at,
             delivered_at: None,

@@ -9,10 +9,15 @@ use tokio::time::sleep;
 /// How often the store is asked whether something changed.
 pub const LOOK: Duration = Duration::from_millis(200);
 
+/// A process whose output takes nothing for this long, since what reads it pauses, is no receiver for the others of its home: it
+/// lets go of the lead until it is read on. What is received meanwhile is then told from the store.
+pub const STALLED: Duration = Duration::from_secs(5);
+
 /// It is tried to take the lead at every so many looks.
 const LOOKS_PER_TRY: u32 = 4;
 
-/// A reader of incoming texts beside the process that receives.
+/// A reader of incoming texts beside the process that receives. A process that receives itself and may come to read along keeps one
+/// that knows what was told ([`note`](Self::note)).
 #[derive(Debug)]
 pub struct Along {
     client: Client,
@@ -34,6 +39,15 @@ impl Along {
         let told = newest.messages.last().map_or(0, |message| message.place);
         let ahead = client.unshown().await?.into_iter().filter(|message| message.place <= told).collect();
         Ok(Self { client: client.clone(), told, ahead, seen: None, looks: 0 })
+    }
+
+    /// The text at this place is told in another way. False: it was told before.
+    pub fn note(&mut self, place: u64) -> bool {
+        let waiting = self.ahead.len();
+        self.ahead.retain(|message| message.place != place);
+        let is_new = place > self.told || self.ahead.len() < waiting;
+        self.told = self.told.max(place);
+        is_new
     }
 
     /// The next text that is there; none: nothing more for now.

@@ -16,6 +16,7 @@ mod receive;
 mod register;
 mod relay;
 mod safety_number;
+mod save;
 mod search;
 mod send;
 mod send_lines;
@@ -29,7 +30,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kuvert_client::{Accepted, Client, Connection, Error, FlushReport, NotSent};
+use kuvert_client::{Accepted, Client, Connection, Error, FlushReport, NotSent, Transfer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -37,6 +38,7 @@ use crate::args::{Command, Contact};
 use crate::chat;
 use crate::error::{Failure, words};
 use crate::options::Options;
+use crate::output::progress::Progress;
 use crate::output::record::Record;
 
 /// How long the end of a command waits for a line that is being printed, and a transaction that is being committed.
@@ -69,6 +71,7 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::SafetyNumber(args) => block_on(safety_number::run(&args, options)),
         Command::Send(args) => block_on(send::run(args, options)),
         Command::Receive(args) => block_on(receive::run(&args, options)),
+        Command::Save(args) => block_on(save::run(&args, options)),
         Command::Chat(args) => block_on(chat::run(&args, options)),
         Command::History(args) => block_on(history::run(&args, options)),
         Command::Search(args) => block_on(search::run(&args, options)),
@@ -157,6 +160,44 @@ pub async fn look(connection: &Connection, options: &Options) -> Result<(), Fail
         receive::print(event, options.output).await?;
     }
     Ok(())
+}
+
+/// Does something with files, and shows how far it is. It gets where to say so.
+///
+/// # Errors
+/// Its own; the output has no reader.
+pub async fn with_progress<T, F: Future<Output = Result<T, Error>>>(
+    options: &Options,
+    work: impl FnOnce(mpsc::UnboundedSender<Transfer>) -> F,
+) -> Result<T, Failure> {
+    // Unbounded: a file is told in pieces of 64 KiB at the least, and what waits is read at once.
+    let (say, mut transfers) = mpsc::unbounded_channel();
+    let (mut progress, mut work) = (Progress::default(), std::pin::pin!(work(say)));
+    loop {
+        tokio::select! {
+            biased;
+            Some(transfer) = transfers.recv() => progress.show(&transfer, options.output).await?,
+            done = &mut work => {
+                while let Ok(transfer) = transfers.try_recv() {
+                    progress.show(&transfer, options.output).await?;
+                }
+                progress.end();
+                return Ok(done?);
+            }
+        }
+    }
+}
+
+/// Sends the files that wait; what stands against each message that was not.
+///
+/// # Errors
+/// Those of the connection and of the store; the output has no reader.
+pub async fn send_files(connection: &Connection, options: &Options) -> Result<Vec<NotSent>, Failure> {
+    let connection = connection.clone();
+    let report = with_progress(options, |say| async move {
+        connection.send_files(move |transfer| drop(say.send(transfer.clone()))).await
+    });
+    Ok(report.await?.not_sent)
 }
 
 /// Sends what is queued, prints what the relay accepted, and returns what could not be sent.

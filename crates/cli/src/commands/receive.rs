@@ -8,19 +8,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict, Occupant,
-    ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict,
+    MessageRecord, Occupant, ReceiptKind, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::args::Receive;
-use crate::commands::along::{Along, LOOK};
-use crate::commands::{client_options, flush, remark, tell_accepted};
-use crate::error::{Failure, shell_word};
+use crate::commands::along::{Along, LOOK, STALLED};
+use crate::commands::{client_options, flush, remark, send_files, tell_accepted};
+use crate::error::{Failure, shell_word, words};
 use crate::options::Options;
 use crate::output::Output;
-use crate::output::record::{Entry, Record};
+use crate::output::progress::Progress;
+use crate::output::record::{Attachment, Entry, Record};
 use crate::signals::Stop;
 
 /// How long mail that waits at the relay may take to come through the process that receives.
@@ -29,50 +32,72 @@ const MAIL_ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// Fetches and shows what waits, and with `--follow` what comes.
 pub async fn run(args: &Receive, options: &Options) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
-    let mut wanted = Wanted::of(args);
+    let wanted = Wanted::of(args);
     let client = Client::open(&options.home()?, client_options(options, wanted.timeout)).await?;
     let command = async {
-        let begun = Instant::now();
-        let lead = match place(&client, &wanted).await? {
-            Place::Receives(lead) => lead,
-            Place::ReadsAlong => match read_along(&client, &mut wanted, options).await? {
-                // The other process is gone. A command that does not stay leaves the lead to those that do.
-                Some(lead) => Some(lead).filter(|_| wanted.follow),
-                None => return Ok(()),
-            },
-        };
-        let connection = match client.connect().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                // What is in the store already can be read without a relay.
-                if show_stored(&client, &mut wanted, options).await? {
-                    return Ok(());
-                }
-                if !wanted.follow || !error.passes() {
-                    return Err(error.into());
-                }
-                say_that_it_waits(&error, options).await?;
-                let connection = connect_within(&client, error, wanted.timeout).await?;
-                wanted.timeout = wanted.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-                connection
-            }
-        };
-        remark(&flush(&connection, options).await?, options);
-        let received = match wanted.max {
-            Some(0) => Ok(()),
-            _ => receive(&client, &connection, lead.as_ref(), wanted, options).await,
-        };
-        // The last receipts; a connection that broke has them sent by the next command.
-        let sent = flush(&connection, options).await;
-        connection.close().await;
-        received?;
-        sent.map(drop)
+        let mut screen = Screen::new(&client, wanted, options).await?;
+        if wanted.follow {
+            screen.along = Some(Along::start(&client).await?);
+        }
+        // Until its reader pauses, and again once that one reads on.
+        while receive_until_a_pause(&client, &mut screen, options).await? == Ended::Paused {
+            screen.settle().await?;
+        }
+        Ok(())
     };
     tokio::select! {
         ended = command => ended,
         // Every step up to here is committed: nothing to undo. A line that is being printed is printed, and noted as shown.
         () = stop.requested() => Ok(()),
     }
+}
+
+/// How a turn of receiving ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// What was wanted is shown.
+    Done,
+    /// What reads the output pauses. Nothing is held meanwhile that another process of the home needs.
+    Paused,
+}
+
+async fn receive_until_a_pause(client: &Client, screen: &mut Screen, options: &Options) -> Result<Ended, Failure> {
+    if another_leads(client, screen.wanted).await? && !read_along(client, screen, options).await? {
+        return Ok(Ended::Done);
+    }
+    let began_to_connect = Instant::now();
+    let connection = match client.connect().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            screen.begun.get_or_insert(began_to_connect);
+            // What is in the store already can be read without a relay.
+            if show_stored(client, screen).await? {
+                return Ok(Ended::Done);
+            }
+            if !screen.wanted.follow || !error.passes() {
+                return Err(error.into());
+            }
+            say_that_it_waits(&error, options).await?;
+            connect_within(client, error, screen.time_left()).await?
+        }
+    };
+    remark(&flush(&connection, options).await?, options);
+    let received = match screen.wanted.max {
+        Some(0) => Ok(Ended::Done),
+        _ => receive(client, &connection, screen, options).await,
+    };
+    if let Ok(Ended::Paused) = received {
+        connection.close().await;
+        return received;
+    }
+    if !screen.wanted.follow && received.is_ok() {
+        remark(&send_files(&connection, options).await?, options);
+    }
+    // The last receipts; a connection that broke has them sent by the next command.
+    let sent = flush(&connection, options).await;
+    connection.close().await;
+    let ended = received?;
+    sent.map(|_| ended)
 }
 
 /// What the flags ask for.
@@ -82,13 +107,20 @@ struct Wanted {
     /// None: no limit, or only what waits now.
     timeout: Option<Duration>,
     max: Option<u64>,
+    /// Files up to so many bytes are fetched.
+    max_file: u64,
 }
 
 impl Wanted {
     fn of(args: &Receive) -> Self {
         // No time to wait for what may come: what waits now.
         let now = args.timeout.is_some_and(|timeout| timeout.is_zero());
-        Self { follow: args.follow && !now, timeout: args.timeout.filter(|_| !now), max: args.max }
+        Self {
+            follow: args.follow && !now,
+            timeout: args.timeout.filter(|_| !now),
+            max: args.max,
+            max_file: args.max_file,
+        }
     }
 }
 
@@ -107,34 +139,23 @@ async fn connect_within(client: &Client, after: Error, limit: Option<Duration>) 
     let connecting = client.connect_patiently(&after);
     match limit {
         None => Ok(connecting.await?),
-        Some(limit) => match tokio::time::timeout(limit, connecting).await {
+        Some(limit) => match timeout(limit, connecting).await {
             Ok(connected) => Ok(connected?),
             Err(_) => Err(after.into()),
         },
     }
 }
 
-/// Who receives in this home.
-enum Place {
-    /// This process; to stay, where it has the lead.
-    Receives(Option<Lead>),
-    /// Another one, which stays.
-    ReadsAlong,
+/// Whether another process of this home receives, and stays.
+async fn another_leads(client: &Client, wanted: Wanted) -> Result<bool, Error> {
+    Ok(wanted.max != Some(0) && client.try_lead().await?.is_none())
 }
 
-async fn place(client: &Client, wanted: &Wanted) -> Result<Place, Error> {
-    if wanted.max == Some(0) {
-        return Ok(Place::Receives(None));
-    }
-    match client.try_lead().await? {
-        Some(lead) => Ok(Place::Receives(Some(lead).filter(|_| wanted.follow))),
-        None => Ok(Place::ReadsAlong),
-    }
-}
-
-/// Shows what another process of this home receives. The lead, once that one is gone; none: this command has shown what it was to.
-async fn read_along(client: &Client, wanted: &mut Wanted, options: &Options) -> Result<Option<Lead>, Failure> {
-    let begun = Instant::now();
+/// Shows what another process of this home receives. Whether to go on by receiving here, since that one is gone; else all is shown
+/// that is wanted.
+async fn read_along(client: &Client, screen: &mut Screen, options: &Options) -> Result<bool, Failure> {
+    let wanted = screen.wanted;
+    screen.begun.get_or_insert_with(Instant::now);
     let mut connection = None;
     let mut unreachable = None;
     if wanted.follow {
@@ -142,19 +163,22 @@ async fn read_along(client: &Client, wanted: &mut Wanted, options: &Options) -> 
         options.output.tell(&Record::Notice { code: "reading-along", message, count: None }).await?;
     } else {
         unreachable = wait_until_nothing_waits(client).await;
+        screen.along = None;
     }
-    let mut along = Along::start(client).await?;
-    let mut screen = Screen::new(client, *wanted, options, Arc::default()).await?;
+    let mut along = match screen.along.take() {
+        Some(along) => along,
+        None => Along::start(client).await?,
+    };
     let mut caught_up = false;
     flush_along(client, &mut connection, options).await?;
-    loop {
+    let goes_on = loop {
         let mut any = false;
-        while wanted.max != Some(0)
+        while screen.wanted.max != Some(0)
             && let Some(message) = along.next().await?
         {
             // Printing marks it: no need to say whether to go on.
             let _ = screen.show(Event::Message(message)).await?;
-            wanted.max = wanted.max.map(|left| left - 1);
+            screen.settle().await?;
             any = true;
         }
         if any {
@@ -164,19 +188,21 @@ async fn read_along(client: &Client, wanted: &mut Wanted, options: &Options) -> 
             options.output.tell(&Record::CaughtUp {}).await?;
             caught_up = true;
         }
-        let time_is_up = wanted.timeout.is_some_and(|timeout| begun.elapsed() >= timeout);
+        let time_is_up = screen.time_left().is_some_and(|left| left.is_zero());
         let enough = !wanted.follow && (screen.shown || wanted.timeout.is_none());
-        if wanted.max == Some(0) || time_is_up || enough {
-            return match unreachable {
-                Some(error) if !screen.shown => Err(error.into()),
-                _ => Ok(None),
-            };
+        if screen.wanted.max == Some(0) || time_is_up || enough {
+            match unreachable {
+                Some(error) if !screen.shown => return Err(error.into()),
+                _ => break false,
+            }
         }
-        if let Some(lead) = along.wait().await? {
-            wanted.timeout = wanted.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-            return Ok(Some(lead));
+        // Held for a moment only: a command that does not stay leaves it to those that do.
+        if along.wait().await?.is_some() {
+            break true;
         }
-    }
+    };
+    screen.along = Some(along);
+    Ok(goes_on)
 }
 
 /// The process that receives has what waits at the relay within a moment. Why the relay could not be asked, if so.
@@ -212,25 +238,33 @@ async fn flush_along(client: &Client, on: &mut Option<Connection>, options: &Opt
     Ok(())
 }
 
-/// Runs the client's receiving loop, and beside it a flush whenever read receipts are due. The loop waits for the reader of the
-/// output where it pauses; the flush does not, and so never keeps the outbox from other commands of this home.
+/// Runs the client's receiving loop, and beside it a flush whenever read receipts are due. Neither waits for a reader of the output
+/// that pauses: the loop ends then, and the flush never keeps the outbox from other commands of this home.
 async fn receive(
     client: &Client,
     connection: &Connection,
-    lead: Option<&Lead>,
-    wanted: Wanted,
+    screen: &mut Screen,
     options: &Options,
-) -> Result<(), Failure> {
-    let due = Arc::new(Notify::new());
-    let mut screen = Screen::new(&connection.client(), wanted, options, Arc::clone(&due)).await?;
+) -> Result<Ended, Failure> {
+    // Another process may have taken it while this one connected.
+    let Some(lead) = client.try_lead().await? else { return Ok(Ended::Paused) };
+    let lead = Some(lead).filter(|_| screen.wanted.follow);
+    let due = Arc::clone(&screen.due);
     // A user who says how long to wait wants to wait: the client's own one-shot mode would end at once.
-    let wait = wanted.follow || wanted.timeout.is_some();
-    let receive_options = ReceiveOptions { follow: wait, timeout: wanted.timeout, max: wanted.max };
+    let wait = screen.wanted.follow || screen.wanted.timeout.is_some();
+    let receive_options = ReceiveOptions {
+        follow: wait,
+        timeout: screen.time_left(),
+        max: screen.wanted.max,
+        max_file: screen.wanted.max_file,
+        // A command that ends shows a message with its files; one that stays shows it at once.
+        files_first: !screen.wanted.follow,
+    };
     let receiving = async {
         match lead {
             // Commands that receive once and end go first.
-            Some(_) => connection.receive_in_turn(client.wait_for_turn().await?, receive_options, &mut screen).await,
-            None => connection.receive_into(receive_options, &mut screen).await,
+            Some(_) => connection.receive_in_turn(client.wait_for_turn().await?, receive_options, &mut *screen).await,
+            None => connection.receive_into(receive_options, &mut *screen).await,
         }
     };
     let flushing = async {
@@ -247,56 +281,62 @@ async fn receive(
     };
     let ended = tokio::select! {
         ended = receiving => ended,
-        () = flushing => return Ok(()),
+        () = flushing => return Ok(Ended::Done),
     };
-    match screen.failure {
+    match screen.failure.take() {
         Some(failure) => Err(failure),
-        None => Ok(ended.map(drop)?),
+        None if screen.is_stuck() => Ok(Ended::Paused),
+        None => Ok(ended.map(|_| Ended::Done)?),
     }
 }
 
 /// Prints and marks what an earlier command stored and did not come to show. Whether that was as much as is wanted.
-async fn show_stored(client: &Client, wanted: &mut Wanted, options: &Options) -> Result<bool, Failure> {
-    let only_sends = wanted.max == Some(0);
-    let mut stored = Stored {
-        screen: Screen::new(client, *wanted, options, Arc::default()).await?,
-        left: wanted.max.unwrap_or(u64::MAX),
-    };
-    client.show_stored_into(&mut stored).await?;
-    if let Some(failure) = stored.screen.failure {
-        return Err(failure);
+async fn show_stored(client: &Client, screen: &mut Screen) -> Result<bool, Failure> {
+    let only_sends = screen.wanted.max == Some(0);
+    loop {
+        client.show_stored_into(Stored(screen)).await?;
+        if let Some(failure) = screen.failure.take() {
+            return Err(failure);
+        }
+        if !screen.is_stuck() {
+            return Ok(screen.wanted.max == Some(0) && !only_sends);
+        }
+        screen.settle().await?;
     }
-    wanted.max = wanted.max.map(|_| stored.left);
-    Ok(stored.left == 0 && !only_sends)
 }
 
-/// Prints so many messages.
-struct Stored {
-    screen: Screen,
-    left: u64,
-}
+/// Prints as many messages as are wanted.
+struct Stored<'a>(&'a mut Screen);
 
-impl EventSink for &mut Stored {
+impl EventSink for Stored<'_> {
     async fn event(&mut self, event: Event) -> ControlFlow<()> {
-        if self.left == 0 {
+        if self.0.wanted.max == Some(0) {
             return ControlFlow::Break(());
         }
-        self.left -= 1;
-        (&mut self.screen).event(event).await?;
-        if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        (&mut *self.0).event(event).await
     }
 }
 
 /// Prints events.
 struct Screen {
     client: Client,
+    /// What is still wanted.
     wanted: Wanted,
+    /// When what `wanted.timeout` limits began.
+    begun: Option<Instant>,
     output: Output,
-    own: Whoami,
+    own: Arc<Whoami>,
     /// Something was printed that a user waits for.
     shown: bool,
+    /// Files on their way.
+    progress: Arc<Mutex<Progress>>,
     /// Receipts are due.
     due: Arc<Notify>,
+    /// What was shown, for a command that may come to read along.
+    along: Option<Along>,
+    /// What is being printed, since the reader of the output pauses, and what is to be printed behind it.
+    stuck: Option<JoinHandle<Result<(), Failure>>>,
+    behind: Vec<Event>,
     /// Why it said stop, if something failed.
     failure: Option<Failure>,
 }
@@ -317,39 +357,142 @@ impl EventSink for &mut Screen {
 }
 
 impl Screen {
-    async fn new(client: &Client, wanted: Wanted, options: &Options, due: Arc<Notify>) -> Result<Self, Failure> {
-        let (output, own) = (options.output, client.whoami().await?);
-        Ok(Self { client: client.clone(), wanted, output, own, shown: false, due, failure: None })
+    async fn new(client: &Client, wanted: Wanted, options: &Options) -> Result<Self, Failure> {
+        Ok(Self {
+            client: client.clone(),
+            wanted,
+            begun: None,
+            output: options.output,
+            own: client.whoami().await?.into(),
+            shown: false,
+            progress: Arc::default(),
+            due: Arc::default(),
+            along: None,
+            stuck: None,
+            behind: Vec::new(),
+            failure: None,
+        })
     }
 
-    /// Prints an event, and says whether to go on.
+    /// How long the command may go on, which begins now if it did not before; none: as long as it takes.
+    fn time_left(&mut self) -> Option<Duration> {
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        self.wanted.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()))
+    }
+
+    /// Prints an event, and says whether to go on: not where what reads the output pauses.
     async fn show(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
-        let output = self.output;
-        match event {
+        match &event {
+            // With --timeout or --max alone: end when there was something and nothing is left.
+            Event::CaughtUp if !self.wanted.follow => {
+                let enough = self.shown && self.wanted.max.is_none();
+                return Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+            }
+            Event::Disconnected { code, message } if !self.wanted.follow => {
+                return Err(Failure::new(*code, message.clone()));
+            }
             Event::Message(message) => {
-                let (client, shown) = (self.client.clone(), message.message);
-                let runtime = Handle::current();
-                let mark = move || Ok(runtime.block_on(client.mark_read(&[shown]))?);
-                output.tell_then(&Entry::of(&message, &self.own).record(), mark).await?;
+                if let Some(along) = &mut self.along {
+                    along.note(message.place);
+                }
+                self.wanted.max = self.wanted.max.map(|left| left.saturating_sub(1));
                 self.shown = true;
             }
-            // What was queued went out beside the mail that came.
-            Event::Accepted(accepted) => {
-                let id = accepted.message.id.to_string();
-                output.tell(&Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) }).await?;
-            }
-            Event::CaughtUp if self.wanted.follow => output.tell(&Record::CaughtUp {}).await?,
-            // With --timeout or --max alone: end when there was something and nothing is left.
-            Event::CaughtUp if self.shown && self.wanted.max.is_none() => return Ok(ControlFlow::Break(())),
-            Event::CaughtUp => {}
-            Event::Disconnected { code, message } if !self.wanted.follow => return Err(Failure::new(code, message)),
-            other => {
-                self.shown |= matches!(other, Event::Receipt { .. } | Event::Expired { .. });
-                print(&other, output).await?;
+            Event::Receipt { .. } | Event::Expired { .. } | Event::File { .. } => self.shown = true,
+            _ => {}
+        }
+        if self.is_stuck() {
+            self.behind.push(event);
+            return Ok(ControlFlow::Break(()));
+        }
+        let mut printing = self.start_printing(event);
+        match timeout(STALLED, &mut printing).await {
+            Ok(printed) => printed.unwrap_or_else(|_| Err(printing_failed())).map(ControlFlow::Continue),
+            Err(_) => {
+                self.stuck = Some(printing);
+                Ok(ControlFlow::Break(()))
             }
         }
-        Ok(ControlFlow::Continue(()))
     }
+
+    /// On a task of its own: what is printed is marked as shown, also if this is dropped.
+    fn start_printing(&self, event: Event) -> JoinHandle<Result<(), Failure>> {
+        let (client, own, output) = (self.client.clone(), Arc::clone(&self.own), self.output);
+        let progress = Arc::clone(&self.progress);
+        tokio::spawn(async move {
+            match event {
+                Event::Message(message) => {
+                    let shown = message.message;
+                    let runtime = Handle::current();
+                    let mark = move || Ok(runtime.block_on(client.mark_read(&[shown]))?);
+                    output.tell_then(&Entry::of(&message, &own).record(), mark).await
+                }
+                // What was queued went out beside the mail that came.
+                Event::Accepted(accepted) => {
+                    let id = accepted.message.id.to_string();
+                    let record = Record::Accepted { id: &id, to: &accepted.to, sealed: Some(accepted.anonymous) };
+                    output.tell(&record).await
+                }
+                Event::Transfer(transfer) => progress.lock().await.show(&transfer, output).await,
+                Event::File { message, number, error } => {
+                    progress.lock().await.end();
+                    tell_file(&message, number, error.as_ref(), &own, output).await
+                }
+                Event::NotSent(not_sent) => {
+                    let message = format!("not sent to {}: {}", not_sent.to, words(&not_sent.error));
+                    output.tell(&Record::Notice { code: not_sent.error.code(), message: &message, count: None }).await
+                }
+                Event::CaughtUp => output.tell(&Record::CaughtUp {}).await,
+                other => print(&other, output).await,
+            }
+        })
+    }
+
+    /// Whether something is being printed that is not taken.
+    fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// Waits until everything is printed.
+    ///
+    /// # Errors
+    /// The output is gone.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        while let Some(printing) = &mut self.stuck {
+            let printed = printing.await;
+            self.stuck = None;
+            printed.unwrap_or_else(|_| Err(printing_failed()))?;
+            if !self.behind.is_empty() {
+                let event = self.behind.remove(0);
+                self.stuck = Some(self.start_printing(event));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn printing_failed() -> Failure {
+    Failure::new("internal", "printing failed: please report it")
+}
+
+/// Prints that a file is here, or why it is not.
+///
+/// # Errors
+/// The output is gone.
+pub async fn tell_file(
+    message: &MessageRecord,
+    number: u8,
+    error: Option<&Error>,
+    own: &Whoami,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(file) = message.attachments.iter().find(|file| file.number == number) else { return Ok(()) };
+    if let Some(error) = error {
+        output.note(&words(error));
+    }
+    let id = message.message.id.to_string();
+    let (attachment, error) = (Attachment::of(file, &id, &own.home), error.map(Error::code));
+    output.tell(&Record::File { message: &id, from: &message.alias, attachment: &attachment, error }).await
 }
 
 /// Prints an event that is no message and needs nothing but to be told.

@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 
-use kuvert_client::{Client, Connection, ContactInfo, Error, MessageRef, MessageState};
+use kuvert_client::{Client, Connection, ContactInfo, Error, MessageRef, MessageState, OutgoingFile};
 
 use crate::args::Send;
 use crate::commands::stream::{MAX_READ_BYTES, decode, still_queued};
-use crate::commands::{flush_noting, look, open, remark, send_lines};
+use crate::commands::{flush_noting, look, open, remark, send_files, send_lines};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::output::record::Record;
@@ -20,9 +21,18 @@ pub async fn run(args: Send, options: &Options) -> Result<(), Failure> {
     if args.lines {
         return send_lines::run(&client, who, options).await;
     }
-    let text = text(args.text, options)?;
+    let files = files(&args);
+    let text = match args.text {
+        // Files need no text.
+        None if !files.is_empty() => String::new(),
+        given => text(given, options)?,
+    };
     let contact = client.contacts().find(who).await?;
-    let message = client.queue_text(&contact, &text).await?;
+    let message = if files.is_empty() {
+        client.queue_text(&contact, &text).await?
+    } else {
+        client.queue_files(&contact, &text, files).await?
+    };
     if args.offline {
         return queued(&contact, &message, options);
     }
@@ -50,6 +60,15 @@ async fn deliver(
     options: &Options,
 ) -> Result<(), Failure> {
     look(connection, options).await?;
+    let client = connection.client();
+    if client.message_files_wait(message).await? {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            send_files(connection, options).await?.into_iter().partition(|not_sent| not_sent.message == *message);
+        remark(&others, options);
+        if let Some(failed) = ours.into_iter().next() {
+            return Err(failed.error.into());
+        }
+    }
     let mut told = false;
     let (ours, others): (Vec<_>, Vec<_>) =
         flush_noting(connection, options, |accepted| told |= accepted.message == *message)
@@ -83,6 +102,18 @@ async fn sent_by_another(
         // The contact's keys or devices changed under the pass.
         _ => Err(still_queued(Error::DeviceNotReady { who })),
     }
+}
+
+/// The files that were named.
+fn files(args: &Send) -> Vec<OutgoingFile> {
+    let file = |path: &PathBuf, voice| OutgoingFile {
+        original: args.original,
+        view_once: args.view_once,
+        voice,
+        ..OutgoingFile::new(path)
+    };
+    let note = args.voice.iter().flatten().map(|path| file(path, true));
+    args.files.iter().map(|path| file(path, args.voice == Some(None))).chain(note).collect()
 }
 
 /// The text from the command line or from stdin.

@@ -60,9 +60,10 @@ async fn ask(client: &Client) -> Result<RelayAnswer, Error> {
 }
 
 /// What to do where two copies of a home are in use.
-const COPIED: &str = "go on with one copy only: what one fetches the other never gets. End what runs with the other one, delete its \
-                      directory, and register anew there: `kuvert --home DIR register --relay …`. Not `kuvert account delete`: \
-                      that ends both";
+const COPIED: &str = "go on with one copy only: what one fetches the other never gets. End what runs with the other one. What it \
+                      received stands in its own history alone: read it, `kuvert --home DIR history WHO`, or keep it, `kuvert \
+                      --home DIR export WHO --to …`. Then delete its directory, and register anew there: `kuvert --home DIR \
+                      register --relay …`. Not `kuvert account delete`: that ends both";
 
 /// What to do next: a code for scripts, and words.
 fn next(status: &Status, answer: &Answer) -> (&'static str, String) {

@@ -3,7 +3,7 @@
 use crate::error::shell_word;
 use crate::output::harmless;
 use crate::output::layout::{Layout, indented};
-use crate::output::record::{DisclosedItem, Message, PermittedItem, Profile, Record, Status};
+use crate::output::record::{Attachment, DisclosedItem, Message, PermittedItem, Profile, Record, Status};
 use crate::output::style::Painter;
 use crate::output::time::Zone;
 use kuvert_client::{MAX_AHEAD_MS, written_at};
@@ -113,6 +113,22 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             painter.person(&harmless::line(to))
         ),
         Record::Message(entry) => message(painter, &Layout::new(None, None, false), entry),
+        // Drawn on stderr.
+        Record::Progress { .. } => String::new(),
+        Record::File { from, attachment, error, .. } => {
+            let from = painter.person(&harmless::line(from));
+            match error {
+                None => format!("{from}: {}", file(painter, attachment)),
+                Some(_) => painter.warning(&format!(
+                    "a file of {} could not be fetched: {}",
+                    from,
+                    harmless::line(&attachment.name)
+                )),
+            }
+        }
+        Record::Saved { name, path, size, .. } => {
+            format!("{} {} is at {}", harmless::line(name), painter.faint(&bytes(*size)), harmless::line(path))
+        }
         Record::Receipt { from, kind, .. } => {
             let ticks = if *kind == "read" { "✓✓ read by" } else { "✓ delivered to" };
             painter.faint(&format!("{ticks} {}", harmless::line(from)))
@@ -362,10 +378,40 @@ fn message(painter: &Painter, layout: &Layout, message: &Message<'_>) -> String 
         _ => String::new(),
     };
     let text = harmless::text(message.text);
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let mut text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+    for attachment in message.attachments {
+        let before = if text.is_empty() { "" } else { "\n" };
+        text.push_str(&format!("{before}{}", file(painter, attachment)));
+    }
+    let text = text.as_str();
     // Behind the time: nothing but a time stands at the edge.
     let id = if message.show_id { format!("  {}", painter.faint(message.id)) } else { String::new() };
     layout.message(&format!("{}{id}  {from}: ", painter.faint(&at)), &(faint_marks(painter, text) + &tick))
+}
+
+/// A file as a line: what it is called, how large it is, whether it is here.
+pub fn file(painter: &Painter, file: &Attachment) -> String {
+    let state = match (file.state, &file.path) {
+        ("here", Some(path)) => painter.good(&harmless::line(path)),
+        ("here", None) => painter.good("here"),
+        ("partial", _) => painter.warning(&format!("on its way: `kuvert save {}`", file.id)),
+        ("gone", _) => painter.faint("gone"),
+        _ => painter.warning(&format!("at the relay: `kuvert save {}`", file.id)),
+    };
+    let once = if file.view_once { ", to be shown once" } else { "" };
+    let length = file.duration_ms.map(|ms| format!(", {} s", ms.div_ceil(1_000))).unwrap_or_default();
+    format!("[{} {}{length}{once}] {state}", harmless::line(&file.name), bytes(file.size))
+}
+
+/// A size for people.
+#[expect(clippy::cast_precision_loss, reason = "one decimal")]
+pub fn bytes(size: u64) -> String {
+    match size {
+        0..1_024 => number(size, "byte"),
+        1_024..1_048_576 => format!("{:.1} KiB", size as f64 / 1_024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", size as f64 / 1_048_576.0),
+        _ => format!("{:.2} GiB", size as f64 / 1_073_741_824.0),
+    }
 }
 
 /// When a message was written, and when it came, where that is another time.
@@ -410,6 +456,7 @@ mod tests {
             from: "mallory",
             account: "a",
             text,
+            attachments: &[],
             sent_at: 1_795_262_400_000,
             received_at: Some(1_795_262_400_000),
             direction: "in",

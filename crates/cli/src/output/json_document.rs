@@ -60,6 +60,9 @@ fn json_type(kind: &str) -> String {
         "u32" | "u64" | "i64" | "usize" => "integer".into(),
         "&'a str" | "&'static str" => "string".into(),
         "&'a [String]" | "&'a [&'a str]" => "array of strings".into(),
+        "String" => "string".into(),
+        "&'a Attachment" => "`Attachment`".into(),
+        "&'a [Attachment]" => "array of `Attachment`".into(),
         "Vec<DisclosedItem<'a>>" => "array of `DisclosedItem`".into(),
         "Vec<PermittedItem<'a>>" => "array of `PermittedItem`".into(),
         other => panic!("say what {other} is in JSON"),
@@ -124,6 +127,7 @@ fn records() -> String {
         let _ =
             writeln!(out, "### A `{item}`\n\n{}", rows(&fields(&block(RECORDS, &format!("pub struct {item}<'a>")))));
     }
+    let _ = writeln!(out, "### An `Attachment`\n\n{}", rows(&fields(&block(RECORDS, "pub struct Attachment"))));
     out
 }
 

@@ -7,6 +7,7 @@
 //! | `json_document` | a test: docs/JSON.md tells of all of them |
 //! | [`harmless`] | received text, made safe for a terminal |
 //! | [`layout`] | lines that cannot pass for another person's |
+//! | [`progress`] | how far a file is |
 //! | [`qr`] | QR codes |
 //! | [`style`] | colours, switched off by `NO_COLOR`, `TERM=dumb` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
@@ -17,6 +18,7 @@ pub mod human;
 #[cfg(test)]
 mod json_document;
 pub mod layout;
+pub mod progress;
 pub mod qr;
 pub mod record;
 pub mod style;

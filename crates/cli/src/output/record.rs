@@ -1,7 +1,11 @@
 //! Every JSON object that the program prints, one variant per `type`. Scripts rely on the names: fields may be added,
 //! none may change or go.
 
-use kuvert_client::{ContactInfo, Direction, MessageRecord, MessageState, ProfileInfo, Whoami};
+use std::path::Path;
+
+use kuvert_client::{
+    ContactInfo, Direction, FileInfo, FileState, MessageRecord, MessageState, ProfileInfo, Whoami, safe_file_name,
+};
 use serde::Serialize;
 
 /// One object on stdout.
@@ -171,6 +175,40 @@ pub enum Record<'a> {
     },
     /// A message, received or (in a history) sent.
     Message(Message<'a>),
+    /// A file is on its way. Not every step is told; the last one is.
+    Progress {
+        /// `upload` or `download`.
+        what: &'static str,
+        /// What the file is called.
+        name: &'a str,
+        /// Bytes that are there for good.
+        done: u64,
+        /// Bytes of the file.
+        total: u64,
+    },
+    /// A file of a message that was shown before is here now, or could not be fetched. Only where messages do not wait for their files:
+    /// with `--follow`, or where an earlier command left it.
+    File {
+        /// The message.
+        message: &'a str,
+        /// The contact's alias.
+        from: &'a str,
+        /// The file as it stands now.
+        attachment: &'a Attachment,
+        /// The code of the error, where it is not here; docs/ERRORS.md lists all.
+        error: Option<&'a str>,
+    },
+    /// A file was fetched and written.
+    Saved {
+        /// The file, as `attachments` of a message has it.
+        id: &'a str,
+        /// What it is called.
+        name: &'a str,
+        /// Where it is.
+        path: &'a str,
+        /// Its bytes.
+        size: u64,
+    },
     /// A contact's device has, or the contact has seen, messages of ours.
     Receipt {
         /// The message.
@@ -396,6 +434,57 @@ pub struct Profile<'a> {
     pub public: bool,
 }
 
+/// A file of a message. Name, media type and what is told of pictures and voice notes are its sender's word.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attachment {
+    /// The message's id, and behind a slash the number of the file in it; `kuvert save` takes it.
+    pub id: String,
+    /// As its sender calls it, made safe: no separators, no invisible characters, no hidden file.
+    pub name: String,
+    /// As in `image/jpeg`.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// `remote`: at the relay; `partial`: some of it is here; `here`; `gone`: it cannot be had any more.
+    pub state: &'static str,
+    /// Where it is; null: not here.
+    pub path: Option<String>,
+    /// Its sender asks to show it once.
+    pub view_once: bool,
+    /// Pixels of a picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels of a picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Milliseconds of a voice note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u32>,
+}
+
+impl Attachment {
+    /// A file of a message; `home` is the home's directory.
+    pub fn of(file: &FileInfo, message: &str, home: &Path) -> Self {
+        Self {
+            id: format!("{message}/{}", file.number),
+            name: safe_file_name(&file.name),
+            media_type: file.media_type.clone(),
+            size: file.size,
+            state: match file.state {
+                FileState::Remote => "remote",
+                FileState::Partial => "partial",
+                FileState::Here => "here",
+                FileState::Gone => "gone",
+            },
+            path: file.path(home).map(|path| path.display().to_string()),
+            view_once: file.view_once,
+            width: file.picture.map(|(width, _)| width),
+            height: file.picture.map(|(_, height)| height),
+            duration_ms: file.voice_ms,
+        }
+    }
+}
+
 /// A message.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Message<'a> {
@@ -405,8 +494,10 @@ pub struct Message<'a> {
     pub from: &'a str,
     /// The account of who wrote it.
     pub account: &'a str,
-    /// The text as it was written.
+    /// The text as it was written; may be empty beside files.
     pub text: &'a str,
+    /// Its files.
+    pub attachments: &'a [Attachment],
     /// When it was written, by the sender's clock, whatever that says, Unix milliseconds. For people `kuvert` shows it, or
     /// `received_at` where the sender's clock was over five minutes ahead of that.
     pub sent_at: u64,
@@ -468,19 +559,21 @@ pub struct Entry<'a> {
     id: String,
     from: &'a str,
     account: String,
+    attachments: Vec<Attachment>,
 }
 
 impl<'a> Entry<'a> {
     /// A stored message; `own` wrote the outgoing ones.
     pub fn of(message: &'a MessageRecord, own: &'a Whoami) -> Self {
         let id = message.message.id.to_string();
+        let attachments = message.attachments.iter().map(|file| Attachment::of(file, &id, &own.home)).collect();
         match message.direction {
             Direction::Incoming => {
-                Self { message, id, from: &message.alias, account: message.message.author.to_string() }
+                Self { message, id, from: &message.alias, account: message.message.author.to_string(), attachments }
             }
             Direction::Outgoing => {
                 let from = own.name.as_deref().unwrap_or("me");
-                Self { message, id, from, account: own.address.account.to_string() }
+                Self { message, id, from, account: own.address.account.to_string(), attachments }
             }
         }
     }
@@ -507,6 +600,7 @@ impl<'a> Entry<'a> {
             from: self.from,
             account: &self.account,
             text: &self.message.text,
+            attachments: &self.attachments,
             sent_at: self.message.sent_at,
             received_at: incoming.then_some(self.message.stored_at),
             direction: if incoming { "in" } else { "out" },
@@ -546,6 +640,7 @@ mod tests {
             from: "bob",
             account: "a",
             text: "t",
+            attachments: &[],
             sent_at: 1,
             received_at: Some(2),
             direction: "in",
@@ -556,7 +651,7 @@ mod tests {
         }));
         assert_eq!(
             message,
-            serde_json::json!({"type":"message","id":"i","from":"bob","account":"a","text":"t","sent_at":1,"received_at":2,"direction":"in","request":false})
+            serde_json::json!({"type":"message","id":"i","from":"bob","account":"a","text":"t","attachments":[],"sent_at":1,"received_at":2,"direction":"in","request":false})
         );
     }
 }

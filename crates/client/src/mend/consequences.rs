@@ -17,6 +17,9 @@
 //! | a consumer's cursor | it begins anew: it gets texts again rather than not at all | that one went |
 //! | counters of prekeys | numbers go on behind a gap | nothing |
 //! | that a text was deleted | it is noted again, if it is known of which | else that one went: if it is sent again, it is shown again |
+//! | a file that waits to be sent | its message is given up | whose |
+//! | a file that is to be fetched | it is noted again | nothing |
+//! | that a file is to be removed | it stays in the home's folder | nothing |
 //! | an id of what was received | nothing: the session opens no message twice | nothing |
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -39,8 +42,8 @@ use crate::requests::devices;
 use crate::resets;
 use crate::session::session;
 use crate::state::{
-    self, AtRelay, DeletedRow, MessageRow, OutboxRow, Outgoing, Progress, Stored, ToldRow, account_id, enqueue,
-    message_of_key, own,
+    self, AtRelay, DeletedRow, FetchRow, FileRow, FileState, MessageRow, OutboxRow, Outgoing, Progress, Stored,
+    ToldRow, account_id, enqueue, file_key, message_of_key, own,
 };
 use crate::store::{Log, Part, Table, Transaction};
 
@@ -64,6 +67,7 @@ pub fn follow(tx: &dyn Transaction, lost: Vec<Lost>, now: u64) -> Result<Told, E
     mender.prekeys(&of(Part::Table(Table::Prekey)), &of(Part::Table(Table::Replay)))?;
     mender.deleted(of(Part::Table(Table::Deleted)))?;
     of(Part::Table(Table::Conversation)).iter().for_each(|_| mender.tell(DamagedPart::Draft, None));
+    mender.files(&of(Part::Table(Table::Upload)), &of(Part::Table(Table::Fetch)))?;
     mender.own(&of(Part::Table(Table::Own)))?;
     Ok(mender.told)
 }
@@ -299,15 +303,17 @@ impl Mender<'_> {
         each(self.tx, Log::Message, |entry| {
             let stored = Stored::read(&entry)?;
             let message = stored.message()?;
-            if stored.row.outgoing && stored.row.progress() == Progress::Queued && !waiting.contains(&message.id) {
+            let complete = stored.row.files.iter().all(FileRow::is_told);
+            let waits = stored.row.outgoing && stored.row.progress() == Progress::Queued;
+            if waits && complete && !waiting.contains(&message.id) {
                 again.push((message, stored.row));
             }
             Ok(())
         })?;
         let mut to = Vec::new();
         for (MessageRef { conversation, id, .. }, row) in again {
-            let MessageRow { conversation: bytes, author, id: text_id, text, sent_at, .. } = row;
-            let content = bridge::draft(id, sent_at, bridge::text(&text));
+            let content = bridge::draft(id, row.sent_at, bridge::message(&row));
+            let MessageRow { conversation: bytes, author, id: text_id, .. } = row;
             enqueue(self.tx, &OutboxRow { conversation: bytes, content, text_id, fresh_session_with: 0, author })?;
             to.extend(conversation.contact());
         }
@@ -332,6 +338,35 @@ impl Mender<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A message whose file cannot go on is given up; a file that came is fetched when it is looked for.
+    fn files(&mut self, uploads: &[Lost], fetches: &[Lost]) -> Result<(), Error> {
+        if uploads.is_empty() && fetches.is_empty() {
+            return Ok(());
+        }
+        let (mut stuck, mut wanted) = (Vec::new(), Vec::new());
+        each(self.tx, Log::Message, |entry| {
+            let stored = Stored::read(&entry)?;
+            let message = stored.message()?;
+            for (number, file) in (1..).zip(&stored.row.files) {
+                let key = file_key(&message, number);
+                if stored.row.outgoing && !file.is_told() && self.tx.get(Table::Upload, &key)?.is_none() {
+                    stuck.push(message);
+                }
+                let waits = matches!(file.state(), FileState::Remote | FileState::Partial);
+                if !stored.row.outgoing && waits && self.tx.get(Table::Fetch, &key)?.is_none() {
+                    wanted.push((key, FetchRow::of(file)));
+                }
+            }
+            Ok(())
+        })?;
+        for message in stuck {
+            if state::raise(self.tx, &message, Progress::Failed, "store-mended")? {
+                self.tell(DamagedPart::Waiting, message.conversation.contact());
+            }
+        }
+        wanted.iter().try_for_each(|(key, row)| state::put(self.tx, Table::Fetch, key, row))
     }
 
     fn own(&mut self, lost: &[Lost]) -> Result<(), Error> {

@@ -8,6 +8,9 @@
 //! session begins anew, a text is gone and its owner is told so. What stands in for a row is the careful choice: a contact is
 //! a request again, a level is the strictest, a prekey whose replays cannot be told any more goes.
 //!
+//! Rows of older versions are looked at before they are brought to this one ([`before_migrating`]), and again afterwards: no row that
+//! is damaged keeps the others in a form that this build cannot read. A home that cannot be written is left as it is, and says so.
+//!
 //! Two things are not mended. The account and its keys have nothing to stand in for them. And a home with more than
 //! [`MAX_DAMAGED`] damaged rows has met something else than a flipped bit: a failing disk, a file of another program, or a
 //! fault of this one. Removing would make that worse; a backup is the way out.
@@ -77,13 +80,49 @@ impl Lost {
     }
 }
 
+/// What was removed from a store of an older version, before its rows were brought to this one.
+#[must_use]
+pub struct Removed(Vec<Lost>);
+
+impl Removed {
+    /// Another row that could not be read, and that was removed.
+    pub fn add(&mut self, part: Part, key: Vec<u8>) {
+        self.0.push(Lost::Undecodable(part, key));
+    }
+
+    /// Whether this row of [`Table::Own`] was among them.
+    pub fn has_own(&self, tx: &dyn Transaction, key: &[u8]) -> bool {
+        self.0.iter().any(|lost| lost.part() == Part::Table(Table::Own) && lost.was(tx, key))
+    }
+}
+
+/// Removes what is damaged of a store of an older version, whose rows say other things: what is vouched for is looked at
+/// [afterwards](after_migrating).
+///
+/// # Errors
+/// As [`mend`].
+pub fn before_migrating(tx: &dyn Transaction) -> Result<Removed, Error> {
+    Ok(Removed(tx.remove_unreadable(MAX_DAMAGED)?.into_iter().map(Lost::Unreadable).collect()))
+}
+
+/// Removes what could not be brought to this version, and does what follows from all that is gone.
+///
+/// # Errors
+/// As [`mend`].
+pub fn after_migrating(tx: &dyn Transaction, removed: Removed, now: u64) -> Result<(), Error> {
+    remove_and_follow(tx, removed.0, now).map(drop)
+}
+
 /// Removes what is damaged and does what follows from it. Whether there was anything; then the caller commits.
 ///
 /// # Errors
 /// Those of the store; `store-corrupt` if this cannot be mended. Nothing is to be committed then.
 pub fn mend(tx: &dyn Transaction, now: u64) -> Result<bool, Error> {
     let unreadable = tx.remove_unreadable(MAX_DAMAGED)?;
-    let mut lost: Vec<Lost> = unreadable.into_iter().map(Lost::Unreadable).collect();
+    remove_and_follow(tx, unreadable.into_iter().map(Lost::Unreadable).collect(), now)
+}
+
+fn remove_and_follow(tx: &dyn Transaction, mut lost: Vec<Lost>, now: u64) -> Result<bool, Error> {
     for (part, key) in rows::remove_undecodable(tx)? {
         lost.push(Lost::Undecodable(part, key));
     }

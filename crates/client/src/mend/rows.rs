@@ -12,8 +12,9 @@ use crate::prekeys;
 use crate::receipts;
 use crate::receive::held_is_readable;
 use crate::state::{
-    ConversationRow, DamageRow, DeletedRow, DisclosureRow, Envelope, OutboxRow, PeerRow, PrekeyStateRow, Stored,
-    ToldRow, account_id, conversation_id, envelope_id, message_key, message_of_key, own,
+    ConversationRow, DamageRow, DeletedRow, DisclosureRow, Envelope, FetchRow, OutboxRow, PeerRow, PrekeyStateRow,
+    Stored, ToldRow, UploadRow, account_id, conversation_id, envelope_id, file_of_key, message_key, message_of_key,
+    own,
 };
 use crate::store::{Entry, Log, Part, Table, Transaction};
 
@@ -57,6 +58,9 @@ fn row_is_readable(table: Table, key: &[u8], value: &[u8]) -> bool {
         Table::Replay => prekeys::record_is_readable(key, value),
         Table::Deleted => message_of_key(key).is_ok() && DeletedRow::decode(value).is_ok(),
         Table::Conversation => conversation_id(key).is_ok() && ConversationRow::decode(value).is_ok(),
+        Table::Upload => file_of_key(key).is_ok() && UploadRow::decode(value).is_ok_and(|row| row.is_readable()),
+        Table::Fetch => file_of_key(key).is_ok() && FetchRow::decode(value).is_ok(),
+        Table::Unlink => true,
     }
 }
 

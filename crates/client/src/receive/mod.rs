@@ -27,6 +27,7 @@ use std::time::Duration;
 use kuvert_types::AccountId;
 use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::v1::{self, client_frame, server_frame};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use self::held::is_readable as held_is_readable;
@@ -36,10 +37,13 @@ use self::open::open_batch;
 pub(crate) use self::open::open_held;
 use self::state::{Due, RECEIPT_DELAY, ReceiveState, Step, Timers};
 use crate::connection::{AuthenticatedLink, Connection, Inbox, establish, establish_patiently};
+use crate::conversation::MessageRef;
 use crate::disclosure;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{Calls, Event, EventSink};
+use crate::files::background::{Background, Word};
+use crate::files::{Transfer, fetch};
 use crate::history::{unshown, unshown_places};
 use crate::home::{Exclusive, Held};
 use crate::mend;
@@ -47,7 +51,7 @@ use crate::options::ReceiveOptions;
 use crate::patience::{BACKOFF, millis};
 use crate::prekeys;
 use crate::receipts;
-use crate::records::ReceiveEnd;
+use crate::records::{MessageRecord, ReceiveEnd};
 use crate::state::{damaged, own};
 use crate::store::{Log, Table, Transaction};
 use crate::transport::{Push, RelayError};
@@ -178,6 +182,8 @@ impl Connection {
             let_go_at: None,
             notices: Notices::default(),
             mark: copies::Mark::default(),
+            unfetched: None,
+            files: None,
         };
         let result = match options.timeout {
             None => run.run().await,
@@ -207,12 +213,17 @@ struct Receiver<'a, S> {
     notices: Notices,
     /// What this process left in the store when it began to receive.
     mark: copies::Mark,
+    /// Why files of what was told are not here.
+    unfetched: Option<Error>,
+    /// Files on their way beside this, in follow mode.
+    files: Option<Background>,
 }
 
 /// What the receiver woke up for.
 enum Wake {
     Push(Push),
     Due(Due),
+    Files(Word),
 }
 
 impl<S: EventSink> Receiver<'_, S> {
@@ -335,6 +346,14 @@ impl<S: EventSink> Receiver<'_, S> {
 
     /// Takes what comes, until the end.
     async fn serve(&mut self, link: &AuthenticatedLink, pause: &mut Duration) -> Result<ReceiveEnd, Error> {
+        if self.options.follow && self.files.is_none() {
+            self.files = Some(Background::start(
+                self.connection,
+                if self.options.files_first { 0 } else { self.options.max_file },
+            ));
+        }
+        // After a break there is a way again.
+        self.engine().files_due().notify_one();
         loop {
             if self.engine().take_mended()
                 && let Some(end) = self.tell_damage().await?
@@ -353,6 +372,7 @@ impl<S: EventSink> Receiver<'_, S> {
             let end = match wake {
                 Wake::Push(Push::Delivery(delivery)) => self.take_from(link, delivery).await?,
                 Wake::Push(push) => self.word(link, push).await?,
+                Wake::Files(word) => self.files_say(word).await,
                 Wake::Due(Due::Flush) => self.flush().await?,
                 Wake::Due(Due::Maintain) => self.maintain().await?,
                 Wake::Due(Due::Probe) => self.probe(link).await?,
@@ -413,7 +433,7 @@ impl<S: EventSink> Receiver<'_, S> {
         events.extend(left.into_iter().map(Event::Message));
         // A crash may have left receipts behind.
         self.timers.flush_by(Instant::now());
-        Ok(self.tell_all(events).await)
+        self.tell_all(events).await
     }
 
     async fn next(&mut self, link: &AuthenticatedLink) -> Result<Wake, Error> {
@@ -421,7 +441,24 @@ impl<S: EventSink> Receiver<'_, S> {
         // Without following, a relay that says nothing at all does not keep us.
         let patience = self.engine().options().request_timeout;
         let until = if self.options.follow { due } else { due.min(Instant::now() + patience) };
-        match timeout_at(until, link.link.next_push()).await {
+        let heard = match &mut self.files {
+            None => timeout_at(until, link.link.next_push()).await,
+            Some(files) => {
+                let next = async {
+                    tokio::select! {
+                        biased;
+                        push = link.link.next_push() => Ok(push),
+                        Some(word) = files.words.recv() => Err(word),
+                    }
+                };
+                match timeout_at(until, next).await {
+                    Ok(Err(word)) => return Ok(Wake::Files(word)),
+                    Ok(Ok(push)) => Ok(push),
+                    Err(late) => Err(late),
+                }
+            }
+        };
+        match heard {
             Ok(push) => {
                 self.timers.heard(Instant::now());
                 Ok(Wake::Push(push?))
@@ -429,6 +466,66 @@ impl<S: EventSink> Receiver<'_, S> {
             Err(_) if until == due => Ok(Wake::Due(wake)),
             Err(_) => Err(Error::RequestTimeout { seconds: patience.as_secs() }),
         }
+    }
+
+    /// What happened to files on their way.
+    async fn files_say(&mut self, word: Word) -> Option<ReceiveEnd> {
+        match word {
+            Word::Flush => {
+                self.timers.flush_by(Instant::now());
+                None
+            }
+            Word::Event(event) => self.tell(*event).await.is_break().then_some(ReceiveEnd::Stopped),
+        }
+    }
+
+    /// Fetches files here and now, of one message or all that are wanted; what became of each.
+    async fn fetch(&mut self, only: Option<MessageRef>) -> (Vec<(MessageRef, u8, Option<Error>)>, Result<(), Error>) {
+        let (say, mut transfers) = mpsc::unbounded_channel();
+        let (connection, max, mut news) = (self.connection.clone(), self.options.max_file, Vec::new());
+        let fetched = {
+            let mut progress = |transfer: &Transfer| drop(say.send(transfer.clone()));
+            let mut told = |message, number, error| news.push((message, number, error));
+            let mut fetching = std::pin::pin!(connection.fetch_wanted(only, max, &mut progress, &mut told));
+            loop {
+                tokio::select! {
+                    fetched = &mut fetching => break fetched,
+                    Some(transfer) = transfers.recv() => drop(self.tell(Event::Transfer(transfer)).await),
+                }
+            }
+        };
+        (news, fetched)
+    }
+
+    /// Fetches the files of a message before it is told: the message as it stands then, and what is to be told behind it.
+    async fn with_files(&mut self, message: MessageRecord) -> Result<(MessageRecord, Vec<Event>), Error> {
+        let (news, fetched) = self.fetch(Some(message.message)).await;
+        match fetched {
+            // The text is here: it is told, and the files are fetched the next time.
+            Err(error) if error.is_connection() => self.unfetched = Some(error),
+            other => other?,
+        }
+        let message = fetch::record(self.engine(), message.message).await?;
+        let failed = news.into_iter().filter(|(_, _, error)| error.is_some());
+        let failed = failed.map(|(_, number, error)| Event::File { message: message.clone(), number, error });
+        let failed = failed.collect();
+        Ok((message, failed))
+    }
+
+    /// Fetches what earlier calls left, once nothing waits at the relay.
+    async fn fetch_the_rest(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.unfetched.take() {
+            return Err(error);
+        }
+        let (news, fetched) = self.fetch(None).await;
+        for (message, number, error) in news {
+            match fetch::record(self.engine(), message).await {
+                Ok(message) => drop(self.tell(Event::File { message, number, error }).await),
+                Err(Error::MessageUnknown { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        fetched
     }
 
     /// Any answer will do; without one the link breaks.
@@ -447,6 +544,9 @@ impl<S: EventSink> Receiver<'_, S> {
             Push::CaughtUp => {
                 tracing::info!("nothing more waits at the relay");
                 established.set_inbox(Inbox::Attached { caught_up: true });
+                if self.options.files_first {
+                    self.fetch_the_rest().await?;
+                }
                 if !self.options.follow
                     && let Some(end) = self.tell_what_was_held_back().await
                 {
@@ -490,7 +590,7 @@ impl<S: EventSink> Receiver<'_, S> {
             Ok(Err(refusal)) => return Err(refusal.into_error()),
             Err(error) => {
                 // Committed is committed: show it, then see to the connection.
-                return match self.tell_all(outcome.events).await {
+                return match self.tell_all(outcome.events).await? {
                     Some(end) => Ok(Some(end)),
                     None => Err(error),
                 };
@@ -503,7 +603,7 @@ impl<S: EventSink> Receiver<'_, S> {
             // Behind the receipts: the deliveries come first.
             self.timers.maintain_by(Instant::now() + 2 * RECEIPT_DELAY);
         }
-        if let Some(end) = self.tell_all(outcome.events).await {
+        if let Some(end) = self.tell_all(outcome.events).await? {
             return Ok(Some(end));
         }
         self.look_up_lists(outcome.lists_wanted).await
@@ -517,7 +617,7 @@ impl<S: EventSink> Receiver<'_, S> {
             if opened.receipts_due {
                 self.timers.flush_by(Instant::now() + RECEIPT_DELAY);
             }
-            if let Some(end) = self.tell_all(opened.events).await {
+            if let Some(end) = self.tell_all(opened.events).await? {
                 return Ok(Some(end));
             }
         }
@@ -539,12 +639,23 @@ impl<S: EventSink> Receiver<'_, S> {
     }
 
     /// Reports events. Messages beyond the caller's maximum stay unshown; whatever else happened is still said.
-    async fn tell_all(&mut self, events: Vec<Event>) -> Option<ReceiveEnd> {
+    async fn tell_all(&mut self, events: Vec<Event>) -> Result<Option<ReceiveEnd>, Error> {
         let max = self.options.max.unwrap_or(u64::MAX);
-        for event in self.notices.sum_up(events, Instant::now()) {
+        for mut event in self.notices.sum_up(events, Instant::now()) {
             let is_message = matches!(event, Event::Message(_));
             if is_message && self.shown >= max {
                 continue;
+            }
+            let mut behind = Vec::new();
+            if let Event::Message(message) = &event
+                && !message.attachments.is_empty()
+            {
+                if self.options.files_first && self.unfetched.is_none() {
+                    let (message, failed) = self.with_files(message.clone()).await?;
+                    (event, behind) = (Event::Message(message), failed);
+                } else {
+                    self.engine().files_due().notify_one();
+                }
             }
             let stop = self.tell(event).await;
             if is_message {
@@ -552,11 +663,14 @@ impl<S: EventSink> Receiver<'_, S> {
                 // Reading it makes a receipt due.
                 self.timers.flush_by(Instant::now() + RECEIPT_DELAY);
             }
+            for event in behind {
+                let _ = self.tell(event).await;
+            }
             if stop.is_break() {
-                return Some(ReceiveEnd::Stopped);
+                return Ok(Some(ReceiveEnd::Stopped));
             }
         }
-        (self.shown >= max).then_some(ReceiveEnd::Max)
+        Ok((self.shown >= max).then_some(ReceiveEnd::Max))
     }
 
     async fn flush(&mut self) -> Result<Option<ReceiveEnd>, Error> {

@@ -29,6 +29,7 @@ use crate::devices;
 use crate::engine::Tx;
 use crate::error::Error;
 use crate::event::{DropReason, Event, ListConflict, ReceiptKind};
+use crate::files;
 use crate::identity::Identity;
 use crate::prekeys::{self, Secrets};
 use crate::receipts;
@@ -36,7 +37,7 @@ use crate::requests;
 use crate::resets;
 use crate::rng;
 use crate::session::session;
-use crate::state::{self, DeletedRow, MessageRow, Progress, Stored, message_key, received_key};
+use crate::state::{self, DeletedRow, FileRow, MessageRow, Progress, Stored, message_key, received_key};
 use crate::store::{Log, Table, Transaction};
 
 /// What a transaction over a batch did.
@@ -46,6 +47,11 @@ pub(crate) struct Opened {
     pub prekeys_used: bool,
     /// Contacts that wrote from a device that the list known leaves out: their newest list decides.
     pub lists_wanted: BTreeSet<AccountId>,
+}
+
+/// Bytes that are kept of what is told of files.
+fn told_bytes(files: &[FileRow]) -> usize {
+    files.iter().map(prost::Message::encoded_len).sum()
 }
 
 /// Opens a batch.
@@ -488,9 +494,12 @@ impl<'a> Opener<'a> {
             self.say(Event::DeviceListConflict { account, who: "you".to_owned(), conflict });
         }
         match content.body {
-            // A text with files is shown without them; files alone are for a client that fetches them.
-            Body::Text { text, attachments: _ } if !text.is_empty() => {
-                self.take_text(contact, source, id, content.id, content.sent_at, text)
+            Body::Text { text, attachments } => {
+                let files =
+                    attachments.into_iter().map(|told| FileRow { told: Some(told.into()), ..FileRow::default() });
+                let row =
+                    MessageRow { text, sent_at: content.sent_at, files: files.collect(), ..MessageRow::default() };
+                self.take_text(contact, source, id, content.id, row)
             }
             // Not from a stranger: nothing was sent to it, and nothing is sent on its word.
             Body::Receipts { .. } | Body::SessionReset if contact.row.request => Ok(()),
@@ -508,7 +517,7 @@ impl<'a> Opener<'a> {
                 }
                 Ok(())
             }
-            Body::Text { .. } | Body::Unknown => Ok(()),
+            Body::Unknown => Ok(()),
         }
     }
 
@@ -518,8 +527,7 @@ impl<'a> Opener<'a> {
         source: Address,
         envelope: Option<EnvelopeId>,
         id: EnvelopeId,
-        sent_at: u64,
-        text: String,
+        said: MessageRow,
     ) -> Result<(), Error> {
         let message = MessageRef::of_contact(contact.account, id);
         if let Some(known) = Stored::find(self.tx, &message)? {
@@ -530,7 +538,7 @@ impl<'a> Opener<'a> {
             return self.confirm_deleted(&contact, &source, &message, left);
         }
         if contact.row.request {
-            if !requests::keep(&mut contact, text.len()) {
+            if !requests::keep(&mut contact, said.text.len() + told_bytes(&said.files)) {
                 self.refuse(envelope, DropReason::NoRoom);
                 return self.note_dropped(&mut contact);
             }
@@ -544,10 +552,8 @@ impl<'a> Opener<'a> {
             author: message.author.as_bytes().to_vec(),
             id: id.as_bytes().to_vec(),
             outgoing: false,
-            text,
-            sent_at,
             stored_at: self.now,
-            ..MessageRow::default()
+            ..said
         };
         let key = message_key(&message);
         let place = self.tx.append(Log::Message, message.conversation.as_bytes(), &key, &row.encode_to_vec())?;
@@ -557,6 +563,7 @@ impl<'a> Opener<'a> {
             self.opened.receipts_due = true;
         }
         self.tx.put(Table::Unshown, &place.to_be_bytes(), &[])?;
+        files::note_fetches(self.tx, &message, &row.files)?;
         let record = Stored { place, row }.record(self.tx, &contact.row.alias)?;
         self.say(Event::Message(record));
         Ok(())

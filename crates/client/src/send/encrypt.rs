@@ -76,12 +76,12 @@ impl<'a> Encryptor<'a> {
         if outgoing.is_untouched() {
             return self.fan_out(outgoing, account, &list);
         }
-        let plaintext = self.finish(outgoing, &list)?;
         for index in 0..outgoing.envelopes.len() {
             let Envelope { recipient, row, .. } = &outgoing.envelopes[index];
             if row.state() != EnvelopeState::ToEncrypt {
                 continue;
             }
+            let plaintext = self.finish(outgoing, &list, recipient)?;
             if let Some(ciphertext) = self.encrypt_for(*recipient, &plaintext, &list)? {
                 let envelope = &mut outgoing.envelopes[index];
                 envelope.row.ciphertext = ciphertext;
@@ -102,11 +102,12 @@ impl<'a> Encryptor<'a> {
         Ok(list)
     }
 
-    /// The content with what is true now.
-    fn finish(&self, outgoing: &Outgoing, list: &DeviceList) -> Result<Vec<u8>, Error> {
+    /// The content for a device, with what is true now.
+    fn finish(&self, outgoing: &Outgoing, list: &DeviceList, reader: &Address) -> Result<Vec<u8>, Error> {
         let (own, theirs) = (self.own.list.state(), list.state());
-        bridge::finish_content(&outgoing.row.content, own, theirs, self.disclosed)
-            .map_err(|_| state::damaged("the outbox"))
+        let finished = bridge::finish_content(&outgoing.row.content, own, theirs, self.disclosed)
+            .map_err(|_| state::damaged("the outbox"))?;
+        bridge::for_reader(finished, reader)
     }
 
     /// The first envelopes of an entry: one row for each device of the list. Nothing is stored if none can be encrypted.
@@ -127,9 +128,9 @@ impl<'a> Encryptor<'a> {
             outgoing.clone().remove(self.tx)?;
             return Ok(false);
         }
-        let plaintext = self.finish(outgoing, list)?;
         let mut made = Vec::with_capacity(devices.len());
         for recipient in devices {
+            let plaintext = self.finish(outgoing, list, &recipient)?;
             made.push((recipient, self.encrypt_for(recipient, &plaintext, list)?));
         }
         if made.iter().all(|(_, ciphertext)| ciphertext.is_none()) {

@@ -87,6 +87,21 @@ fn queue(tx: &Tx<'_>, conversation: ConversationId, text: String) -> Result<Mess
     Ok(message)
 }
 
+/// Makes a conversation ready to be written to. The inner error: why it is not.
+///
+/// # Errors
+/// Those of the connection and of the store.
+pub(crate) async fn make_ready(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Result<(), Error>, Error> {
+    let engine = connection.engine();
+    let _held = engine.home().hold(Exclusive::Outbox, engine.options().lock_timeout).await?;
+    let mut flush = Flush::new(connection);
+    flush.make_ready(conversation).await?;
+    Ok(flush.stopped.remove(&conversation).map_or(Ok(()), Err))
+}
+
 impl Connection {
     /// Sends what is in the outbox, in order, and receipts that are due. Returns once the relay has everything on disk
     /// that it takes. A contact that cannot be written to does not hold up others. `on_accepted` hears of each text as

@@ -54,11 +54,17 @@ pub enum Table {
     Deleted = 10,
     /// What the owner keeps beside a conversation: its draft, whether it is muted; by conversation.
     Conversation = 11,
+    /// Files that wait to be sent, by their message's key and their number. Since version 6.
+    Upload = 12,
+    /// Files that came and are not here yet, by their message's key and their number.
+    Fetch = 13,
+    /// Files of the home's directory that are to be removed, by their place in it.
+    Unlink = 14,
 }
 
 impl Table {
     /// All tables.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Own,
         Self::Contact,
         Self::Session,
@@ -70,6 +76,9 @@ impl Table {
         Self::Replay,
         Self::Deleted,
         Self::Conversation,
+        Self::Upload,
+        Self::Fetch,
+        Self::Unlink,
     ];
 }
 

@@ -26,12 +26,13 @@ use super::frozen;
 use super::{Entry, Log, Mode, Part, Store, StoreError, Table, Transaction, Unreadable, Value};
 use crate::error::Error;
 use crate::migrate::migrate;
+use crate::options::{Clock as _, SystemClock};
 
 /// "Kuve" in the file's header.
 const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -118,7 +119,8 @@ impl SqliteStore {
         if version < SCHEMA_VERSION {
             inner.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(store_error)?;
             let tx = SqliteTransaction { inner, cipher: &self.cipher, mode: Mode::Write };
-            migrate(&tx, version)?;
+            // The machine's clock: it says from when on fresh sessions are due, and no more.
+            migrate(&tx, version, SystemClock.now_ms())?;
             Box::new(tx).commit()?;
         }
         Ok(())
@@ -352,6 +354,9 @@ const fn table_name(table: Table) -> &'static str {
         Table::Replay => "replay",
         Table::Deleted => "deleted",
         Table::Conversation => "conversation",
+        Table::Upload => "upload",
+        Table::Fetch => "fetch",
+        Table::Unlink => "unlink",
     }
 }
 
@@ -729,6 +734,35 @@ mod tests {
         let version: u32 =
             Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, SCHEMA_VERSION, "programs of before, which would lose the times, refuse it");
+    }
+
+    #[test]
+    fn a_store_of_version_5_becomes_one_with_files_and_programs_of_before_refuse_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = at(&dir);
+        let row = state::MessageRow {
+            conversation: vec![1; 16],
+            id: vec![2; 16],
+            text: "hello".into(),
+            author: vec![1; 16],
+            ..state::MessageRow::default()
+        };
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(&row)).unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let path = dir.path().join("store.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
+        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
+        let tx = store.begin(Mode::Read).unwrap();
+        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
+        let record = stored.record(&*tx, "bob").unwrap();
+        assert_eq!((record.text.as_str(), record.attachments.len()), ("hello", 0));
+        assert_eq!(tx.count(Table::Upload).unwrap() + tx.count(Table::Fetch).unwrap(), 0);
+        drop(tx);
+        let version: u32 =
+            Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 6, "an older program would show a message without its files, and delete it without them");
     }
 
     #[test]

@@ -26,6 +26,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What may be under way from the relay: a window of large envelopes need not fit, they queue at the relay.
 const RECEIVE_WINDOW: u32 = 1024 * 1024;
 
+/// What may be under way to the relay: what a file's upload holds in memory.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
 /// No server name is sent, and none is compared: the pin decides.
 const SERVER_NAME: &str = "relay.invalid";
 
@@ -119,6 +122,7 @@ fn transport() -> TransportConfig {
     transport.max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok());
     transport.stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
     transport.receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+    transport.send_window(SEND_WINDOW);
     // The relay opens no streams.
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));

@@ -18,7 +18,7 @@ use kuvert_types::limits::DELIVERY_WINDOW;
 use kuvert_wire::frame;
 use kuvert_wire::v1::{self, client_frame, server_frame};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -86,10 +86,16 @@ pub struct Link {
     request_timeout: Duration,
     /// What the relay offers beyond mail, once it said so.
     extensions: OnceLock<Vec<String>>,
+    /// Bytes of the largest blob that the relay takes, once it said so.
+    max_blob_bytes: OnceLock<u64>,
 }
 
 #[derive(Debug, Default)]
-struct Shared(Mutex<State>);
+struct Shared {
+    state: Mutex<State>,
+    /// Told once the link is broken.
+    ended: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -102,7 +108,7 @@ struct State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that holds the lock can panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broken(&self) -> Option<Error> {
@@ -119,6 +125,7 @@ impl Shared {
             // A ticket that was dropped does not want to know.
             let _ = sender.send(Err(error.clone()));
         }
+        self.ended.notify_waiters();
     }
 }
 
@@ -151,6 +158,7 @@ impl Link {
             tasks,
             request_timeout,
             extensions: OnceLock::new(),
+            max_blob_bytes: OnceLock::new(),
         }
     }
 
@@ -197,6 +205,21 @@ impl Link {
         let _ = self.extensions.set(extensions);
     }
 
+    /// Notes how large a blob the relay takes.
+    pub fn note_max_blob_bytes(&self, bytes: u64) {
+        let _ = self.max_blob_bytes.set(bytes);
+    }
+
+    /// Bytes of the largest blob that the relay takes; 0: none.
+    pub fn max_blob_bytes(&self) -> u64 {
+        self.max_blob_bytes.get().copied().unwrap_or(0)
+    }
+
+    /// The connection, for streams beside this one.
+    pub(super) const fn quic(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Whether the relay said that it offers this extension.
     pub fn offers(&self, extension: &str) -> bool {
         self.extensions.get().is_some_and(|offered| offered.iter().any(|name| name == extension))
@@ -219,6 +242,17 @@ impl Link {
     /// Why the link is of no use any more, if so.
     pub fn broken(&self) -> Option<Error> {
         self.shared.broken()
+    }
+
+    /// Waits until the link is of no use any more; why. Can be dropped at any point.
+    pub async fn end(&self) -> Error {
+        loop {
+            let ended = self.shared.ended.notified();
+            if let Some(error) = self.shared.broken() {
+                return error;
+            }
+            ended.await;
+        }
     }
 
     /// Bytes that both ends take from their TLS connection (RFC 8446, section 7.5).

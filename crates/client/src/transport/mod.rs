@@ -5,10 +5,12 @@
 //! | [`tls`] | which relay is the right one |
 //! | [`mod@dial`] | from a host name to a stream |
 //! | [`mod@link`] | the stream: requests with answers, pushes apart |
+//! | `blob` | a stream for each file |
 //! | `words` | what is printed of the relay's words |
 //!
 //! Not its concern: what requests mean, and trying again (`connection`, `receive`).
 
+pub(crate) mod blob;
 pub mod dial;
 pub mod link;
 pub mod tls;

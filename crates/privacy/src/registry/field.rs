@@ -94,6 +94,8 @@ choice! {
         Database = "relay.db",
         /// `DATA/people.db`: what people tell beyond what delivering mail needs.
         People = "people.db",
+        /// `DATA/blobs.db` and the files below `DATA/blobs/`: files on their way to their readers.
+        Blobs = "blobs.db",
         /// `DATA/observe.db`, written only with `--observe`.
         Observations = "observe.db",
         /// PostgreSQL, where a relay keeps its data there: what it has beyond the tables of `relay.db` and `people.db`.
@@ -261,6 +263,11 @@ pub enum Retention {
         /// Days.
         at_most_days: u32,
     },
+    /// Until every reader has it, and never longer than this.
+    UntilRead {
+        /// Days.
+        at_most_days: u32,
+    },
     /// Until it is given to the first who asks.
     UntilHandedOut,
     /// Until it is used, and never longer than this.
@@ -300,6 +307,9 @@ impl fmt::Display for Retention {
             Self::UntilAcknowledged { at_most_days } => {
                 write!(f, "until the recipient's device has taken it in, {at_most_days} days at most")
             }
+            Self::UntilRead { at_most_days } => {
+                write!(f, "until all its readers have taken it, {at_most_days} days at most")
+            }
             Self::UntilHandedOut => f.write_str("until it is handed out, once"),
             Self::UntilUsed { at_most_minutes } => write!(f, "until it is used, {at_most_minutes} minutes at most"),
             Self::UntilReplaced => f.write_str("until a newer one takes its place"),
@@ -328,6 +338,8 @@ choice! {
         AcknowledgeOrPurge = "the row is deleted and overwritten on acknowledgement, by the purge, or with the recipient's account",
         /// The same on PostgreSQL, where nothing is overwritten: the table of keys is written anew without it, within a minute or two.
         AcknowledgeOrRewrite = "the row is deleted on acknowledgement, by the purge, or with the recipient's account; the key's table is then written anew without it",
+        /// What the last reader leaves is erased; what is not fetched, the purge erases.
+        ReadOrPurge = "the key is overwritten and the row deleted when the last reader has it, by the purge, or with the account that uploaded it; then the file goes",
         /// Detaching deletes the row; those of a relay that ended are deleted by the others.
         Detach = "the row is deleted when the device detaches or its relay ends",
         /// Handing it out deletes it durably first.

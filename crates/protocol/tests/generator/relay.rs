@@ -290,6 +290,7 @@ fn frames(cases: &mut Vec<Case>) {
     let blocked = |blocked| v1::SetBlocked { account: vec![8; 16].into(), blocked };
     let blob = |what| Body::Blob(v1::BlobRequest { what: Some(what) });
     let (name, token) = (|| Bytes::from(vec![4; 16]), || Bytes::from(vec![6; 32]));
+    let discard = v1::DiscardBlob { blob: name(), token: token(), readers: Vec::new() };
     let create = v1::CreateBlob { size: 561, readers: vec![vec![1; 32].into(), vec![2; 32].into()], shared: false };
     let register = v1::Register {
         certificate: vec![1; 245].into(),
@@ -321,7 +322,7 @@ fn frames(cases: &mut Vec<Case>) {
         ("piece of a blob", 2, blob(Blob::Piece(v1::BlobPiece { offset: 65_536, bytes: vec![9; 100].into() }))),
         ("blob status", 3, blob(Blob::Status(v1::BlobStatus { blob: name(), token: token() }))),
         ("commit blob", 4, blob(Blob::Commit(v1::CommitBlob { blob: name(), token: token() }))),
-        ("discard blob", 5, blob(Blob::Discard(v1::DiscardBlob { blob: name(), token: token() }))),
+        ("discard blob", 5, blob(Blob::Discard(discard))),
         ("read blob", 1, blob(Blob::Read(v1::ReadBlob { blob: name(), capability: token(), offset: 1 << 20 }))),
         ("done with a blob", 2, blob(Blob::Done(v1::DoneBlob { blob: name(), capability: token() }))),
     ] {

@@ -393,6 +393,31 @@ fn row(event: &Event) -> Row {
         },
         Event::DeviceReported { connection, device } => by("device_reported", *connection, device),
         Event::DisclosureWithdrawn { connection, device } => by("disclosure_withdrawn", *connection, device),
+        Event::BlobCreated { connection, by: device, id, size, readers } => Row {
+            envelope: text(id),
+            size: Some(signed(*size)),
+            count: readers.map(signed),
+            ..by("file_created", *connection, device)
+        },
+        Event::BlobCommitted { connection, by: device, id } => {
+            Row { envelope: text(id), ..by("file_committed", *connection, device) }
+        }
+        Event::BlobRead { connection, by, id, size } => Row {
+            kind: "file_read",
+            connection: Some(connection.get()),
+            device: by.map(|by| by.to_string()),
+            envelope: text(id),
+            size: Some(signed(*size)),
+            ..Row::default()
+        },
+        Event::BlobDone { connection, by, id, last } => Row {
+            kind: "file_done",
+            connection: Some(connection.get()),
+            device: by.map(|by| by.to_string()),
+            envelope: text(id),
+            yes: Some(*last),
+            ..Row::default()
+        },
         Event::Expired { count } => Row { kind: "expired", count: Some(signed(*count)), ..Row::default() },
     }
 }

@@ -95,3 +95,14 @@ pub fn signed_key(row: &Row, first: usize) -> Result<SignedKey, StoreError> {
 fn damaged(column: usize) -> StoreError {
     StoreError::Corrupt(format!("a row holds what it should not, in its column {column}"))
 }
+
+/// What stands in all rows that can be read. One that holds what cannot be hides no other: it is passed over and said.
+pub fn readable<T>(table: &str, rows: &[Row], read: impl Fn(&Row) -> Result<T, StoreError>) -> Vec<T> {
+    let readable = |row| read(row).inspect_err(|error| passed_over(table, error)).ok();
+    rows.iter().filter_map(readable).collect()
+}
+
+/// Says that a row cannot be read.
+pub fn passed_over(table: &str, error: &StoreError) {
+    tracing::error!(table, %error, "a row cannot be read and is passed over");
+}

@@ -504,7 +504,15 @@ impl Store for Postgres {
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
-        self.pooled(Asked::Read, move |link| async move { whole::read(&link, mailbox, after, limit, max_bytes).await })
+        let core = Arc::clone(self.core());
+        // What it gives up is gone for good or not: a page is asked for again after a fault.
+        self.pooled(Asked::Read, move |link| async move {
+            let (page, gave_up) = whole::read(&link, mailbox, after, limit, max_bytes).await?;
+            if gave_up {
+                core.deleted();
+            }
+            Ok(Ok(page))
+        })
     }
 
     fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {

@@ -6,12 +6,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use futures_util::future::try_join_all;
 use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
 use kuvert_relay::store::{Cursor, StoreError, StoredAccessKey, SubmitError, Submitted};
-use kuvert_types::{AccountId, Address};
+use kuvert_types::{AccountId, Address, DeviceId};
 use tokio_postgres::types::ToSql;
 
 use super::Core;
-use super::cache::{Facts, MailboxNumber, SharedCache};
-use super::column::{account, address, array, device, envelope_id, get, signed, unsigned};
+use super::cache::{Cache, Facts, MailboxNumber, SharedCache};
+use super::column::{account, address, array, device, envelope_id, get, passed_over, signed, unsigned};
 use super::command::{Acknowledge, Submit};
 use super::days;
 use super::lane::Tenure;
@@ -96,24 +96,22 @@ pub async fn read_facts(tenure: &Tenure, cache: &SharedCache, accounts: &[Accoun
     let ids: [&(dyn ToSql + Sync); 1] = [&ids];
     let (facts, blocked) = tokio::try_join!(tenure.link.query(FACTS, &ids), tenure.link.query(BLOCKED, &ids))?;
     let mut found: HashMap<AccountId, Facts> = HashMap::new();
-    let mut read = || -> Result<(), StoreError> {
-        for row in &facts {
-            let of = found.entry(account(row, 0)?).or_default();
-            if get::<Option<&[u8]>>(row, 1)?.is_some() {
-                of.key = Some(StoredAccessKey { hash: array(row, 1)?, sealed: get(row, 2)? });
-            }
-            if let Some(mailbox) = get::<Option<i64>>(row, 4)? {
-                of.devices.insert(device(row, 3)?, mailbox);
-            }
+    for row in &facts {
+        let Some(id) = pass_over("account", account(row, 0)) else { continue };
+        let of = found.entry(id).or_default();
+        of.key = pass_over("account", access_key(row)).flatten();
+        if let Some((number, mailbox)) = pass_over("device", mailbox(row)).flatten() {
+            of.devices.insert(number, mailbox);
         }
-        for row in &blocked {
-            if let Some(of) = found.get_mut(&account(row, 0)?) {
-                of.blocked.insert(account(row, 1)?);
-            }
+    }
+    for row in &blocked {
+        let both = account(row, 0).and_then(|of| Ok((of, account(row, 1)?)));
+        if let Some((of, blocked)) = pass_over("blocked", both)
+            && let Some(of) = found.get_mut(&of)
+        {
+            of.blocked.insert(blocked);
         }
-        Ok(())
-    };
-    read().map_err(|error| Fault::not(error.to_string()))?;
+    }
     let mut cache = cache.lock();
     for (account, facts) in found {
         cache.put_facts(account, facts);
@@ -135,26 +133,45 @@ pub async fn read_boxes(tenure: &Tenure, cache: &SharedCache, numbers: &[Mailbox
     let mut found: HashMap<MailboxNumber, (Mailbox, i32)> =
         missing.into_iter().map(|number| (number, (Mailbox::default(), i32::MAX))).collect();
     let mut cache = cache.lock();
-    let mut read = || -> Result<(), StoreError> {
-        for row in &rows {
-            let Some((mailbox, first_day)) = found.get_mut(&get(row, 0)?) else { continue };
-            let source = address(row, 5)?;
-            let entry = Entry {
-                cursor: unsigned(row, 1)?,
-                size: get::<i32>(row, 2)?.unsigned_abs(),
-                tag: cache.tag(&envelope_id(row, 4)?, source.as_ref()),
-                sender: Sender::of(source, get(row, 6)?),
-            };
+    for row in &rows {
+        let Some((mailbox, first_day)) = found.get_mut(&row.get(0)) else { continue };
+        if let Some(entry) = pass_over("envelope", entry(row, &cache)) {
             mailbox.push(entry);
-            *first_day = (*first_day).min(get(row, 3)?);
+            *first_day = (*first_day).min(row.get(3));
         }
-        Ok(())
-    };
-    read().map_err(|error| Fault::not(error.to_string()))?;
+    }
     for (number, (mailbox, first_day)) in found {
         cache.put_box(number, mailbox, first_day);
     }
     Ok(())
+}
+
+/// A row that holds what cannot be is passed over and said: one damaged row must not keep a lane from writing for all others.
+fn pass_over<T>(table: &str, read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|error| passed_over(table, error)).ok()
+}
+
+/// An account's access key, of a row of [`FACTS`].
+fn access_key(row: &tokio_postgres::Row) -> Result<Option<StoredAccessKey>, StoreError> {
+    let is_there = get::<Option<&[u8]>>(row, 1)?.is_some();
+    is_there.then(|| Ok(StoredAccessKey { hash: array(row, 1)?, sealed: get(row, 2)? })).transpose()
+}
+
+/// A device and its mailbox, of a row of [`FACTS`].
+fn mailbox(row: &tokio_postgres::Row) -> Result<Option<(DeviceId, MailboxNumber)>, StoreError> {
+    let Some(mailbox) = get::<Option<i64>>(row, 4)? else { return Ok(None) };
+    Ok(Some((device(row, 3)?, mailbox)))
+}
+
+/// An envelope that waits, of a row of [`BOXES`].
+fn entry(row: &tokio_postgres::Row, cache: &Cache) -> Result<Entry, StoreError> {
+    let source = address(row, 5)?;
+    Ok(Entry {
+        cursor: unsigned(row, 1)?,
+        size: get::<i32>(row, 2)?.unsigned_abs(),
+        tag: cache.tag(&envelope_id(row, 4)?, source.as_ref()),
+        sender: Sender::of(source, get(row, 6)?),
+    })
 }
 
 /// So many cursors in a row, all of which the table of leases knows to be given out. Other lanes draw from the same number, which may

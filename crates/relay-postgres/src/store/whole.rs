@@ -14,16 +14,46 @@ use crate::link::Link;
 use crate::outcome::Fault;
 use crate::slot::Slot;
 
-/// A page of a mailbox. What is gone by the time the bodies are read was acknowledged or has expired.
+/// A page of a mailbox, and whether something was given up for it. What is gone by the time the bodies are read was acknowledged or
+/// has expired. What cannot be read is given up, and keeps nothing behind it from coming.
 pub async fn read(
     link: &Link,
     mailbox: Address,
     after: Cursor,
     limit: usize,
     max_bytes: usize,
-) -> Result<Result<Page, StoreError>, Fault> {
+) -> Result<(Page, bool), Fault> {
     // Cursors beyond are none.
-    let Ok(after) = i64::try_from(after.get()) else { return Ok(Ok(Page::default())) };
+    let Ok(after) = i64::try_from(after.get()) else { return Ok((Page::default(), false)) };
+    let mut any = false;
+    loop {
+        let Read { page, damaged } = read_once(link, mailbox, after, limit, max_bytes).await?;
+        let Some((number, cursors)) = damaged else { return Ok((page, any)) };
+        give_up(link, number, &cursors).await?;
+        any = true;
+        if !(page.envelopes.is_empty() && page.more) {
+            return Ok((page, any));
+        }
+    }
+}
+
+/// What was read of a mailbox, and what could not be.
+#[derive(Default)]
+struct Read {
+    page: Page,
+    damaged: Option<(MailboxNumber, Vec<i64>)>,
+}
+
+/// Deletes envelopes that cannot be read, and has their device told as of those that were deleted unread.
+async fn give_up(link: &Link, mailbox: MailboxNumber, cursors: &[i64]) -> Result<(), Fault> {
+    let sql = "WITH k AS (DELETE FROM envelope_key WHERE mailbox = $1 AND cursor = ANY($2)),
+            gone AS (DELETE FROM envelope WHERE mailbox = $1 AND cursor = ANY($2) RETURNING 1)
+        INSERT INTO expired(mailbox, count) SELECT $1, count(*) FROM gone HAVING count(*) > 0
+        ON CONFLICT (mailbox) DO UPDATE SET count = expired.count + excluded.count";
+    link.execute(sql, &[&mailbox, &cursors]).await.map(drop)
+}
+
+async fn read_once(link: &Link, mailbox: Address, after: i64, limit: usize, max_bytes: usize) -> Result<Read, Fault> {
     // One more than the page, to see whether there is one.
     let most = i64::try_from(limit).unwrap_or(i64::MAX).min(MAX_MAILBOX_ENVELOPES as i64) + 1;
     let keys = "SELECT mailbox, cursor, day, size, key FROM envelope_key
@@ -42,7 +72,7 @@ pub async fn read(
     }
     let keys = keys.get(..chosen).unwrap_or_default();
     let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
-        return Ok(Ok(Page { envelopes: Vec::new(), more }));
+        return Ok(Read { page: Page { envelopes: Vec::new(), more }, damaged: None });
     };
     let days = keys.iter().map(|row| row.get::<_, i32>(2));
     let (first_day, last_day) = (days.clone().min().unwrap_or_default(), days.max().unwrap_or_default());
@@ -53,23 +83,39 @@ pub async fn read(
         link.query(bodies, &[&number, &first.get::<_, i64>(1), &last.get::<_, i64>(1), &first_day, &last_day]).await?;
     let mut keys = keys.iter().peekable();
     let mut page = Page { envelopes: Vec::with_capacity(bodies.len()), more };
-    let mut put = |row: &tokio_postgres::Row| -> Result<(), StoreError> {
-        let cursor: i64 = get(row, 0)?;
+    let mut damaged = Vec::new();
+    for row in &bodies {
+        let cursor: i64 = row.get(0);
         while keys.peek().is_some_and(|key| key.get::<_, i64>(1) < cursor) {
             keys.next();
         }
         // Stored after the keys were read: for the next page.
-        let Some(key) = keys.peek().filter(|key| key.get::<_, i64>(1) == cursor) else { return Ok(()) };
-        page.envelopes.push(StoredEnvelope {
-            cursor: Cursor::new(cursor.unsigned_abs()),
-            id: envelope_id(row, 1)?,
-            source: address(row, 2)?,
-            accepted_at: unsigned(row, 3)?,
-            ciphertext: body::open(get(key, 4)?, number, cursor, get(row, 4)?)?,
-        });
-        Ok(())
-    };
-    Ok(bodies.iter().try_for_each(&mut put).map(|()| page))
+        let Some(key) = keys.peek().filter(|key| key.get::<_, i64>(1) == cursor) else { continue };
+        match envelope(row, key, number, cursor) {
+            Ok(envelope) => page.envelopes.push(envelope),
+            Err(error) => {
+                tracing::error!(cursor, %error, "an envelope cannot be read and is given up: look after the disk");
+                damaged.push(cursor);
+            }
+        }
+    }
+    Ok(Read { page, damaged: Some((number, damaged)).filter(|(_, cursors)| !cursors.is_empty()) })
+}
+
+/// An envelope, of the rows of both tables.
+fn envelope(
+    row: &tokio_postgres::Row,
+    key: &tokio_postgres::Row,
+    mailbox: MailboxNumber,
+    cursor: i64,
+) -> Result<StoredEnvelope, StoreError> {
+    Ok(StoredEnvelope {
+        cursor: Cursor::new(cursor.unsigned_abs()),
+        id: envelope_id(row, 1)?,
+        source: address(row, 2)?,
+        accepted_at: unsigned(row, 3)?,
+        ciphertext: body::open(get(key, 4)?, mailbox, cursor, get(row, 4)?)?,
+    })
 }
 
 /// How much waits in a mailbox.

@@ -22,9 +22,11 @@ use crate::store::{self, AnyAdmin};
 use kuvert_privacy::time::{day, utc};
 use kuvert_relay::admin::Admin as _;
 use kuvert_relay::admin::{KnownAccount, KnownDevice, WaitingEnvelope};
+use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::store::Cursor;
 use kuvert_relay_sqlite::OBSERVE_FILE;
+use kuvert_relay_sqlite::blobs::look::{self, KnownBlob};
 use kuvert_relay_sqlite::serving::{last_region, last_retention};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
@@ -89,6 +91,10 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
         "region": last_region(data),
     });
+    let blobs = told(look::gauges(data))?;
+    for (name, count) in [("files", blobs.blobs), ("file_bytes", blobs.bytes), ("uploads", blobs.uploads)] {
+        sum[name] = count.into();
+    }
     for (name, value) in told(beyond.sum())?.members {
         sum[name] = value;
     }
@@ -104,6 +110,9 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         });
         Ok(writeln!(out, "{line}")?)
     })?;
+    for blob in told(look::all(data))? {
+        writeln!(out, "{}", blob_json(&blob, retention_days))?;
+    }
     for account in told(relay.accounts())? {
         writeln!(out, "{}", account_json(&account))?;
         for device in &account.devices {
@@ -149,6 +158,26 @@ fn device_json(account: &KnownAccount, device: &KnownDevice) -> serde_json::Valu
     })
 }
 
+fn blob_json(blob: &KnownBlob, retention_days: u32) -> serde_json::Value {
+    let KnownBlob { id, account, size, durable, created_at, committed_at, shared, readers } = blob;
+    json!({
+        "type": "file", "id": id.to_string(), "account": account.to_string(), "size": size, "arrived": durable,
+        "created_at": created_at, "committed_at": committed_at,
+        "expires_at": committed_at.map(|at| expires_at(at, retention_days)),
+        "readers": (!shared).then_some(readers),
+    })
+}
+
+fn print_blob(blob: &KnownBlob, retention_days: u32, out: &mut impl Write) -> io::Result<()> {
+    let KnownBlob { id, account, size, durable, created_at, committed_at, shared, readers } = blob;
+    let of = match committed_at {
+        Some(at) => format!("complete {}, kept until {}", utc(*at), utc(expires_at(*at, retention_days))),
+        None => format!("begun {}, {durable} bytes have come", utc(*created_at)),
+    };
+    let readers = if *shared { "readers not told".to_owned() } else { format!("{readers} readers left") };
+    writeln!(out, "  {id}  from {account}, {size} bytes, {readers}, {of}")
+}
+
 fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Result<(), Stop> {
     let Files { relay, beyond, data } = files;
     let totals = told(relay.stats())?;
@@ -163,6 +192,8 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
     for line in told(beyond.sum())?.lines {
         writeln!(out, "{line}")?;
     }
+    let BlobGauges { blobs, bytes, uploads } = told(look::gauges(data))?;
+    writeln!(out, "  files             {blobs}, {bytes} bytes; {uploads} uploads not complete")?;
     writeln!(out, "  retention         {retention_days} days")?;
     if data.join(OBSERVE_FILE).exists() {
         writeln!(out, "  observations      {}: everything that it learnt while serving with --observe", OBSERVE_FILE)?;
@@ -181,6 +212,13 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         }
         Ok(print_waiting(envelope, retention_days, out)?)
     })?;
+    let blobs = told(look::all(data))?;
+    if !blobs.is_empty() {
+        writeln!(out, "\nFiles on their way")?;
+    }
+    for blob in &blobs {
+        print_blob(blob, retention_days, out)?;
+    }
     Ok(out.flush()?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kuvert_types::limits::MAX_FRAME_BYTES;
 use kuvert_wire::frame;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -151,17 +151,49 @@ async fn a_large_frame_before_authentication_is_refused_before_it_is_whole() {
 }
 
 #[tokio::test]
-async fn other_streams_are_turned_away_and_many_of_them_end_the_connection() {
+async fn a_stream_beside_the_mail_is_for_a_blob_and_what_is_none_ends_it_alone() {
     let data = tempfile::tempdir().unwrap();
     let relay = start(data.path()).await;
     let mut client = Client::register(relay.address(), &Device::new()).await;
+    for body in [
+        Request::Hello(v1::Hello { version: VERSION }),
+        Request::CountPrekeys(v1::CountPrekeys {}),
+        Request::Blob(v1::BlobRequest { what: None }),
+    ] {
+        let mut stream = blob::Stream::open(&client.connection).await;
+        let mut bytes = BytesMut::new();
+        frame::encode(&ClientFrame { request: 7, body: Some(body) }, &mut bytes).unwrap();
+        stream.send.write_all(&bytes).await.unwrap();
+        assert_eq!(stream.answer().await, Err(Code::Malformed));
+        assert!(stream.frame().await.is_none(), "the stream ends");
+    }
+    for bytes in [&b"hello?"[..], &[0xFF; 8]] {
+        let mut stream = blob::Stream::open(&client.connection).await;
+        stream.send.write_all(bytes).await.unwrap();
+        stream.send.finish().unwrap();
+        while stream.frame().await.is_some() {}
+    }
+    // The first stream is not concerned.
+    client.ask(Request::CountPrekeys(v1::CountPrekeys {})).await;
+    relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn where_sealed_mail_is_submitted_other_streams_are_turned_away_and_many_of_them_end_the_connection() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = start(data.path()).await;
+    let mut client = Client::connect(relay.address()).await;
+    client.hello().await;
+    let access_key = Bytes::from_static(CONTACTS_KEY.as_bytes());
+    let sealed = v1::SubmitSealed { envelope: Some(envelope(&Device::new(), "sealed")), access_key };
+    assert_eq!(client.refused(Request::SubmitSealed(sealed.clone())).await, Code::AccessRefused);
     let (mut send, mut receive) = within(client.connection.open_bi()).await.unwrap();
     let _ = send.write_all(b"hello?").await;
     let refused = within(receive.read_chunk(10, true)).await;
     assert!(matches!(refused, Err(quinn::ReadError::Reset(_))), "{refused:?}");
     drop((send, receive));
     // The first stream is not concerned.
-    client.ask(Request::CountPrekeys(v1::CountPrekeys {})).await;
+    assert_eq!(client.refused(Request::SubmitSealed(sealed)).await, Code::AccessRefused);
 
     let connection = client.connection.clone();
     let opening = tokio::spawn(async move {

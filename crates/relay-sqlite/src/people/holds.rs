@@ -5,6 +5,8 @@ use kuvert_relay::admin::Hold;
 use kuvert_types::AccountId;
 use rusqlite::{OptionalExtension, Transaction};
 
+use super::column::{account_at, readable};
+
 /// Puts an account under a hold, or gives the hold another reason.
 ///
 /// # Errors
@@ -26,15 +28,14 @@ pub fn list(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Hold>> {
         "SELECT account, reason, since, NULL FROM hold UNION ALL
             SELECT account, reason, taken_at, length(report) FROM held",
     )?;
-    let holds = select.query_map([], |row| {
+    readable("hold, held", &mut select, |row| {
         Ok(Hold {
-            account: AccountId::from_bytes(row.get(0)?),
+            account: account_at(row, 0)?,
             reason: row.get(1)?,
             at: row.get::<_, i64>(2)?.unsigned_abs(),
             held: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
         })
-    })?;
-    holds.collect()
+    })
 }
 
 /// Whether an account is under a hold.

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use self::rows::{Mail, Reader};
 use crate::OBSERVE_FILE;
+use crate::blobs;
 use crate::people::People;
 use crate::store::{Inspector, OpenError, store_error};
 
@@ -59,6 +60,9 @@ pub fn gather(
     })?;
     reader.read(Place::Database, inspector.connection()).map_err(|error| store_error(&error))?;
     people.transact(|tx| reader.read(Place::People, tx))?;
+    if let Some(blobs) = blobs::look::open(&sources.data).map_err(|error| Unavailable::Io(error.to_string()))? {
+        reader.read(Place::Blobs, &blobs).map_err(|error| store_error(&error))?;
+    }
     let others = documents.map(|documents| documents.documents(people, account)).transpose()?;
     if let Some(observations) = observations(&sources.data).map_err(|error| store_error(&error))? {
         reader.read(Place::Observations, &observations).map_err(|error| store_error(&error))?;

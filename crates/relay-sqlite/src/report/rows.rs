@@ -43,6 +43,7 @@ pub const TABLES: &[(Place, &str, &str)] = &[
     (Place::People, "report_request", "account = :account"),
     (Place::People, "incident", "account = :account"),
     (Place::People, "shared", "id IN (SELECT shared FROM shared_account WHERE account = :account)"),
+    (Place::Blobs, "blob", "account = :account"),
     (Place::Observations, "event", ITS_EVENTS),
 ];
 

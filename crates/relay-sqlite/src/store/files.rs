@@ -193,7 +193,7 @@ fn belonging(path: &Path) -> Result<Belonging, OpenError> {
 }
 
 /// Files that a start as another user has left here, by what their names begin with.
-const OUR_FILES: [&str; 6] = [DATABASE_FILE, PEOPLE_FILE, OBSERVE_FILE, LOCK_FILE, RESERVE_FILE, "tls"];
+const OUR_FILES: [&str; 7] = [DATABASE_FILE, PEOPLE_FILE, OBSERVE_FILE, LOCK_FILE, RESERVE_FILE, "tls", "blobs"];
 
 /// Each file here is ours: SQLite would only say that it cannot open one of another user's.
 fn check_files(directory: &Path) -> Result<(), OpenError> {

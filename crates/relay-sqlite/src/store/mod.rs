@@ -41,7 +41,7 @@
 mod accounts;
 pub mod backup;
 mod checkpoint;
-mod column;
+pub(crate) mod column;
 mod command;
 mod envelopes;
 mod files;
@@ -79,7 +79,7 @@ use command::{Command, Slot};
 use index::SharedIndex;
 
 pub use inspect::Inspector;
-pub use schema::store_error;
+pub use schema::{is_damage, store_error};
 
 /// Name of the database within the data directory.
 pub const DATABASE_FILE: &str = "relay.db";
@@ -385,7 +385,7 @@ impl Store for SqliteStore {
             }
             (cursors, more)
         };
-        self.ask(move |reader| Ok(Page { envelopes: reader.read(&cursors)?, more }))
+        self.ask(move |reader| reader.page(&mailbox, (cursors, more), limit, max_bytes))
     }
 
     fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {

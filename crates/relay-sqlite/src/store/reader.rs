@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use kuvert_relay::store::{
-    AccountBy, AccountRecord, DeviceRecord, Gauges, PrekeyCounts, Stats, StoreError, StoredEnvelope, Times,
+    AccountBy, AccountRecord, DeviceRecord, Gauges, Page, PrekeyCounts, Stats, StoreError, Times,
 };
 use kuvert_types::{AccountId, Address};
 use rusqlite::Connection;
@@ -54,8 +54,24 @@ impl Reader {
         }
     }
 
-    pub fn read(&mut self, cursors: &[u64]) -> Result<Vec<StoredEnvelope>, StoreError> {
-        envelopes::read(&self.connection, cursors).map_err(|error| store_error(&error))
+    /// The page of these cursors. Where nothing of it is there any more, or can be read, the next one: a reader goes on behind the
+    /// last envelope of a page, and an empty page has none.
+    pub fn page(
+        &mut self,
+        mailbox: &Address,
+        (mut cursors, mut more): (Vec<u64>, bool),
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Page, StoreError> {
+        loop {
+            let envelopes = envelopes::read(&self.connection, &cursors).map_err(|error| store_error(&error))?;
+            match cursors.last() {
+                Some(last) if envelopes.is_empty() && more => {
+                    (cursors, more) = self.index.lock().page(mailbox, *last, limit, max_bytes);
+                }
+                _ => return Ok(Page { envelopes, more }),
+            }
+        }
     }
 
     pub fn account(&mut self, by: &AccountBy) -> Result<Option<AccountRecord>, StoreError> {

@@ -22,7 +22,7 @@
 //! | [`delete`] | DeleteAccount | an account, itself |
 //! | [`report`] | RequestReport, FetchReport | an account, its own |
 //! | [`extension`] | Extension | every device, where the relay has the extension ([`crate::extension`]) |
-//! | [`mod@self`] | Blob | refused here: a blob has a stream of its own |
+//! | [`mod@self`] | Blob | refused here: a blob has a stream of its own ([`crate::blobs`]) |
 //!
 //! No command names a mailbox to fetch from, delete from or publish for: it is always the authenticated device's own.
 
@@ -58,6 +58,7 @@ use crate::store::Session;
 
 pub use crate::device::AuthenticatedDevice;
 pub use error::{Code, CommandError};
+pub(crate) use submit::first_day;
 
 /// An answer to come. It owns all that it needs, and finishes its work also when the connection is gone.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, CommandError>> + Send>>;
@@ -178,7 +179,7 @@ fn not_on_this_stream() -> CommandError {
 }
 
 /// Whether there is little room, and none for this account [KV-093].
-fn is_kept_out(service: &Shared, account: &AccountId) -> bool {
+pub(crate) fn is_kept_out(service: &Shared, account: &AccountId) -> bool {
     service.young.is_young(account, service.clock.now_ms()) && service.low_water.is_low()
 }
 

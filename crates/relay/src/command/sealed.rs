@@ -57,7 +57,7 @@ pub async fn submit(
     if super::is_kept_out(service, &recipient.account) {
         return Err(CommandError::low_water());
     }
-    submit::first_day(service, &recipient.account, ciphertext.len())?;
+    submit::first_day(service, &recipient.account, ciphertext.len() as u64)?;
     let envelope = NewEnvelope { id, source: None, ciphertext };
     let submission = Submission { connection, by: None, recipient, key: None };
     Ok(accept(service, session, submission, envelope, |error| match error {

@@ -34,7 +34,7 @@ pub fn run(
         return Err(CommandError::new(Code::Forbidden, "an envelope's source is the device that submits it"));
     }
     // A key that opens nothing is no error: the mail is a stranger's, and the answer does not tell.
-    first_day(&caller.service, &caller.device.account, ciphertext.len())?;
+    first_day(&caller.service, &caller.device.account, ciphertext.len() as u64)?;
     let key = request.access_key.map(|key| AccessKey::try_from(key.as_ref()).in_field("access_key")).transpose()?;
     let submission = Submission {
         connection: caller.connection,
@@ -50,7 +50,7 @@ pub fn run(
 ///
 /// # Errors
 /// `LIMITED`: it has submitted what it may until then.
-pub(super) fn first_day(service: &Shared, account: &AccountId, bytes: usize) -> Result<(), CommandError> {
+pub(crate) fn first_day(service: &Shared, account: &AccountId, bytes: u64) -> Result<(), CommandError> {
     let wait = service.young.submit(account, bytes, service.clock.now_ms());
     wait.map_err(|wait| CommandError::limited("bytes for an account's first day", wait))
 }

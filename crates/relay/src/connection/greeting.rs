@@ -74,8 +74,8 @@ impl Connected {
             .map_err(|_| internal())?;
         let extensions = service.extension.iter().map(|extension| extension.name().to_owned()).collect();
         let challenge = proof.challenge.to_vec().into();
-        // No blobs yet.
-        let challenge = Response::Challenge(Challenge { challenge, extensions, max_blob_bytes: 0 });
+        let max_blob_bytes = service.blobs.as_ref().map_or(0, |blobs| blobs.max_bytes);
+        let challenge = Response::Challenge(Challenge { challenge, extensions, max_blob_bytes });
         Ok((Challenged { proof, attempts: 0 }, challenge))
     }
 }

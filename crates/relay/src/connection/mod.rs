@@ -5,12 +5,14 @@
 //! | [`greeting`] | the states before a device is authenticated |
 //! | [`reader`] | bytes to frames |
 //! | [`writer`] | answers and deliveries to bytes |
+//! | [`blob`] | one transfer, on a stream of its own |
 //! | [`close`] | the codes with which connections are closed |
 //!
 //! One task reads frames and hands each to [`crate::command`]; one task waits for the answers and writes them; one
 //! delivers. The queues between them are short: a client that does not read stops being read, and what it holds in
 //! memory is bounded by the constants of [`crate::limits`].
 
+pub mod blob;
 pub mod close;
 pub mod greeting;
 pub mod reader;
@@ -27,8 +29,10 @@ use kuvert_wire::v1::{ClientFrame, GoingAway, SubmitSealed};
 use prost::Message;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Permit;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::blob::window::Windows;
 use self::close::Close;
 use self::greeting::{Connected, Outcome};
 use self::reader::{ReadError, Reader};
@@ -39,7 +43,9 @@ use crate::connection_number::ConnectionNumber;
 use crate::delivery::Delivery;
 use crate::incidents::Kind;
 use crate::limits::held::{FRAME_DEADLINE_UNDER_PRESSURE, UNCOUNTED};
-use crate::limits::{AUTHENTICATION_DEADLINE, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, SEALED_IDLE};
+use crate::limits::{
+    AUTHENTICATION_DEADLINE, MAX_BLOB_STREAMS, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, READER_IDLE, SEALED_IDLE,
+};
 use crate::observe::Event;
 use crate::presence::Over;
 use crate::shared::Shared;
@@ -150,13 +156,19 @@ async fn serve_stream(service: &Arc<Shared>, connection: &quinn::Connection, num
         number,
         reader: Reader::new(incoming, &service.held),
         outbox,
+        streams: Streams::Later,
+        transfers: JoinSet::new(),
         refused_streams: 0,
     };
     let ending = match client.greet().await {
         Ok(Peer::Device(device)) => client.serve_while_it_exists(device, ended).await,
         Ok(Peer::Anonymous(first)) => client.serve_sealed(first).await,
+        Ok(Peer::Reader(first)) => client.serve_reader(first).await,
         Err(ending) => ending,
     };
+    if matches!(ending, Ending::GoingAway) {
+        client.finish_transfers().await;
+    }
     let (last_word, close) = match ending {
         Ending::ClientLeft => (None, Close::DONE),
         Ending::GoingAway => (Some(Pending::ready(0, Ok(Response::GoingAway(GoingAway {})))), Close::GOING_AWAY),
@@ -191,6 +203,20 @@ enum Peer {
     Device(Address),
     /// A peer without a name, which submits sealed envelopes: the first, with its request's number.
     Anonymous(Box<(u64, SubmitSealed)>),
+    /// A peer without a name, which reads blobs: the first stream for one.
+    Reader(Box<(quinn::SendStream, quinn::RecvStream)>),
+}
+
+/// What becomes of the streams beside the first.
+enum Streams {
+    /// They wait until it is known what the connection is for.
+    Later,
+    /// The first of them makes it a connection that reads blobs without a name.
+    Reader,
+    /// Each is for a blob [KV-124].
+    Blobs(Arc<blob::Peer>),
+    /// They are turned away.
+    None,
 }
 
 /// The reading side of a connection.
@@ -200,7 +226,17 @@ struct Client<'a> {
     number: ConnectionNumber,
     reader: Reader,
     outbox: Outbox,
+    streams: Streams,
+    /// Those that are under way. They end with the connection.
+    transfers: JoinSet<()>,
     refused_streams: u32,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Frame(ClientFrame),
+    /// A stream for a blob, before the connection is for anything else.
+    Stream(quinn::SendStream, quinn::RecvStream),
 }
 
 impl Client<'_> {
@@ -212,8 +248,14 @@ impl Client<'_> {
             let (mut challenged, challenge) = Connected.handle(hello, self.service, self.connection)?;
             self.reader.expect_sealed();
             self.answer(request, Ok(challenge)).await?;
+            self.streams = Streams::Reader;
             loop {
-                let frame = self.frame().await?;
+                let frame = match self.next().await? {
+                    Next::Frame(frame) => frame,
+                    Next::Stream(send, receive) => return Ok(Peer::Reader(Box::new((send, receive)))),
+                };
+                // What it says now tells who it is, or what the connection is for.
+                self.streams = Streams::None;
                 let request = frame.request;
                 match challenged.handle(frame, self.service, self.connection, self.number).await? {
                     Outcome::Authenticated(device, response) => {
@@ -251,6 +293,7 @@ impl Client<'_> {
 
     /// Until the connection ends.
     async fn serve(&mut self, device: Address) -> Ending {
+        self.take_blobs(Some(device));
         let caller = AuthenticatedDevice { service: Arc::clone(self.service), device, connection: self.number };
         // The delivery's sender is the only one: when this ends, so do the deliveries.
         let mut lane =
@@ -261,6 +304,47 @@ impl Client<'_> {
                 Err(ending) => return ending,
             }
         }
+    }
+
+    /// From now on each stream beside the first is for a blob.
+    fn take_blobs(&mut self, device: Option<Address>) -> Arc<blob::Peer> {
+        let peer = Arc::new(blob::Peer {
+            service: Arc::clone(self.service),
+            number: self.number,
+            from: self.connection.remote_address().ip(),
+            device,
+            windows: Windows::of(self.connection),
+        });
+        self.connection.set_max_concurrent_bi_streams((1 + MAX_BLOB_STREAMS).into());
+        self.streams = Streams::Blobs(Arc::clone(&peer));
+        peer
+    }
+
+    /// Serves streams of a peer that reads blobs and says no name, until it opens none any more. Its first stream has said all that
+    /// it has to say.
+    async fn serve_reader(&mut self, first: Box<(quinn::SendStream, quinn::RecvStream)>) -> Ending {
+        let peer = self.take_blobs(None);
+        let (send, receive) = *first;
+        self.transfers.spawn(blob::serve(Arc::clone(&peer), send, receive));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.service.stopped() => return Ending::GoingAway,
+                Some(_) = self.transfers.join_next(), if !self.transfers.is_empty() => {}
+                stream = self.connection.accept_bi() => match stream {
+                    Ok((send, receive)) => drop(self.transfers.spawn(blob::serve(Arc::clone(&peer), send, receive))),
+                    Err(_) => return Ending::ClientLeft,
+                },
+                () = tokio::time::sleep(READER_IDLE), if self.transfers.is_empty() => return Ending::ClientLeft,
+            }
+        }
+    }
+
+    /// Waits until transfers have told their clients that the relay goes.
+    async fn finish_transfers(&mut self) {
+        let finished = async { while self.transfers.join_next().await.is_some() {} };
+        // Those that did not, are cut off: what was durable is.
+        let _ = timeout(LAST_WORD, finished).await;
     }
 
     /// Takes sealed envelopes, and nothing else, until the connection ends.
@@ -362,29 +446,45 @@ impl Client<'_> {
         })
     }
 
-    /// The next frame; other streams are turned away meanwhile.
+    /// The next frame. Streams for blobs are served meanwhile, and other ones turned away.
     async fn frame(&mut self) -> Result<ClientFrame, Ending> {
+        loop {
+            if let Next::Frame(frame) = self.next().await? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The next frame, or the stream that says what the connection is for.
+    async fn next(&mut self) -> Result<Next, Ending> {
         if *self.service.stopping.borrow() {
             return Err(Ending::GoingAway);
         }
         if let Some(frame) = self.reader.buffered()? {
-            return Ok(frame);
+            return Ok(Next::Frame(frame));
         }
         let stopped = self.service.stopped();
         tokio::pin!(stopped);
         loop {
-            tokio::select! {
+            let looks = !matches!(self.streams, Streams::Later);
+            let (mut send, mut receive) = tokio::select! {
                 biased;
                 () = &mut stopped => return Err(Ending::GoingAway),
-                frame = self.reader.next() => return Ok(frame?),
-                stream = self.connection.accept_bi() => match stream {
-                    Ok((mut send, mut receive)) => {
-                        self.refused_streams += 1;
-                        // An error means that the client has closed the stream already.
-                        let _ = (send.reset(Close::ONE_STREAM.code()), receive.stop(Close::ONE_STREAM.code()));
-                    }
-                    Err(_) => return Err(Ending::ClientLeft),
-                },
+                frame = self.reader.next() => return Ok(Next::Frame(frame?)),
+                stream = self.connection.accept_bi(), if looks => stream.map_err(|_| Ending::ClientLeft)?,
+            };
+            match &self.streams {
+                Streams::Reader => return Ok(Next::Stream(send, receive)),
+                Streams::Blobs(peer) => {
+                    // Those that have ended are let go.
+                    while self.transfers.try_join_next().is_some() {}
+                    self.transfers.spawn(blob::serve(Arc::clone(peer), send, receive));
+                }
+                Streams::Later | Streams::None => {
+                    self.refused_streams += 1;
+                    // An error means that the client has closed the stream already.
+                    let _ = (send.reset(Close::ONE_STREAM.code()), receive.stop(Close::ONE_STREAM.code()));
+                }
             }
             if self.refused_streams > MAX_REFUSED_STREAMS {
                 let refusal =

@@ -79,6 +79,25 @@ pub const MAX_HANDSHAKES: usize = 1_000;
 /// of a core; a peer that begins them without end gets no more than this, and connections that stand are served meanwhile.
 pub const HANDSHAKES_UNDER_LOAD: Rate = Rate { burst: 128, per_hour: 10 * 3600 };
 
+/// Bytes that a client may send ahead of being read, on all streams of a connection together. What an idle connection costs in memory
+/// follows from this and the windows beside it (measured: 34 KiB at 10,000 connections).
+pub const RECEIVE_WINDOW: u32 = 128 * 1024;
+
+/// Bytes that wait for the client's acknowledgement.
+pub const SEND_WINDOW: u64 = 64 * 1024;
+
+/// Both while a connection has a transfer of a blob: 5 MB a second over a way of 100 ms.
+pub const TRANSFER_WINDOW: u32 = 512 * 1024;
+
+/// Streams for blobs that a connection may have open: those that it may use, and one that is told so.
+pub const MAX_BLOB_STREAMS: u32 = 8;
+
+/// A connection without a name that reads blobs, and has no stream open for this long, is closed.
+pub const READER_IDLE: Duration = Duration::from_secs(60);
+
+/// Requests about blobs from one address that names no account.
+pub const UNNAMED_BLOB_REQUESTS: Rate = Rate { burst: 4_000, per_hour: 36_000 };
+
 /// Streams beside the first that are refused before the connection is closed.
 pub const MAX_REFUSED_STREAMS: u32 = 8;
 
@@ -119,6 +138,12 @@ pub struct Limiter {
     phone_codes_by_account: Keyed<AccountId>,
     phone_codes_by_number: Keyed<String>,
     numbers_checked: Keyed<AccountId>,
+    uploads: Keyed<AccountId>,
+    /// In KiB, as all that follow but the last.
+    uploaded: Keyed<AccountId>,
+    blobs_read: Keyed<AccountId>,
+    unnamed_blobs_read: RatePerPlace,
+    unnamed_blob_requests: RatePerPlace,
 }
 
 impl Limiter {
@@ -148,6 +173,12 @@ impl Limiter {
             phone_codes_by_account: Keyed::new(limits.phone_codes_per_account).told(teller(Limit::PhoneCodesByAccount)),
             phone_codes_by_number: Keyed::new(limits.phone_codes_per_number).told(teller(Limit::PhoneCodesByNumber)),
             numbers_checked: Keyed::new(limits.numbers_checked_per_account).told(teller(Limit::NumbersChecked)),
+            // Of the files that this relay keeps itself.
+            uploads: Keyed::new(limits.uploads_per_account),
+            uploaded: Keyed::new(limits.upload_kib_per_account),
+            blobs_read: Keyed::new(limits.blob_read_kib_per_account),
+            unnamed_blobs_read: RatePerPlace::new(limits.blob_read_kib_per_address),
+            unnamed_blob_requests: RatePerPlace::new(UNNAMED_BLOB_REQUESTS),
             clock,
         }
     }
@@ -265,6 +296,42 @@ impl Limiter {
         self.numbers_checked.take(*account, u32::try_from(count).unwrap_or(u32::MAX), self.clock.elapsed())
     }
 
+    /// One upload of so many bytes, by an account [KV-127].
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn upload(&self, account: &AccountId, bytes: u64) -> Result<(), Duration> {
+        let now = self.clock.elapsed();
+        // What one of both refuses is not to use up the other.
+        self.uploads.wait(account, 1, now)?;
+        self.uploaded.take(*account, kib(usize::try_from(bytes).unwrap_or(usize::MAX)), now)?;
+        self.uploads.take(*account, 1, now)
+    }
+
+    /// So many bytes of blobs, read by an account [KV-127].
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn blob_read(&self, account: &AccountId, bytes: usize) -> Result<(), Duration> {
+        self.blobs_read.take(*account, kib(bytes), self.clock.elapsed())
+    }
+
+    /// The same without a name, from an address.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn unnamed_blob_read(&self, from: IpAddr, bytes: usize) -> Result<(), Duration> {
+        self.unnamed_blobs_read.take(from, kib(bytes), self.clock.elapsed())
+    }
+
+    /// One request about a blob without a name, from an address.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn blob_request(&self, from: IpAddr) -> Result<(), Duration> {
+        self.unnamed_blob_requests.take(from, 1, self.clock.elapsed())
+    }
+
     /// Forgets an account that is deleted, where what is remembered may outlast it on the disk.
     pub fn forget(&self, account: &AccountId) {
         self.one_time_prekeys.forget(|of| of == account);
@@ -338,6 +405,11 @@ impl Limiter {
         self.phone_codes_by_account.prune(now);
         self.phone_codes_by_number.prune(now);
         self.numbers_checked.prune(now);
+        self.uploads.prune(now);
+        self.uploaded.prune(now);
+        self.blobs_read.prune(now);
+        self.unnamed_blobs_read.prune(now);
+        self.unnamed_blob_requests.prune(now);
     }
 }
 

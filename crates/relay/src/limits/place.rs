@@ -143,8 +143,12 @@ pub enum NoPlace {
 impl ConnectionCount {
     /// No connection is there yet.
     pub fn new(limits: &Limits) -> Arc<Self> {
+        Self::bounded(limits.connections, limits.connections_per_address)
+    }
+
+    /// So many in all and from one place, of something that is counted as connections are.
+    pub fn bounded(all: u32, place: u32) -> Arc<Self> {
         let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-        let (all, place) = (limits.connections, limits.connections_per_address);
         // Half for all others; but what the operator gives one place, a network that has the place in it has, too.
         let most = (all / 2).max(place);
         Arc::new(Self {

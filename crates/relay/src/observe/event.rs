@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kuvert_types::{AccountId, Address, EnvelopeId};
+use kuvert_types::{AccountId, Address, BlobId, EnvelopeId};
 
 use crate::connection_number::ConnectionNumber;
 
@@ -261,6 +261,50 @@ pub enum Event {
         connection: ConnectionNumber,
         /// By which device.
         device: Address,
+    },
+    /// An account began to upload a file.
+    BlobCreated {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        by: Address,
+        /// The file.
+        id: BlobId,
+        /// Its padded and encrypted bytes.
+        size: u64,
+        /// How many may read it; `None`: they have one capability together.
+        readers: Option<usize>,
+    },
+    /// It is complete: from now on it can be read, and a message that tells of it is near.
+    BlobCommitted {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        by: Address,
+        /// The file.
+        id: BlobId,
+    },
+    /// A peer began to read a file.
+    BlobRead {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device that was authenticated on it, if one was.
+        by: Option<Address>,
+        /// The file.
+        id: BlobId,
+        /// Bytes that it asked for.
+        size: u64,
+    },
+    /// A reader has all of a file.
+    BlobDone {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// The device that was authenticated on it, if one was.
+        by: Option<Address>,
+        /// The file.
+        id: BlobId,
+        /// It was the last: the file is gone.
+        last: bool,
     },
     /// Envelopes were deleted because they were not fetched in time.
     Expired {

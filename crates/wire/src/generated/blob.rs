@@ -113,13 +113,17 @@ pub struct CommitBlob {
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
 }
-/// Ends an upload, or takes a blob from all its readers. Answer: Done.
+/// Ends an upload, or takes a blob from all its readers; with `readers` from these alone, as of a device that was removed. Answer:
+/// Done.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscardBlob {
     #[prost(bytes = "bytes", tag = "1")]
     pub blob: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
+    /// SHA-256 of their capabilities; none: all
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub readers: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// From an offset to the end. Answer: BlobState, then BlobPiece until the end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -123,7 +123,8 @@ fn draw_the_rest(canvas: &mut Canvas, state: &mut State, pane: Pane, light: Ligh
 fn status(state: &State) -> (&'static str, Style) {
     match state.status {
         Status::Connecting => ("connecting…", Style::coloured(DarkYellow)),
-        Status::Connected | Status::Along => ("connected", Style::coloured(DarkGreen)),
+        Status::Connected => ("connected", Style::coloured(DarkGreen)),
+        Status::Along => ("another window receives", Style::coloured(DarkGreen)),
         Status::Offline => ("reconnecting…", Style::coloured(DarkYellow)),
         Status::Displaced => ("another copy receives", Style::coloured(DarkYellow)),
     }

@@ -35,6 +35,10 @@ const YOU: &str = "you";
 /// Draws the conversation. Where there is little room, what is written and what was said last come first.
 pub fn draw(canvas: &mut Canvas, state: &mut State, pane: Pane, light: Light<'_>) -> Picture {
     let Some(mut talk) = state.talk.take() else {
+        if pane.rows >= 3 {
+            let (status, style) = status(state);
+            pane.write(canvas, 0, &spread(Vec::new(), vec![Span::styled(status, style), Span::raw(" ")], pane.columns));
+        }
         let hint = if state.list.rows.is_empty() { "" } else { " Choose a conversation: Up, Down, Enter." };
         pane.write(canvas, pane.rows / 2, &[Span::styled(hint, faint())]);
         if let Some(notice) = &state.notice {

@@ -10,9 +10,10 @@ use crate::registry::field::{Field, Place};
 use crate::registry::not_held;
 
 /// What is kept, by where.
-const PARTS: [(Place, &str); 7] = [
+const PARTS: [(Place, &str); 8] = [
     (Place::Database, "What the relay keeps"),
     (Place::People, "What it keeps of those who tell more than it needs (level L0)"),
+    (Place::Blobs, "What it keeps of files on their way"),
     (Place::Group, "What it keeps in addition where its data are in PostgreSQL"),
     (Place::Limits, "What it remembers for a day so that nobody takes too much"),
     (Place::Memory, "What it knows while it runs, and does not keep"),

@@ -127,4 +127,30 @@ pub const FIELDS: &[Field] = &[
         items: &[17],
         ..LIMIT
     },
+    Field { column: "max_file_mib", meaning: "how large a file may be", ..LIMIT },
+    Field { column: "blob_disk_percent", meaning: "how full the disk may be before files are refused", ..LIMIT },
+    Field {
+        column: "blob_mib_per_account",
+        meaning: "how much an account's files may take until they are fetched",
+        ..LIMIT
+    },
+    Field { column: "blobs_per_account", meaning: "how many files of an account may wait", ..LIMIT },
+    Field {
+        column: "blob_transfers_per_account",
+        meaning: "how many transfers of files an account has at once",
+        ..LIMIT
+    },
+    Field {
+        column: "blob_transfers_per_address",
+        meaning: "how many transfers of files that name no account come from one address at once",
+        ..LIMIT
+    },
+    Field { column: "uploads_per_account", meaning: "files that one account uploads", ..LIMIT },
+    Field { column: "upload_kib_per_account", meaning: "KiB of files that one account uploads", ..LIMIT },
+    Field { column: "blob_read_kib_per_account", meaning: "KiB of files that one account reads", ..LIMIT },
+    Field {
+        column: "blob_read_kib_per_address",
+        meaning: "KiB of files that are read from one address without a name",
+        ..LIMIT
+    },
 ];

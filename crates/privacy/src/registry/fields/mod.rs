@@ -1,5 +1,6 @@
 //! The entries, one file for each place.
 
+mod blobs;
 mod configuration;
 mod database;
 mod group;
@@ -18,6 +19,7 @@ pub const ALL: &[&[Field]] = &[
     people::ASKED,
     people::SHARING,
     people::COUNTED,
+    blobs::FIELDS,
     observations::FIELDS,
     group::FIELDS,
     limits::FIELDS,
@@ -36,6 +38,7 @@ pub const MAIL: &[&[Field]] = &[
     database::FIELDS,
     people::ASKED,
     people::COUNTED,
+    blobs::FIELDS,
     group::FIELDS,
     limits::FIELDS,
     memory::FIELDS,

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
+pub mod blob;
 pub mod kx;
 pub mod network;
 pub mod process;

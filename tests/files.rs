@@ -1,0 +1,179 @@
+//! Files between two homes over a real relay: killed at both ends and in the middle, refused where they cannot be sent, clean of what pictures tell.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Home, Random, Relay, alice_and_bob, all, contains, find};
+
+/// Bytes that are no other file's: each 8 of them say where they stand.
+fn content(bytes: usize) -> Vec<u8> {
+    let mut content: Vec<u8> =
+        (0..bytes.div_ceil(8) as u64).flat_map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes()).collect();
+    content.truncate(bytes);
+    content
+}
+
+fn write(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn word(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The files of the only message of a list.
+fn attachments(objects: &[Value]) -> Vec<Value> {
+    find(objects, "message")["attachments"].as_array().unwrap().clone()
+}
+
+/// Bytes of files at the relay.
+fn at_relay(relay: &Relay) -> usize {
+    relay
+        .files()
+        .iter()
+        .filter(|(path, _)| path.to_string_lossy().contains("/blobs/"))
+        .map(|(_, bytes)| bytes.len())
+        .sum()
+}
+
+/// A hundred mebibytes, while the relay is killed three times and the homes' processes ten times.
+#[test]
+fn one_file_arrives_however_often_its_ends_and_the_relay_are_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    // On its first day an account may send 32 MiB, unless the relay says otherwise.
+    let settings = write(directory.path(), "relay.toml", b"[limits]\nyoung_account_mib = 1000\n");
+    let serve = ["--config", word(&settings)];
+    let mut relay = Relay::start_with(&serve);
+    let (alice, bob) = alice_and_bob(&relay);
+    let content = content(100 << 20);
+    let path = write(directory.path(), "film.mp4", &content);
+    let mut random = Random::seeded("files");
+    alice.ok(&["send", "bob", "look", "--file", word(&path), "--offline"]);
+    let (mut kills, mut relay_kills) = (0, 0);
+    // Each life sees some of the file pass, and ends in the middle of the next piece.
+    let mut live = |home: &Home, arguments: &[&str], relay: &mut Relay| -> bool {
+        let mut running = home.start(arguments);
+        let mut left = 3 + random.number() % 12;
+        while left > 0 && !running.has_ended() {
+            if running.next_within(Duration::from_millis(50)).is_ok_and(|object| object["type"] == "progress") {
+                left -= 1;
+            }
+        }
+        if running.has_ended() {
+            return running.wait().0 == Some(0);
+        }
+        running.kill();
+        kills += 1;
+        if kills % 3 == 0 && relay_kills < 3 {
+            relay_kills += 1;
+            relay.start_again(&serve);
+        }
+        false
+    };
+    while !live(&alice, &["receive", "--max", "0"], &mut relay) || find(&alice.ok(&["whoami"]), "whoami")["queued"] != 0
+    {
+    }
+    while !live(&bob, &["receive", "--max-file", "1G"], &mut relay) {}
+    // A process that was killed after it had shown the message left its file to the next one.
+    bob.ok(&["receive", "--max-file", "1G"]);
+    assert!(kills >= 10 && relay_kills == 3, "{kills} {relay_kills}");
+    let files = attachments(&bob.ok(&["history", "alice"]));
+    assert_eq!((files.len(), &files[0]["state"]), (1, &Value::from("here")));
+    let here = fs::read(files[0]["path"].as_str().unwrap()).unwrap();
+    assert!(here == content, "the right bytes");
+    assert_eq!(fs::read_dir(bob.path().join("files")).unwrap().count(), 1, "one file");
+    assert_eq!(at_relay(&relay), 0, "not one byte is left");
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_with_a_clear_word_and_nothing_is_half_sent() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let directory = tempfile::tempdir().unwrap();
+    let good = write(directory.path(), "good.txt", b"hello");
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for bad in [directory.path(), &pipe, &directory.path().join("none")] {
+        alice.run(&["send", "bob", "hi", "--file", word(&good), word(bad)]).fails_with("file-unusable");
+    }
+    let torn = write(directory.path(), "torn.png", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR");
+    alice.run(&["send", "bob", "--file", word(&torn)]).fails_with("picture-unreadable");
+    let noise = write(directory.path(), "noise.ogg", b"noise");
+    alice.run(&["send", "bob", "--voice", word(&noise)]).fails_with("voice-unreadable");
+    let eleven: Vec<&str> = ["send", "bob", "--file"].into_iter().chain([word(&good); 11]).collect();
+    alice.run(&eleven).fails_with("too-many-files");
+    assert_eq!(find(&alice.ok(&["whoami"]), "whoami")["queued"], 0);
+    assert!(all(&bob.ok(&["receive"]), "message").is_empty());
+    assert_eq!(at_relay(&relay), 0);
+}
+
+/// A JPEG with a place in it.
+fn photo(canary: &[u8]) -> Vec<u8> {
+    let part = |marker: u8, body: &[u8]| {
+        [&[0xFF, marker][..], &u16::try_from(body.len() + 2).unwrap().to_be_bytes(), body].concat()
+    };
+    [
+        vec![0xFF, 0xD8],
+        part(0xE1, &[b"Exif\0\0II*\0".as_slice(), canary].concat()),
+        part(0xE1, &[b"http://ns.adobe.com/xap/1.0/\0".as_slice(), canary].concat()),
+        part(0xC0, &[8, 0, 2, 0, 3, 1, 1, 0x11, 0]),
+        part(0xDA, &[1, 1, 0, 0, 63, 0]),
+        vec![1, 2, 3, 0xFF, 0xD9],
+        canary.to_vec(),
+    ]
+    .concat()
+}
+
+#[test]
+fn what_a_picture_tells_of_place_and_time_does_not_arrive_at_any_level() {
+    const CANARY: &[u8] = b"GPS-CANARY-52.52-13.405";
+    for level in ["L0", "L1", "L2", "L3"] {
+        let relay = if level == "L0" { Relay::start_lens(&[]) } else { Relay::start() };
+        let (alice, bob) = alice_and_bob(&relay);
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), "photo.jpg", &photo(CANARY));
+        alice.ok(&["--level", level, "send", "bob", "--file", word(&path)]);
+        alice.ok(&["send", "bob", "--original", "--file", word(&path)]);
+        let came = bob.ok(&["--level", level, "receive"]);
+        let files: Vec<Value> = all(&came, "message").iter().map(|message| message["attachments"][0].clone()).collect();
+        let read = |file: &Value| fs::read(file["path"].as_str().unwrap()).unwrap();
+        assert!(!contains(&read(&files[0]), CANARY), "{level}");
+        assert_eq!((&files[0]["width"], &files[0]["height"]), (&Value::from(3), &Value::from(2)));
+        assert!(contains(&read(&files[1]), CANARY), "{level}: with --original it does");
+        assert!(contains(&fs::read(&path).unwrap(), CANARY), "the sender's own stays as it is");
+        assert!(!relay.holds(CANARY) && !relay.holds(b"photo.jpg"), "{level}: the relay has nothing of either");
+        assert!(fs::read_dir(alice.path().join("outgoing")).unwrap().next().is_none(), "the copy is gone");
+    }
+}
+
+#[test]
+fn files_are_saved_where_they_are_wanted_and_nothing_is_overwritten() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (write(directory.path(), "one.txt", b"first"), write(directory.path(), "two.txt", b"second"));
+    let sent = alice.ok(&["send", "bob", "both", "--file", word(&one), word(&two)]);
+    assert!(all(&sent, "progress").iter().any(|step| step["what"] == "upload" && step["done"] == step["total"]));
+    let came = bob.ok(&["receive", "--max-file", "0"]);
+    let (id, files) = (find(&came, "message")["id"].as_str().unwrap(), attachments(&came));
+    let told: Vec<_> =
+        files.iter().map(|file| (file["name"].as_str().unwrap(), file["state"].as_str().unwrap())).collect();
+    assert_eq!(told, [("one.txt", "remote"), ("two.txt", "remote")]);
+    let place = directory.path().join("saved");
+    bob.ok(&["save", &format!("{id}/2"), "--to", word(&place)]);
+    assert_eq!(fs::read(&place).unwrap(), b"second");
+    bob.run(&["save", &format!("{id}/2"), "--to", word(&place)]).fails_with("file-exists");
+    let saved = bob.ok(&["save", id]);
+    assert_eq!(all(&saved, "saved").len(), 2);
+    assert_eq!(fs::read(bob.path().join("files/one.txt")).unwrap(), b"first");
+    assert_eq!(at_relay(&relay), 0);
+    bob.run(&["save", &format!("{id}/3")]).fails_with("no-such-file");
+    let found = bob.ok(&["search", "two.txt"]);
+    assert_eq!(all(&found, "message").len(), 1);
+}
