@@ -190,6 +190,8 @@ fn a_chat_on_pipes_whose_reader_pauses_hands_on_the_receiving_and_loses_nothing(
     let (alice, bob) = acquainted(&relay);
     // Written to and not read.
     let mut paused = Unread::start(alice.command(&["chat", "bob"]));
+    bob.ok(&["send", "alice", "it receives"]);
+    assert_eq!(paused.until("message")["text"], "it receives");
     let mut window = chats(&alice, 80);
     window.until_shown("another window receives");
     // More than a pipe holds, and what is told ahead.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kuvert_client::{
-    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, Lead, ListConflict,
-    MessageRecord, Occupant, ReceiptKind, ReceiveOptions, Whoami,
+    Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, ListConflict, MessageRecord,
+    Occupant, ReceiveOptions, Whoami,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
