@@ -117,7 +117,8 @@ async fn both_ends_go_on_after_they_were_cut_off_again_and_again() {
             let mut sending = std::pin::pin!(connection.send_files(|transfer| {
                 furthest = furthest.max(transfer.done);
                 if transfer.done > before && transfer.done < transfer.total {
-                    drop(stop.send(()));
+                    // The receiver lives longer than this.
+                    let _ = stop.send(());
                 }
             }));
             tokio::select! {
@@ -150,7 +151,8 @@ async fn both_ends_go_on_after_they_were_cut_off_again_and_again() {
             let mut fetching = std::pin::pin!(connection.fetch_files(&message, None, |transfer| {
                 furthest = furthest.max(transfer.done);
                 if transfer.done > before + (2 << 20) && transfer.done < transfer.total {
-                    drop(stop.send(()));
+                    // The receiver lives longer than this.
+                    let _ = stop.send(());
                 }
             }));
             tokio::select! {
@@ -272,7 +274,9 @@ async fn deleting_a_message_deletes_its_files_here_and_what_waits_at_the_relay()
     let connection = alice.connect().await.unwrap();
     let (stop, mut stopped) = tokio::sync::mpsc::unbounded_channel();
     {
-        let mut sending = std::pin::pin!(connection.send_files(|_| drop(stop.send(()))));
+        let mut sending = std::pin::pin!(connection.send_files(|_| {
+            let _ = stop.send(());
+        }));
         tokio::select! {
             biased;
             Some(()) = stopped.recv() => {}
