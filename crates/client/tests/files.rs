@@ -117,6 +117,7 @@ async fn both_ends_go_on_after_they_were_cut_off_again_and_again() {
             let mut sending = std::pin::pin!(connection.send_files(|transfer| {
                 furthest = furthest.max(transfer.done);
                 if transfer.done > before && transfer.done < transfer.total {
+                    // The receiver lives longer than this.
                     let _ = stop.send(());
                 }
             }));
@@ -150,6 +151,7 @@ async fn both_ends_go_on_after_they_were_cut_off_again_and_again() {
             let mut fetching = std::pin::pin!(connection.fetch_files(&message, None, |transfer| {
                 furthest = furthest.max(transfer.done);
                 if transfer.done > before + (2 << 20) && transfer.done < transfer.total {
+                    // The receiver lives longer than this.
                     let _ = stop.send(());
                 }
             }));

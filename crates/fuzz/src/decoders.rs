@@ -261,10 +261,10 @@ fn envelope(input: &[u8]) {
 fn content(input: &[u8]) {
     let Ok(content) = client::open_content(input) else { return };
     let body = match &content.body {
-        client::Body::Text { text, attachments } => v1::content::Body::Text(v1::Text {
-            text: text.clone(),
-            attachments: attachments.iter().cloned().map(Into::into).collect(),
-        }),
+        client::Body::Text { text, attachments } => {
+            let attachments = attachments.iter().cloned().map(Into::into).collect();
+            v1::content::Body::Text(v1::Text { text: text.clone(), attachments })
+        }
         client::Body::Receipts { delivered, read } => client::receipts(delivered, read),
         client::Body::SessionReset => client::session_reset(),
         client::Body::Unknown => return,

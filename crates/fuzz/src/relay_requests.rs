@@ -174,6 +174,7 @@ impl World {
             held: Budget::new(Bounds::default()),
             blobs: None,
             others: None,
+            blobs: None,
             young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
             low_water: Arc::new(LowWater::new(Arc::new(Empty), Arc::clone(&as_clock), 1)),
             // This clock stands before the program was made, and is right.

@@ -164,7 +164,7 @@ pub async fn expire_blobs(service: &Shared, retention_days: u32) -> Result<(), S
     let Expired { uploads, blobs } = expired.map_err(store_error)?;
     if uploads > 0 || blobs > 0 {
         service.metrics.blobs_expired(uploads + blobs);
-        tracing::info!(uploads, blobs, "files expired");
+        tracing::info!(count = uploads + blobs, "files expired");
     }
     Ok(())
 }
@@ -177,10 +177,13 @@ pub async fn collect_blobs(service: &Shared) -> Result<(), StoreError> {
     let Some(blobs) = &service.blobs else { return Ok(()) };
     let Collected { files, rows } = blobs.store.collect().await.map_err(store_error)?;
     if files > 0 {
-        tracing::info!(files, "removed what was left of files that were being deleted");
+        tracing::info!(count = files, "removed what was left of files that were being deleted");
     }
     if rows > 0 {
-        tracing::warn!(rows, "files of people are not on the disk any more: it is damaged, or they were not restored");
+        tracing::warn!(
+            count = rows,
+            "files of people are not on the disk any more: it is damaged, or they were not restored"
+        );
     }
     Ok(())
 }

@@ -466,15 +466,14 @@ struct Leading<'a> {
 
 impl EventSink for Leading<'_> {
     async fn event(&mut self, event: Event) -> ControlFlow<()> {
-        match &event {
-            Event::Reconnected => self.worker.due.notify_one(),
-            Event::Message(message) => {
-                // Told, and not shown yet, when another process received.
-                if self.standing.along.as_mut().is_some_and(|along| !along.note(message.place)) {
-                    return ControlFlow::Continue(());
-                }
-            }
-            _ => {}
+        if matches!(event, Event::Reconnected) {
+            self.worker.due.notify_one();
+        }
+        // Told, and not shown yet, when another process received.
+        if let Event::Message(message) = &event
+            && self.standing.along.as_mut().is_some_and(|along| !along.note(message.place))
+        {
+            return ControlFlow::Continue(());
         }
         self.standing.untold.push_back(match event {
             // What is queued goes out with receipts, too.

@@ -29,7 +29,7 @@ use crate::transport::{Link, dial};
 const MAX_DAMAGED: u32 = 3;
 
 impl Connection {
-    /// Fetches the files of a message, whatever their size and whoever sent them: all, or the one of this number. What is here already stays. Goes
+    /// Fetches the files of a message, whatever their size and sender: all, or the one of this number. What is here already stays. Goes
     /// on after an interruption where it was. The message as it stands then.
     ///
     /// # Errors

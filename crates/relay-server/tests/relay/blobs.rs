@@ -147,7 +147,7 @@ async fn an_upload_that_was_cut_anywhere_goes_on_where_the_relay_says() {
             // So that it has arrived; else it may be lost with the connection.
             stream.send.finish().unwrap();
             while stream.frame().await.is_some() {}
-            let status = on(&client.connection, status(&uploaded)).await.map(crate::common::blob::state).unwrap();
+            let status = on(&client.connection, status(&uploaded)).await.map(blob::state).unwrap();
             assert_eq!(status.durable, cut as u64, "what came before the stream's end is kept");
             last = status.durable;
         }
