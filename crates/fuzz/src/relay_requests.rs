@@ -172,7 +172,6 @@ impl World {
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
             saved_limits: Saved::nowhere(),
             held: Budget::new(Bounds::default()),
-            blobs: None,
             others: None,
             blobs: None,
             young: Young::new(u64::from(Limits::default().young_account_mib) << 20),
