@@ -7,8 +7,7 @@ use kuvert_types::{AccountId, EnvelopeId};
 
 use crate::conversation::MessageRef;
 use crate::error::Error;
-use crate::files::Transfer;
-use crate::records::{Accepted, ContactInfo, MessageRecord, NotSent};
+use crate::records::{Accepted, ContactInfo, MessageRecord, NotSent, Transfer};
 
 /// Something that the person should see, in the order in which it happened.
 ///

@@ -144,7 +144,7 @@ pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
 pub use files::upload::FilesReport;
-pub use files::{OutgoingFile, Transfer, safe_file_name};
+pub use files::{OutgoingFile, safe_file_name};
 pub use fold::{fold, is_invisible};
 pub use history::HistoryPage;
 pub use invite::{InviteLink, InviteLinkError};
@@ -156,7 +156,7 @@ pub use people::sheet::{PERMISSIONS, Permission, Permitted};
 pub use receive::Turn;
 pub use records::{
     Accepted, ContactInfo, Direction, FileInfo, FileState, FlushReport, MAX_AHEAD_MS, MessageRecord, MessageState,
-    NotSent, Receipts, ReceiveEnd, SafetyNumber, Whoami, written_at,
+    NotSent, Receipts, ReceiveEnd, SafetyNumber, Transfer, Whoami, written_at,
 };
 pub use report::{Report, ReportFile, ReportStatus};
 pub use status::{RelayAnswer, Status};

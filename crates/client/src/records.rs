@@ -6,7 +6,6 @@ use kuvert_types::{AccountId, Address, Level, RelayUrl};
 
 use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
-pub use crate::state::FileState;
 
 /// Who this home is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -178,6 +177,45 @@ impl FileInfo {
     pub fn path(&self, home: &Path) -> Option<PathBuf> {
         // A path that begins at the root stays as it is.
         self.place.as_ref().filter(|_| self.state == FileState::Here).map(|place| home.join(FILES).join(place))
+    }
+}
+
+/// Where a file is. The numbers are part of the stored form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
+#[repr(i32)]
+pub enum FileState {
+    /// At the relay.
+    Remote = 0,
+    /// Some of it is here.
+    Partial = 1,
+    /// All of it is here.
+    Here = 2,
+    /// Nowhere that this home could fetch it from.
+    Gone = 3,
+}
+
+/// How far a file is on its way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Transfer {
+    /// Whose file.
+    pub message: MessageRef,
+    /// Which of the message's, from 1.
+    pub number: u8,
+    /// What it is called.
+    pub name: String,
+    /// Whether it is sent; else fetched.
+    pub upload: bool,
+    /// Bytes that are durable at the other end.
+    pub done: u64,
+    /// Bytes of the file.
+    pub total: u64,
+}
+
+impl Transfer {
+    /// Whether two say how far the same file is, in the same direction.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.message, self.number, self.upload) == (other.message, other.number, other.upload)
     }
 }
 

@@ -48,6 +48,7 @@ use prost::Message;
 
 use crate::conversation::{ConversationId, MessageRef};
 use crate::error::Error;
+pub use crate::records::FileState;
 use crate::records::{Direction, FileInfo, MessageRecord, MessageState};
 use crate::store::{Entry, Log, Table, Transaction};
 
@@ -423,20 +424,6 @@ impl UploadRow {
     pub fn is_committed(&self) -> bool {
         !self.digest.is_empty()
     }
-}
-
-/// Where a file is. The numbers are part of the stored form.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, prost::Enumeration)]
-#[repr(i32)]
-pub enum FileState {
-    /// At the relay.
-    Remote = 0,
-    /// Some of it is here.
-    Partial = 1,
-    /// All of it is here.
-    Here = 2,
-    /// Nowhere that this home could fetch it from.
-    Gone = 3,
 }
 
 /// A file that waits to be sent.

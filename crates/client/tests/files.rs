@@ -320,16 +320,17 @@ async fn a_call_that_follows_sends_and_fetches_beside_the_mail() {
     };
     let connection = alice.connect().await.unwrap();
     let message = queue(&alice, "bob", "", &path).await;
-    let mut accepted = false;
-    let work = connection.receive(follow, |event| match event {
-        Event::Accepted(one) if one.message == message => {
-            accepted = true;
-            ControlFlow::Break(())
+    let (say, mut accepted) = tokio::sync::mpsc::unbounded_channel();
+    let work = connection.receive(follow, |event| {
+        if matches!(&event, Event::Accepted(one) if one.message == message) {
+            say.send(()).unwrap();
         }
-        _ => ControlFlow::Continue(()),
+        ControlFlow::Continue(())
     });
-    within(work).await.unwrap();
-    assert!(accepted);
+    tokio::select! {
+        ended = within(work) => panic!("{ended:?}"),
+        () = within(async { accepted.recv().await.unwrap() }) => {}
+    }
     let (told, file) = tokio::time::timeout(Duration::from_secs(300), receiving).await.unwrap().unwrap();
     assert_eq!(told, Some(FileState::Remote), "the text did not wait");
     assert_eq!(std::fs::read(file.unwrap().path(bob.directory()).unwrap()).unwrap(), content);

@@ -6,11 +6,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Transfer, fetch, upload};
+use super::{fetch, upload};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::Event;
 use crate::patience::{BACKOFF, jittered};
+use crate::records::Transfer;
 
 /// How often it is looked whether another process queued files, or whether what stood against one is over.
 const LOOK: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use kuvert_wire::v1::error::Code;
 use prost::Message as _;
 
 use super::exchange::{self, Failed, Fetching};
-use super::{Transfer, folder};
+use super::folder;
 use crate::connection::{Connection, challenge};
 use crate::contact::Contact;
 use crate::conversation::MessageRef;
@@ -19,7 +19,7 @@ use crate::engine::{Engine, blocking};
 use crate::error::Error;
 use crate::history::title;
 use crate::home::Exclusive;
-use crate::records::{FILES, FileInfo, MessageRecord};
+use crate::records::{FILES, FileInfo, MessageRecord, Transfer};
 use crate::state::{self, FetchRow, FileRow, FileState, Stored, damaged, file_key, file_of_key};
 use crate::store::{Log, Table, Transaction};
 use crate::transport::blob::BlobStream;

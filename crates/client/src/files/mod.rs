@@ -85,31 +85,6 @@ pub fn safe_file_name(name: &str) -> String {
     name::safe(name)
 }
 
-/// How far a file is on its way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Transfer {
-    /// Whose file.
-    pub message: MessageRef,
-    /// Which of the message's, from 1.
-    pub number: u8,
-    /// What it is called.
-    pub name: String,
-    /// Whether it is sent; else fetched.
-    pub upload: bool,
-    /// Bytes that are durable at the other end.
-    pub done: u64,
-    /// Bytes of the file.
-    pub total: u64,
-}
-
-impl Transfer {
-    /// Whether two say how far the same file is, in the same direction.
-    pub fn is_same_file(&self, other: &Self) -> bool {
-        (self.message, self.number, self.upload) == (other.message, other.number, other.upload)
-    }
-}
-
 /// Puts a message with files into the history, to be sent once they are at the relay.
 ///
 /// # Errors

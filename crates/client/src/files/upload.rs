@@ -14,7 +14,7 @@ use kuvert_wire::v1::error::Code;
 use prost::Message as _;
 
 use super::exchange::{self, Failed, Uploading};
-use super::{Transfer, folder, look, remove_noted, source, upload_path};
+use super::{folder, look, remove_noted, source, upload_path};
 use crate::bridge;
 use crate::connection::Connection;
 use crate::contact::Contact;
@@ -25,7 +25,7 @@ use crate::engine::{Tx, blocking};
 use crate::error::Error;
 use crate::history::title;
 use crate::home::Exclusive;
-use crate::records::NotSent;
+use crate::records::{NotSent, Transfer};
 use crate::send;
 use crate::state::{self, OutboxRow, Stored, UploadRow, damaged, enqueue, file_key};
 use crate::store::{Log, Table, Transaction};
