@@ -169,13 +169,16 @@ fn backups_are_refused_when_they_are_damaged_or_in_the_way() {
     assert_eq!(refused(&restore), "backup-damaged");
     fs::write(backup.join("relay.db"), good).unwrap();
     let manifest = fs::read_to_string(backup.join("backup.toml")).unwrap();
-    fs::write(backup.join("backup.toml"), manifest.replace("format = 1", "format = 2")).unwrap();
+    fs::write(backup.join("backup.toml"), manifest.replace("format = 2", "format = 3")).unwrap();
     assert_eq!(refused(&restore), "backup-newer");
     fs::write(backup.join("backup.toml"), manifest.replace("tls/key.pem", "../escape")).unwrap();
     assert_eq!(refused(&restore), "backup-missing");
-    fs::write(backup.join("backup.toml"), manifest).unwrap();
+    fs::write(backup.join("backup.toml"), &manifest).unwrap();
     // Nothing was left behind, and now it works.
     assert!(!data.exists());
     relay_command(&restore);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no unfinished backup");
+    // So does one of the format before.
+    fs::write(backup.join("backup.toml"), manifest.replace("format = 2", "format = 1")).unwrap();
+    relay_command(&["restore", "--from", path(&backup), "--data", path(&folder.path().join("again"))]);
 }

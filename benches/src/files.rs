@@ -130,7 +130,7 @@ impl Batch for Bound {
                 }
                 Half::Receive => {
                     digest.update(&*chunk);
-                    digest.update(&*tag);
+                    digest.update(*tag);
                     open(&KEY, &[0; 12], &[], chunk, tag, &mut self.scratch[..chunk.len()])?;
                 }
             }
