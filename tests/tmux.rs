@@ -93,10 +93,11 @@ fn in_tmux_the_chat_goes_on_while_no_person_looks_and_says_read_only_once_one_do
     assert_eq!(state_of(&bob, "are you there?"), "delivered", "it stands on a screen that no person looks at");
     // In another window, of another size.
     let mut window = tmux.attach(140, 30);
-    let rows = tmux.until(&mut window, "the larger screen", |rows| {
-        rows.len() == 30 && contains(rows, "are you there?") && contains(rows, "› half a sentence")
+    // It is drawn anew a moment after the pane has its size.
+    tmux.until(&mut window, "the larger screen", |rows| {
+        let texts = contains(rows, "are you there?") && contains(rows, "› half a sentence");
+        rows.len() == 30 && texts && edge_is_straight(rows)
     });
-    assert!(edge_is_straight(&rows), "{}", rows.join("\n"));
     eventually("read", || {
         window.rows();
         bob.receive();

@@ -16,6 +16,9 @@ use super::source;
 use crate::rng;
 use crate::transport::blob::BlobStream;
 
+/// Changes the bytes of a blob, whose chunks have so many each.
+type Lie = fn(&mut Vec<u8>, usize);
+
 #[derive(Clone, Default)]
 struct Blob {
     size: u64,
@@ -271,7 +274,7 @@ async fn a_relay_that_changes_cuts_swaps_or_adds_gets_nothing_taken_for_the_file
     let sent = send(&relay, &path).await;
     let whole = relay.blobs.lock().unwrap()[sent.blob.as_bytes().as_slice()].clone();
     let chunk = CHUNK_BYTES + 16;
-    let lies: [(&str, fn(&mut Vec<u8>, usize)); 6] = [
+    let lies: [(&str, Lie); 6] = [
         ("a byte", |bytes, _| bytes[200_000] ^= 1),
         ("the commitment", |bytes, _| bytes[5] ^= 1),
         ("two swapped", |bytes, chunk| {
