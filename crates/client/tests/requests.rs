@@ -81,6 +81,10 @@ async fn attack_36_what_has_not_authenticated_makes_no_contact_no_session_no_res
         let sealed = NewEnvelope { id: id(110 + number), source: None, ciphertext: sealed.into() };
         store.inject(address(&bob).await, sealed).await;
     }
+    // What would open, under a seal: no relay has checked the name of one who is no contact.
+    let first_message = mallory.text(2, "let me in");
+    let sealed = sealed_sender::seal(&mallory.device, &bobs, &first_message, &mut rng).unwrap();
+    store.inject(address(&bob).await, NewEnvelope { id: id(120), source: None, ciphertext: sealed.into() }).await;
     let questions = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let asked = Arc::clone(&questions);
     LyingStore::lie(&store.account, move |record| {
@@ -92,7 +96,7 @@ async fn attack_36_what_has_not_authenticated_makes_no_contact_no_session_no_res
         world.clock.advance(HOUR);
         fetch(&bob).await;
     }
-    assert!(texts(&events).is_empty() && refusals(&events).len() == 6, "{events:?}");
+    assert!(texts(&events).is_empty() && refusals(&events).len() == 7, "{events:?}");
     assert_eq!(bob.contacts().list().await.unwrap().len(), 1);
     assert!(bob.contacts().requests().await.unwrap().is_empty());
     assert_eq!(sent_by(&store, &bob).len(), before, "nothing left for it");

@@ -67,3 +67,32 @@ impl Letter {
         Self { id, source, ciphertext, initiator, sealed_by }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kuvert_protocol::identity::{AccountSecret, DeviceSecrets};
+    use kuvert_types::{AccountId, DeviceId};
+
+    use super::*;
+
+    /// [KV-067] An honest relay never does that, so only here can it be seen.
+    #[test]
+    fn an_envelope_for_another_device_is_misdelivered() {
+        let mut rng = crate::rng::system_rng();
+        let (account, secrets) = (AccountSecret::generate(&mut rng), DeviceSecrets::generate(&mut rng));
+        let own = Address { account: AccountId::from_bytes([1; 16]), device: DeviceId::PRIMARY };
+        let elsewhere = Address { account: AccountId::from_bytes([2; 16]), device: DeviceId::PRIMARY };
+        let certificate = secrets.certify(&account, own);
+        let device = LocalDevice::new(secrets, certificate).unwrap();
+        let id = EnvelopeId::from_bytes([3; 16]);
+        let check = |recipient| {
+            let envelope = Envelope { id, recipient, source: Some(elsewhere), ciphertext: Bytes::from_static(b"x") };
+            let delivery = v1::Delivery { cursor: 1, envelope: Some(envelope.into()), accepted_at: 1 };
+            Incoming::check(&device, delivery, true)
+        };
+        assert!(matches!(check(own), Incoming::Letter(_)));
+        for other in [elsewhere, Address { device: DeviceId::new(2).unwrap(), ..own }] {
+            assert!(matches!(check(other), Incoming::Misdelivered(named) if named == id), "{other}");
+        }
+    }
+}

@@ -122,8 +122,11 @@ mod tests {
         Server { config: Arc::new(config), fingerprint: Sha256::digest(spki).into() }
     }
 
-    /// Runs a handshake in memory; the client's connection, or the error of either side.
-    fn handshake(server: &Server, client: rustls::ClientConfig) -> Result<rustls::ClientConnection, Error> {
+    /// Runs a handshake in memory; both connections, or the error of either side.
+    fn handshake(
+        server: &Server,
+        client: rustls::ClientConfig,
+    ) -> Result<(rustls::ClientConnection, rustls::ServerConnection), Error> {
         let name = ServerName::try_from("x").unwrap();
         let mut client = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
         let mut server = rustls::ServerConnection::new(Arc::clone(&server.config)).unwrap();
@@ -138,15 +141,17 @@ mod tests {
             client.read_tls(&mut bytes.as_slice()).unwrap();
             client.process_new_packets()?;
         }
-        Ok(client)
+        Ok((client, server))
     }
 
     #[test]
     fn the_right_key_is_accepted_and_the_key_exchange_is_post_quantum() {
         let server = server(false);
-        let client = handshake(&server, config(server.fingerprint, WrongFingerprint::default()).unwrap()).unwrap();
+        let config = config(server.fingerprint, WrongFingerprint::default()).unwrap();
+        let (client, server) = handshake(&server, config).unwrap();
         let group = client.negotiated_key_exchange_group().unwrap().name();
         assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+        assert_eq!(server.server_name(), None, "onlookers read no name");
     }
 
     #[test]
