@@ -74,7 +74,15 @@ impl Exclusive {
 /// Held until dropped; the operating system lets go of it when the process dies.
 #[derive(Debug)]
 pub struct Held {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // By its own word, not with its descriptor: a child that another thread is starting has a copy of that one for a moment. One
+        // that is closed lets go of it in any case.
+        let _ = self.file.unlock();
+    }
 }
 
 /// A home directory that was checked.
@@ -215,7 +223,7 @@ impl Home {
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Held { _file: file }),
+                Ok(()) => return Ok(Held { file }),
                 Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                     // There is no asynchronous lock on files, and a blocking one could not be given up.
                     tokio::time::sleep(LOCK_RETRY).await;
@@ -384,6 +392,8 @@ mod tests {
         let held = home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap();
         assert_eq!(home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap_err().code(), "store-locked");
         home.hold(Exclusive::Inbox, Duration::ZERO).await.unwrap();
+        // As a child has it, before it is another program.
+        let _copy = held.file.try_clone().unwrap();
         drop(held);
         home.hold(Exclusive::Outbox, Duration::ZERO).await.unwrap();
     }

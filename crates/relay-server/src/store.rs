@@ -29,7 +29,15 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// A directory that no other relay uses, for as long as this is there.
 #[derive(Debug)]
-pub struct Held(#[allow(dead_code)] File);
+pub struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // By its own word, not with its descriptor: a child that another thread is starting has a copy of that one for a moment. One
+        // that is closed lets go of it in any case.
+        let _ = self.0.unlock();
+    }
+}
 
 /// The directory of a relay whose store is elsewhere: made if it is not there, and held.
 ///

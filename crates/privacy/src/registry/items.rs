@@ -152,7 +152,7 @@ pub const ALL: &[Item] = &[
                 test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
                 place: "`kuvert demo`; the lens page, \"What waits\" between the two screens",
             },
-            missing: "texts only: no attachments and no calls yet",
+            missing: "calls; files are on no page yet",
         },
     ),
     item(

@@ -37,8 +37,18 @@ pub struct Files {
     database: PathBuf,
     reserve: PathBuf,
     unclean: bool,
-    /// Locked as long as it is open.
-    _lock: File,
+    _lock: Locked,
+}
+
+/// A file that is locked for as long as this is there.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // By its own word, not with its descriptor: a child that another thread is starting has a copy of that one for a moment. One
+        // that is closed lets go of it in any case.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Files {
@@ -67,7 +77,7 @@ impl Files {
         drop(open_private(&database)?);
         // SQLite deletes its log at a clean end.
         let unclean = directory.join(LOG_FILE).exists();
-        let files = Self { database, reserve: directory.join(RESERVE_FILE), unclean, _lock: lock };
+        let files = Self { database, reserve: directory.join(RESERVE_FILE), unclean, _lock: Locked(lock) };
         if let Err(error) = files.fill_reserve() {
             tracing::warn!(%error, "no room for the reserve: the disk is nearly full");
         }
@@ -219,4 +229,21 @@ fn check_mode(path: &Path, forbidden: u32, wanted: u32) -> Result<(), OpenError>
     let metadata = path.metadata().map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
     let mode = metadata.mode() & 0o7777;
     if mode & forbidden == 0 { Ok(()) } else { Err(OpenError::Permissions { path: path.to_owned(), mode, wanted }) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_lock_goes_with_its_holder_although_a_child_has_a_copy_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::prepare(directory.path()).unwrap();
+        assert!(matches!(Files::prepare(directory.path()), Err(OpenError::Locked(_))));
+        let _copy = files._lock.0.try_clone().unwrap();
+        drop(files);
+        assert!(Files::prepare(directory.path()).is_ok());
+    }
 }
