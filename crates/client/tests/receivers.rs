@@ -198,6 +198,54 @@ async fn a_call_that_is_dropped_keeps_the_inbox_until_its_transaction_has_ended(
     assert_eq!(texts(&fetch(&world.open("bob").await).await), ["one", "two"]);
 }
 
+/// Tells every event, marks what it showed, and ends with a text.
+struct Until {
+    client: Client,
+    last: &'static str,
+    tell: tokio::sync::mpsc::UnboundedSender<Event>,
+}
+
+impl EventSink for Until {
+    async fn event(&mut self, event: Event) -> ControlFlow<()> {
+        let mut is_last = false;
+        if let Event::Message(message) = &event {
+            self.client.mark_shown(&[message.message]).await.unwrap();
+            is_last = message.text == self.last;
+        }
+        self.tell.send(event).unwrap();
+        if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_and_not_shown_comes_first_also_if_the_connection_breaks_before_it_is_shown() {
+    let mut world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    say(&alice, "bob", "one").await;
+    // As a process that is killed between storing and marking leaves it.
+    let killed = Follower::start(bob);
+    killed.until(|event| matches!(event, Event::Message(_)));
+    drop((killed.go_on, killed.seen));
+    within(killed.task).await.unwrap().unwrap();
+
+    let bob = world.open("bob").await;
+    let connection = bob.connect().await.unwrap();
+    let turn = bob.wait_for_turn().await.unwrap();
+    world.stop_relay().await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let sink = Until { client: bob, last: "two", tell };
+    let call = tokio::spawn(async move { connection.receive_in_turn(turn, FOLLOW, sink).await });
+    while !matches!(within(told.recv()).await.unwrap(), Event::Disconnected { .. }) {}
+    world.start_relay().await;
+    say(&alice, "bob", "two").await;
+    within(call).await.unwrap().unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = told.recv().await {
+        events.push(event);
+    }
+    assert_eq!(texts(&events), ["one", "two"]);
+}
+
 struct Keeps(Vec<Event>);
 
 impl EventSink for &mut Keeps {

@@ -245,9 +245,13 @@ impl<S: EventSink> Receiver<'_, S> {
                 Err(error) => return Err(error),
             };
             tracing::info!(code = error.code(), "disconnected");
+            // Before that, what an earlier call left is still to be reported.
+            let all_reported = self.state.has_shown_stored();
             if self.state.lost() {
-                let places = self.engine().read(|tx| unshown_places(tx)).await?;
-                self.let_go_at = Some(places.into_iter().max().or(self.let_go_at).unwrap_or(0));
+                if all_reported {
+                    let places = self.engine().read(|tx| unshown_places(tx)).await?;
+                    self.let_go_at = Some(places.into_iter().max().or(self.let_go_at).unwrap_or(0));
+                }
                 self.inbox = None;
             }
             let event = Event::Disconnected { code: error.code(), message: error.to_string() };

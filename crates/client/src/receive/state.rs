@@ -110,6 +110,11 @@ impl ReceiveState {
         }
     }
 
+    /// Whether everything that was stored and not marked as shown was reported by this call.
+    pub const fn has_shown_stored(&self) -> bool {
+        self.stored_shown
+    }
+
     /// The connection is lost. Whether the inbox is to be let go of: without a connection there is no reason to keep others
     /// from receiving, and what they stored meanwhile is shown afterwards.
     pub const fn lost(&mut self) -> bool {
