@@ -384,6 +384,23 @@ pub struct MessageRow {
     pub files: Vec<FileRow>,
 }
 
+impl MessageRow {
+    /// A text of one's own that is to be sent. `now`: Unix milliseconds.
+    pub fn queued(message: &MessageRef, text: String, now: u64) -> Self {
+        Self {
+            conversation: message.conversation.as_bytes().to_vec(),
+            id: message.id.as_bytes().to_vec(),
+            outgoing: true,
+            text,
+            sent_at: now,
+            stored_at: now,
+            progress: Progress::Queued.into(),
+            author: message.author.as_bytes().to_vec(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A file of a message.
 #[derive(Clone, PartialEq, Message)]
 pub struct FileRow {

@@ -45,7 +45,7 @@ impl Progress {
             let verb = if transfer.upload { "sending" } else { "fetching" };
             self.drawn = transfer.done < transfer.total;
             let end = if self.drawn { "" } else { "\n" };
-            // Nobody is left to be told when stderr is gone.
+            // When stderr is gone, there is no person to tell it to.
             let _ = write!(stderr, "\r\x1b[K{verb} {name}  {step} % of {}{end}", bytes(transfer.total))
                 .and_then(|()| stderr.flush());
         }

@@ -259,19 +259,8 @@ fn insert(tx: &Tx<'_>, conversation: ConversationId, text: String, files: Vec<Pr
     if text.is_empty() && files.is_empty() {
         return Err(Error::TextEmpty);
     }
-    let (now, author) = (tx.now(), tx.identity()?.account());
-    let message = MessageRef { conversation, author, id: rng::envelope_id() };
-    let mut row = MessageRow {
-        conversation: conversation.as_bytes().to_vec(),
-        id: message.id.as_bytes().to_vec(),
-        outgoing: true,
-        text,
-        sent_at: now,
-        stored_at: now,
-        progress: Progress::Queued.into(),
-        author: author.as_bytes().to_vec(),
-        ..MessageRow::default()
-    };
+    let message = MessageRef { conversation, author: tx.identity()?.account(), id: rng::envelope_id() };
+    let mut row = MessageRow::queued(&message, text, tx.now());
     for (number, Prepared { told, upload, from }) in (1..).zip(files) {
         state::put(tx, Table::Upload, &file_key(&message, number), &upload)?;
         let place = from.into_os_string().into_vec();

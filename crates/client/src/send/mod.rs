@@ -41,7 +41,7 @@ use crate::home::Exclusive;
 use crate::prekeys;
 use crate::records::{Accepted, FlushReport, MessageState};
 use crate::rng;
-use crate::state::{MessageRow, OutboxRow, Progress, enqueue, message_key};
+use crate::state::{MessageRow, OutboxRow, enqueue, message_key};
 use crate::store::{Log, Transaction as _};
 
 /// Puts a text into the outbox. It survives; the next flush sends it.
@@ -69,17 +69,7 @@ fn queue(tx: &Tx<'_>, conversation: ConversationId, text: String) -> Result<Mess
     let now = tx.now();
     let message = MessageRef { conversation, author: own.account(), id: rng::envelope_id() };
     let content = bridge::draft(message.id, now, bridge::text(&text));
-    let row = MessageRow {
-        conversation: conversation.as_bytes().to_vec(),
-        id: message.id.as_bytes().to_vec(),
-        outgoing: true,
-        text,
-        sent_at: now,
-        stored_at: now,
-        progress: Progress::Queued.into(),
-        author: message.author.as_bytes().to_vec(),
-        ..MessageRow::default()
-    };
+    let row = MessageRow::queued(&message, text, now);
     tx.append(Log::Message, conversation.as_bytes(), &message_key(&message), &row.encode_to_vec())?
         .ok_or(Error::Internal { what: "message id drawn twice" })?;
     let MessageRow { conversation, author, id: text_id, .. } = row;

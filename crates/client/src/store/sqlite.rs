@@ -704,10 +704,31 @@ mod tests {
         assert_eq!(version, SCHEMA_VERSION);
     }
 
+    /// A store that says it is of this version and holds this message, opened by this program, and what it has of the message.
+    fn brought_from(dir: &TempDir, version: u32, row: &state::MessageRow) -> (SqliteStore, crate::MessageRecord) {
+        let mut store = at(dir);
+        let tx = store.begin(Mode::Write).unwrap();
+        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(row)).unwrap();
+        tx.commit().unwrap();
+        drop(store);
+        let path = dir.path().join("store.db");
+        Connection::open(path).unwrap().pragma_update(None, "user_version", version).unwrap();
+        let Ok(Opened::Store(mut store)) = reopen(dir, &KEY) else { panic!() };
+        let tx = store.begin(Mode::Read).unwrap();
+        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
+        let record = stored.record(&*tx, "bob").unwrap();
+        drop(tx);
+        (store, record)
+    }
+
+    fn version_of(dir: &TempDir) -> u32 {
+        let raw = Connection::open(dir.path().join("store.db")).unwrap();
+        raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
     #[test]
     fn a_store_of_version_4_becomes_one_of_this_version_and_keeps_its_messages() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = at(&dir);
         // Versions 3 and 4 had no times of receipts and no drafts.
         let row = state::MessageRow {
             conversation: vec![1; 16],
@@ -718,28 +739,15 @@ mod tests {
             author: vec![3; 16],
             ..state::MessageRow::default()
         };
-        let tx = store.begin(Mode::Write).unwrap();
-        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(&row)).unwrap();
-        tx.commit().unwrap();
-        drop(store);
-        let path = dir.path().join("store.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
-        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
-        let tx = store.begin(Mode::Read).unwrap();
-        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
-        let record = stored.record(&*tx, "bob").unwrap();
+        let (mut store, record) = brought_from(&dir, 4, &row);
         assert_eq!((record.text.as_str(), record.delivered_at, record.read_at), ("hello", None, None));
-        assert_eq!(tx.count(Table::Conversation).unwrap(), 0);
-        drop(tx);
-        let version: u32 =
-            Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, SCHEMA_VERSION, "programs of before, which would lose the times, refuse it");
+        assert_eq!(store.begin(Mode::Read).unwrap().count(Table::Conversation).unwrap(), 0);
+        assert_eq!(version_of(&dir), SCHEMA_VERSION, "programs of before, which would lose the times, refuse it");
     }
 
     #[test]
     fn a_store_of_version_5_becomes_one_with_files_and_programs_of_before_refuse_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = at(&dir);
         let row = state::MessageRow {
             conversation: vec![1; 16],
             id: vec![2; 16],
@@ -747,22 +755,16 @@ mod tests {
             author: vec![1; 16],
             ..state::MessageRow::default()
         };
-        let tx = store.begin(Mode::Write).unwrap();
-        tx.append(Log::Message, &[1; 16], b"k", &prost::Message::encode_to_vec(&row)).unwrap();
-        tx.commit().unwrap();
-        drop(store);
-        let path = dir.path().join("store.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
-        let Ok(Opened::Store(mut store)) = reopen(&dir, &KEY) else { panic!() };
-        let tx = store.begin(Mode::Read).unwrap();
-        let stored = state::Stored::read(&tx.scan_back(Log::Message, None, u64::MAX, 1).unwrap()[0]).unwrap();
-        let record = stored.record(&*tx, "bob").unwrap();
+        let (mut store, record) = brought_from(&dir, 5, &row);
         assert_eq!((record.text.as_str(), record.attachments.len()), ("hello", 0));
+        let tx = store.begin(Mode::Read).unwrap();
         assert_eq!(tx.count(Table::Upload).unwrap() + tx.count(Table::Fetch).unwrap(), 0);
         drop(tx);
-        let version: u32 =
-            Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 6, "an older program would show a message without its files, and delete it without them");
+        assert_eq!(
+            version_of(&dir),
+            6,
+            "an older program would show a message without its files, and delete it without them"
+        );
     }
 
     #[test]
