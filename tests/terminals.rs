@@ -68,6 +68,21 @@ fn a_chat_that_was_stopped_takes_the_terminal_again() {
 }
 
 #[test]
+fn a_key_that_comes_together_with_a_new_size_waits_for_no_other_key() {
+    let relay = Relay::start();
+    let (alice, _bob) = alice_and_bob(&relay);
+    let mut window = chat(&alice, "bob");
+    let mut written = String::new();
+    for (number, key) in ('a'..='z').chain('A'..='T').enumerate() {
+        window.resize(80, if number % 2 == 0 { 25 } else { 24 });
+        window.press(&key.to_string());
+        written.push(key);
+        window.until_rows(&written, |rows| rows.iter().any(|row| row.ends_with(&format!("› {written}"))));
+    }
+    window.leave();
+}
+
+#[test]
 fn control_z_suspends_the_chat_as_a_job() {
     let relay = Relay::start();
     let (alice, bob) = alice_and_bob(&relay);
