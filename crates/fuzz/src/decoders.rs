@@ -10,23 +10,28 @@ use std::fmt::Debug;
 use bytes::BytesMut;
 use kuvert_client::internal as client;
 use kuvert_client::{InviteLink, RelayUrl};
+use kuvert_protocol::attachment::{FileKey, HEADER_LEN, Opener, Sealer};
+use kuvert_protocol::group::{operation, operation::UnverifiedOperation, roster};
 use kuvert_protocol::hazmat::pq_ratchet::PostQuantumRatchet;
 use kuvert_protocol::hazmat::primitives::kem1024::KemPublic;
 use kuvert_protocol::hazmat::primitives::x25519::X25519Public;
+use kuvert_protocol::linking::{LinkError, Offer};
 use kuvert_protocol::prelude::*;
 use kuvert_types::{
-    AccountId, Address, DeviceList, EnvelopeId, Reader, Signature, UnverifiedDeviceCertificate, UnverifiedDeviceList,
+    AccountId, Address, DeviceList, EnvelopeId, LinkCode, Reader, Signature, UnverifiedDeviceCertificate,
+    UnverifiedDeviceList,
 };
 use kuvert_wire::checked::Envelope;
 use kuvert_wire::{frame, v1};
 use prost::Message;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{Party, established};
 
 type Decoder = fn(&[u8]);
 
 /// In an order that the corpus depends on: add at the end.
-pub(crate) const DECODERS: [(&str, Decoder); 23] = [
+pub(crate) const DECODERS: [(&str, Decoder); 28] = [
     ("address", address),
     ("address_text", address_text),
     ("id_text", id_text),
@@ -50,6 +55,11 @@ pub(crate) const DECODERS: [(&str, Decoder); 23] = [
     ("sealed_sender", sealed_sender),
     ("demonstration_request", demonstration_request),
     ("demonstration_answer", demonstration_answer),
+    ("link_code", link_code),
+    ("link_offer", link_offer),
+    ("group_operation", group_operation),
+    ("group_roster", group_roster),
+    ("attachment", attachment),
 ];
 
 /// Gives the input to one decoder.
@@ -151,6 +161,90 @@ fn sealed_sender(input: &[u8]) {
         sealed[at] ^= 1;
         assert!(open(&bob.local, &sealed).is_err(), "byte {at} was changed");
     });
+}
+
+fn link_code(input: &[u8]) {
+    if let Ok(code) = text(input).parse::<LinkCode>() {
+        assert_eq!(code.to_string(), text(input).trim());
+        assert!(text(input).parse::<InviteLink>().is_err() && text(input).parse::<RelayUrl>().is_err());
+    }
+}
+
+/// The offer that the code told of; and with another code, under which nothing is looked at.
+fn link_offer(input: &[u8]) {
+    let hash = Sha256::digest(input).into();
+    if let Ok(offer) = Offer::decode(input, &hash) {
+        assert_eq!((offer.encode(), offer.hash()), (input.to_vec(), hash));
+    }
+    assert!(matches!(Offer::decode(input, &[0; 32]), Err(LinkError::OtherOffer)));
+}
+
+fn group_operation(input: &[u8]) {
+    let Ok(decoded) = UnverifiedOperation::decode(input) else { return };
+    let (claimed, context) = decoded.claimed();
+    assert_eq!(operation::id(claimed, context), Ok(claimed.id), "the id is what the bytes make");
+    PAIR.with_borrow(|(alice, _)| {
+        assert!(decoded.clone().verify(alice.local.certificate()).is_err(), "Alice signed nothing");
+        assert!(decoded.clone().verify_cut(&alice.account.public()).is_err(), "nor did her account");
+    });
+}
+
+/// Operations behind each other, each with its length before it: whatever their order, they make one roster.
+fn group_roster(input: &[u8]) {
+    let (mut reader, mut operations) = (Reader::new(input), Vec::new());
+    while let Ok(length) = reader.u16() {
+        let Ok(bytes) = reader.bytes(length.into()) else { break };
+        if let Ok(operation) = UnverifiedOperation::decode(bytes) {
+            operations.push(operation.claimed().0.clone());
+        }
+    }
+    let Some(first) = operations.first().map(|operation| operation.id) else { return };
+    let resolved = roster::resolve(&first, &operations);
+    operations.reverse();
+    assert_eq!(roster::resolve(&first, &operations), resolved);
+    assert!(resolved.heads.iter().all(|head| operations.iter().any(|operation| operation.id == *head)));
+}
+
+/// The key of every file here.
+pub(crate) const ATTACHMENT_KEY: [u8; 32] = [7; 32];
+
+/// A size as u64, and a blob. Under the key that it names itself with: nothing else gets beyond its header.
+fn attachment(input: &[u8]) {
+    let mut reader = Reader::new(input);
+    let (Ok(size), Ok(header)) = (reader.u64(), reader.array::<HEADER_LEN>()) else { return };
+    let key = FileKey::from_bytes(&ATTACHMENT_KEY);
+    let blob = &input[8..];
+    let Ok(mut opener) = Opener::new(&key, size, Sha256::digest(blob).into(), &header) else { return };
+    let (mut content, mut chunk) = (Vec::new(), Vec::new());
+    while let Some(length) = opener.next_len() {
+        let Ok(sealed) = reader.bytes(length) else { break };
+        match opener.open(sealed, &mut chunk) {
+            Ok(()) => content.extend_from_slice(&chunk),
+            Err(_) => {
+                assert!(chunk.is_empty(), "what did not verify is not handed on");
+                return;
+            }
+        }
+    }
+    // What opened to its end is what was sealed, byte by byte.
+    let whole = opener.next_len().is_none() && reader.remaining() == 0;
+    assert_eq!(opener.finish().is_ok(), whole);
+    if whole {
+        assert_eq!((content.len() as u64, sealed(&key, &content)), (size, blob.to_vec()));
+    }
+}
+
+/// The blob of a file.
+pub(crate) fn sealed(key: &FileKey, content: &[u8]) -> Vec<u8> {
+    let mut sealer = Sealer::new(key, content.len() as u64).expect("small enough");
+    let (mut blob, mut chunk, mut rest) = (sealer.header().to_vec(), Vec::new(), content);
+    while let Some(length) = sealer.next_len() {
+        let (next, behind) = rest.split_at(length);
+        sealer.seal(next, &mut chunk).expect("the right length");
+        blob.extend_from_slice(&chunk);
+        rest = behind;
+    }
+    blob
 }
 
 fn session_message(input: &[u8]) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use kuvert_client::internal as client;
+use kuvert_protocol::attachment::FileKey;
 use kuvert_protocol::prelude::*;
 use kuvert_types::{DeviceListState, EnvelopeId};
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -14,7 +15,7 @@ use kuvert_wire::{frame, v1};
 use prost::Message;
 use serde_json::Value;
 
-use crate::decoders::DECODERS;
+use crate::decoders::{ATTACHMENT_KEY, DECODERS, sealed};
 use crate::support::{Party, TestRng, established};
 
 /// For each target its inputs.
@@ -114,7 +115,52 @@ fn decoders() -> Vec<Vec<u8>> {
         Response::Error(v1::Error { code: 5, message: "no".into(), retry_after_ms: 7 }),
     ];
     add("server_frame", frames(answers.map(|body| v1::ServerFrame { request: 1, body: Some(body) })));
+    add("server_frame", frames(blob_answers().map(|body| v1::ServerFrame { request: 1, body: Some(body) })));
+    add("link_code", texts("linking.json"));
+    add("link_offer", bytes("linking.json", "offer"));
+    let operations = bytes("group_operation.json", "operation");
+    add("group_roster", vec![operations.iter().flat_map(|one| with_length(one)).collect()]);
+    add("group_operation", operations);
+    add("attachment", [0, 1, 300, 70_000].map(attachment).into());
     seeds
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
+}
+
+/// The size of a file and its blob.
+fn attachment(size: usize) -> Vec<u8> {
+    let content: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    [&(size as u64).to_be_bytes()[..], &sealed(&FileKey::from_bytes(&ATTACHMENT_KEY), &content)].concat()
+}
+
+/// Every request on a blob's stream.
+fn blob_requests() -> impl Iterator<Item = Request> {
+    use v1::blob_request::What;
+    let (blob, token) = (bytes::Bytes::from_static(&[1; 16]), bytes::Bytes::from_static(&[2; 32]));
+    let readers = vec![bytes::Bytes::from_static(&[3; 32]); 2];
+    let requests = [
+        What::Create(v1::CreateBlob { size: 70_000, readers: readers.clone(), shared: false }),
+        What::Append(v1::AppendBlob { blob: blob.clone(), token: token.clone() }),
+        What::Piece(v1::BlobPiece { offset: 65_536, bytes: vec![4; 40].into() }),
+        What::Status(v1::BlobStatus { blob: blob.clone(), token: token.clone() }),
+        What::Commit(v1::CommitBlob { blob: blob.clone(), token: token.clone() }),
+        What::Discard(v1::DiscardBlob { blob: blob.clone(), token: token.clone(), readers }),
+        What::Read(v1::ReadBlob { blob: blob.clone(), capability: token.clone(), offset: 7 }),
+        What::Done(v1::DoneBlob { blob, capability: token }),
+    ];
+    requests.into_iter().map(|what| Request::Blob(v1::BlobRequest { what: Some(what) }))
+}
+
+fn blob_answers() -> impl Iterator<Item = Response> {
+    use v1::blob_answer::What;
+    let answers = [
+        What::Created(v1::BlobCreated { blob: vec![1; 16].into(), token: vec![2; 32].into() }),
+        What::State(v1::BlobState { size: 70_000, durable: 65_536, committed: false }),
+        What::Piece(v1::BlobPiece { offset: 65_536, bytes: vec![4; 40].into() }),
+    ];
+    answers.into_iter().map(|what| Response::Blob(v1::BlobAnswer { what: Some(what) }))
 }
 
 /// A record at several moments of a conversation.
@@ -202,6 +248,7 @@ fn all_requests() -> Vec<Request> {
         Request::Extension(v1::Extension { name: "no-such-extension".into(), body: vec![1; 40].into() }),
     ];
     requests.extend(demonstration());
+    requests.extend(blob_requests());
     requests.push(Request::DeleteAccount(v1::DeleteAccount {}));
     requests
 }
