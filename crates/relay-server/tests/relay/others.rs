@@ -1,11 +1,12 @@
 //! Relays that serve one store: what one of them gives out is gone at the others.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_relay::config::Rate;
 use kuvert_relay::limits::saved::FILE;
-use kuvert_relay::others::{Listener, Others};
+use kuvert_relay::others::{Listener, Others, Word, Words};
 use kuvert_relay::{ManualClock, RunningRelay};
 use kuvert_relay_sqlite::Embedded;
 use kuvert_relay_sqlite::store::SqliteStore;
@@ -164,4 +165,24 @@ async fn an_account_that_is_deleted_at_one_relay_is_in_no_file_of_the_others() {
     let has = |device: &Device| file.windows(16).any(|window| window == device.address.account.as_bytes());
     assert!(has(&bob), "the other relay knows what was submitted");
     assert!(!has(&alice));
+}
+
+/// Another machine's clock may be ahead: an account is young for a day from now on at the latest.
+#[tokio::test]
+async fn an_account_that_another_relay_saw_registering_in_the_future_is_young_for_a_day() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let world = World::with_relays(1).await;
+    let alice = Device::new();
+    let mut said = Words::default();
+    said.push(&Word::Registered(alice.address.account, NOON + 30 * 86_400_000));
+    // The room's, of which the relay is the only one.
+    let relay = world.room.but(usize::MAX).remove(0);
+    said.into_pieces().iter().for_each(|words| relay.hear(words));
+    let mut client = Client::register(world.relays[0].address(), &alice).await;
+    assert_eq!(fill(&mut client, &alice, 20).await, 15, "1 MiB on the first day");
+    drop(client);
+    world.clock.advance(DAY + Duration::from_secs(1));
+    assert_eq!(fill(&mut world.there(0, &alice).await, &alice, 5).await, 5, "and then as others");
+    drop(relay);
+    world.end().await;
 }

@@ -428,6 +428,123 @@ mod tests {
         assert_eq!((0..100).filter(|n| registers((n % 2) as usize, &wide(*n * 256))).count(), 32);
     }
 
+    /// A limit, limits of which it alone has few units, and what takes one of them.
+    type Asked = (Limit, Limits, fn(&Limiter) -> bool);
+
+    /// What each of the limits is asked with, so that it alone has few units.
+    fn asks() -> Vec<Asked> {
+        let few = Rate { burst: 4, per_hour: 1 };
+        let many = Limits::default();
+        fn of(limits: Limits, limit: Limit, ask: fn(&Limiter) -> bool) -> Asked {
+            (limit, limits, ask)
+        }
+        vec![
+            of(Limits { requests_per_device: few, ..many }, Limit::Requests, |l| l.request(&device()).is_ok()),
+            of(Limits { registrations_per_address: few, ..many }, Limit::Registrations, |l| {
+                l.registration(IpAddr::from([192, 0, 2, 1])).is_ok()
+            }),
+            of(Limits { lookups_per_device: few, ..many }, Limit::Lookups, |l| l.lookup(&device()).is_ok()),
+            of(Limits { bundles_per_device: few, ..many }, Limit::Bundles, |l| l.bundles(&device(), 1).is_ok()),
+            of(Limits { sealed_per_address: few, ..many }, Limit::Sealed, |l| {
+                l.sealed(IpAddr::from([192, 0, 2, 1])).is_ok()
+            }),
+            of(Limits { kib_per_account: few, ..many }, Limit::Bytes, |l| l.bytes(&account(1), 9).is_ok()),
+            of(Limits { sealed_kib_per_address: few, ..many }, Limit::SealedBytes, |l| {
+                l.sealed_bytes(IpAddr::from([192, 0, 2, 1]), 9).is_ok()
+            }),
+            of(Limits { bundles_per_taker: few, ..many }, Limit::BundlesByTaker, |l| {
+                l.bundles_of(&account(2), &account(1), 1).is_ok()
+            }),
+            of(
+                Limits { one_time_prekeys_per_taker: few, one_time_prekeys_per_account: NEVER, ..many },
+                Limit::OneTimeByTaker,
+                |l| l.one_time_prekeys(&account(2), &account(1)) != OneTime::None,
+            ),
+            of(
+                Limits { one_time_prekeys_per_account: few, one_time_prekeys_per_taker: NEVER, ..many },
+                Limit::OneTimePrekeys,
+                |l| l.one_time_prekeys(&account(2), &account(1)) != OneTime::None,
+            ),
+            of(Limits { reports_per_account: few, ..many }, Limit::Reports, |l| l.report(&account(1)).is_ok()),
+            of(
+                Limits { phone_codes_per_account: few, phone_codes_per_number: NEVER, ..many },
+                Limit::PhoneCodesByAccount,
+                |l| l.phone_code(&account(1), "+49").is_ok(),
+            ),
+            of(
+                Limits { phone_codes_per_number: few, phone_codes_per_account: NEVER, ..many },
+                Limit::PhoneCodesByNumber,
+                |l| l.phone_code(&account(1), "+49").is_ok(),
+            ),
+            of(Limits { numbers_checked_per_account: few, ..many }, Limit::NumbersChecked, |l| {
+                l.numbers_checked(&account(1), 1).is_ok()
+            }),
+        ]
+    }
+
+    /// So much that it never comes to an end.
+    const NEVER: Rate = Rate { burst: 10_000, per_hour: 10_000 };
+
+    #[test]
+    fn every_limit_that_protects_what_is_shared_counts_at_the_others_at_once_and_when_they_are_reached() {
+        let asks = asks();
+        assert!(asks.iter().map(|(limit, ..)| *limit).eq(Limit::ALL));
+        for (limit, limits, ask) in asks {
+            let world = World::new(3, &limits);
+            assert_eq!((0..9).filter(|_| ask(&world.relays[0].limiter)).count(), 4, "{limit:?}: the burst");
+            let said: Vec<Bytes> = world.relays[0].said.0.lock().unwrap().drain(..).collect();
+            let told: u32 = said
+                .iter()
+                .flat_map(|said| words(said))
+                .map(|word| match word {
+                    Word::Used { limit: number, units, .. } if number == limit as u8 => units,
+                    _ => 0,
+                })
+                .sum();
+            assert_eq!(told, 4, "{limit:?}: what was taken, under its own number");
+            said.iter().for_each(|said| world.relays[1].hear(said));
+            assert!(!ask(&world.relays[1].limiter), "{limit:?}: used up at another relay");
+            // The third heard nothing until it was reached.
+            let mut summary = Words::default();
+            world.relays[0].limiter.summary(&mut summary);
+            summary.into_pieces().iter().for_each(|words| world.relays[2].hear(words));
+            assert!(!ask(&world.relays[2].limiter), "{limit:?}: used up, in the summary");
+        }
+    }
+
+    #[test]
+    fn every_limit_tells_the_rest_each_minute() {
+        for (limit, _, ask) in asks() {
+            // One unit is no sixteenth of it.
+            let wide = Rate { burst: 1_000, per_hour: 1 };
+            let limits = Limits {
+                requests_per_device: wide,
+                registrations_per_address: wide,
+                lookups_per_device: wide,
+                bundles_per_device: wide,
+                sealed_per_address: wide,
+                kib_per_account: wide,
+                sealed_kib_per_address: wide,
+                bundles_per_taker: wide,
+                one_time_prekeys_per_taker: wide,
+                one_time_prekeys_per_account: wide,
+                reports_per_account: wide,
+                phone_codes_per_account: wide,
+                phone_codes_per_number: wide,
+                numbers_checked_per_account: wide,
+                ..Limits::default()
+            };
+            let world = World::new(2, &limits);
+            assert!(ask(&world.relays[0].limiter));
+            assert!(world.relays[0].said.0.lock().unwrap().is_empty(), "{limit:?}: one of a thousand");
+            world.clock.advance(MINUTE);
+            world.prune();
+            let said = std::mem::take(&mut *world.relays[0].said.0.lock().unwrap());
+            let own = |word: &Word<'_>| matches!(word, Word::Used { limit: of, units: 1, .. } if *of == limit as u8);
+            assert!(said.iter().flat_map(|said| words(said)).any(|word| own(&word)), "{limit:?}");
+        }
+    }
+
     #[test]
     fn one_that_asks_for_little_is_told_of_once_a_minute_at_most() {
         let world = World::new(2, &Limits::default());
