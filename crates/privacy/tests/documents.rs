@@ -43,7 +43,9 @@ fn every_entry_says_everything() {
             Deletion::Replace => field.retention == Retention::UntilReplaced,
             Deletion::Tell => field.retention == Retention::UntilTold,
             Deletion::Account => field.retention == Retention::WithAccount,
-            Deletion::AccountOrPurge | Deletion::Deidentify => matches!(field.retention, Retention::AtMost { .. }),
+            Deletion::AccountOrPurge | Deletion::Deidentify | Deletion::AfterMail => {
+                matches!(field.retention, Retention::AtMost { .. })
+            }
             Deletion::Release => field.retention == Retention::WhileHeld,
             Deletion::Memory => matches!(field.retention, Retention::WithConnection | Retention::UntilRestart),
             Deletion::Rested => matches!(field.retention, Retention::UntilRested { .. }),

@@ -8,10 +8,11 @@ use kuvert_types::{AccountId, Address, UnverifiedDeviceCertificate};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Row;
 
+use crate::groups::Groups;
 use crate::link::{Door, Link};
 use crate::outcome::Fault;
 use crate::rights;
-use crate::schema::{self, OpenError};
+use crate::schema::OpenError;
 use crate::settings::Settings;
 use crate::store::column::{account, address, array, bytes, device, envelope_id, get, signed, unsigned};
 use crate::store::whole;
@@ -36,6 +37,7 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct PostgresAdmin {
     runtime: Runtime,
+    groups: Groups,
     link: Link,
 }
 
@@ -46,12 +48,11 @@ impl PostgresAdmin {
     /// See [`OpenError`].
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(OpenError::Threads)?;
-        let link = runtime.block_on(async {
-            let link = Door::new(settings.clone())?.open().await?;
-            schema::check(&link).await?;
-            Ok::<_, OpenError>(link)
+        let (groups, link) = runtime.block_on(async {
+            let door = Door::new(settings.clone())?;
+            Ok::<_, OpenError>((Groups::read(door.clone()).await?, door.open().await?))
         })?;
-        Ok(Self { runtime, link })
+        Ok(Self { runtime, groups, link })
     }
 
     fn run<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, AdminError> {
@@ -106,7 +107,7 @@ impl Admin for PostgresAdmin {
     }
 
     fn stats(&self) -> Result<Stats, AdminError> {
-        self.run(whole::stats(&self.link, true))
+        self.run(whole::stats(&self.groups, true))
     }
 
     fn accounts(&self) -> Result<Vec<KnownAccount>, AdminError> {
@@ -116,9 +117,15 @@ impl Admin for PostgresAdmin {
         let devices = "SELECT d.account, d.number, d.signing_key, d.certificate,
                 (SELECT count(*) FROM one_time_prekey p WHERE p.mailbox = d.mailbox AND p.kind = 0),
                 (SELECT count(*) FROM one_time_prekey p WHERE p.mailbox = d.mailbox AND p.kind = 1),
-                coalesce((SELECT count FROM expired x WHERE x.mailbox = d.mailbox), 0), d.last_seen_day
+                coalesce((SELECT count FROM expired x WHERE x.mailbox = d.mailbox), 0), d.last_seen_day, d.mailbox
             FROM device d ORDER BY d.number";
         let devices = self.run(self.link.query(devices, &[]))?;
+        let mut elsewhere = std::collections::HashMap::<i64, u64>::new();
+        for group in self.groups.others() {
+            let rows =
+                self.run(async { group.pool.lend().await?.query("SELECT mailbox, count FROM expired", &[]).await })?;
+            elsewhere.extend(rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1).unsigned_abs())));
+        }
         let blocked = self.run(self.link.query("SELECT account, blocked FROM blocked ORDER BY blocked", &[]))?;
         let mut known: Vec<KnownAccount> = accounts.iter().map(known_account).collect::<Result<_, StoreError>>()?;
         let places: std::collections::HashMap<AccountId, usize> =
@@ -127,7 +134,10 @@ impl Admin for PostgresAdmin {
         for row in &devices {
             let known = places.get(&account(row, 0)?).and_then(|place| known.get_mut(*place));
             if let Some(known) = known {
-                known.devices.push(known_device(row)?);
+                let mut device = known_device(row)?;
+                // Of the group that the mail is in; where it was before, there is none any more.
+                device.expired = device.expired.max(elsewhere.get(&row.get(8)).copied().unwrap_or_default());
+                known.devices.push(device);
             }
         }
         for row in &blocked {
@@ -140,28 +150,46 @@ impl Admin for PostgresAdmin {
     }
 
     fn waiting(&self, after: Cursor, limit: usize) -> Result<Vec<WaitingEnvelope>, AdminError> {
-        let sql = "SELECT k.cursor, e.id, d.account, d.number, e.source, k.size, e.accepted_at
-            FROM envelope_key k JOIN device d ON d.mailbox = k.mailbox
-                JOIN envelope e ON e.mailbox = k.mailbox AND e.cursor = k.cursor AND e.day = k.day
-            WHERE k.cursor > $1 ORDER BY k.cursor LIMIT $2";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.run(self.link.query(sql, &[&signed(after.get()), &limit]))?;
-        let waiting = |row: &Row| {
-            Ok(WaitingEnvelope {
-                cursor: Cursor::new(unsigned(row, 0)?),
-                id: envelope_id(row, 1)?,
-                recipient: Address { account: account(row, 2)?, device: device(row, 3)? },
-                sender: address(row, 4)?,
-                size: u64::from(get::<i32>(row, 5)?.unsigned_abs()),
-                accepted_at: unsigned(row, 6)?,
-            })
-        };
-        Ok(rows.iter().map(waiting).collect::<Result<_, StoreError>>()?)
+        let sql = "SELECT k.cursor, e.id, k.mailbox, e.source, k.size, e.accepted_at
+            FROM envelope_key k JOIN envelope e ON e.mailbox = k.mailbox AND e.cursor = k.cursor AND e.day = k.day
+                JOIN lease l ON l.slot = e.slot
+            WHERE k.cursor > $1 AND k.mailbox <> 0 ORDER BY k.cursor LIMIT $2";
+        let devices = "SELECT mailbox, account, number FROM device WHERE mailbox = ANY($1)";
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut waiting = Vec::new();
+        for group in self.groups.all() {
+            let rows = self.run(async { group.pool.lend().await?.query(sql, &[&signed(after.get()), &most]).await })?;
+            let mailboxes: Vec<i64> = rows.iter().map(|row| row.get(2)).collect();
+            let found = self.run(self.link.query(devices, &[&mailboxes]))?;
+            let address =
+                |row: &Row| Ok::<_, StoreError>(Address { account: account(row, 1)?, device: device(row, 2)? });
+            let found: std::collections::HashMap<i64, Address> =
+                found.iter().map(|row| Ok((row.get(0), address(row)?))).collect::<Result<_, StoreError>>()?;
+            for row in &rows {
+                // One of a device that was deleted meanwhile is left out.
+                let Some(recipient) = found.get(&row.get(2)) else { continue };
+                waiting.push(waiting_envelope(row, *recipient)?);
+            }
+        }
+        waiting.sort_by_key(|envelope| envelope.cursor);
+        waiting.truncate(limit);
+        Ok(waiting)
     }
 
     fn back_up(&self, _: &Path, _: u64) -> Result<BackupMade, AdminError> {
         Err(AdminError::Backup)
     }
+}
+
+fn waiting_envelope(row: &Row, recipient: Address) -> Result<WaitingEnvelope, StoreError> {
+    Ok(WaitingEnvelope {
+        cursor: Cursor::new(unsigned(row, 0)?),
+        id: envelope_id(row, 1)?,
+        recipient,
+        sender: address(row, 3)?,
+        size: u64::from(get::<i32>(row, 4)?.unsigned_abs()),
+        accepted_at: unsigned(row, 5)?,
+    })
 }
 
 fn known_account(row: &Row) -> Result<KnownAccount, StoreError> {

@@ -5,7 +5,7 @@
 //! | `node` | a relay: its name, address, epoch, last sign of life | [`Cluster::join`], [`Cluster::beat`], [`Cluster::declare_dead`], [`Cluster::drain`] |
 //! | `writer` | a writing connection of a node: its epoch | whenever a connection begins or is doubted, and by [`Cluster::take`] |
 //! | `lease` | a slot: its writer and the first cursor that was never given out | [`Cluster::take`], [`Cluster::give_up`] |
-//! | `slot_group` | a slot: the group of servers that has its rows | nothing yet |
+//! | `slot_group` | a slot: the group of servers that has its mail, as it was when that was written down | [`crate::moves`] |
 //! | `presence` | an attached device: its node, that node's epoch, the attachment's number | [`Cluster::attach`], [`Cluster::detach`] |
 //!
 //! # Taking slots over
@@ -14,6 +14,10 @@
 //! slots' leases go to the new writer, each with a new block of cursors: it begins anew before it writes to them, so above all that the
 //! old one gave out. [`Cluster::take`] does this in one transaction, from whichever node: it is safe even if that
 //! node is alive, which then finds out with its next statement, forgets what it has in memory, and asks for what is left to it.
+//!
+//! # Groups
+//! `writer` and `lease` are in each group of servers for the slots that are there, so that a statement that writes mail finds them next
+//! to it; all else is in the first group. Slots of several groups are taken by one transaction in each.
 //!
 //! # Time
 //! Signs of life are compared by the server's clock alone, so clocks of relays do not matter.
@@ -26,11 +30,12 @@ use std::time::Duration;
 use kuvert_types::Address;
 use tokio_postgres::Row;
 
-use crate::link::{Door, Link, Pool};
+use crate::groups::{Group, GroupId, Groups, soon};
+use crate::link::{Door, Pool};
 use crate::outcome::Fault;
-use crate::schema::{self, OpenError};
+use crate::schema::OpenError;
 use crate::settings::Settings;
-use crate::slot::{SLOTS, Slot};
+use crate::slot::{self, SLOTS, Slot};
 use crate::threads::Spawn;
 
 /// Writing connections that a node may have at most. `writer.id` is `node * MAX_LANES + lane`; writer 0 is none.
@@ -90,6 +95,15 @@ pub struct KnownNode {
     pub silent: Duration,
     /// It is to hold no slots any more.
     pub draining: bool,
+    /// The groups that it can write, a bit for each; 0: its program knows of none but the first.
+    pub groups: i64,
+}
+
+impl KnownNode {
+    /// Whether it can write what is in a group.
+    pub const fn knows(&self, group: GroupId) -> bool {
+        self.groups & group.bit() != 0
+    }
 }
 
 /// A row of `lease`.
@@ -101,6 +115,8 @@ pub struct Lease {
     pub node: Option<NodeId>,
     /// Rises whenever the writer changes.
     pub epoch: i64,
+    /// The group that has it. `None`: it is between two, or its group does not answer; none can take it now.
+    pub group: Option<GroupId>,
 }
 
 /// A row of `presence`.
@@ -116,12 +132,18 @@ pub struct Attached {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pool: Pool,
+    groups: Groups,
     spawn: Spawn,
 }
 
 impl Cluster {
-    pub(crate) const fn new(pool: Pool, spawn: Spawn) -> Self {
-        Self { pool, spawn }
+    pub(crate) fn new(groups: Groups, spawn: Spawn) -> Self {
+        Self { pool: groups.home().pool.clone(), groups, spawn }
+    }
+
+    /// The groups of servers that the store lies on.
+    pub const fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     /// The tables, before a store is opened: a relay [joins](Self::join) to know as which node. Within the runtime that all of it is to
@@ -130,9 +152,7 @@ impl Cluster {
     /// # Errors
     /// See [`OpenError`].
     pub async fn connect(settings: Settings) -> Result<Self, OpenError> {
-        let pool = Pool::new(Door::new(settings)?);
-        schema::check(&*pool.lend().await?).await?;
-        Ok(Self::new(pool, Spawn::here()))
+        Ok(Self::new(Groups::read(Door::new(settings)?).await?, Spawn::here()))
     }
 
     // ---- nodes
@@ -144,18 +164,19 @@ impl Cluster {
     /// See the module's head.
     pub async fn join(&self, name: &str, address: &str) -> Result<Node, Fault> {
         let (pool, name, address) = (self.pool.clone(), name.to_owned(), address.to_owned());
+        let groups = self.groups.bits();
         self.spawn
             .run(async move {
                 let link = pool.lend().await?;
                 link.begin().await?;
                 // One after the other: two must not get the same number.
                 link.batch("LOCK TABLE node IN SHARE ROW EXCLUSIVE MODE").await?;
-                let sql = "INSERT INTO node(id, name, address, epoch, seen)
-                        VALUES ((SELECT coalesce(max(id), 0)::int2 + 1::int2 FROM node), $1, $2, 1, now())
+                let sql = "INSERT INTO node(id, name, address, epoch, seen, groups)
+                        VALUES ((SELECT coalesce(max(id), 0)::int2 + 1::int2 FROM node), $1, $2, 1, now(), $3)
                     ON CONFLICT (name) DO UPDATE SET address = excluded.address, epoch = node.epoch + 1, seen = now(),
-                        draining = false
+                        draining = false, groups = excluded.groups
                     RETURNING id, epoch";
-                let row = link.query_one(sql, &[&name, &address]).await?;
+                let row = link.query_one(sql, &[&name, &address, &groups]).await?;
                 let id = NodeId::new(row.get(0)).ok_or_else(|| Fault::not("too many nodes"))?;
                 let sql =
                     "INSERT INTO writer SELECT $1::int2 + lane::int2, 0 FROM generate_series(0, $2::int4 - 1) AS lane
@@ -193,7 +214,7 @@ impl Cluster {
         self.spawn
             .run(async move {
                 let sql = "SELECT id, epoch, name, address,
-                        (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, draining FROM node ORDER BY id";
+                        (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, draining, groups FROM node ORDER BY id";
                 pool.lend().await?.query(sql, &[]).await?.iter().map(known_node).collect()
             })
             .await
@@ -232,9 +253,16 @@ impl Cluster {
     /// # Errors
     /// See the module's head.
     pub async fn leave(&self, node: NodeId) -> Result<bool, Fault> {
-        let pool = self.pool.clone();
+        let (pool, groups) = (self.pool.clone(), self.groups.clone());
         self.spawn
             .run(async move {
+                for group in groups.others() {
+                    let held = "SELECT EXISTS (SELECT FROM lease WHERE writer / $2 = $1)";
+                    let there = group.pool.lend().await?;
+                    if there.query_one(held, &[&node.get(), &MAX_LANES]).await?.get(0) {
+                        return Ok(false);
+                    }
+                }
                 let link = pool.lend().await?;
                 link.begin().await?;
                 let sql = "DELETE FROM node WHERE id = $1 AND NOT EXISTS (SELECT FROM lease WHERE writer / $2 = $1)";
@@ -255,8 +283,8 @@ impl Cluster {
     /// # Errors
     /// See the module's head.
     pub async fn leases(&self) -> Result<Vec<Lease>, Fault> {
-        let pool = self.pool.clone();
-        self.spawn.run(async move { leases(&*pool.lend().await?).await }).await
+        let groups = self.groups.clone();
+        self.spawn.run(async move { leases(&groups).await }).await
     }
 
     /// Gives slots to a node that has so many writing connections, whichever node holds them now; see the module's head. Says which changed
@@ -265,25 +293,18 @@ impl Cluster {
     /// # Errors
     /// See the module's head.
     pub async fn take(&self, node: NodeId, lanes: i16, slots: Vec<Slot>) -> Result<Vec<Slot>, Fault> {
-        let (pool, lanes) = (self.pool.clone(), lanes.clamp(1, MAX_LANES));
+        let (groups, lanes) = (self.groups.clone(), lanes.clamp(1, MAX_LANES));
+        let slots: Vec<i16> = slots.into_iter().filter_map(column).collect();
         self.spawn
             .run(async move {
-                let slots: Vec<i16> = slots.into_iter().filter_map(column).collect();
-                let link = pool.lend().await?;
-                link.begin().await?;
-                // Those who take are in a row: so the writers that are asked for now are those that are fenced.
-                link.batch("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE").await?;
-                // Those of the node that takes, too: what it has drawn before may lie below what the other one gave out.
-                let sql = "UPDATE writer SET epoch = epoch + 1 WHERE id IN
-                    (SELECT unnest(ARRAY[writer, $2::int2 * $3::int2 + slot % $4::int2]) FROM lease
-                        WHERE slot = ANY($1) AND writer / $3 <> $2)";
-                link.execute(sql, &[&slots, &node.get(), &MAX_LANES, &lanes]).await?;
-                let sql =
-                    "UPDATE lease SET writer = $2 * $3 + slot % $4, epoch = epoch + 1, next_cursor = next_cursor + $5
-                    WHERE slot = ANY($1) AND writer / $3 <> $2 RETURNING slot";
-                let rows = link.query(sql, &[&slots, &node.get(), &MAX_LANES, &lanes, &CURSOR_BLOCK]).await?;
-                link.commit().await?;
-                Ok(rows.iter().map(|row| row.get::<_, i16>(0).unsigned_abs()).collect())
+                let mut taken = take_in(groups.home(), node, lanes, &slots).await?;
+                for group in groups.others() {
+                    match soon(take_in(group, node, lanes, &slots)).await {
+                        Ok(more) => taken.extend(more),
+                        Err(fault) => away(group, &fault),
+                    }
+                }
+                Ok(taken)
             })
             .await
     }
@@ -293,19 +314,17 @@ impl Cluster {
     /// # Errors
     /// See the module's head.
     pub async fn give_up(&self, node: NodeId, slots: Vec<Slot>) -> Result<(), Fault> {
-        let pool = self.pool.clone();
+        let groups = self.groups.clone();
+        let slots: Vec<i16> = slots.into_iter().filter_map(column).collect();
         self.spawn
             .run(async move {
-                let slots: Vec<i16> = slots.into_iter().filter_map(column).collect();
-                let link = pool.lend().await?;
-                link.begin().await?;
-                link.batch("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE").await?;
-                let sql = "UPDATE writer SET epoch = epoch + 1 WHERE id IN
-                    (SELECT writer FROM lease WHERE slot = ANY($1) AND writer / $3 = $2)";
-                link.execute(sql, &[&slots, &node.get(), &MAX_LANES]).await?;
-                let sql = "UPDATE lease SET writer = 0, epoch = epoch + 1 WHERE slot = ANY($1) AND writer / $3 = $2";
-                link.execute(sql, &[&slots, &node.get(), &MAX_LANES]).await?;
-                link.commit().await
+                give_up_in(groups.home(), node, &slots).await?;
+                for group in groups.others() {
+                    if let Err(fault) = soon(give_up_in(group, node, &slots)).await {
+                        away(group, &fault);
+                    }
+                }
+                Ok(())
             })
             .await
     }
@@ -399,15 +418,66 @@ impl Cluster {
     }
 }
 
-/// Who holds which slot, by number.
-pub(crate) async fn leases(link: &Link) -> Result<Vec<Lease>, Fault> {
-    let rows = link.query("SELECT slot, writer, epoch FROM lease ORDER BY slot", &[]).await?;
-    let lease = |row: &Row| Lease {
-        slot: row.get::<_, i16>(0).unsigned_abs(),
-        node: NodeId::of_writer(row.get(1)),
-        epoch: row.get(2),
-    };
-    Ok(rows.iter().map(lease).collect())
+/// A group that is not the first may be away: what was to be done there is left.
+fn away(group: &Group, fault: &Fault) {
+    tracing::warn!(group = group.name, error = fault.words, "a group of servers does not answer");
+}
+
+async fn take_in(group: &Group, node: NodeId, lanes: i16, slots: &[i16]) -> Result<Vec<Slot>, Fault> {
+    let link = group.pool.lend().await?;
+    link.begin().await?;
+    // Those who take are in a row: so the writers that are asked for now are those that are fenced.
+    link.batch("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE").await?;
+    // Those of the node that takes, too: what it has drawn before may lie below what the other one gave out.
+    let sql = "UPDATE writer SET epoch = epoch + 1 WHERE id IN
+        (SELECT unnest(ARRAY[writer, $2::int2 * $3::int2 + slot % $4::int2]) FROM lease
+            WHERE slot = ANY($1) AND writer / $3 <> $2)";
+    link.execute(sql, &[&slots, &node.get(), &MAX_LANES, &lanes]).await?;
+    let sql = "UPDATE lease SET writer = $2 * $3 + slot % $4, epoch = epoch + 1, next_cursor = next_cursor + $5
+        WHERE slot = ANY($1) AND writer / $3 <> $2 RETURNING slot";
+    let rows = link.query(sql, &[&slots, &node.get(), &MAX_LANES, &lanes, &CURSOR_BLOCK]).await?;
+    link.commit().await?;
+    Ok(rows.iter().map(|row| row.get::<_, i16>(0).unsigned_abs()).collect())
+}
+
+async fn give_up_in(group: &Group, node: NodeId, slots: &[i16]) -> Result<(), Fault> {
+    let link = group.pool.lend().await?;
+    link.begin().await?;
+    link.batch("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE").await?;
+    let sql = "UPDATE writer SET epoch = epoch + 1 WHERE id IN
+        (SELECT writer FROM lease WHERE slot = ANY($1) AND writer / $3 = $2)";
+    link.execute(sql, &[&slots, &node.get(), &MAX_LANES]).await?;
+    let sql = "UPDATE lease SET writer = 0, epoch = epoch + 1 WHERE slot = ANY($1) AND writer / $3 = $2";
+    link.execute(sql, &[&slots, &node.get(), &MAX_LANES]).await?;
+    link.commit().await
+}
+
+async fn leases_in(group: &Group) -> Result<Vec<Row>, Fault> {
+    let link = group.pool.lend().await?;
+    // What is at the address of another group has no slots of this one.
+    let sql = "SELECT slot, writer, epoch FROM lease WHERE EXISTS (SELECT FROM store_group WHERE id = $1)";
+    link.query(sql, &[&group.id.get()]).await
+}
+
+/// Who holds which slot, by number, each once.
+pub(crate) async fn leases(groups: &Groups) -> Result<Vec<Lease>, Fault> {
+    let mut all: Vec<Lease> = slot::all().map(|slot| Lease { slot, node: None, epoch: 0, group: None }).collect();
+    let home = leases_in(groups.home()).await?;
+    let others = groups.others().iter().map(|group| soon(leases_in(group)));
+    let others = futures_util::future::join_all(others).await;
+    let others = others
+        .into_iter()
+        .zip(groups.others())
+        .map(|(rows, group)| (rows.inspect_err(|fault| away(group, fault)).unwrap_or_default(), group.id));
+    for (rows, group) in std::iter::once((home, GroupId::HOME)).chain(others) {
+        for row in &rows {
+            let slot = row.get::<_, i16>(0).unsigned_abs();
+            if let Some(lease) = all.get_mut(usize::from(slot)) {
+                *lease = Lease { slot, node: NodeId::of_writer(row.get(1)), epoch: row.get(2), group: Some(group) };
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// As the table has it. `None`: there is no such slot.
@@ -424,6 +494,7 @@ fn known_node(row: &Row) -> Result<KnownNode, Fault> {
         // A clock of the server's that was set back makes it negative.
         silent: Duration::from_millis(row.get::<_, i64>(4).max(0).unsigned_abs()),
         draining: row.get(5),
+        groups: row.get(6),
     })
 }
 

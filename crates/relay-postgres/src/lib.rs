@@ -8,6 +8,8 @@
 //! | [`admin`] | what an operator's program does |
 //! | [`cluster`] | who may write which slot, and where devices are attached: the low-level functions for relays that serve together |
 //! | [`slot`] | which of 4,096 parts an account belongs to |
+//! | [`groups`] | the groups of servers that a store lies on |
+//! | [`moves`] | slots that go to another group while mail flows |
 //! | [`outcome`] | what an answer of the server means |
 //! | [`link`] | connections |
 //!
@@ -23,7 +25,9 @@
 pub mod admin;
 mod body;
 pub mod cluster;
+pub mod groups;
 pub mod link;
+pub mod moves;
 pub mod outcome;
 mod report;
 pub mod rights;
@@ -45,7 +49,8 @@ use tokio::sync::oneshot;
 
 pub use crate::admin::PostgresAdmin;
 use crate::cluster::{Cluster, Node, NodeId};
-use crate::link::{Door, Link, Pool};
+use crate::groups::Groups;
+use crate::link::{Door, Link};
 pub use crate::rights::PostgresRights;
 use crate::schema::OpenError;
 use crate::settings::Settings;
@@ -150,12 +155,12 @@ impl Postgres {
 
     /// What accounts have a right to, in the same tables. Undelivered mail is kept for so many days.
     pub fn rights(&self, retention_days: u32) -> PostgresRights {
-        PostgresRights::new(self.inner.core.pool.clone(), self.inner.threads.spawn().clone(), retention_days)
+        PostgresRights::new(self.inner.core.groups.clone(), self.inner.threads.spawn().clone(), retention_days)
     }
 
     /// The tables of who may write what.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(self.inner.core.pool.clone(), self.inner.threads.spawn().clone())
+        Cluster::new(self.inner.core.groups.clone(), self.inner.threads.spawn().clone())
     }
 
     /// Looks again at which slots this relay holds, and begins anew with them: a new epoch, a new block of cursors, nothing in memory.
@@ -210,20 +215,24 @@ impl Drop for Inner {
 }
 
 async fn open(door: Door, spawn: Spawn, role: Role) -> Result<(Arc<Core>, Option<Link>), OpenError> {
-    let pool = Pool::new(door.clone());
-    let cluster = Cluster::new(pool.clone(), spawn.clone());
-    schema::check(&*pool.lend().await?).await?;
+    let groups = Groups::read(door.clone()).await?;
+    let cluster = Cluster::new(groups.clone(), spawn.clone());
     let (node, lanes, guard) = match role {
         Role::Node { node, lanes } => (node, lanes.clamp(1, cluster::MAX_LANES), None),
         Role::Alone => {
             let guard = keep_out(&door).await?;
             let node = cluster.join(ALONE, "").await?;
+            moves::mend(&groups).await?;
             cluster.take(node.id, LANES, slot::all().collect()).await?;
+            // Nothing takes them later.
+            if cluster.leases().await?.iter().any(|lease| lease.node != Some(node.id)) {
+                return Err(OpenError::Unreachable("a group of servers does not answer".into()));
+            }
             (node, LANES, Some(guard))
         }
     };
-    let newest = store::whole::newest_mail(&*pool.lend().await?).await?;
-    let core = Core::start(door, pool, spawn, node, lanes);
+    let newest = store::whole::newest_mail(&groups).await?;
+    let core = Core::start(groups, spawn, node, lanes);
     core.set_newest(newest);
     core.renew().await;
     core.others(&cluster.leases().await?);

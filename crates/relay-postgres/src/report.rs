@@ -2,6 +2,7 @@
 //! columns here, only where an account's rows are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use kuvert_privacy::registry::Field;
@@ -12,26 +13,37 @@ use kuvert_relay::store::StoreError;
 use kuvert_types::{AccountId, Address, EnvelopeId};
 use kuvert_wire::v1;
 use serde_json::{Map, Value};
+use tokio::time::sleep;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::body::ADDED_BYTES;
-use crate::link::Link;
+use crate::groups::Groups;
+use crate::link::{Lent, Link};
 use crate::outcome::Fault;
 use crate::schema::told;
+use crate::slot;
 use crate::store::column::get;
+use crate::store::whole;
 
 /// In the mailboxes of the account's devices.
 const ITS_MAILBOXES: &str = "mailbox IN (SELECT mailbox FROM device WHERE account = $1)";
+
+/// The same, where their numbers are what is asked with: tables of mail.
+const OF_THESE: &str = "mailbox = ANY($1)";
+
+/// How often mail that is between two groups is looked for, and the time between.
+const LOOKS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Which rows of a table are an account's. A test compares the tables with the registry: each that stands in the report is
 /// here.
 const TABLES: &[(&str, &str)] = &[
     ("account", "id = $1"),
     ("device", "account = $1"),
-    ("envelope", "mailbox IN (SELECT mailbox FROM device WHERE account = $1) ORDER BY cursor"),
+    ("envelope", "mailbox = ANY($1) ORDER BY cursor"),
     ("blocked", "account = $1"),
-    ("expired", ITS_MAILBOXES),
+    ("expired", OF_THESE),
     ("prekeys", ITS_MAILBOXES),
     ("one_time_prekey", ITS_MAILBOXES),
     ("report_request", "account = $1"),
@@ -40,33 +52,58 @@ const TABLES: &[(&str, &str)] = &[
 
 /// Makes the report of an account.
 pub async fn gather(
-    link: &Link,
+    groups: &Groups,
+    home: &Link,
     account: &AccountId,
     retention_days: u32,
     now: u64,
 ) -> Result<Result<v1::Report, StoreError>, Fault> {
+    let mailboxes = "SELECT mailbox FROM device WHERE account = $1";
+    let mailboxes = home.query(mailboxes, &[&&account.as_bytes()[..]]).await?;
+    let mailboxes: Vec<i64> = mailboxes.iter().map(|row| row.get(0)).collect();
+    let mail = mail_of(groups, slot::of(account).cast_signed()).await?;
     let mut rows = Rows::default();
     for (table, condition) in TABLES {
+        let id = &account.as_bytes()[..];
+        let (link, of): (&Link, &(dyn ToSql + Sync)) =
+            if condition.starts_with(OF_THESE) { (&mail, &mailboxes) } else { (home, &id) };
         let mut sections: BTreeMap<Section, Vec<&Field>> = BTreeMap::new();
         for field in told().filter(|field| field.table == *table && field.report != Section::None) {
             sections.entry(field.report).or_default().push(field);
         }
         for (section, fields) in sections {
-            let found = match select(link, account, table, condition, &fields, retention_days).await? {
+            let found = match select(link, of, table, condition, &fields, retention_days).await? {
                 Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
             };
             rows.put(section, table, found, || format!("PostgreSQL {table}"));
         }
     }
+    mail.commit().await?;
     let files = assemble(rows, None, account, now);
     let files = files.into_iter().map(|file| v1::ReportFile { name: file.name, content: file.content.into() });
     Ok(Ok(v1::Report { files: files.collect() }))
 }
 
+/// A connection to the group that has a slot's mail, in a transaction until whose end it stays there.
+async fn mail_of(groups: &Groups, slot: i16) -> Result<Lent, Fault> {
+    for _ in 0..LOOKS {
+        for group in groups.all() {
+            let link = group.pool.lend().await?;
+            link.begin().await?;
+            if whole::keeps(&link, slot).await? {
+                return Ok(link);
+            }
+            link.commit().await?;
+        }
+        sleep(PAUSE).await;
+    }
+    Err(Fault::not("the mailbox moves to other servers"))
+}
+
 async fn select(
     link: &Link,
-    account: &AccountId,
+    of: &(dyn ToSql + Sync),
     table: &str,
     condition: &str,
     fields: &[&Field],
@@ -80,7 +117,7 @@ async fn select(
         })
         .collect();
     let sql = format!("SELECT {} FROM {table} WHERE {condition} LIMIT {}", columns.join(", "), MAX_ROWS + 1);
-    let found = link.query_once(&sql, &[&&account.as_bytes()[..]]).await?;
+    let found = link.query_once(&sql, &[of]).await?;
     let object = |row: &Row| {
         let mut object = Map::new();
         for (index, field) in fields.iter().enumerate() {

@@ -10,7 +10,8 @@ use kuvert_types::AccountId;
 use prost::Message as _;
 use tokio_postgres::Row;
 
-use crate::link::{Lent, Link, Pool};
+use crate::groups::Groups;
+use crate::link::{Lent, Link};
 use crate::outcome::Fault;
 use crate::report;
 use crate::store::column::{account, bytes, get, readable, signed, unsigned};
@@ -19,23 +20,23 @@ use crate::threads::Spawn;
 /// [`DataRights`] in the store's own tables.
 #[derive(Clone, Debug)]
 pub struct PostgresRights {
-    pool: Pool,
+    groups: Groups,
     spawn: Spawn,
     retention_days: u32,
 }
 
 impl PostgresRights {
-    pub(crate) const fn new(pool: Pool, spawn: Spawn, retention_days: u32) -> Self {
-        Self { pool, spawn, retention_days }
+    pub(crate) const fn new(groups: Groups, spawn: Spawn, retention_days: u32) -> Self {
+        Self { groups, spawn, retention_days }
     }
 
-    /// Does something on a connection of the pool's. `Err` of the work itself is a row that is damaged.
+    /// Does something on a connection to the first group. `Err` of the work itself is a row that is damaged.
     fn run<T, F>(&self, work: impl FnOnce(Lent) -> F + Send + 'static) -> Pending<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<Result<T, StoreError>, Fault>> + Send,
     {
-        let pool = self.pool.clone();
+        let pool = self.groups.home().pool.clone();
         self.spawn.pending(async move {
             let link = pool.lend().await.map_err(|fault| fault.reading())?;
             work(link).await.map_err(|fault| fault.store_error())?
@@ -94,9 +95,9 @@ impl DataRights for PostgresRights {
     fn make_report(&self, account: AccountId, mail: Vec<Cursor>, now: u64) -> Pending<Vec<u8>, StoreError> {
         // Mailboxes have an index here: it is found without being told where it is.
         drop(mail);
-        let retention_days = self.retention_days;
+        let (retention_days, groups) = (self.retention_days, self.groups.clone());
         self.run(move |link| async move {
-            let report = report::gather(&link, &account, retention_days, now).await?;
+            let report = report::gather(&groups, &link, &account, retention_days, now).await?;
             Ok(report.map(|report| report.encode_to_vec()))
         })
     }

@@ -12,7 +12,7 @@ use crate::link::Link;
 use crate::outcome::Fault;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -62,6 +62,9 @@ pub enum OpenError {
     /// Another relay serves it.
     #[error("another relay serves this store: stop it, or make both nodes of one cluster with [cluster]")]
     Served,
+    /// It is a group of another store's.
+    #[error("this is one group of a store that has several: name the first one with --store")]
+    NotHome,
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -137,9 +140,14 @@ pub async fn after_restore(link: &Link) -> Result<(), OpenError> {
     const SKIPPED: i64 = 1 << 50;
     check(link).await?;
     link.begin().await?;
-    link.batch("DELETE FROM one_time_prekey; DELETE FROM presence; UPDATE writer SET epoch = epoch + 1; UPDATE node SET epoch = epoch + 1")
-        .await?;
+    link.batch(
+        "DELETE FROM one_time_prekey; DELETE FROM presence; UPDATE writer SET epoch = epoch + 1;
+        UPDATE node SET epoch = epoch + 1; UPDATE slot_group SET epoch = epoch + 1",
+    )
+    .await?;
     link.execute("UPDATE lease SET epoch = epoch + 1, next_cursor = next_cursor + $1", &[&SKIPPED]).await?;
+    link.execute("UPDATE moving SET epoch = epoch + 1, next_cursor = next_cursor + $1 WHERE sealed", &[&SKIPPED])
+        .await?;
     link.commit().await?;
     Ok(())
 }

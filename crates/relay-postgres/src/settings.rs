@@ -202,6 +202,11 @@ impl Settings {
         self.roots.as_deref()
     }
 
+    /// Its name in the server's list of connections.
+    pub(crate) fn name(&self) -> &str {
+        self.config.get_application_name().unwrap_or_default()
+    }
+
     /// The same, under another name in the server's list of connections.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {

@@ -92,6 +92,67 @@ pub enum Cluster {
         #[arg(long)]
         undo: bool,
     },
+    /// Adds an empty database on other servers as a group that slots can be moved to. Relays know it when they start next.
+    AddGroup {
+        /// The store's first group: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+        /// The group's name: letters, digits, hyphens.
+        name: String,
+        /// The new group, as every relay is to reach it: without a password, which PGPASSFILE has on each of them.
+        #[arg(long, value_name = "URL")]
+        address: String,
+    },
+    /// Lists the groups of servers, how many slots each has, and whether one is away or a move has not ended.
+    Groups {
+        /// The store's first group: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+    },
+    /// Moves mail of slots to another group while relays serve. What is there already stays; run again it goes on where it ended.
+    #[command(after_help = MOVE_EXAMPLE)]
+    MoveSlots {
+        /// The store's first group: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
+        #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
+        store: String,
+        /// Which: the first and the last, of 0 to 4095.
+        #[arg(long, value_name = "FIRST-LAST", value_parser = slots)]
+        slots: Slots,
+        /// The group's name; the first one's is `home`.
+        #[arg(long, value_name = "GROUP")]
+        to: String,
+    },
+}
+
+/// How slots are moved.
+const MOVE_EXAMPLE: &str = "\
+Half of all mail to a second group of servers, which has an empty database:
+  kuvert-relay cluster add-group --store postgres://kuvert@10.0.0.1,10.0.0.2,10.0.0.3/kuvert second \\
+      --address 'postgres://kuvert@10.0.1.1,10.0.1.2,10.0.1.3/kuvert?sslrootcert=/etc/kuvert-relay/ca.pem'
+  (start all relays again, one after the other)
+  kuvert-relay cluster move-slots --store postgres://kuvert@10.0.0.1,10.0.0.2,10.0.0.3/kuvert --slots 0-2047 --to second
+
+Exit code 0: all of them are there. 1: it stopped, and every slot is in one group; run it again. 2: it was asked for what cannot be.";
+
+/// From the first to the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slots {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// How many there are.
+const SLOTS: u16 = 4096;
+
+fn slots(text: &str) -> Result<Slots, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|slot| *slot < SLOTS);
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(Slots { first, last }),
+        _ => Err(format!("write the first and the last, such as 0-2047; the highest is {}", SLOTS - 1)),
+    }
 }
 
 impl fmt::Debug for Cluster {

@@ -10,16 +10,19 @@ pub use without::run;
 mod with_postgres {
     use std::collections::BTreeMap;
     use std::future::Future;
+    use std::time::Duration;
 
     use kuvert_relay_cluster::key::ClusterKey;
-    use kuvert_relay_postgres::cluster::{self, KnownNode};
+    use kuvert_relay_postgres::cluster::{self, KnownNode, Lease};
+    use kuvert_relay_postgres::groups::{self, Groups};
+    use kuvert_relay_postgres::moves::{self, Moved, Told};
     use kuvert_relay_postgres::schema::OpenError;
     use kuvert_relay_postgres::settings::Settings;
     use serde_json::json;
 
-    use crate::args::Cluster;
+    use crate::args::{Cluster, Slots};
     use crate::failure::Failure;
-    use crate::print;
+    use crate::{print, say};
 
     /// Without a sign of life for so many seconds a relay is shown as silent.
     const SILENT: u64 = 5;
@@ -65,11 +68,101 @@ mod with_postgres {
                     Ok(tables.drain(node.node.id, !undo).await?)
                 })
             }
+            Cluster::AddGroup { store, name, address } => {
+                let settings = settings(&store)?;
+                let id = wait(async { Ok(groups::add(&settings, &name, &address).await?) })?;
+                print(&if json {
+                    format!("{}\n", json!({"type": "group", "name": name, "number": id.get()}))
+                } else {
+                    format!(
+                        "the group {name} was added. Start all relays again, one after the other; then move slots\n"
+                    )
+                })
+            }
+            Cluster::Groups { store } => {
+                let settings = settings(&store)?;
+                let lines = wait(async {
+                    let tables = cluster::Cluster::connect(settings).await?;
+                    Ok(group_lines(tables.groups(), &tables.leases().await?, json))
+                })?;
+                print(&lines)
+            }
+            Cluster::MoveSlots { store, slots, to } => {
+                let settings = settings(&store)?;
+                let moved = wait(move_slots(settings, slots, &to, json))?;
+                print(&if json {
+                    let moved = json!({
+                        "type": "result", "slots": moved.slots, "there": moved.there, "envelopes": moved.envelopes,
+                        "away_ms": milliseconds(moved.away),
+                    });
+                    format!("{moved}\n")
+                } else {
+                    let Moved { slots, there, envelopes, away } = moved;
+                    let away = milliseconds(away);
+                    format!(
+                        "{slots} slots have moved to {to}, with {envelopes} envelopes; {there} were there. Each was away for \
+                         {away} ms at most\n"
+                    )
+                })
+            }
         }
     }
 
+    fn milliseconds(time: Duration) -> u64 {
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn move_slots(settings: Settings, slots: Slots, to: &str, json: bool) -> Result<Moved, Failure> {
+        let tables = cluster::Cluster::connect(settings).await?;
+        let to = tables.groups().named(to).ok_or_else(|| {
+            Failure::usage("group-unknown", format!("the store has no group `{to}`: see `cluster groups`"))
+        })?;
+        let slots = (slots.first..=slots.last).collect();
+        let mut watch = |told| {
+            match told {
+                Told::Step(_) => {}
+                Told::Again => say("something failed; trying again"),
+                Told::Moved { slots, of, envelopes, away } if json => {
+                    let moved = json!({
+                        "type": "moved", "slots": slots, "of": of, "envelopes": envelopes, "away_ms": milliseconds(away),
+                    });
+                    // The result says the same in the end.
+                    let _ = print(&format!("{moved}\n"));
+                }
+                Told::Moved { slots, of, .. } => say(&format!("{slots} of {of} slots have moved")),
+            }
+            true
+        };
+        Ok(moves::move_slots(tables.groups(), &slots, to, &mut watch).await?)
+    }
+
+    fn group_lines(groups: &Groups, leases: &[Lease], json: bool) -> String {
+        let of = |group| leases.iter().filter(|lease| lease.group == group).count();
+        let mut lines = String::new();
+        for group in groups.all() {
+            let (name, place, slots) = (&group.name, group.place(), of(Some(group.id)));
+            lines += &if json {
+                format!(
+                    "{}\n",
+                    json!({"type": "group", "name": name, "number": group.id.get(), "place": place, "slots": slots})
+                )
+            } else {
+                format!("{name}  {place}  has {slots} slots\n")
+            };
+        }
+        let away = of(None);
+        if away > 0 || json {
+            lines += &if json {
+                format!("{}\n", json!({"type": "away", "slots": away}))
+            } else {
+                format!("{away} slots are in a group that does not answer, or are moving\n")
+            };
+        }
+        lines
+    }
+
     fn line(node: &KnownNode, slots: usize, json: bool) -> String {
-        let KnownNode { node: number, name, address, silent, draining } = node;
+        let KnownNode { node: number, name, address, silent, draining, .. } = node;
         if json {
             let node = json!({
                 "type": "node", "name": name, "number": number.id.get(), "address": address, "slots": slots,

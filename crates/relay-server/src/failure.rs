@@ -236,6 +236,8 @@ mod postgres {
     use kuvert_relay_cluster::key::KeyError;
     use kuvert_relay_cluster::member::JoinError;
     use kuvert_relay_postgres::admin::AdminError;
+    use kuvert_relay_postgres::groups::AddError;
+    use kuvert_relay_postgres::moves::MoveError;
     use kuvert_relay_postgres::outcome::Fault;
     use kuvert_relay_postgres::schema::OpenError;
 
@@ -253,6 +255,7 @@ mod postgres {
                 OpenError::Unregistered(_) => "data-unregistered",
                 OpenError::Server(_) => "store-server",
                 OpenError::Served => "data-locked",
+                OpenError::NotHome => return Self::usage("store-not-first", error.to_string()),
                 OpenError::Threads(_) => "runtime",
             };
             Self::new(code, error.to_string())
@@ -272,6 +275,29 @@ mod postgres {
     impl From<Fault> for Failure {
         fn from(fault: Fault) -> Self {
             Self::new("store-unreachable", format!("the store did not do that: {}. Try again", fault.words))
+        }
+    }
+
+    impl From<AddError> for Failure {
+        fn from(error: AddError) -> Self {
+            match error {
+                AddError::Open(error) => error.into(),
+                AddError::Used => Self::new("group-used", error.to_string()),
+                AddError::Password | AddError::Name | AddError::Taken(_) | AddError::TooMany => {
+                    Self::usage("group-value", error.to_string())
+                }
+            }
+        }
+    }
+
+    impl From<MoveError> for Failure {
+        fn from(error: MoveError) -> Self {
+            let code = match &error {
+                MoveError::Busy => "move-busy",
+                MoveError::Unprepared(_) => "move-unprepared",
+                MoveError::Servers(_) | MoveError::Stopped => "move-stopped",
+            };
+            Self::new(code, error.to_string())
         }
     }
 

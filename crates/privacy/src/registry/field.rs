@@ -342,6 +342,8 @@ choice! {
         ReadOrPurge = "the key is overwritten and the row deleted when the last reader has it, by the purge, or with the account that uploaded it; then the file goes",
         /// Detaching deletes the row; those of a relay that ended are deleted by the others.
         Detach = "the row is deleted when the device detaches or its relay ends",
+        /// It names what is still to be deleted on other servers.
+        AfterMail = "the row is deleted once the mail is, which is tried every minute",
         /// Handing it out deletes it durably first.
         HandOut = "the row is deleted before it is handed out, or with the account",
         /// Using it deletes it; what is not used, the purge deletes.

@@ -1,5 +1,7 @@
 //! Accounts and devices. What a lane keeps in memory is changed by the lane alone, with its fence; the rest by any connection.
 
+use std::sync::atomic::Ordering;
+
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
     ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey, UpdateAccountError,
@@ -13,13 +15,18 @@ use super::cache::{Facts, MailboxNumber, SharedCache};
 use super::column::{account, array, bytes, device, get, signed, unsigned};
 use super::command::Change;
 use super::lane::Tenure;
-use crate::link::Link;
+use super::whole;
+use crate::groups::Group;
+use crate::link::{Lent, Link};
 use crate::outcome::{Fault, Outcome};
 use crate::slot;
 
 /// Locks the writer's row, if it may write this slot still.
 const FENCE: &str = "SELECT 1 FROM writer w JOIN lease l ON l.writer = w.id
     WHERE w.id = $1 AND w.epoch = $2 AND l.slot = $3 FOR SHARE OF w";
+
+/// The same in the first group, for a slot whose mail is in another one: no later connection has begun to write it.
+const FENCE_HOME: &str = "SELECT 1 FROM slot_group WHERE slot = $1 AND epoch = $2 FOR SHARE";
 
 /// Why a change was not made by this lane.
 pub enum Refused {
@@ -30,7 +37,16 @@ pub enum Refused {
 }
 
 /// Makes a change in one transaction, answers, and changes what is in memory.
-pub async fn apply(core: &Core, tenure: &Tenure, cache: &SharedCache, change: Change) -> Result<(), Refused> {
+///
+/// Where mail is in another group than accounts, the lane's own transaction, which looks whether it may write, stays open around the one
+/// that changes the account. Should it break, [`FENCE_HOME`] keeps the change from happening once another lane has begun.
+pub async fn apply(
+    core: &Core,
+    group: &Group,
+    tenure: &Tenure,
+    cache: &SharedCache,
+    change: Change,
+) -> Result<(), Refused> {
     match begin(tenure, change.account()).await {
         Ok(true) => {}
         Ok(false) => return Err(Refused::Fenced(change)),
@@ -40,7 +56,23 @@ pub async fn apply(core: &Core, tenure: &Tenure, cache: &SharedCache, change: Ch
             return Err(Refused::Broken);
         }
     }
-    let (of, link) = (change.account(), &tenure.link);
+    let lent;
+    let link = if group.is_home() {
+        &tenure.link
+    } else {
+        match begin_home(core, tenure, change.account()).await {
+            Ok(Some(link)) => lent = link,
+            Ok(None) => return Err(Refused::Fenced(change)),
+            Err(fault) => {
+                change.fail(fault.reading());
+                return Err(Refused::Broken);
+            }
+        }
+        &*lent
+    };
+    // Mail of devices that go, where it is not next to them.
+    let mut away = if group.is_home() { None } else { Some(Vec::new()) };
+    let of = change.account();
     let fault = match change {
         Change::Register { account: new, reply } => {
             let (answer, fault) = committed(link, register(link, &new)).await;
@@ -52,18 +84,20 @@ pub async fn apply(core: &Core, tenure: &Tenure, cache: &SharedCache, change: Ch
             fault
         }
         Change::Delete { account, reply } => {
-            let (answer, fault) = committed(link, delete(link, &account)).await;
+            let (answer, fault) = committed(link, delete(link, &account, &mut away)).await;
             cache.lock().forget_account(&account);
-            core.deleted();
+            group.dirty.store(true, Ordering::Release);
+            delete_away(link, tenure, &fault, away.as_deref()).await;
             let _ = reply.send(answer);
             fault
         }
         Change::ReplaceDeviceList { account, expected, list, listed, reply } => {
-            let done = replace_device_list(link, &account, expected, &list, &listed);
+            let done = replace_device_list(link, &account, expected, &list, &listed, &mut away);
             let (answer, fault) = committed(link, done).await;
             if answer.as_ref().is_ok_and(|dropped| !dropped.is_empty()) {
                 cache.lock().forget_account(&account);
-                core.deleted();
+                group.dirty.store(true, Ordering::Release);
+                delete_away(link, tenure, &fault, away.as_deref()).await;
             }
             let _ = reply.send(answer);
             fault
@@ -89,7 +123,12 @@ pub async fn apply(core: &Core, tenure: &Tenure, cache: &SharedCache, change: Ch
             fault
         }
     };
-    let Some(fault) = fault else {
+    let ended = match (&fault, group.is_home()) {
+        // The lane's own transaction ends with what it deleted.
+        (None, false) => tenure.link.commit().await,
+        _ => Ok(()),
+    };
+    let Some(fault) = fault.or(ended.err()) else {
         core.wrote();
         return Ok(());
     };
@@ -99,6 +138,33 @@ pub async fn apply(core: &Core, tenure: &Tenure, cache: &SharedCache, change: Ch
         core.failed(&fault.store_error());
     }
     Err(Refused::Broken)
+}
+
+/// The transaction on accounts, for a lane of another group. `None`: another lane has begun with the slot.
+async fn begin_home(core: &Core, tenure: &Tenure, account: AccountId) -> Result<Option<Lent>, Fault> {
+    let slot = slot::of(&account);
+    let Some(epoch) = tenure.epochs.get(&slot) else { return Ok(None) };
+    let link = core.pool.lend().await?;
+    link.begin().await?;
+    let fenced = link.query_opt(FENCE_HOME, &[&slot.cast_signed(), epoch]).await?;
+    Ok(fenced.is_some().then_some(link))
+}
+
+/// Deletes the mail of devices that are gone, which the lane's own transaction commits. Should it not come to that,
+/// `dropped` names what is left, and it is deleted within a minute.
+async fn delete_away(home: &Link, tenure: &Tenure, fault: &Option<Fault>, away: Option<&[MailboxNumber]>) {
+    let Some(mailboxes) = away.filter(|mailboxes| fault.is_none() && !mailboxes.is_empty()) else { return };
+    let deleted = async {
+        whole::delete_mail(&tenure.link, mailboxes).await?;
+        // Committed here, so that what is left is forgotten only then.
+        tenure.link.commit().await?;
+        tenure.link.begin().await?;
+        let done = "DELETE FROM dropped WHERE mailbox = ANY($1)";
+        home.execute(done, &[&mailboxes]).await.map(drop)
+    };
+    if let Err(fault) = deleted.await {
+        tracing::warn!(error = fault.words, "mail of deleted devices is still there; it is deleted in a minute");
+    }
 }
 
 /// Does something and commits. Answers that came of what was read are committed, too: the commit waits for what they tell of to be
@@ -186,15 +252,23 @@ async fn register(link: &Link, new: &NewAccount) -> Result<Result<MailboxNumber,
     Ok(Ok(row.get(0)))
 }
 
-async fn delete(link: &Link, account: &AccountId) -> Result<Result<bool, StoreError>, Fault> {
+/// Mailboxes whose mail is in another group, for those who delete it there. `None`: it is next to the devices.
+type Away = Option<Vec<MailboxNumber>>;
+
+async fn delete(link: &Link, account: &AccountId, away: &mut Away) -> Result<Result<bool, StoreError>, Fault> {
     let id = &account.as_bytes()[..];
-    drop_devices(link, account, None).await?;
+    drop_devices(link, account, None, away).await?;
     link.execute("DELETE FROM blocked WHERE account = $1", &[&id]).await?;
     Ok(Ok(link.execute("DELETE FROM account WHERE id = $1", &[&id]).await? > 0))
 }
 
 /// Deletes the devices of an account that are not `listed`, with all that belongs to them, and says which those were, ascending.
-async fn drop_devices(link: &Link, account: &AccountId, listed: Option<&[DeviceId]>) -> Result<Vec<DeviceId>, Fault> {
+async fn drop_devices(
+    link: &Link,
+    account: &AccountId,
+    listed: Option<&[DeviceId]>,
+    away: &mut Away,
+) -> Result<Vec<DeviceId>, Fault> {
     let sql = "SELECT number, mailbox FROM device WHERE account = $1 ORDER BY number FOR UPDATE";
     let rows = link.query(sql, &[&&account.as_bytes()[..]]).await?;
     let (mut dropped, mut mailboxes) = (Vec::new(), Vec::<i64>::new());
@@ -205,10 +279,22 @@ async fn drop_devices(link: &Link, account: &AccountId, listed: Option<&[DeviceI
             mailboxes.push(row.get(1));
         }
     }
+    match away {
+        None => {
+            whole::delete_mail(link, &mailboxes).await?;
+            // While its slot moves there may be a copy.
+            let note = "INSERT INTO dropped(mailbox, slot) SELECT mailbox, $2 FROM unnest($1::int8[]) AS d(mailbox)
+                WHERE EXISTS (SELECT FROM slot_move WHERE slot = $2) ON CONFLICT DO NOTHING";
+            link.execute(note, &[&mailboxes, &slot::of(account).cast_signed()]).await?;
+        }
+        Some(away) => {
+            let note = "INSERT INTO dropped(mailbox, slot) SELECT mailbox, $2 FROM unnest($1::int8[]) AS d(mailbox)
+                ON CONFLICT DO NOTHING";
+            link.execute(note, &[&mailboxes, &slot::of(account).cast_signed()]).await?;
+            away.clone_from(&mailboxes);
+        }
+    }
     for sql in [
-        "DELETE FROM envelope_key WHERE mailbox = ANY($1)",
-        "DELETE FROM envelope WHERE mailbox = ANY($1)",
-        "DELETE FROM expired WHERE mailbox = ANY($1)",
         "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)",
         "DELETE FROM prekeys WHERE mailbox = ANY($1)",
         "DELETE FROM device WHERE mailbox = ANY($1)",
@@ -224,6 +310,7 @@ async fn replace_device_list(
     expected: u64,
     list: &NumberedDeviceList,
     listed: &[DeviceId],
+    away: &mut Away,
 ) -> Result<Result<Vec<DeviceId>, ReplaceDeviceListError>, Fault> {
     let id = &account.as_bytes()[..];
     let row = link.query_opt("SELECT device_list_number FROM account WHERE id = $1 FOR UPDATE", &[&id]).await?;
@@ -237,7 +324,7 @@ async fn replace_device_list(
     }
     let update = "UPDATE account SET device_list_number = $2, device_list = $3 WHERE id = $1";
     link.execute(update, &[&id, &signed(list.number), &&list.bytes[..]]).await?;
-    drop_devices(link, account, Some(listed)).await.map(Ok)
+    drop_devices(link, account, Some(listed), away).await.map(Ok)
 }
 
 async fn set_access_key(
@@ -313,6 +400,13 @@ pub async fn note_seen(link: &Link, of: Address, day: u32) -> Result<(), Fault> 
         WHERE account = $1 AND number = $2 AND coalesce(last_seen_day, -1) < $3";
     let account = &of.account.as_bytes()[..];
     link.execute(sql, &[&account, &i64::from(of.device.get()), &i64::from(day)]).await.map(drop)
+}
+
+/// The number of a device's mailbox.
+pub async fn find_mailbox(link: &Link, of: Address) -> Result<Option<MailboxNumber>, Fault> {
+    let sql = "SELECT mailbox FROM device WHERE account = $1 AND number = $2";
+    let row = link.query_opt(sql, &[&&of.account.as_bytes()[..], &i64::from(of.device.get())]).await?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// An account with its devices, in one snapshot.

@@ -196,6 +196,16 @@ impl Command {
         }
     }
 
+    /// Whether it may have happened.
+    pub fn is_doubtful(&self) -> bool {
+        self.tries().is_some_and(|tries| tries.doubtful)
+    }
+
+    /// Answers that it may have happened.
+    pub fn fail_doubtful(self) {
+        self.fail(StoreError::Unknown("another node may have had it".into()));
+    }
+
     /// Whether it is to be sent again after this error of another node's. What may have happened is repeated only where doing it
     /// twice is doing it once.
     pub fn again_after(&mut self, error: &StoreError) -> bool {

@@ -5,7 +5,7 @@
 //! relied on the lane begins anew: another connection, a higher epoch, which waits until nothing of the old one is under way any
 //! more, new cursors, an empty cache; and then the same envelopes again, of which those that were stored after all are found.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::cache::SharedCache;
 use super::command::{Acknowledge, Command, Submit, Tries};
 use super::submit::{self, Written};
 use crate::cluster::CURSOR_BLOCK;
+use crate::groups::Group;
 use crate::link::Link;
 use crate::outcome::{Fault, Outcome};
 use crate::slot::{self, SLOTS, Slot};
@@ -53,11 +54,15 @@ pub struct Tenure {
     pub epoch: i64,
     /// The first cursor that is not this lane's any more.
     pub limit: i64,
+    /// In another group than the first: `slot_group.epoch` of the slots, for changes of accounts.
+    pub epochs: HashMap<Slot, i64>,
 }
 
 /// See the module's head.
 pub struct Lane {
     pub core: Arc<Core>,
+    /// The group of servers whose mail it writes.
+    pub group: Arc<Group>,
     /// `writer.id`
     pub writer: i16,
     pub cache: SharedCache,
@@ -84,8 +89,14 @@ impl Cursors {
 }
 
 impl Lane {
-    pub fn new(core: Arc<Core>, writer: i16, cache: SharedCache, receiver: UnboundedReceiver<Command>) -> Self {
-        Self { core, writer, cache, receiver, tenure: None, backlog: VecDeque::new() }
+    pub fn new(
+        core: Arc<Core>,
+        group: Arc<Group>,
+        writer: i16,
+        cache: SharedCache,
+        receiver: UnboundedReceiver<Command>,
+    ) -> Self {
+        Self { core, group, writer, cache, receiver, tenure: None, backlog: VecDeque::new() }
     }
 
     /// Runs until the queue is closed and empty.
@@ -134,10 +145,13 @@ impl Lane {
         match self.acquire().await {
             Ok(tenure) => {
                 self.tenure = Some(tenure);
+                self.hand_on();
                 true
             }
             Err(fault) => {
                 tracing::warn!(error = fault.words, "the store cannot be written");
+                // Should that have been for slots that came to this lane, it is told again.
+                self.core.untold(self.group.id, self.writer);
                 let (over, left): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.backlog)
                     .into_iter()
                     .partition(|command| self.core.gives_up() || command.tries().is_none_or(Tries::is_over));
@@ -152,6 +166,17 @@ impl Lane {
         }
     }
 
+    /// What is asked for slots that this lane does not hold goes to where they are.
+    fn hand_on(&mut self) {
+        for command in std::mem::take(&mut self.backlog) {
+            if command.account().is_none_or(|account| self.core.is_here(slot::of(&account), self.group.id)) {
+                self.backlog.push_back(command);
+            } else {
+                self.core.send(command);
+            }
+        }
+    }
+
     /// Nothing that is in memory holds good any more.
     fn end_tenure(&mut self) {
         self.tenure = None;
@@ -160,15 +185,16 @@ impl Lane {
 
     /// A new epoch, and a new block of cursors in each slot that is this lane's.
     async fn acquire(&self) -> Result<Tenure, Fault> {
-        let link = self.core.door.open().await?;
+        let link = self.group.door.open().await?;
+        self.core.groups.check(&self.group, &link).await?;
         link.prepare(submit::STATEMENTS).await?;
-        link.begin().await?;
-        let node = self.core.node();
         // A node that was declared dead, or was started a second time, takes nothing back.
-        let alive = "SELECT FROM node WHERE id = $1 AND epoch = $2 FOR KEY SHARE";
-        if link.query_opt(alive, &[&node.id.get(), &node.epoch]).await?.is_none() {
-            self.core.superseded(node);
-            return Err(Fault::not("another relay took this one's place"));
+        if !self.group.is_home() {
+            self.look_alive(&*self.core.pool.lend().await?).await?;
+        }
+        link.begin().await?;
+        if self.group.is_home() {
+            self.look_alive(&link).await?;
         }
         // In the order in which slots are taken: first the leases, then the writers. Else the two could wait for each other.
         link.batch("LOCK TABLE lease IN ROW EXCLUSIVE MODE").await?;
@@ -183,10 +209,37 @@ impl Lane {
         link.commit().await?;
         let slots: Vec<Slot> = rows.iter().map(|row| row.get::<_, i16>(0).unsigned_abs()).collect();
         let limit = rows.first().map_or(0, |row| row.get(1));
+        let epochs = if self.group.is_home() { HashMap::new() } else { self.fence_accounts(&slots).await? };
         self.core.cursors.begin(limit - CURSOR_BLOCK);
-        self.core.holds(self.writer, &slots);
-        tracing::debug!(writer = self.writer, epoch, slots = slots.len(), "a lane begins");
-        Ok(Tenure { link, writer: self.writer, epoch, limit })
+        self.core.holds(self.group.id, self.writer, &slots);
+        tracing::debug!(group = self.group.name, writer = self.writer, epoch, slots = slots.len(), "a lane begins");
+        Ok(Tenure { link, writer: self.writer, epoch, limit, epochs })
+    }
+
+    /// Whether this node is still the one that it was when it started. Within a transaction it stays so until its end.
+    async fn look_alive(&self, home: &Link) -> Result<(), Fault> {
+        let node = self.core.node();
+        let alive = "SELECT FROM node WHERE id = $1 AND epoch = $2 FOR KEY SHARE";
+        if home.query_opt(alive, &[&node.id.get(), &node.epoch]).await?.is_none() {
+            self.core.superseded(node);
+            return Err(Fault::not("another relay took this one's place"));
+        }
+        Ok(())
+    }
+
+    /// Accounts are in the first group, also those whose mail is in this one. From here on nothing that knows an earlier epoch of these
+    /// slots changes them, and what did is done: so what is read of them next is what they are.
+    async fn fence_accounts(&self, slots: &[Slot]) -> Result<HashMap<Slot, i64>, Fault> {
+        if slots.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let slots: Vec<i16> = slots.iter().map(|slot| slot.cast_signed()).collect();
+        let home = self.core.pool.lend().await?;
+        let raise =
+            "WITH s AS MATERIALIZED (SELECT slot FROM slot_group WHERE slot = ANY($1) ORDER BY slot FOR NO KEY UPDATE)
+            UPDATE slot_group SET epoch = epoch + 1 WHERE slot IN (SELECT slot FROM s) RETURNING slot, epoch";
+        let rows = home.query(raise, &[&slots]).await?;
+        Ok(rows.iter().map(|row| (row.get::<_, i16>(0).unsigned_abs(), row.get(1))).collect())
     }
 
     /// Does what comes first in the queue, as much of it as goes together.
@@ -199,7 +252,7 @@ impl Lane {
             }
             Command::Change(change, tries) => {
                 let Some(tenure) = &self.tenure else { return };
-                match accounts::apply(&self.core, tenure, &self.cache, change).await {
+                match accounts::apply(&self.core, &self.group, tenure, &self.cache, change).await {
                     Ok(()) => {}
                     // It belongs to another node by now.
                     Err(accounts::Refused::Fenced(change)) => {
@@ -253,7 +306,7 @@ impl Lane {
         let (mut submits, mut acknowledged, mut bytes) = (Vec::new(), Vec::new(), 0);
         // Envelopes that may have been stored keep their place before acknowledgements: one that deletes them would hide that they
         // were stored, and they would be stored again.
-        let doubtful = matches!(self.backlog.front(), Some(Command::Submit(submit)) if submit.tries.doubtful);
+        let mut doubtful = false;
         while submits.len() < MAX_BATCH && acknowledged.len() < MAX_ACKNOWLEDGED {
             match self.backlog.pop_front() {
                 Some(acknowledge @ Command::Acknowledge(_)) if doubtful => {
@@ -267,6 +320,7 @@ impl Lane {
                         break;
                     }
                     bytes += size;
+                    doubtful |= submit.tries.doubtful;
                     submits.push(submit);
                 }
                 Some(Command::Acknowledge(acknowledge)) => acknowledged.push(acknowledge),
@@ -294,7 +348,7 @@ impl Lane {
             return self.again(submits, false);
         }
         let Some(tenure) = &mut self.tenure else { return self.again(submits, false) };
-        match submit::run(&self.core, tenure, &self.cache, submits).await {
+        match submit::run(&self.core, &self.group, tenure, &self.cache, submits).await {
             Written::Done => {}
             Written::Refused { left, error } => {
                 left.into_iter().for_each(|submit| Command::Submit(submit).fail(error.clone()));
@@ -314,7 +368,7 @@ impl Lane {
         if let (Ok(()), Some(tenure)) = (&done, &self.tenure) {
             done = match submit::acknowledge(tenure, &self.cache, &all).await {
                 Ok(Some(counts)) => {
-                    self.core.deleted();
+                    self.group.dirty.store(true, Ordering::Release);
                     for (each, count) in all.into_iter().zip(counts) {
                         let _ = each.reply.send(Ok(count));
                     }
@@ -345,7 +399,7 @@ impl Lane {
         if command.tries().is_some_and(Tries::is_over) {
             let error = command.tries().map_or(StoreError::Unavailable(Unavailable::Stopped), Tries::error);
             command.fail(error);
-        } else if command.account().is_some_and(|account| !self.core.is_here(slot::of(&account))) {
+        } else if command.account().is_some_and(|account| !self.core.is_here(slot::of(&account), self.group.id)) {
             // It went to another node meanwhile.
             self.core.send(command);
         } else {
@@ -356,7 +410,13 @@ impl Lane {
     /// Sees to it that what is needed of these accounts is in memory.
     async fn read_facts(&self, accounts: &[kuvert_types::AccountId]) -> Result<(), Fault> {
         let Some(tenure) = &self.tenure else { return Err(Fault::not("there is no connection")) };
-        submit::read_facts(tenure, &self.cache, accounts).await
+        if self.group.is_home() {
+            return submit::read_facts(&tenure.link, &self.cache, accounts).await;
+        }
+        if submit::knows(&self.cache, accounts) {
+            return Ok(());
+        }
+        submit::read_facts(&*self.core.pool.lend().await?, &self.cache, accounts).await
     }
 
     /// Whose mail takes the most room, if any was refused.

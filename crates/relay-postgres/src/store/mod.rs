@@ -46,10 +46,10 @@ use tokio::time::{interval, sleep};
 
 use self::cache::SharedCache;
 use self::command::{Acknowledge, Change, Command, Room, Submit, Tries};
-use self::days::Days;
 use self::lane::{Cursors, Lane};
 use crate::cluster::{Node, NodeId};
-use crate::link::{Door, Lent, Pool};
+use crate::groups::{Group, GroupId, Groups, soon};
+use crate::link::{Lent, Pool};
 use crate::outcome::Fault;
 use crate::slot::{self, SLOTS, Slot};
 use crate::threads::Spawn;
@@ -73,6 +73,13 @@ const SUMS_SOON: Duration = Duration::from_millis(50);
 /// How long a command waits for another node before it is sent again.
 const PEER_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked for moves whose mover ended.
+const MEND_EVERY: Duration = Duration::from_secs(5);
+
+/// How long mail is looked for that is between two groups. The last step of a move takes less than a second, and one whose mover died
+/// is undone within half a minute.
+const MOVE_PATIENCE: Duration = Duration::from_secs(40);
+
 /// Where a slot is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Route {
@@ -84,18 +91,30 @@ enum Route {
     None,
 }
 
+/// What is known of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Where it is written.
+    route: Route,
+    /// The place of the group that had it when that was looked for last. Who reads there looks whether it still has.
+    group: usize,
+}
+
 /// What lanes and sessions share.
 pub struct Core {
-    pub door: Door,
+    pub groups: Groups,
+    /// Of the first group.
     pub pool: Pool,
     pub spawn: Spawn,
     pub cursors: Cursors,
-    pub days: Days,
     node: Mutex<Node>,
     lanes: i16,
-    routes: RwLock<Vec<Route>>,
+    slots: RwLock<Vec<Known>>,
+    /// Of the lanes of the first group, then of those of the next, as the caches are.
     queues: RwLock<Option<Vec<UnboundedSender<Command>>>>,
     caches: Vec<SharedCache>,
+    /// Lanes that were told to begin anew for slots that came to them.
+    told: Vec<AtomicBool>,
     running: Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::Mutex<()>,
     queued: Arc<AtomicU64>,
@@ -106,10 +125,6 @@ pub struct Core {
     peers: RwLock<Option<Arc<dyn Peers>>>,
     /// When it was last looked who holds what.
     looked: tokio::sync::Mutex<Option<Instant>>,
-    /// Rows were deleted whose keys are still in the file.
-    dirty: AtomicBool,
-    /// Rows were written that are not kept.
-    pretended: AtomicBool,
     newest: Mutex<Option<u64>>,
     size: AtomicU64,
     sums: Mutex<Option<(Gauges, Instant)>>,
@@ -117,26 +132,28 @@ pub struct Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("door", &self.door).finish_non_exhaustive()
+        f.debug_struct("Core").field("groups", &self.groups).finish_non_exhaustive()
     }
 }
 
 impl Core {
     /// Starts the lanes of a node. They are not ready yet.
-    pub fn start(door: Door, pool: Pool, spawn: Spawn, node: Node, lanes: i16) -> Arc<Self> {
-        let (queues, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| unbounded_channel()).unzip();
-        let caches: Vec<SharedCache> = (0..lanes).map(|_| SharedCache::default()).collect();
+    pub fn start(groups: Groups, spawn: Spawn, node: Node, lanes: i16) -> Arc<Self> {
+        let all = groups.all().len() * usize::from(lanes.unsigned_abs());
+        let (queues, receivers): (Vec<_>, Vec<_>) = (0..all).map(|_| unbounded_channel()).unzip();
+        let caches: Vec<SharedCache> = (0..all).map(|_| SharedCache::default()).collect();
+        let pool = groups.home().pool.clone();
         let core = Arc::new(Self {
-            door,
+            groups,
             pool,
             spawn: spawn.clone(),
             cursors: Cursors::default(),
-            days: Days::default(),
             node: Mutex::new(node),
             lanes,
-            routes: RwLock::new(vec![Route::None; SLOTS.into()]),
+            slots: RwLock::new(vec![Known { route: Route::None, group: 0 }; SLOTS.into()]),
             queues: RwLock::new(Some(queues)),
             caches: caches.clone(),
+            told: (0..all).map(|_| AtomicBool::new(false)).collect(),
             running: Mutex::default(),
             stopping: tokio::sync::Mutex::default(),
             queued: Arc::default(),
@@ -144,18 +161,21 @@ impl Core {
             superseded: AtomicBool::new(false),
             peers: RwLock::default(),
             looked: tokio::sync::Mutex::default(),
-            dirty: AtomicBool::new(true),
-            pretended: AtomicBool::new(true),
             newest: Mutex::default(),
             size: AtomicU64::new(0),
             sums: Mutex::default(),
         });
-        let lane = |(number, (cache, receiver))| {
-            spawn.start(Lane::new(Arc::clone(&core), node.id.writer(number), cache, receiver).run())
-        };
-        let running = (0..lanes).zip(caches.into_iter().zip(receivers)).map(lane).collect();
+        let places = core.groups.all().iter().flat_map(|group| (0..lanes).map(move |number| (group, number)));
+        let running = places.zip(caches.into_iter().zip(receivers)).map(|((group, number), (cache, receiver))| {
+            let writer = node.id.writer(number);
+            spawn.start(Lane::new(Arc::clone(&core), Arc::clone(group), writer, cache, receiver).run())
+        });
+        let running = running.collect();
         *core.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         spawn.start(keep_house(Arc::downgrade(&core)));
+        if !core.groups.others().is_empty() {
+            spawn.start(keep_moves(Arc::downgrade(&core)));
+        }
         core
     }
 
@@ -186,41 +206,85 @@ impl Core {
         self.queues.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// A lane holds these slots, and no others of those that it would write.
-    pub fn holds(&self, writer: i16, slots: &[Slot]) {
+    /// Among the lanes, the one of a slot in the group of this place.
+    fn lane_of(&self, group: usize, slot: Slot) -> usize {
+        group * usize::from(self.lanes.unsigned_abs()) + lane::of(slot, self.lanes)
+    }
+
+    /// A lane of a group holds these slots, and no others of those that it would write.
+    pub fn holds(&self, id: GroupId, writer: i16, slots: &[Slot]) {
+        let Some(group) = self.groups.place(id) else { return };
         let number = writer % crate::cluster::MAX_LANES;
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        for (slot, route) in slot::all().zip(routes.iter_mut()) {
-            if lane::of(slot, self.lanes) == usize::from(number.unsigned_abs()) && *route == Route::Here {
-                *route = Route::None;
+        let mut known = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        for (slot, known) in slot::all().zip(known.iter_mut()) {
+            if lane::of(slot, self.lanes) == usize::from(number.unsigned_abs())
+                && known.route == Route::Here
+                && known.group == group
+            {
+                known.route = Route::None;
             }
         }
         for slot in slots {
-            if let Some(route) = routes.get_mut(usize::from(*slot)) {
-                *route = Route::Here;
+            if let Some(known) = known.get_mut(usize::from(*slot)) {
+                *known = Known { route: Route::Here, group };
             }
+        }
+        drop(known);
+        self.untold(id, writer);
+    }
+
+    /// A lane did, or could not do, what it was told for slots that came to it.
+    pub fn untold(&self, group: GroupId, writer: i16) {
+        let Some(group) = self.groups.place(group) else { return };
+        let number = (writer % crate::cluster::MAX_LANES).unsigned_abs();
+        if let Some(told) = self.told.get(self.lane_of(group, number)) {
+            told.store(false, Ordering::Release);
         }
     }
 
-    /// Other nodes hold what this one does not.
+    /// Other nodes hold what this one does not. What it is to hold and does not know of, because it came from another group, its lanes
+    /// begin with.
     pub fn others(&self, leases: &[crate::cluster::Lease]) {
         let here = self.node().id;
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut begin = std::collections::BTreeSet::new();
+        let mut known = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         for lease in leases {
-            if let Some(route) = routes.get_mut(usize::from(lease.slot)).filter(|route| **route != Route::Here) {
-                *route = lease.node.filter(|node| *node != here).map_or(Route::None, Route::There);
+            let Some(known) = known.get_mut(usize::from(lease.slot)) else { continue };
+            let Some(group) = lease.group.and_then(|group| self.groups.place(group)) else { continue };
+            match lease.node {
+                Some(node) if node == here && (known.route != Route::Here || known.group != group) => {
+                    begin.insert(self.lane_of(group, lease.slot));
+                }
+                _ if known.route == Route::Here && known.group == group => {}
+                node => {
+                    let there = node.filter(|node| *node != here);
+                    *known = Known { route: there.map_or(Route::None, Route::There), group };
+                }
+            }
+        }
+        drop(known);
+        for lane in begin {
+            if self.told.get(lane).is_some_and(|told| !told.swap(true, Ordering::AcqRel)) {
+                self.to_lane(lane, Command::Renew(oneshot::channel().0));
             }
         }
     }
 
-    fn route(&self, slot: Slot) -> Route {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(usize::from(slot)).copied().unwrap_or(Route::None)
+    fn known(&self, slot: Slot) -> Known {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(usize::from(slot)).copied().unwrap_or(Known { route: Route::None, group: 0 })
     }
 
-    /// Whether this node writes a slot.
-    pub fn is_here(&self, slot: Slot) -> bool {
-        self.route(slot) == Route::Here
+    /// Whether this node writes a slot, in this group.
+    pub fn is_here(&self, slot: Slot, group: GroupId) -> bool {
+        let known = self.known(slot);
+        known.route == Route::Here && self.groups.all().get(known.group).is_some_and(|there| there.id == group)
+    }
+
+    /// Where a slot's mail was when that was looked for last.
+    pub fn group_of(&self, slot: Slot) -> Arc<Group> {
+        let group = self.known(slot).group;
+        Arc::clone(self.groups.all().get(group).unwrap_or_else(|| self.groups.home()))
     }
 
     /// Room in the queues.
@@ -232,17 +296,19 @@ impl Core {
     pub fn send(self: &Arc<Self>, command: Command) {
         let Some(account) = command.account() else { return };
         let slot = slot::of(&account);
-        let route = self.route(slot);
+        let Known { route, group } = self.known(slot);
         if route == Route::Here {
-            return self.to_lane(lane::of(slot, self.lanes), command);
+            return self.to_lane(self.lane_of(group, slot), command);
         }
-        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (Some(peers), Some(request)) = (peers, peer::encode(&command)) else {
-            return command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
-        };
-        // Handed over here, so that the order is that of the calls; waited for elsewhere.
+        // Handed over here, so that the order is that of the calls; waited for elsewhere. What no node holds now comes to one in a moment.
         let coming = match route {
-            Route::There(node) => Some(peers.forward(node, slot, request)),
+            Route::There(node) => {
+                let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let (Some(peers), Some(request)) = (peers, peer::encode(&command)) else {
+                    return command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
+                };
+                Some(peers.forward(node, slot, request))
+            }
             Route::Here | Route::None => None,
         };
         let core = Arc::clone(self);
@@ -255,6 +321,10 @@ impl Core {
             None => Unavailable::Io("no node holds the mailbox for now".into()).into(),
             Some(coming) => match coming.await {
                 Ok(answer) => match peer::Answer::decode(answer) {
+                    // That nothing happened now says nothing about the time before.
+                    Ok(answer) if answer.is_unavailable() && command.is_doubtful() => {
+                        return command.fail_doubtful();
+                    }
                     Ok(answer) if !answer.is_moved() => return peer::deliver(command, &answer),
                     Ok(_) => Unavailable::Io("the mailbox moves to another node".into()).into(),
                     Err(_) => StoreError::Unknown("another node's answer makes no sense".into()),
@@ -264,7 +334,7 @@ impl Core {
         };
         let again = command.again_after(&error) && !self.gives_up();
         if !again {
-            return command.fail(error);
+            return if command.is_doubtful() { command.fail_doubtful() } else { command.fail(error) };
         }
         sleep(PEER_PAUSE).await;
         self.look_at_leases().await;
@@ -272,13 +342,12 @@ impl Core {
     }
 
     /// Looks who holds what, unless that was done a moment ago.
-    async fn look_at_leases(&self) {
+    pub async fn look_at_leases(&self) {
         let mut looked = self.looked.lock().await;
         if looked.is_some_and(|looked| looked.elapsed() < PEER_PAUSE) {
             return;
         }
-        let read = async { crate::cluster::leases(&*self.pool.lend().await?).await };
-        if let Ok(leases) = read.await {
+        if let Ok(leases) = crate::cluster::leases(&self.groups).await {
             self.others(&leases);
         }
         *looked = Some(Instant::now());
@@ -296,10 +365,11 @@ impl Core {
         };
         let (command, coming) = peer::decode(request, tries)?;
         let slot = slot::of(&command.account()?);
-        if !self.is_here(slot) || self.gives_up() {
+        let Known { route, group } = self.known(slot);
+        if route != Route::Here || self.gives_up() {
             return Some(Box::pin(std::future::ready(peer::Answer::moved())));
         }
-        self.to_lane(lane::of(slot, self.lanes), command);
+        self.to_lane(self.lane_of(group, slot), command);
         Some(coming)
     }
 
@@ -315,17 +385,31 @@ impl Core {
         }
     }
 
-    /// Asks every lane to begin anew, and waits until all have.
+    /// Asks every lane to begin anew, and waits until all have; for those of another group than the first for a moment only.
     pub async fn renew(&self) {
-        let mut all = Vec::new();
-        for lane in 0..usize::from(self.lanes.unsigned_abs()) {
+        let (mut home, mut others) = (Vec::new(), Vec::new());
+        let lanes = usize::from(self.lanes.unsigned_abs());
+        for lane in 0..self.caches.len() {
             let (done, begun) = oneshot::channel();
             self.to_lane(lane, Command::Renew(done));
-            all.push(begun);
+            if lane < lanes {
+                home.push(begun)
+            } else {
+                others.push(begun)
+            };
         }
-        for begun in all {
+        for begun in home {
             // A lane that ended says so, too.
             let _ = begun.await;
+        }
+        let others = async {
+            for begun in others {
+                let _ = begun.await;
+            }
+            Ok(())
+        };
+        if soon(others).await.is_err() {
+            tracing::warn!("a group of servers does not answer: its lanes begin when it does");
         }
     }
 
@@ -344,35 +428,67 @@ impl Core {
         }
     }
 
-    /// Rows were deleted.
-    pub fn deleted(&self) {
-        self.dirty.store(true, Ordering::Release);
-    }
-
-    /// Whether a batch held rows that are not kept.
-    pub fn pretended(&self, some: bool) {
-        if some {
-            self.pretended.store(true, Ordering::Release);
-        }
-    }
-
     /// What is kept as the time of the youngest mail when the store was opened.
     pub fn set_newest(&self, newest: Option<u64>) {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = newest;
     }
 
-    /// Drops the keys of what was deleted, if anything was.
+    /// Drops the keys of what was deleted, if anything was. A group that is not the first keeps none of the others from it.
     async fn erase(&self) -> Result<(), Fault> {
-        let link = self.pool.lend().await?;
-        if self.pretended.swap(false, Ordering::AcqRel) {
-            self.dirty.store(true, Ordering::Release);
-            whole::delete_pretended(&link).await.inspect_err(|_| self.pretended.store(true, Ordering::Release))?;
+        let mut done = Ok(());
+        for group in self.groups.all() {
+            if let Err(fault) = erase(group).await {
+                done = Err(fault);
+            }
         }
-        if self.dirty.swap(false, Ordering::AcqRel) {
-            whole::rewrite_keys(&link).await.inspect_err(|_| self.dirty.store(true, Ordering::Release))?;
-            whole::checkpoint(&link).await?;
+        done
+    }
+
+    /// Deletes mail of devices that are no more, which was in another group when they were deleted and could not be reached.
+    async fn delete_dropped(&self) -> Result<(), Fault> {
+        let rows = {
+            // Those of slots that move are the mover's until it is done.
+            let some = "SELECT mailbox, slot FROM dropped WHERE slot NOT IN (SELECT slot FROM slot_move) LIMIT 1000";
+            self.pool.lend().await?.query(some, &[]).await?
+        };
+        for row in &rows {
+            let (mailbox, slot): (i64, i16) = (row.get(0), row.get(1));
+            let group = self.group_of(slot.unsigned_abs());
+            let link = group.pool.lend().await?;
+            link.begin().await?;
+            let here = whole::keeps(&link, slot).await?;
+            if here {
+                whole::delete_mail(&link, &[mailbox]).await?;
+                group.dirty.store(true, Ordering::Release);
+            }
+            link.commit().await?;
+            drop(link);
+            if here {
+                let gone = "DELETE FROM dropped WHERE mailbox = $1";
+                self.pool.lend().await?.execute(gone, &[&mailbox]).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Deletes at most so many envelopes of this node's slots in a group that are due. Says how many.
+    async fn expire(&self, place: usize, group: &Group, older_than: u64, budget: usize) -> Result<usize, Fault> {
+        let gone = whole::expire(&*group.pool.lend().await?, self.node().id.get(), older_than, budget).await?;
+        let count = gone.len();
+        if count > 0 {
+            group.dirty.store(true, Ordering::Release);
+        }
+        let mut of_lanes = std::collections::BTreeMap::<usize, Vec<_>>::new();
+        for (slot, mailbox, cursor) in gone {
+            of_lanes.entry(self.lane_of(place, slot)).or_default().push((mailbox, cursor));
+        }
+        for (lane, gone) in of_lanes {
+            self.to_lane(lane, Command::Expired(gone));
+        }
+        if count < budget && days::drop_empty(&group.pool, days::of(older_than)).await.unwrap_or(false) {
+            group.days.forget();
+        }
+        Ok(count)
     }
 
     /// Stops taking commands, waits for what was asked before, and gives the connections back.
@@ -384,12 +500,46 @@ impl Core {
             // One that panicked has been printed, and its callers know that their answers are unknown.
             let _ = lane.await;
         }
-        self.pool.finish().await;
+        self.groups.finish().await;
     }
 
     /// Refuses from now on.
     pub fn close(&self) -> bool {
         self.queues.write().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}
+
+async fn erase(group: &Group) -> Result<(), Fault> {
+    let link = group.pool.lend().await?;
+    if group.pretended.swap(false, Ordering::AcqRel) {
+        group.dirty.store(true, Ordering::Release);
+        whole::delete_pretended(&link).await.inspect_err(|_| group.pretended.store(true, Ordering::Release))?;
+    }
+    if group.dirty.swap(false, Ordering::AcqRel) {
+        whole::rewrite_keys(&link).await.inspect_err(|_| group.dirty.store(true, Ordering::Release))?;
+        whole::checkpoint(&link).await?;
+    }
+    Ok(())
+}
+
+/// Ends what a move left behind whose mover ended, until the store is gone.
+async fn keep_moves(core: std::sync::Weak<Core>) {
+    let mut looks = interval(MEND_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let Some(core) = core.upgrade().filter(|core| !core.is_closed()) else { return };
+        match crate::moves::mend(&core.groups).await {
+            Ok(0) => {}
+            Ok(slots) => {
+                tracing::warn!(
+                    slots,
+                    "a move of slots to another group had ended on its way: it was undone or finished"
+                );
+                core.look_at_leases().await;
+            }
+            Err(fault) => tracing::warn!(error = fault.words, "a move of slots that had ended is not undone yet"),
+        }
     }
 }
 
@@ -403,11 +553,20 @@ async fn keep_house(core: std::sync::Weak<Core>) {
         minutes.tick().await;
         let Some(core) = core.upgrade().filter(|core| !core.is_closed()) else { return };
         let begun = Instant::now();
+        if let Err(fault) = core.delete_dropped().await {
+            tracing::warn!(error = fault.words, "mail of deleted devices is still there; it is deleted in a minute");
+        }
         if let Err(fault) = core.erase().await {
             tracing::warn!(error = fault.words, "keys of deleted mail are still there; they are dropped in a minute");
         }
         let took = begun.elapsed();
-        let measured = async { whole::size(&*core.pool.lend().await?).await };
+        let measured = async {
+            let mut size = 0;
+            for group in core.groups.all() {
+                size += whole::size(&*group.pool.lend().await?).await?;
+            }
+            Ok::<u64, Fault>(size)
+        };
         if let Ok(size) = measured.await {
             core.size.store(size, Ordering::Relaxed);
         }
@@ -476,7 +635,20 @@ impl Postgres {
         }
     }
 
-    /// Does something on one of the pool's connections.
+    /// Does something in all groups that can be done again.
+    fn summed<T, F>(&self, work: impl FnOnce() -> F) -> Pending<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        if self.core().is_closed() {
+            return Pending::ready(Err(Unavailable::Stopped.into()));
+        }
+        let work = work();
+        self.core().spawn.pending(async move { work.await.map_err(|fault| fault.store_error()) })
+    }
+
+    /// Does something on one of the first group's connections.
     fn pooled<T, E, F>(&self, asked: Asked, work: impl FnOnce(Lent) -> F + Send + 'static) -> Pending<T, E>
     where
         T: Send + 'static,
@@ -498,20 +670,79 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    /// Does something with a mailbox's mail, in the group that has it. `None` of the work itself says that this one does not.
+    fn mailed<T, F>(
+        &self,
+        asked: Asked,
+        mailbox: Address,
+        work: impl Fn(Arc<Group>, Lent, Mailbox) -> F + Send + Sync + 'static,
+    ) -> Pending<T, StoreError>
+    where
+        T: Default + Send + 'static,
+        F: Future<Output = Result<Option<T>, Fault>> + Send,
+    {
+        if self.core().is_closed() {
+            return Pending::ready(Err(Unavailable::Stopped.into()));
+        }
+        let core = Arc::clone(self.core());
+        let slot = slot::of(&mailbox.account);
+        self.core().spawn.pending(async move {
+            let begun = Instant::now();
+            loop {
+                let group = core.group_of(slot);
+                let done = async {
+                    let mut of = Mailbox { address: mailbox, slot: slot.cast_signed(), number: None };
+                    if !group.is_home() {
+                        of.number = accounts::find_mailbox(&*core.pool.lend().await?, mailbox).await?;
+                        if of.number.is_none() {
+                            return Ok(Some(T::default()));
+                        }
+                    }
+                    let link = group.pool.lend().await.map_err(|fault| Fault::not(fault.words))?;
+                    work(Arc::clone(&group), link, of).await
+                };
+                match (done.await, asked) {
+                    (Ok(Some(done)), _) => return Ok(done),
+                    (Ok(None), _) if begun.elapsed() > MOVE_PATIENCE || core.gives_up() => {
+                        return Err(Unavailable::Io("the mailbox moves to other servers".into()).into());
+                    }
+                    (Ok(None), _) => {
+                        core.look_at_leases().await;
+                        sleep(PEER_PAUSE / 2).await;
+                    }
+                    (Err(fault), Asked::Read) => return Err(fault.reading()),
+                    (Err(fault), Asked::Write) => return Err(fault.store_error()),
+                }
+            }
+        })
+    }
+}
+
+/// A mailbox, for statements about its mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Mailbox {
+    /// Whose.
+    pub address: Address,
+    /// Where it belongs.
+    pub slot: i16,
+    /// Its number, where the table of devices is not next to the mail.
+    pub number: Option<cache::MailboxNumber>,
+}
+
 impl Store for Postgres {
     fn session(&self) -> Box<dyn Session> {
         Box::new(PostgresSession(Arc::clone(self.core())))
     }
 
     fn read(&self, mailbox: Address, after: Cursor, limit: usize, max_bytes: usize) -> Pending<Page, StoreError> {
-        let core = Arc::clone(self.core());
         // What it gives up is gone for good or not: a page is asked for again after a fault.
-        self.pooled(Asked::Read, move |link| async move {
-            let (page, gave_up) = whole::read(&link, mailbox, after, limit, max_bytes).await?;
+        self.mailed(Asked::Read, mailbox, move |group, link, of| async move {
+            let Some((page, gave_up)) = whole::read(&link, of, after, limit, max_bytes).await? else { return Ok(None) };
             if gave_up {
-                core.deleted();
+                group.dirty.store(true, Ordering::Release);
             }
-            Ok(Ok(page))
+            Ok(Some(page))
         })
     }
 
@@ -520,7 +751,7 @@ impl Store for Postgres {
     }
 
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {
-        self.pooled(Asked::Read, move |link| async move { whole::waiting(&link, mailbox).await.map(Ok) })
+        self.mailed(Asked::Read, mailbox, |_, link, of| async move { whole::waiting(&link, of).await })
     }
 
     fn take_full(&self, mailbox: Address) -> Pending<Option<FullMailbox>, StoreError> {
@@ -528,33 +759,31 @@ impl Store for Postgres {
     }
 
     fn expire(&self, older_than: u64, budget: usize) -> Pending<u64, StoreError> {
+        if self.core().is_closed() {
+            return Pending::ready(Err(Unavailable::Stopped.into()));
+        }
         let core = Arc::clone(self.core());
-        self.pooled(Asked::Write, move |link| async move {
-            let gone = whole::expire(&link, core.node().id.get(), older_than, budget).await?;
-            let count = gone.len();
-            if count > 0 {
-                core.deleted();
-            }
-            for number in 0..usize::from(core.lanes.unsigned_abs()) {
-                let of_lane = gone.iter().filter(|(slot, ..)| lane::of(*slot, core.lanes) == number);
-                let of_lane: Vec<_> = of_lane.map(|(_, mailbox, cursor)| (*mailbox, *cursor)).collect();
-                if !of_lane.is_empty() {
-                    core.to_lane(number, Command::Expired(of_lane));
+        self.core().spawn.pending(async move {
+            let (mut sum, mut fault) = (0, None);
+            for (place, group) in core.groups.all().iter().enumerate() {
+                match core.expire(place, group, older_than, budget.saturating_sub(sum)).await {
+                    Ok(count) => sum += count,
+                    Err(fault) if group.is_home() => return Err(fault.store_error()),
+                    Err(other) => fault = Some(other),
                 }
             }
-            drop(link);
-            if count < budget && days::drop_empty(&core.pool, days::of(older_than)).await.unwrap_or(false) {
-                core.days.forget();
+            match fault {
+                // What is due there is asked for again: nothing more than that is to be known.
+                Some(fault) if sum == 0 => Err(fault.store_error()),
+                _ => Ok(sum as u64),
             }
-            Ok(Ok(count as u64))
         })
     }
 
     fn acknowledge_expired(&self, mailbox: Address, count: u64) -> Pending<(), StoreError> {
-        self.pooled(
-            Asked::Write,
-            move |link| async move { whole::acknowledge_expired(&link, mailbox, count).await.map(Ok) },
-        )
+        self.mailed(Asked::Write, mailbox, move |_, link, of| async move {
+            whole::acknowledge_expired(&link, of, count).await
+        })
     }
 
     fn register(&self, account: NewAccount) -> Pending<(), RegisterError> {
@@ -603,10 +832,11 @@ impl Store for Postgres {
 
     fn access_key(&self, mailbox: Address) -> Pending<Option<StoredAccessKey>, StoreError> {
         let slot = slot::of(&mailbox.account);
+        let Known { route, group } = self.core().known(slot);
         // Known from memory where mail came before: no need to queue up behind others.
-        if self.core().is_here(slot)
+        if route == Route::Here
             && !self.core().is_closed()
-            && let Some(cache) = self.core().caches.get(lane::of(slot, self.core().lanes))
+            && let Some(cache) = self.core().caches.get(self.core().lane_of(group, slot))
             && let Some(facts) = cache.lock().facts(&mailbox.account)
         {
             let device = facts.devices.contains_key(&mailbox.device);
@@ -654,25 +884,26 @@ impl Store for Postgres {
 
     fn gauges(&self) -> Pending<Gauges, StoreError> {
         let core = Arc::clone(self.core());
-        self.pooled(Asked::Read, move |link| async move {
+        self.summed(move || async move {
             let sums = *core.sums.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((gauges, until)) = sums
                 && until > Instant::now()
             {
-                return Ok(Ok(gauges));
+                return Ok(gauges);
             }
             let begun = Instant::now();
-            let gauges = whole::gauges(&link).await?;
+            let gauges = whole::gauges(&core.groups).await?;
             let took = begun.elapsed();
             let again = if took < SUMS_SOON { Duration::ZERO } else { took * SUMS_FOR };
             *core.sums.lock().unwrap_or_else(PoisonError::into_inner) =
                 Instant::now().checked_add(again).map(|until| (gauges, until));
-            Ok(Ok(gauges))
+            Ok(gauges)
         })
     }
 
     fn stats(&self) -> Pending<Stats, StoreError> {
-        self.pooled(Asked::Read, move |link| async move { whole::stats(&link, true).await.map(Ok) })
+        let groups = self.core().groups.clone();
+        self.summed(move || async move { whole::stats(&groups, true).await })
     }
 
     fn times(&self) -> Pending<Times, StoreError> {
@@ -688,7 +919,8 @@ impl Store for Postgres {
     }
 
     fn restamp(&self, now: u64) -> Pending<u64, StoreError> {
-        self.pooled(Asked::Write, move |link| async move { whole::restamp(&link, now).await.map(Ok) })
+        let groups = self.core().groups.clone();
+        self.summed(move || async move { whole::restamp(&groups, now).await })
     }
 
     fn checkpoint(&self) -> Pending<(), StoreError> {

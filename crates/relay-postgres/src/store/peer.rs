@@ -57,6 +57,9 @@ struct SubmitRequest {
     key: Option<Bytes>,
     #[prost(uint64, tag = "6")]
     accepted_at: u64,
+    /// It may have been stored before: it keeps its place before acknowledgements. Older nodes skip this.
+    #[prost(bool, tag = "7")]
+    doubtful: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -205,6 +208,11 @@ impl Answer {
         Self::of(OVERLOADED)
     }
 
+    /// Whether it says that nothing happened, for want of something that may come back.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self.code, IO | OVERLOADED | STOPPED | DISK_FULL)
+    }
+
     /// Whether that is what it says.
     pub const fn is_moved(&self) -> bool {
         self.code == MOVED
@@ -242,13 +250,14 @@ pub fn encode(command: &Command) -> Option<Bytes> {
     let address = |address: &Address| bytes(&address.to_bytes());
     let list = |list: &NumberedDeviceList| ListMessage { number: list.number, bytes: list.bytes.clone() };
     let asked = match command {
-        Command::Submit(Submit { mailbox, envelope, key, accepted_at, .. }) => Asked::Submit(SubmitRequest {
+        Command::Submit(Submit { mailbox, envelope, key, accepted_at, tries, .. }) => Asked::Submit(SubmitRequest {
             mailbox: address(mailbox),
             id: bytes(envelope.id.as_bytes()),
             source: envelope.source.as_ref().map(address),
             ciphertext: envelope.ciphertext.clone(),
             key: key.as_ref().map(|key| bytes(key)),
             accepted_at: *accepted_at,
+            doubtful: tries.doubtful,
         }),
         Command::Acknowledge(Acknowledge { mailbox, up_to, .. }) => {
             Asked::Acknowledge(AcknowledgeRequest { mailbox: address(mailbox), up_to: up_to.get() })
@@ -388,7 +397,7 @@ fn occupant(message: &OccupantMessage) -> Option<Occupant> {
 pub type Coming = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A command from another node's bytes, and the future of its answer. `None`: they cannot be read.
-pub fn decode(request: &[u8], tries: Tries) -> Option<(Command, Coming)> {
+pub fn decode(request: &[u8], mut tries: Tries) -> Option<(Command, Coming)> {
     let Request { asked } = Request::decode(request).ok()?;
     let account = |bytes: &Bytes| AccountId::try_from(&bytes[..]).ok();
     let address = |bytes: &Bytes| Address::try_from(&bytes[..]).ok();
@@ -415,6 +424,7 @@ pub fn decode(request: &[u8], tries: Tries) -> Option<(Command, Coming)> {
                 None => None,
             };
             let (mailbox, accepted_at) = (address(&asked.mailbox)?, asked.accepted_at);
+            tries.doubtful = asked.doubtful;
             let submit = Submit { mailbox, envelope, key, accepted_at, reply, tries };
             let of = |submitted: Submitted| Answer {
                 number: submitted.cursor().get(),
@@ -575,5 +585,47 @@ impl From<SetBlockedError> for Refusal {
             SetBlockedError::TooMany => Self::Rule(Answer::of(TOO_MANY)),
             SetBlockedError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::super::command::Room;
+    use super::*;
+
+    fn tries() -> Tries {
+        Tries::new(Room::take(&Arc::<AtomicU64>::default(), 0).unwrap())
+    }
+
+    #[test]
+    fn an_envelope_that_may_be_stored_is_so_at_the_next_node_too() {
+        for doubtful in [false, true] {
+            let mailbox = Address { account: AccountId::from_bytes([1; 16]), device: DeviceId::PRIMARY };
+            let envelope =
+                NewEnvelope { id: EnvelopeId::from_bytes([2; 16]), source: None, ciphertext: Bytes::from_static(b"c") };
+            let (reply, _pending) = Pending::channel();
+            let mut doubt = tries();
+            doubt.doubtful = doubtful;
+            let submit = Submit { mailbox, envelope, key: None, accepted_at: 3, reply, tries: doubt };
+            let request = encode(&Command::Submit(submit)).unwrap();
+            let (command, _coming) = decode(&request, tries()).unwrap();
+            assert_eq!(command.tries().unwrap().doubtful, doubtful);
+        }
+    }
+
+    #[test]
+    fn only_what_says_that_nothing_happened_is_unavailable() {
+        let unavailable =
+            [Unavailable::DiskFull, Unavailable::Overloaded, Unavailable::Stopped, Unavailable::Io("".into())];
+        for error in unavailable {
+            assert!(Answer::error(error.into()).is_unavailable());
+        }
+        for error in [StoreError::Unknown("".into()), StoreError::Corrupt("".into())] {
+            assert!(!Answer::error(error).is_unavailable());
+        }
+        assert!(!Answer::moved().is_unavailable() && !Answer::of(DONE).is_unavailable());
     }
 }

@@ -2,6 +2,7 @@
 //! that the lane knows, and stays locked until the end, so that a takeover waits; and the slot's lease must be that writer's.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use futures_util::future::try_join_all;
 use kuvert_relay::mailbox::{Entry, Mailbox, Sender};
@@ -17,6 +18,8 @@ use super::days;
 use super::lane::Tenure;
 use crate::body::{self, ADDED_BYTES, KEY_BYTES};
 use crate::cluster::CURSOR_BLOCK;
+use crate::groups::Group;
+use crate::link::Link;
 use crate::outcome::{Fault, Outcome};
 use crate::slot;
 
@@ -83,18 +86,25 @@ pub enum Written {
     Again { left: Vec<Submit>, doubtful: bool },
 }
 
-/// Reads what is not in memory of these accounts. What does not exist is read again every time.
-pub async fn read_facts(tenure: &Tenure, cache: &SharedCache, accounts: &[AccountId]) -> Result<(), Fault> {
-    let missing: BTreeSet<AccountId> = {
-        let mut cache = cache.lock();
-        accounts.iter().filter(|account| cache.facts(account).is_none()).copied().collect()
-    };
+/// Whether all of these accounts are in memory.
+pub fn knows(cache: &SharedCache, accounts: &[AccountId]) -> bool {
+    missing(cache, accounts).is_empty()
+}
+
+fn missing(cache: &SharedCache, accounts: &[AccountId]) -> BTreeSet<AccountId> {
+    let mut cache = cache.lock();
+    accounts.iter().filter(|account| cache.facts(account).is_none()).copied().collect()
+}
+
+/// Reads what is not in memory of these accounts, from the first group. What does not exist is read again every time.
+pub async fn read_facts(home: &Link, cache: &SharedCache, accounts: &[AccountId]) -> Result<(), Fault> {
+    let missing = missing(cache, accounts);
     if missing.is_empty() {
         return Ok(());
     }
     let ids: Vec<&[u8]> = missing.iter().map(|account| &account.as_bytes()[..]).collect();
     let ids: [&(dyn ToSql + Sync); 1] = [&ids];
-    let (facts, blocked) = tokio::try_join!(tenure.link.query(FACTS, &ids), tenure.link.query(BLOCKED, &ids))?;
+    let (facts, blocked) = tokio::try_join!(home.query(FACTS, &ids), home.query(BLOCKED, &ids))?;
     let mut found: HashMap<AccountId, Facts> = HashMap::new();
     for row in &facts {
         let Some(id) = pass_over("account", account(row, 0)) else { continue };
@@ -208,7 +218,13 @@ struct Row {
 }
 
 /// Judges and stores envelopes in this order, and answers.
-pub async fn run(core: &Core, tenure: &mut Tenure, cache: &SharedCache, submits: Vec<Submit>) -> Written {
+pub async fn run(
+    core: &Core,
+    group: &Group,
+    tenure: &mut Tenure,
+    cache: &SharedCache,
+    submits: Vec<Submit>,
+) -> Written {
     let again = |left, fault: &Fault| match fault.outcome {
         Outcome::Unknown => Written::Again { left, doubtful: true },
         Outcome::Not => Written::Again { left, doubtful: false },
@@ -221,7 +237,7 @@ pub async fn run(core: &Core, tenure: &mut Tenure, cache: &SharedCache, submits:
     let known: Vec<MailboxNumber> = numbers.iter().flatten().copied().collect();
     let reading = async {
         read_boxes(tenure, cache, &known).await?;
-        core.days.prepare(&core.pool, submits.iter().map(|submit| days::of(submit.accepted_at))).await?;
+        group.days.prepare(&group.pool, submits.iter().map(|submit| days::of(submit.accepted_at))).await?;
         Ok::<_, Fault>(())
     };
     if reading.await.is_err() {
@@ -253,7 +269,9 @@ pub async fn run(core: &Core, tenure: &mut Tenure, cache: &SharedCache, submits:
                 return partly(rows, submits, &cursors);
             }
             core.wrote();
-            core.pretended(rows.rows.iter().any(|row| row.mailbox == NOWHERE));
+            if rows.rows.iter().any(|row| row.mailbox == NOWHERE) {
+                group.pretended.store(true, Ordering::Release);
+            }
             answer(submits, rows)
         }
         Err(fault) => {

@@ -3,36 +3,53 @@
 use kuvert_relay::store::{
     Cursor, Doubt, Gauges, KnownTime, NewInvitation, Page, Stats, StoreError, StoredEnvelope, Times, Waiting,
 };
-use kuvert_types::Address;
 use kuvert_types::limits::MAX_MAILBOX_ENVELOPES;
 
+use super::Mailbox;
 use super::cache::MailboxNumber;
 use super::column::{address, envelope_id, get, signed, unsigned};
 use crate::body;
 use crate::cluster::MAX_LANES;
+use crate::groups::{Groups, soon};
 use crate::link::Link;
 use crate::outcome::Fault;
 use crate::slot::Slot;
 
+/// The number of a mailbox, of the row of its device where there is one beside its mail: `$1` account, `$2` number, `$3` its
+/// mailbox where the row is in another group.
+macro_rules! its_number {
+    () => {
+        "coalesce($3::int8, (SELECT mailbox FROM device WHERE account = $1 AND number = $2))"
+    };
+}
+
+/// Whether a slot's mail is here, and stays until the end of the transaction.
+pub async fn keeps(link: &Link, slot: i16) -> Result<bool, Fault> {
+    let sql = "SELECT FROM lease WHERE slot = $1 FOR KEY SHARE";
+    Ok(link.query_opt(sql, &[&slot]).await?.is_some())
+}
+
 /// A page of a mailbox, and whether something was given up for it. What is gone by the time the bodies are read was acknowledged or
-/// has expired. What cannot be read is given up, and keeps nothing behind it from coming.
+/// has expired. What cannot be read is given up, and keeps nothing behind it from coming. `None`: the mail is in another group.
 pub async fn read(
     link: &Link,
-    mailbox: Address,
+    mailbox: Mailbox,
     after: Cursor,
     limit: usize,
     max_bytes: usize,
-) -> Result<(Page, bool), Fault> {
+) -> Result<Option<(Page, bool)>, Fault> {
     // Cursors beyond are none.
-    let Ok(after) = i64::try_from(after.get()) else { return Ok((Page::default(), false)) };
+    let Ok(after) = i64::try_from(after.get()) else { return Ok(Some((Page::default(), false))) };
     let mut any = false;
     loop {
-        let Read { page, damaged } = read_once(link, mailbox, after, limit, max_bytes).await?;
-        let Some((number, cursors)) = damaged else { return Ok((page, any)) };
-        give_up(link, number, &cursors).await?;
+        let Some(Read { page, damaged }) = read_once(link, mailbox, after, limit, max_bytes).await? else {
+            return Ok(None);
+        };
+        let Some((number, cursors)) = damaged else { return Ok(Some((page, any))) };
+        give_up(link, mailbox.slot, number, &cursors).await?;
         any = true;
         if !(page.envelopes.is_empty() && page.more) {
-            return Ok((page, any));
+            return Ok(Some((page, any)));
         }
     }
 }
@@ -45,22 +62,43 @@ struct Read {
 }
 
 /// Deletes envelopes that cannot be read, and has their device told as of those that were deleted unread.
-async fn give_up(link: &Link, mailbox: MailboxNumber, cursors: &[i64]) -> Result<(), Fault> {
+async fn give_up(link: &Link, slot: i16, mailbox: MailboxNumber, cursors: &[i64]) -> Result<(), Fault> {
+    link.begin().await?;
+    if !keeps(link, slot).await? {
+        return link.commit().await;
+    }
     let sql = "WITH k AS (DELETE FROM envelope_key WHERE mailbox = $1 AND cursor = ANY($2)),
             gone AS (DELETE FROM envelope WHERE mailbox = $1 AND cursor = ANY($2) RETURNING 1)
         INSERT INTO expired(mailbox, count) SELECT $1, count(*) FROM gone HAVING count(*) > 0
         ON CONFLICT (mailbox) DO UPDATE SET count = expired.count + excluded.count";
-    link.execute(sql, &[&mailbox, &cursors]).await.map(drop)
+    link.execute(sql, &[&mailbox, &cursors]).await?;
+    link.commit().await
 }
 
-async fn read_once(link: &Link, mailbox: Address, after: i64, limit: usize, max_bytes: usize) -> Result<Read, Fault> {
+/// Each statement looks whether the slot's mail is here, in its own snapshot: what it finds is all that there is, or nothing is said.
+async fn read_once(
+    link: &Link,
+    mailbox: Mailbox,
+    after: i64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Option<Read>, Fault> {
     // One more than the page, to see whether there is one.
     let most = i64::try_from(limit).unwrap_or(i64::MAX).min(MAX_MAILBOX_ENVELOPES as i64) + 1;
-    let keys = "SELECT mailbox, cursor, day, size, key FROM envelope_key
-        WHERE mailbox = (SELECT mailbox FROM device WHERE account = $1 AND number = $2) AND cursor > $3
-        ORDER BY cursor LIMIT $4";
-    let account = &mailbox.account.as_bytes()[..];
-    let keys = link.query(keys, &[&account, &i64::from(mailbox.device.get()), &after, &most]).await?;
+    let keys = concat!(
+        "SELECT k.mailbox, k.cursor, k.day, k.size, k.key FROM lease l LEFT JOIN LATERAL (
+            SELECT mailbox, cursor, day, size, key FROM envelope_key WHERE mailbox = ",
+        its_number!(),
+        " AND cursor > $4 ORDER BY cursor LIMIT $5) k ON true WHERE l.slot = $6 ORDER BY k.cursor"
+    );
+    let Mailbox { address, slot, number } = mailbox;
+    let (account, device) = (&address.account.as_bytes()[..], i64::from(address.device.get()));
+    let mut keys = link.query(keys, &[&account, &device, &number, &after, &most, &slot]).await?;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    // Nothing waits.
+    keys.retain(|row| row.get::<_, Option<i64>>(0).is_some());
     let (mut chosen, mut bytes, mut more) = (0, 0, false);
     for row in &keys {
         bytes += usize::try_from(row.get::<_, i32>(3)).unwrap_or(usize::MAX);
@@ -72,15 +110,20 @@ async fn read_once(link: &Link, mailbox: Address, after: i64, limit: usize, max_
     }
     let keys = keys.get(..chosen).unwrap_or_default();
     let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
-        return Ok(Read { page: Page { envelopes: Vec::new(), more }, damaged: None });
+        return Ok(Some(Read { page: Page { envelopes: Vec::new(), more }, damaged: None }));
     };
     let days = keys.iter().map(|row| row.get::<_, i32>(2));
     let (first_day, last_day) = (days.clone().min().unwrap_or_default(), days.max().unwrap_or_default());
-    let bodies = "SELECT cursor, id, source, accepted_at, ciphertext FROM envelope
-        WHERE mailbox = $1 AND cursor >= $2 AND cursor <= $3 AND day >= $4 AND day <= $5 ORDER BY cursor";
+    let bodies = "SELECT e.cursor, e.id, e.source, e.accepted_at, e.ciphertext FROM lease l LEFT JOIN envelope e
+            ON e.mailbox = $1 AND e.cursor >= $2 AND e.cursor <= $3 AND e.day >= $4 AND e.day <= $5
+        WHERE l.slot = $6 ORDER BY e.cursor";
     let number: MailboxNumber = first.get(0);
-    let bodies =
-        link.query(bodies, &[&number, &first.get::<_, i64>(1), &last.get::<_, i64>(1), &first_day, &last_day]).await?;
+    let (low, high): (i64, i64) = (first.get(1), last.get(1));
+    let mut bodies = link.query(bodies, &[&number, &low, &high, &first_day, &last_day, &slot]).await?;
+    if bodies.is_empty() {
+        return Ok(None);
+    }
+    bodies.retain(|row| row.get::<_, Option<i64>>(0).is_some());
     let mut keys = keys.iter().peekable();
     let mut page = Page { envelopes: Vec::with_capacity(bodies.len()), more };
     let mut damaged = Vec::new();
@@ -99,7 +142,7 @@ async fn read_once(link: &Link, mailbox: Address, after: i64, limit: usize, max_
             }
         }
     }
-    Ok(Read { page, damaged: Some((number, damaged)).filter(|(_, cursors)| !cursors.is_empty()) })
+    Ok(Some(Read { page, damaged: Some((number, damaged)).filter(|(_, cursors)| !cursors.is_empty()) }))
 }
 
 /// An envelope, of the rows of both tables.
@@ -118,19 +161,22 @@ fn envelope(
     })
 }
 
-/// How much waits in a mailbox.
-pub async fn waiting(link: &Link, mailbox: Address) -> Result<Waiting, Fault> {
-    let sql = "SELECT count(k.cursor), coalesce(sum(k.size), 0)::int8,
-            coalesce((SELECT count FROM expired WHERE mailbox = d.mailbox), 0)
-        FROM device d LEFT JOIN envelope_key k ON k.mailbox = d.mailbox
-        WHERE d.account = $1 AND d.number = $2 GROUP BY d.mailbox";
-    let row = link.query_opt(sql, &[&&mailbox.account.as_bytes()[..], &i64::from(mailbox.device.get())]).await?;
+/// How much waits in a mailbox. `None`: the mail is in another group.
+pub async fn waiting(link: &Link, mailbox: Mailbox) -> Result<Option<Waiting>, Fault> {
+    let sql = concat!(
+        "WITH n AS MATERIALIZED (SELECT ",
+        its_number!(),
+        " AS mailbox)
+        SELECT (SELECT count(*) FROM envelope_key WHERE mailbox = (SELECT mailbox FROM n)),
+            (SELECT coalesce(sum(size), 0)::int8 FROM envelope_key WHERE mailbox = (SELECT mailbox FROM n)),
+            coalesce((SELECT count FROM expired WHERE mailbox = (SELECT mailbox FROM n)), 0)
+        FROM lease WHERE slot = $4"
+    );
+    let Mailbox { address, slot, number } = mailbox;
+    let (account, device) = (&address.account.as_bytes()[..], i64::from(address.device.get()));
+    let row = link.query_opt(sql, &[&account, &device, &number, &slot]).await?;
     let count = |row: &tokio_postgres::Row, column| row.get::<_, i64>(column).unsigned_abs();
-    Ok(row.map_or(Waiting::default(), |row| Waiting {
-        count: count(&row, 0),
-        bytes: count(&row, 1),
-        expired: count(&row, 2),
-    }))
+    Ok(row.map(|row| Waiting { count: count(&row, 0), bytes: count(&row, 1), expired: count(&row, 2) }))
 }
 
 /// Deletes at most so many envelopes of a node's slots that are due, in the order of arrival, and counts each for its mailbox.
@@ -153,49 +199,83 @@ pub async fn expire(
             ON CONFLICT (mailbox) DO UPDATE SET count = expired.count + excluded.count)
         SELECT mailbox, cursor, slot FROM gone";
     let budget = i64::try_from(budget).unwrap_or(i64::MAX);
+    link.begin().await?;
+    // A slot that leaves this group waits for this; the statement sees which have left.
+    link.query("SELECT FROM writer WHERE id / $2 = $1 FOR SHARE", &[&node, &MAX_LANES]).await?;
     let rows = link.query(sql, &[&signed(older_than), &node, &MAX_LANES, &budget]).await?;
+    link.commit().await?;
     let gone = |row: &tokio_postgres::Row| {
         (row.get::<_, i16>(2).unsigned_abs(), row.get(0), row.get::<_, i64>(1).unsigned_abs())
     };
     Ok(rows.iter().map(gone).collect())
 }
 
-/// Takes `count` off the number of expired envelopes.
-pub async fn acknowledge_expired(link: &Link, mailbox: Address, count: u64) -> Result<(), Fault> {
-    let sql = "WITH d AS (SELECT mailbox FROM device WHERE account = $1 AND number = $2),
-        gone AS (DELETE FROM expired WHERE mailbox IN (SELECT mailbox FROM d) AND count <= $3)
-        UPDATE expired SET count = count - $3 WHERE mailbox IN (SELECT mailbox FROM d) AND count > $3";
-    let account = &mailbox.account.as_bytes()[..];
-    link.execute(sql, &[&account, &i64::from(mailbox.device.get()), &signed(count)]).await.map(drop)
+/// Takes `count` off the number of expired envelopes. `None`: the mail is in another group.
+pub async fn acknowledge_expired(link: &Link, mailbox: Mailbox, count: u64) -> Result<Option<()>, Fault> {
+    let sql = concat!(
+        "WITH d AS MATERIALIZED (SELECT ",
+        its_number!(),
+        " AS mailbox),
+        gone AS (DELETE FROM expired WHERE mailbox IN (SELECT mailbox FROM d) AND count <= $4)
+        UPDATE expired SET count = count - $4 WHERE mailbox IN (SELECT mailbox FROM d) AND count > $4"
+    );
+    let Mailbox { address, slot, number } = mailbox;
+    let (account, device) = (&address.account.as_bytes()[..], i64::from(address.device.get()));
+    link.begin().await?;
+    let here = keeps(link, slot).await?;
+    if here {
+        link.execute(sql, &[&account, &device, &number, &signed(count)]).await?;
+    }
+    link.commit().await?;
+    Ok(here.then_some(()))
+}
+
+/// Deletes all mail of these mailboxes.
+pub async fn delete_mail(link: &Link, mailboxes: &[MailboxNumber]) -> Result<(), Fault> {
+    for sql in [
+        "DELETE FROM envelope_key WHERE mailbox = ANY($1)",
+        "DELETE FROM envelope WHERE mailbox = ANY($1)",
+        "DELETE FROM expired WHERE mailbox = ANY($1)",
+    ] {
+        link.execute(sql, &[&mailboxes]).await?;
+    }
+    Ok(())
 }
 
 /// Stamps later than `now` become `now`.
-pub async fn restamp(link: &Link, now: u64) -> Result<u64, Fault> {
-    link.execute("UPDATE envelope SET accepted_at = $1 WHERE accepted_at > $1 AND mailbox <> 0", &[&signed(now)]).await
+pub async fn restamp(groups: &Groups, now: u64) -> Result<u64, Fault> {
+    let sql = "UPDATE envelope SET accepted_at = $1 WHERE accepted_at > $1 AND mailbox <> 0";
+    let mut changed = 0;
+    for group in groups.all() {
+        changed += group.pool.lend().await?.execute(sql, &[&signed(now)]).await?;
+    }
+    Ok(changed)
 }
 
 /// What can be told at any moment.
-pub async fn gauges(link: &Link) -> Result<Gauges, Fault> {
-    let stats = stats(link, false).await?;
+pub async fn gauges(groups: &Groups) -> Result<Gauges, Fault> {
+    let stats = stats(groups, false).await?;
     Ok(Gauges { devices: stats.devices, waiting: stats.waiting, waiting_bytes: stats.waiting_bytes })
 }
 
-/// What the store holds in sum. Without accounts and prekeys if not `all`.
-pub async fn stats(link: &Link, all: bool) -> Result<Stats, Fault> {
+/// What the store holds in sum. Without accounts and prekeys if not `all`. Mail that is being copied to another group counts twice.
+pub async fn stats(groups: &Groups, all: bool) -> Result<Stats, Fault> {
     let some = "SELECT 0::int8, (SELECT count(*) FROM device), count(*), coalesce(sum(size), 0)::int8, 0::int8
         FROM envelope_key WHERE mailbox <> 0";
     let whole = "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM device), count(*),
             coalesce(sum(size), 0)::int8, (SELECT count(*) FROM one_time_prekey)
         FROM envelope_key WHERE mailbox <> 0";
-    let row = link.query_one(if all { whole } else { some }, &[]).await?;
-    let count = |column| row.get::<_, i64>(column).unsigned_abs();
-    Ok(Stats {
-        accounts: count(0),
-        devices: count(1),
-        waiting: count(2),
-        waiting_bytes: count(3),
-        one_time_prekeys: count(4),
-    })
+    let mut sum = Stats::default();
+    for group in groups.all() {
+        let row = group.pool.lend().await?.query_one(if all { whole } else { some }, &[]).await?;
+        let count = |column| row.get::<_, i64>(column).unsigned_abs();
+        sum.accounts += count(0);
+        sum.devices += count(1);
+        sum.waiting += count(2);
+        sum.waiting_bytes += count(3);
+        sum.one_time_prekeys += count(4);
+    }
+    Ok(sum)
 }
 
 /// Unix milliseconds.
@@ -237,9 +317,19 @@ pub async fn times(link: &Link) -> Result<Times, Fault> {
 }
 
 /// When the youngest envelope that waits was accepted. Looks behind the time that is known, then a day before, then at all.
-pub async fn newest_mail(link: &Link) -> Result<Option<u64>, Fault> {
+pub async fn newest_mail(groups: &Groups) -> Result<Option<u64>, Fault> {
+    let known = times(&*groups.home().pool.lend().await?).await?.known.map(|known| signed(known.at));
+    let mut newest = newest_mail_in(&*groups.home().pool.lend().await?, known).await?;
+    for group in groups.others() {
+        // A relay starts although one is away: this is to find out that the clock was set back.
+        let there = soon(async { newest_mail_in(&*group.pool.lend().await?, known).await }).await;
+        newest = newest.max(there.unwrap_or_default());
+    }
+    Ok(newest)
+}
+
+async fn newest_mail_in(link: &Link, known: Option<i64>) -> Result<Option<u64>, Fault> {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-    let known = times(link).await?.known.map(|known| signed(known.at));
     for since in known.into_iter().flat_map(|known| [known, known.saturating_sub(DAY_MS)]).chain([i64::MIN]) {
         let sql = "SELECT max(accepted_at) FROM envelope WHERE accepted_at >= $1 AND mailbox <> 0";
         if let Some(newest) = link.query_one(sql, &[&since]).await?.get::<_, Option<i64>>(0) {

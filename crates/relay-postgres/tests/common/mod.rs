@@ -69,6 +69,11 @@ impl Database {
         Some(database)
     }
 
+    /// Its address, as an operator writes it.
+    pub fn address(&self) -> String {
+        format!("{}?options=-c%20search_path%3D{}", env::var(VARIABLE).unwrap(), self.name)
+    }
+
     /// Ends every connection of relays to it, as a server that goes down would. Says how many there were.
     pub async fn end_connections(&self, by: &Link) -> i64 {
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

@@ -52,7 +52,7 @@ async fn a_relay_serves_from_postgresql_and_its_operator_sees_what_it_holds() {
     let not_yet = lines(&store, &["--json", "inspect"]).await.unwrap_err();
     assert!(not_yet.contains("kuvert-relay migrate"), "{not_yet}");
     let made = lines(&store, &["--json", "migrate"]).await.unwrap();
-    assert_eq!((&made[0]["from"], &made[0]["to"]), (&0.into(), &1.into()));
+    assert_eq!((&made[0]["from"], &made[0]["to"]), (&0.into(), &2.into()));
 
     let relay = Process::start_as(command(&store), data.path(), &["-vv"]).await;
     assert!(!relay.first_line.contains(PASSWORD));
@@ -74,7 +74,30 @@ async fn a_relay_serves_from_postgresql_and_its_operator_sees_what_it_holds() {
     // It survives the process.
     let (_, log) = relay.stop("-KILL").await;
     assert!(!log.contains(PASSWORD), "{log}");
+    let second = format!("{}/{name}_second", std::env::var("KUVERT_POSTGRES").unwrap().rsplit_once('/').unwrap().0);
+    let link = Door::new(server.clone()).unwrap().open().await.unwrap();
+    link.batch(&format!("DROP DATABASE IF EXISTS {name}_second")).await.unwrap();
+    link.batch(&format!("CREATE DATABASE {name}_second")).await.unwrap();
+    let refused = lines(&store, &["cluster", "add-group", "second", "--address", &store]).await.unwrap_err();
+    assert!(refused.contains("holds a password"), "{refused}");
+    let added = lines(&store, &["--json", "cluster", "add-group", "second", "--address", &second]).await.unwrap();
+    assert_eq!(added[0]["number"], 1);
     let relay = Process::start_as(command(&store), data.path(), &[]).await;
+    // Its mail goes to other servers while it is served.
+    let slot = kuvert_relay_postgres::slot::of(&bob.address.account);
+    let slots = format!("{slot}-{slot}");
+    let wrong = lines(&store, &["cluster", "move-slots", "--slots", "9-4096", "--to", "second"]).await.unwrap_err();
+    assert!(wrong.contains("0-2047"), "{wrong}");
+    let wrong = lines(&store, &["cluster", "move-slots", "--slots", &slots, "--to", "third"]).await.unwrap_err();
+    assert!(wrong.contains("cluster groups"), "{wrong}");
+    let moved = ["--json", "cluster", "move-slots", "--slots", &slots, "--to", "second"];
+    let told = lines(&store, &moved).await.unwrap();
+    assert_eq!((&told[0]["type"], &told[0]["slots"], &told[0]["of"]), (&"moved".into(), &1.into(), &1.into()));
+    assert_eq!((&told[1]["type"], &told[1]["slots"], &told[1]["envelopes"]), (&"result".into(), &1.into(), &1.into()));
+    assert_eq!(lines(&store, &moved).await.unwrap()[0]["there"], 1, "again it changes nothing");
+    let groups = lines(&store, &["--json", "cluster", "groups"]).await.unwrap();
+    assert_eq!((&groups[0]["slots"], &groups[1]["slots"], &groups[2]["slots"]), (&4095.into(), &1.into(), &0.into()));
+    assert_eq!(lines(&store, &["--json", "inspect"]).await.unwrap()[0]["waiting"], 1);
     let (mut recipient, _) = Client::authenticate(&relay.url, &bob).await;
     recipient.attach().await;
     let delivered = recipient.delivery().await;
@@ -84,8 +107,8 @@ async fn a_relay_serves_from_postgresql_and_its_operator_sees_what_it_holds() {
     assert!(!data.path().join("relay.db").exists());
     let (code, log) = relay.stop("-TERM").await;
     assert_eq!(code, Some(0), "{log}");
-    let link = Door::new(server).unwrap().open().await.unwrap();
     link.batch(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    link.batch(&format!("DROP DATABASE {name}_second WITH (FORCE)")).await.unwrap();
 }
 
 #[tokio::test]

@@ -56,6 +56,19 @@ const PRESENCE: Field = Field {
     ..OWN
 };
 
+/// A deleted device whose mail is on other servers.
+const DROPPED: Field = Field {
+    table: "dropped",
+    subject: Subject::AccountHolder,
+    category: Category::Traffic,
+    purpose: Purpose::Delivery,
+    basis: Basis::Contract,
+    retention: Retention::AtMost { days: 1 },
+    deletion: Deletion::AfterMail,
+    items: &[3],
+    ..OWN
+};
+
 const NODE: Field = Field { table: "node", subject: Subject::Operator, ..OWN };
 
 pub const FIELDS: &[Field] = &[
@@ -106,6 +119,49 @@ pub const FIELDS: &[Field] = &[
     Field { column: "next_cursor", meaning: "a place in the order of arrival that was never given out", ..OWN },
     Field { table: "slot_group", column: "slot", meaning: "a part of all accounts", ..OWN },
     Field { table: "slot_group", column: "store_group", meaning: "which group of servers has it", ..OWN },
+    Field {
+        table: "slot_group",
+        column: "epoch",
+        meaning: "how often a connection to another group began to write it",
+        ..OWN
+    },
+    Field { table: "store_group", column: "id", meaning: "a group of servers", ..OWN },
+    Field {
+        table: "store_group",
+        column: "name",
+        meaning: "its name, as the operator chose it",
+        form: Form::Text,
+        ..OWN
+    },
+    Field { table: "store_group", column: "address", meaning: "where relays reach it", form: Form::Text, ..OWN },
+    Field { table: "slot_move", column: "slot", meaning: "a part of all accounts that is moving", ..OWN },
+    Field { table: "slot_move", column: "source", meaning: "from which group of servers", ..OWN },
+    Field { table: "slot_move", column: "target", meaning: "to which one", ..OWN },
+    Field { table: "slot_move", column: "number", meaning: "in which move", ..OWN },
+    Field { table: "moving", column: "slot", meaning: "a part of all accounts that is moving", ..OWN },
+    Field { table: "moving", column: "number", meaning: "in which move", ..OWN },
+    Field {
+        table: "moving",
+        column: "sealed",
+        meaning: "whether nothing writes it here any more",
+        form: Form::Flag,
+        ..OWN
+    },
+    Field { table: "moving", column: "writer", meaning: "which connection of which relay wrote it", ..OWN },
+    Field { table: "moving", column: "epoch", meaning: "how often that had changed", ..OWN },
+    Field {
+        table: "moving",
+        column: "next_cursor",
+        meaning: "a place in the order of arrival that was never given out",
+        ..OWN
+    },
+    Field {
+        table: "dropped",
+        column: "mailbox",
+        meaning: "a deleted device whose mail, on other servers, is deleted within a minute",
+        ..DROPPED
+    },
+    Field { table: "dropped", column: "slot", meaning: "the part of all accounts that it belonged to", ..DROPPED },
     Field { table: "writer", column: "id", meaning: "a writing connection of a relay", ..OWN },
     Field { table: "writer", column: "epoch", meaning: "how often it began anew", ..OWN },
     Field { column: "id", meaning: "a relay's number", ..NODE },
@@ -113,6 +169,7 @@ pub const FIELDS: &[Field] = &[
     Field { column: "address", meaning: "where the operator's other relays reach it", form: Form::Text, ..NODE },
     Field { column: "epoch", meaning: "how often it was started, or declared dead", ..NODE },
     Field { column: "seen", meaning: "when it gave a sign of life last", form: Form::Time, ..NODE },
+    Field { column: "groups", meaning: "which groups of servers it writes", ..NODE },
     Field { column: "draining", meaning: "whether it is to hold no part any more", form: Form::Flag, ..NODE },
     Field { table: "kuvert_schema", column: "version", meaning: "the version of these tables", ..OWN },
 ];

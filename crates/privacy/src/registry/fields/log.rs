@@ -99,6 +99,7 @@ pub const FIELDS: &[Field] = &[
         form: Form::Number,
         ..STATEMENT
     },
+    Field { column: "group", meaning: "the name of a group of servers, as the operator chose it", ..STATEMENT },
     Field {
         column: "slots",
         meaning: "how many parts of the store a relay took over or writes to",
