@@ -32,13 +32,15 @@ pub struct Goal {
 
 /// How a figure has to lie to its limit.
 #[derive(Clone, Copy)]
-enum Bound {
+pub(crate) enum Bound {
+    /// No more than this.
     AtMost(f64),
+    /// No less than this.
     AtLeast(f64),
 }
 
 impl Goal {
-    fn new(goal: &'static str, bound: Bound, figure: Option<f64>, detail: String) -> Self {
+    pub(crate) fn new(goal: &'static str, bound: Bound, figure: Option<f64>, detail: String) -> Self {
         let (words, limit, met) = match bound {
             Bound::AtMost(limit) => ("at most", limit, figure.is_some_and(|figure| figure <= limit)),
             Bound::AtLeast(limit) => ("at least", limit, figure.is_some_and(|figure| figure >= limit)),

@@ -14,6 +14,7 @@
 //! | [`sizes`] | bytes of state and of messages |
 //! | [`timing`] | whether secrets show in the time that operations take: `kuvert-bench timing` |
 //! | `client` | a whole client with its store and a relay: `kuvert-bench client` (feature `program`) |
+//! | `transfer` | files end to end, beside disk and cipher: `kuvert-bench files` (feature `program`) |
 //! | `program` | the program `kuvert-bench` (feature `program`) |
 //! | [`seeded`] | the same numbers in every run |
 //! | [`goals`] | what the figures are to reach |
@@ -49,6 +50,8 @@ mod sections;
 pub mod seeded;
 pub mod sizes;
 pub mod timing;
+#[cfg(feature = "program")]
+pub mod transfer;
 
 use std::time::Duration;
 

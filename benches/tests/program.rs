@@ -19,10 +19,12 @@ fn it_says_its_version_and_helps() {
     assert_eq!(stdout, format!("kuvert-bench {}\n", env!("CARGO_PKG_VERSION")));
     let (output, stdout, _) = bench(&["--help"]);
     assert!(output.status.success() && stdout.contains("Usage: kuvert-bench [OPTIONS] <COMMAND>"), "{stdout}");
-    for command in ["crypto", "client", "timing", "relay", "scaling"] {
+    for command in ["crypto", "client", "timing", "files", "relay", "scaling"] {
         assert!(stdout.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {stdout}");
     }
-    assert!(!stdout.contains("relay-worker"), "{stdout}");
+    assert!(!stdout.contains("relay-worker") && !stdout.contains("files-person"), "{stdout}");
+    let (_, stdout, _) = bench(&["files", "--help"]);
+    assert!(stdout.contains("files --mib 20 --directory /srv"), "an example: {stdout}");
 }
 
 #[test]

@@ -29,6 +29,13 @@ kib_per_account = { burst = 1000000000, per_hour = 3600000000 }
 sealed_kib_per_address = { burst = 1000000000, per_hour = 3600000000 }
 registrations_per_address = { burst = 1000000000, per_hour = 3600000000 }
 young_account_mib = 4000000000
+max_file_mib = 2048
+blob_disk_percent = 100
+blob_mib_per_account = 1000000
+uploads_per_account = { burst = 1000000000, per_hour = 3600000000 }
+upload_kib_per_account = { burst = 1000000000, per_hour = 3600000000 }
+blob_read_kib_per_account = { burst = 1000000000, per_hour = 3600000000 }
+blob_read_kib_per_address = { burst = 1000000000, per_hour = 3600000000 }
 ";
 
 /// This same program, without settings meant for the user's own home.

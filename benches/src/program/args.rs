@@ -58,11 +58,36 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
     },
+    /// Files end to end, beside what disk and cipher allow, in one run: a relay and two clients as processes, over loopback
+    Files(Files),
+    /// A client of `files`
+    #[command(hide = true)]
+    FilesPerson,
     /// A relay under load, beside a bare prototype, in one run: real processes, devices and envelopes over loopback
     Relay(Relay),
     /// A load process of `relay`
     #[command(hide = true)]
     RelayWorker,
+}
+
+/// MiB of the file of `kuvert-bench files`.
+const FILE_MIB: u16 = 100;
+
+/// `kuvert-bench files`
+#[derive(ClapArgs, Debug)]
+pub struct Files {
+    /// MiB of the file; memory is measured up to ten times as many
+    #[arg(long, value_name = "N", default_value_t = FILE_MIB, value_parser = clap::value_parser!(u16).range(2..=2_000))]
+    pub mib: u16,
+    /// Tiny numbers, to see that everything works; the figures say nothing
+    #[arg(long, conflicts_with = "document")]
+    pub quick: bool,
+    /// A directory on the disk to measure; it takes five times the largest file [default: the system's for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Put the tables between the marks of this Markdown file
+    #[arg(long, value_name = "FILE")]
+    pub document: Option<PathBuf>,
 }
 
 /// `kuvert-bench relay`

@@ -44,8 +44,8 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
             print(&report, report.text(), output)
         }
         Command::Scaling { from, document } => scaling(from, document.as_deref(), output),
-        // The module `load`'s.
-        Command::Relay(_) | Command::RelayWorker => Ok(()),
+        // The modules `load`'s and `transfer`'s.
+        Command::Relay(_) | Command::RelayWorker | Command::Files(_) | Command::FilesPerson => Ok(()),
     }
 }
 

@@ -5,12 +5,14 @@
 //! | [`args`] | the command line |
 //! | [`figures`] | `crypto`, `client`, `timing`, `scaling` |
 //! | [`load`] | `relay` |
+//! | [`transfer`] | `files` |
 //! | [`output`] | figures in words or as JSON, and what went wrong |
 
 pub mod args;
 pub mod figures;
 pub mod load;
 pub mod output;
+pub mod transfer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +31,16 @@ const USAGE: u8 = 2;
 const MANUAL: Manual = Manual {
     examples: &[
         ("", &[("kuvert bench crypto", "Measures how fast this machine encrypts.")]),
+        (
+            "files",
+            &[
+                (
+                    "kuvert bench files",
+                    "Measures how fast files of 100 MiB come from one client to another, and what memory that takes.",
+                ),
+                ("kuvert bench files --mib 20 --directory /srv", "The same with smaller files, on the disk of /srv."),
+            ],
+        ),
         ("relay", &[("kuvert bench relay --quick", "Measures what a relay on this machine carries, roughly.")]),
     ],
     ..Manual::PLAIN
@@ -55,6 +67,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let ended = match &args.command {
         Command::Relay(args) => load::run(args, &output),
         Command::RelayWorker => load::work(),
+        Command::Files(args) => transfer::run(args, &output),
+        Command::FilesPerson => transfer::work(),
         command => figures::run(command, &output),
     };
     match ended {

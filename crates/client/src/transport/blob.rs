@@ -18,6 +18,9 @@ use crate::error::Error;
 /// (a window of 1 MiB) takes this long at 70 kbit/s.
 const SILENCE: Duration = Duration::from_secs(120);
 
+/// Below the mail stream's, which is 0: what of a file is under way waits for a text, and no text for a file.
+const PRIORITY: i32 = -1;
+
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -149,6 +152,8 @@ impl Link {
             Ok(opened) => opened.map_err(|error| lost(describe(&error)))?,
             Err(_) => return Err(Error::RequestTimeout { seconds: SILENCE.as_secs() }),
         };
+        // Fails only where the stream has ended, which the first frame finds out.
+        let _ = opened.0.set_priority(PRIORITY);
         Ok(BlobStream::new(opened.0, opened.1))
     }
 }

@@ -47,6 +47,9 @@ const FULL_PAUSE: Duration = Duration::from_secs(60);
 /// The same where other transfers are in the way.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
+/// Below the mail stream's, which is 0: what of a file is under way waits for mail, and no mail for a file.
+const PRIORITY: i32 = -1;
+
 /// How long the relay tries to hand a last word to a client that does not read.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
@@ -76,6 +79,8 @@ enum End {
 
 /// Serves a stream until it ends.
 pub async fn serve(peer: Arc<Peer>, send: quinn::SendStream, receive: quinn::RecvStream) {
+    // Fails only where the stream has ended, which the first frame finds out.
+    let _ = send.set_priority(PRIORITY);
     let mut reader = Reader::new(receive, &peer.service.held);
     let holder = match peer.device {
         Some(device) => {
