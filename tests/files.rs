@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Home, Random, Relay, alice_and_bob, all, contains, find};
+use support::{Home, Random, Relay, alice_and_bob, all, contains, eventually, find, objects};
 
 /// Bytes that are no other file's: each 8 of them say where they stand.
 fn content(bytes: usize) -> Vec<u8> {
@@ -95,6 +96,66 @@ fn one_file_arrives_however_often_its_ends_and_the_relay_are_killed() {
     assert_eq!(at_relay(&relay), 0, "not one byte is left");
 }
 
+/// Smaller files, and kills at any moment: before a file has a name at the relay, between its last byte and the message, between the last byte here and the
+/// word to the relay. `KUVERT_KILLS=100 cargo test -p kuvert-e2e --test files kills -- --nocapture` kills 100 times instead of 12.
+#[test]
+fn small_files_arrive_once_each_whatever_moment_their_ends_are_killed_at() {
+    let wanted = std::env::var("KUVERT_KILLS").map_or(12, |kills| kills.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let settings = write(
+        directory.path(),
+        "relay.toml",
+        b"[limits]\nyoung_account_mib = 1000\nblob_transfers_per_account = 100\n",
+    );
+    let relay = Relay::start_with(&["--config", word(&settings)]);
+    let (alice, bob) = alice_and_bob(&relay);
+    let content = content(700_000);
+    let path = write(directory.path(), "note.bin", &content);
+    let mut random = Random::seeded("files-small");
+    // Lives for a while; whether it was killed, and did not come to its end.
+    let mut live = |home: &Home, arguments: &[&str]| {
+        let mut running = home.start(arguments);
+        let life = Instant::now() + random.millis(5, 600);
+        while Instant::now() < life && !running.has_ended() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let killed = !running.has_ended();
+        if killed {
+            drop(running.kill())
+        } else {
+            drop(running.wait())
+        }
+        usize::from(killed)
+    };
+    let (mut kills, mut sent) = (0, 0);
+    while kills < wanted {
+        alice.ok(&["send", "bob", "--file", word(&path), "--offline"]);
+        sent += 1;
+        for _ in 0..4 {
+            kills += live(&alice, &["receive", "--max", "0"]);
+            kills += live(&bob, &["receive"]);
+        }
+    }
+    eventually("all is sent", || {
+        alice.run(&["receive", "--max", "0"]);
+        find(&alice.ok(&["whoami"]), "whoami")["queued"] == 0
+    });
+    let files = || -> Vec<Value> {
+        let history = bob.ok(&["history", "alice"]);
+        all(&history, "message").iter().map(|message| message["attachments"][0].clone()).collect()
+    };
+    eventually("all is here", || {
+        bob.run(&["receive"]);
+        files().len() == sent && files().iter().all(|file| file["state"] == "here")
+    });
+    let places: BTreeSet<String> = files().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(places.len(), sent, "a place each");
+    assert!(places.iter().all(|place| fs::read(place).unwrap() == content), "the right bytes");
+    assert_eq!(fs::read_dir(bob.path().join("files")).unwrap().count(), sent, "and no other");
+    assert_eq!(at_relay(&relay), 0, "not one byte is left");
+    println!("{kills} kills, {sent} files");
+}
+
 #[test]
 fn what_cannot_be_sent_is_refused_with_a_clear_word_and_nothing_is_half_sent() {
     let relay = Relay::start();
@@ -180,4 +241,84 @@ fn files_are_saved_where_they_are_wanted_and_nothing_is_overwritten() {
     bob.run(&["save", &format!("{id}/3")]).fails_with("no-such-file");
     let found = bob.ok(&["search", "two.txt"]);
     assert_eq!(all(&found, "message").len(), 1);
+}
+
+#[test]
+fn an_export_has_the_files_that_are_here_under_safe_names_and_none_twice() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let directory = tempfile::tempdir().unwrap();
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let one = write(directory.path(), "a.txt", b"first");
+    let two = write(&other, "a.txt", b"second");
+    let large = write(directory.path(), "large.bin", &content(200_000));
+    let once = write(directory.path(), "once.txt", b"burn");
+    alice.ok(&["send", "bob", "three", "--file", word(&one), word(&two), word(&large)]);
+    alice.ok(&["send", "bob", "--view-once", "--file", word(&once)]);
+    bob.ok(&["receive", "--max-file", "1k"]);
+    bob.ok(&["send", "alice", "mine", "--file", word(&one)]);
+    let moved = write(directory.path(), "moved.txt", b"not there any more");
+    bob.ok(&["send", "alice", "--file", word(&moved)]);
+    fs::remove_file(&moved).unwrap();
+    let to = directory.path().join("exported");
+    let exported = bob.ok(&["export", "alice", "--to", word(&to)]);
+    assert_eq!(
+        (&find(&exported, "exported")["messages"], &find(&exported, "exported")["files"]),
+        (&4.into(), &3.into())
+    );
+    let messages = objects(&fs::read(to.join("messages.jsonl")).unwrap());
+    let paths: Vec<Value> = messages
+        .iter()
+        .flat_map(|message| message["attachments"].as_array().unwrap())
+        .map(|file| file["path"].clone())
+        .collect();
+    let none = Value::Null;
+    let told: [Value; 6] =
+        ["files/a.txt".into(), "files/a (2).txt".into(), none.clone(), none.clone(), "files/a (3).txt".into(), none];
+    assert_eq!(paths, told);
+    assert_eq!(fs::read(to.join("files/a.txt")).unwrap(), b"first");
+    assert_eq!(fs::read(to.join("files/a (2).txt")).unwrap(), b"second");
+    assert_eq!(fs::read_dir(to.join("files")).unwrap().count(), 3);
+    assert!(fs::read_to_string(to.join("messages.txt")).unwrap().contains("files/a (2).txt"));
+    // Without files there is no folder of them.
+    let bare = directory.path().join("bare");
+    let carol = Home::registered(&relay, "carol");
+    carol.ok(&["contact", "add", "bob"]);
+    carol.ok(&["send", "bob", "hi"]);
+    carol.ok(&["export", "bob", "--to", word(&bare)]);
+    assert!(!bare.join("files").exists());
+}
+
+/// A relay that gives out few bytes in an hour: what it keeps back is no success.
+#[test]
+fn a_file_that_the_relay_keeps_back_for_now_is_told_with_the_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = b"[limits]\nblob_read_kib_per_account = { burst = 300, per_hour = 1 }\n";
+    let settings = write(directory.path(), "relay.toml", limits);
+    let relay = Relay::start_with(&["--config", word(&settings)]);
+    let (alice, bob) = alice_and_bob(&relay);
+    let path = write(directory.path(), "large.bin", &content(600_000));
+    alice.ok(&["send", "bob", "look", "--file", word(&path)]);
+    let told = bob.run(&["receive"]).fails_with("limited");
+    assert_eq!(find(&told, "message")["text"], "look", "the text is shown all the same");
+    let words = find(&told, "error")["message"].as_str().unwrap();
+    assert!(words.contains("large.bin stays at the relay") && words.contains("kuvert save"), "{words}");
+    // Nothing else waits, and the text is not told again.
+    assert!(all(&bob.run(&["receive"]).fails_with("limited"), "message").is_empty());
+}
+
+#[test]
+fn a_picture_comes_with_its_size_and_a_thumbnail_of_what_is_seen_and_of_nothing_else() {
+    let relay = Relay::start();
+    let (alice, bob) = alice_and_bob(&relay);
+    let directory = tempfile::tempdir().unwrap();
+    // 3 × 2 pixels, as an encoder writes them.
+    let png = data_encoding::BASE64
+        .decode(b"iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAEElEQVR4nGM4wcAAQQxwFgAzpASxbX470AAAAABJRU5ErkJggg==")
+        .unwrap();
+    let path = write(directory.path(), "small.png", &png);
+    alice.ok(&["send", "bob", "--original", "--file", word(&path)]);
+    let file = attachments(&bob.ok(&["receive"]))[0].clone();
+    assert_eq!((&file["width"], &file["height"]), (&3.into(), &2.into()), "also where nothing was taken out");
 }

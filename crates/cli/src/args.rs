@@ -215,7 +215,7 @@ pub struct Search {
 pub struct Export {
     #[command(flatten)]
     pub who: Who,
-    /// A directory that is not there yet
+    /// A directory that is not there yet; files that are here are copied into `files` in it
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
 }
@@ -360,7 +360,7 @@ pub struct Receive {
     /// End after this many messages; 0 only sends what is queued
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
-    /// Fetch files of contacts up to this size, as in 500k, 16M, 1G; 0: none. `kuvert save` fetches others
+    /// Fetch files of contacts up to this size, as in 500k, 16M, 1G, and in a day 256M of one contact and 1G in all; 0: none. `kuvert save` fetches others
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
     pub max_file: u64,
 }

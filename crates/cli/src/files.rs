@@ -11,6 +11,9 @@ use rustix::fs::{Mode, OFlags};
 /// Of directories.
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// The same, where one is made in another.
+const DIRECTORY: Mode = Mode::RWXU;
+
 /// Of files: `0600`.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -58,6 +61,17 @@ impl Folder {
         Ok(Self(directory))
     }
 
+    /// Makes a directory in it.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub fn folder(&self, name: &str) -> io::Result<Self> {
+        is_plain(name)?;
+        rustix::fs::mkdirat(&self.0, name, DIRECTORY)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(File::from(rustix::fs::openat(&self.0, name, flags, Mode::empty())?)))
+    }
+
     /// Makes a file in it.
     ///
     /// # Errors
@@ -73,12 +87,18 @@ impl Folder {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn file(&self, name: &str) -> io::Result<File> {
-        if Path::new(name).file_name().map(OsString::from) != Some(name.into()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's name"));
-        }
+        is_plain(name)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&self.0, name, flags, FILE_MODE)?))
     }
+}
+
+/// Whether a name stands for something in a directory itself.
+fn is_plain(name: &str) -> io::Result<()> {
+    if Path::new(name).file_name().map(OsString::from) == Some(name.into()) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's name"))
 }
 
 #[cfg(test)]
@@ -105,6 +125,11 @@ mod tests {
         for name in ["a.json", "b.json", "c.json", "../d.json", "", ".", "..", "e/f", "/g"] {
             assert!(folder.write(name, b"2").is_err(), "{name:?}");
         }
+        for name in ["a.json", "c.json", "../d.json", "", ".", ".."] {
+            assert!(folder.folder(name).is_err(), "{name:?}");
+        }
+        folder.folder("within").unwrap().write("a.json", b"1").unwrap();
+        assert_eq!(mode(&path.join("within")), 0o700);
         assert_eq!(fs::read(&victim).unwrap(), b"mine");
         assert!(!there.path().join("nothing").exists() && !there.path().join("d.json").exists());
         // The path leads elsewhere meanwhile: nothing is written there.

@@ -202,7 +202,13 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
             ("kuvert delete bob --all --yes", "Deletes the conversation without asking."),
         ],
     ),
-    ("export", &[("kuvert export bob --to bob-2026", "Writes messages.txt and messages.jsonl into a new directory.")]),
+    (
+        "export",
+        &[(
+            "kuvert export bob --to bob-2026",
+            "Writes messages.txt, messages.jsonl and the files that are here into a new directory.",
+        )],
+    ),
     (
         "disclosure",
         &[

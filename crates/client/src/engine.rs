@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::certain::RelayClock;
 use crate::error::Error;
+use crate::files::source::Looked;
 use crate::home::Home;
 use crate::identity::{Cached, Identity};
 use crate::options::Options;
@@ -31,6 +32,8 @@ struct Shared {
     mend: Option<Mend>,
     /// Files were queued, or came.
     files_due: Notify,
+    /// Files that were looked at a moment ago.
+    looked: Mutex<Looked>,
     /// Something was mended since this was looked at last.
     mended: AtomicBool,
 }
@@ -52,6 +55,7 @@ impl Engine {
             identity,
             mend,
             files_due: Notify::new(),
+            looked: Mutex::default(),
             mended: AtomicBool::new(false),
         }))
     }
@@ -64,6 +68,11 @@ impl Engine {
     /// Wakes what sends and fetches files in this process.
     pub fn files_due(&self) -> &Notify {
         &self.0.files_due
+    }
+
+    /// Files that this process looked at a moment ago.
+    pub fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.0.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory.

@@ -143,6 +143,7 @@ pub use engine::Changes;
 pub use erase::{Deleted, Extent};
 pub use error::Error;
 pub use event::{DamagedPart, DropReason, Event, EventSink, ListConflict, Occupant, ReceiptKind};
+pub use files::thumbnail::{MAX_THUMBNAIL_SIDE, Pixels, pixels as thumbnail_pixels};
 pub use files::upload::FilesReport;
 pub use files::{OutgoingFile, safe_file_name};
 pub use fold::{fold, is_invisible};
@@ -170,5 +171,7 @@ pub mod internal {
     };
 }
 
+/// Files of one message at most.
+pub use kuvert_types::limits::MAX_ATTACHMENTS;
 /// The types in this crate's signatures.
 pub use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId, Level, RelayUrl};

@@ -167,6 +167,8 @@ pub struct FileInfo {
     pub view_once: bool,
     /// Pixels of a picture: width and height.
     pub picture: Option<(u32, u32)>,
+    /// A small picture of it, a JPEG of a stranger's making: [`thumbnail_pixels`](crate::thumbnail_pixels) decodes it within bounds.
+    pub thumbnail: Option<bytes::Bytes>,
     /// Milliseconds of a voice note.
     pub voice_ms: Option<u32>,
 }
@@ -213,6 +215,11 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// How far a file of a message is.
+    pub fn new(message: MessageRef, number: u8, name: impl Into<String>, upload: bool, done: u64, total: u64) -> Self {
+        Self { message, number, name: name.into(), upload, done, total }
+    }
+
     /// Whether two say how far the same file is, in the same direction.
     pub fn is_same_file(&self, other: &Self) -> bool {
         (self.message, self.number, self.upload) == (other.message, other.number, other.upload)

@@ -82,6 +82,8 @@ pub mod own {
     pub const RECEIVER: &[u8] = b"receiver";
     /// When another copy of this home was seen to receive, u64.
     pub const COPY_SEEN: &[u8] = b"copy seen";
+    /// Before a contact's account, and alone for all: [`super::FetchedRow`].
+    pub const FETCHED: &[u8] = b"fetched ";
     /// There: messages were deleted, and the store was not scrubbed since.
     pub const TRACES: &[u8] = b"traces";
 }
@@ -490,6 +492,17 @@ pub struct UploadRow {
     pub discard: bool,
 }
 
+/// Files that were fetched in a day without being asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct FetchedRow {
+    /// Which day: since 1970, as this machine's clock says.
+    #[prost(uint64, tag = "1")]
+    pub day: u64,
+    /// Bytes of them.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+
 /// A file that is not here yet.
 #[derive(Clone, PartialEq, Message)]
 pub struct FetchRow {
@@ -781,7 +794,8 @@ fn attachment(number: u8, file: FileRow) -> FileInfo {
         state,
         place: (!file.place.is_empty()).then(|| PathBuf::from(OsString::from_vec(file.place))),
         view_once: told.view_once,
-        picture: told.picture.map(|picture| (picture.width, picture.height)),
+        picture: told.picture.as_ref().map(|picture| (picture.width, picture.height)),
+        thumbnail: told.picture.and_then(|picture| picture.thumbnail),
         voice_ms: told.voice.map(|voice| voice.duration_ms),
     }
 }

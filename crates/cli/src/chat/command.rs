@@ -1,5 +1,8 @@
 //! What is written: a text to be sent, or a command. Nothing that begins with a slash is sent unless it begins with two.
 
+use std::path::{Path, PathBuf};
+
+use crate::chat::dropped;
 use crate::chat::notify::Notify;
 
 /// A command.
@@ -21,6 +24,20 @@ pub enum Command {
     Block,
     /// Receive here.
     Receive,
+    /// Send a file, or a voice note.
+    SendFile {
+        /// Which.
+        path: PathBuf,
+        /// As a voice note.
+        voice: bool,
+    },
+    /// Fetch a file that came, and write it where it is wanted.
+    Save {
+        /// Which, the newest first: 1 is the newest.
+        nth: usize,
+        /// Where to; none: among this home's files.
+        to: Option<PathBuf>,
+    },
 }
 
 /// What was written.
@@ -57,6 +74,11 @@ pub fn read(text: &str) -> Written {
         "mute" => Command::Mute,
         "block" => Command::Block,
         "receive" => Command::Receive,
+        "send" | "voice" if about.is_empty() => {
+            return Written::Wrong("Which file: /send PATH, for a voice note /voice PATH");
+        }
+        "send" | "voice" => Command::SendFile { path: typed(about), voice: word == "voice" },
+        "save" => save(about),
         "search" if about.is_empty() => return Written::Wrong("What to look for: /search TEXT"),
         "search" => Command::Search(about.to_owned()),
         "accept" if about.is_empty() => return Written::Wrong("What to call it: /accept NAME"),
@@ -68,11 +90,28 @@ pub fn read(text: &str) -> Written {
         _ => return Written::Unknown(format!("/{word}")),
     };
     // What stands behind a command that takes nothing was meant to be sent.
-    let takes_more = matches!(command, Command::Search(_) | Command::Accept(_) | Command::Notify(_));
+    let takes_more = matches!(
+        command,
+        Command::Search(_) | Command::Accept(_) | Command::Notify(_) | Command::SendFile { .. } | Command::Save { .. }
+    );
     if !takes_more && !about.is_empty() {
         return Written::Unknown(text.lines().next().unwrap_or_default().to_owned());
     }
     Written::Command(command)
+}
+
+/// `/save`, `/save 2`, `/save PATH`, `/save 2 PATH`.
+fn save(about: &str) -> Command {
+    let (first, rest) = about.split_once(char::is_whitespace).unwrap_or((about, ""));
+    let (nth, to) = match first.parse() {
+        Ok(nth @ 1..) => (nth, rest.trim()),
+        _ => (1, about),
+    };
+    Command::Save { nth, to: (!to.is_empty()).then(|| typed(to)) }
+}
+
+fn typed(text: &str) -> PathBuf {
+    dropped::typed(text, std::env::var_os("HOME").as_deref().map(Path::new))
 }
 
 #[cfg(test)]
@@ -90,6 +129,16 @@ mod tests {
         assert_eq!(read("/mute the music"), Written::Unknown("/mute the music".into()));
         assert_eq!(read("/search  two words "), Written::Command(Command::Search("two words".into())));
         assert_eq!(read("/notify osc9"), Written::Command(Command::Notify(Notify::Osc9)));
+        let file = |path: &str, voice| Written::Command(Command::SendFile { path: path.into(), voice });
+        assert_eq!(read("/send  /tmp/a b.jpg "), file("/tmp/a b.jpg", false));
+        assert_eq!(read("/voice '/tmp/a b.ogg'"), file("/tmp/a b.ogg", true));
+        let save = |nth, to: Option<&str>| Written::Command(Command::Save { nth, to: to.map(Into::into) });
+        assert_eq!(read("/save"), save(1, None));
+        assert_eq!(read("/save 3"), save(3, None));
+        assert_eq!(read("/save /tmp/a b"), save(1, Some("/tmp/a b")));
+        assert_eq!(read("/save 2 /tmp/a"), save(2, Some("/tmp/a")));
+        assert_eq!(read("/save 0"), save(1, Some("0")), "there is no such number");
+        assert!(matches!(read("/send "), Written::Wrong(_)));
         assert!(matches!(read("/search"), Written::Wrong(_)));
         assert!(matches!(read("/notify loudly"), Written::Wrong(_)));
     }
@@ -103,6 +152,6 @@ mod tests {
             assert!(matches!(read(&typed), Written::Command(_)), "{typed}");
             count += 1;
         }
-        assert_eq!(count, 8);
+        assert_eq!(count, 11);
     }
 }

@@ -61,6 +61,15 @@ pub const HELP: [Part; 5] = [
     Part {
         title: "Commands",
         lines: &[
+            means(
+                "/send PATH",
+                "send a file; or drop it on the window, or paste its path: you are asked before it goes",
+            ),
+            means("/voice PATH", "send Ogg Opus as a voice note"),
+            means(
+                "/save 2 PATH",
+                "fetch the second newest file and write it there; /save alone: the newest, into this home",
+            ),
             means("/search TEXT", "search all conversations"),
             means("/mute", "no bell for this conversation; again: bell"),
             means("/notify HOW", "tell of new texts: bell, osc9, osc777, off"),

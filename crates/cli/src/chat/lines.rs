@@ -113,6 +113,8 @@ impl Lines<'_> {
                     output.tell(&Record::Notice { code, message: &message, count: count(&event) }).await?;
                 }
             }
+            // Nothing is asked for here that these tell of.
+            Some(LinkEvent::Transfer(_) | LinkEvent::Saved { .. }) => {}
             Some(LinkEvent::Connected) => self.away = false,
             Some(LinkEvent::Accepted(accepted)) if output.is_json() => self.stream.accepted(&accepted).await?,
             Some(LinkEvent::Accepted(accepted)) => self.stream.accepted_unsaid(&accepted),

@@ -16,16 +16,22 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kuvert_client::{Accepted, Client, Connection, Error, Event, EventSink, Lead, NotSent, ReceiveOptions, Turn};
-use tokio::sync::{Notify, mpsc};
+use kuvert_client::{
+    Accepted, Client, Connection, Error, Event, EventSink, Lead, MessageRecord, MessageRef, NotSent, ReceiveOptions,
+    Transfer, Turn,
+};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::commands::along::{Along, STALLED};
+use crate::commands::save;
+use crate::error::{Failure, words};
 
 /// First pause after a failed connection; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -35,6 +41,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Files of contacts up to so many bytes are fetched.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// Files that wait to be fetched and written, because one asked for them, at most.
+const SAVES_AHEAD: usize = 8;
+
+/// How long another transfer of this home is waited for, before it is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long leaving may take to send the last receipts.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -82,8 +94,26 @@ pub enum LinkEvent {
         /// Why it did not come to its end. It is tried again.
         error: Option<Error>,
     },
+    /// A file is so far.
+    Transfer(Transfer),
+    /// What became of a file that was to be fetched and written, in words.
+    Saved {
+        /// The words.
+        words: String,
+    },
     /// Something was received.
     Received(Event),
+}
+
+/// A file that is to be fetched and written.
+#[derive(Debug)]
+pub struct Saving {
+    /// Whose.
+    pub message: MessageRef,
+    /// Which of its files, from 1.
+    pub number: u8,
+    /// Where to; none: among this home's files.
+    pub to: Option<PathBuf>,
 }
 
 /// The running task.
@@ -91,7 +121,9 @@ pub enum LinkEvent {
 pub struct Link {
     client: Client,
     events: mpsc::Receiver<LinkEvent>,
+    saves: mpsc::Sender<Saving>,
     due: Arc<Notify>,
+    files_due: Arc<Notify>,
     take_over: Arc<Notify>,
     leave: Arc<Notify>,
     task: JoinHandle<()>,
@@ -101,17 +133,34 @@ impl Link {
     /// Starts the task, with a connection if there is one already.
     pub fn start(client: Client, connection: Option<Connection>) -> Self {
         let (tell, events) = mpsc::channel(EVENTS_AHEAD);
-        let [due, take_over, leave] = [(); 3].map(|()| Arc::new(Notify::new()));
-        let (due_there, take_over_there) = (Arc::clone(&due), Arc::clone(&take_over));
-        let worker = Worker { client: client.clone(), tell, due: due_there, take_over: take_over_there };
+        let (saves, wanted) = mpsc::channel(SAVES_AHEAD);
+        let [due, files_due, take_over, leave] = [(); 4].map(|()| Arc::new(Notify::new()));
+        let worker = Worker {
+            client: client.clone(),
+            tell,
+            saves: Mutex::new(Saves { wanted, first: None }),
+            due: Arc::clone(&due),
+            files_due: Arc::clone(&files_due),
+            take_over: Arc::clone(&take_over),
+        };
         let leaving = Arc::clone(&leave);
         let task = tokio::spawn(async move { worker.run(connection, &leaving).await });
-        Self { client, events, due, take_over, leave, task }
+        Self { client, events, saves, due, files_due, take_over, leave, task }
     }
 
     /// Something waits in the outbox.
     pub fn flush(&self) {
         self.due.notify_one();
+    }
+
+    /// Files wait to be sent.
+    pub fn send_files(&self) {
+        self.files_due.notify_one();
+    }
+
+    /// A file is to be fetched and written; whether there is room for the wish.
+    pub fn save(&self, saving: Saving) -> bool {
+        self.saves.try_send(saving).is_ok()
     }
 
     /// Receives here again at once, and displaces what displaced this chat.
@@ -143,8 +192,18 @@ impl Link {
 struct Worker {
     client: Client,
     tell: mpsc::Sender<LinkEvent>,
+    saves: Mutex<Saves>,
     due: Arc<Notify>,
+    files_due: Arc<Notify>,
     take_over: Arc<Notify>,
+}
+
+/// What is to be fetched and written.
+#[derive(Debug)]
+struct Saves {
+    wanted: mpsc::Receiver<Saving>,
+    /// It outlives a connection that breaks.
+    first: Option<Saving>,
 }
 
 /// Whose business receiving is, across reconnects: a chat that was displaced does not displace in turn.
@@ -291,9 +350,64 @@ impl Worker {
                 }
             }
         };
+        // While this process receives, that sends files, too.
+        let files = async {
+            loop {
+                self.files_due.notified().await;
+                if waits.load(Ordering::SeqCst) {
+                    self.send_files(connection).await;
+                }
+            }
+        };
         tokio::select! {
             error = receiving => error,
             error = sending => error,
+            () = files => None,
+            () = self.save_files(connection) => None,
+        }
+    }
+
+    /// Sends the files that wait. What stands against it stands in the conversation; another process of the home may be at it.
+    async fn send_files(&self, connection: &Connection) {
+        let tell = |transfer: &Transfer| drop(self.tell.try_send(LinkEvent::Transfer(transfer.clone())));
+        let Ok(report) = connection.send_files(tell).await else { return };
+        for not_sent in report.not_sent {
+            self.tell(LinkEvent::NotSent(not_sent)).await;
+        }
+        self.due.notify_one();
+    }
+
+    /// Fetches and writes what is asked for, one after the other.
+    async fn save_files(&self, connection: &Connection) {
+        let mut saves = self.saves.lock().await;
+        loop {
+            if saves.first.is_none() {
+                saves.first = saves.wanted.recv().await;
+            }
+            // The chat is being left.
+            let Some(saving) = &saves.first else { return std::future::pending().await };
+            let words = match self.fetch(connection, saving).await {
+                // The receiving or the sending loop notices; it is gone on with over the next connection.
+                Err(error) if error.is_connection() => return std::future::pending().await,
+                Err(error) => words(&error),
+                Ok(fetched) => match save::one(&self.client, &fetched, saving.number, saving.to.as_deref()).await {
+                    Ok(saved) => format!("{} is saved: {}", saved.name, saved.path.display()),
+                    Err(Failure::Failed { message, .. }) => message,
+                    Err(_) => String::new(),
+                },
+            };
+            saves.first = None;
+            self.tell(LinkEvent::Saved { words }).await;
+        }
+    }
+
+    async fn fetch(&self, connection: &Connection, saving: &Saving) -> Result<MessageRecord, Error> {
+        let tell = |transfer: &Transfer| drop(self.tell.try_send(LinkEvent::Transfer(transfer.clone())));
+        loop {
+            match connection.fetch_files(&saving.message, Some(saving.number), tell).await {
+                Err(Error::StoreLocked { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+                fetched => return fetched,
+            }
         }
     }
 

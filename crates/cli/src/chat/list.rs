@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use kuvert_client::{Conversation, ConversationId, Direction, MessageState};
+use kuvert_client::{Conversation, ConversationId, Direction, MessageState, safe_file_name};
 
 use crate::output::harmless;
 
@@ -36,8 +36,10 @@ pub struct Row {
 impl Row {
     fn of(conversation: &Conversation) -> Self {
         let Conversation { contact, last, unread, has_draft, muted, .. } = conversation;
-        let preview =
-            last.as_ref().map_or_else(String::new, |last| harmless::line(&last.text.replace('\n', " ")).into());
+        let preview = last.as_ref().map_or_else(String::new, |last| match last.attachments.first() {
+            Some(file) if last.text.is_empty() => format!("[{}]", harmless::line(&safe_file_name(&file.name))),
+            _ => harmless::line(&last.text.replace('\n', " ")).into(),
+        });
         let own = last.as_ref().filter(|last| last.direction == Direction::Outgoing).map(|last| last.state.clone());
         Self {
             id: contact.conversation(),

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`state`] | what the screen shows, as a value; pure |
 //! | [`list`], [`talk`], [`input`] | its parts: all conversations, the open one, what is written; pure |
+//! | [`dropped`] | paths as people type them and as terminals paste what is dropped; pure |
 //! | [`command`], [`keys`] | what is written after `/`; what keys and ticks mean; pure |
 //! | [`view`] | state → canvas; pure |
 //! | [`canvas`] | canvas → terminal: what stands there, and drawing what changed |
@@ -23,6 +24,7 @@
 
 mod canvas;
 mod command;
+mod dropped;
 mod input;
 mod keys;
 mod lines;

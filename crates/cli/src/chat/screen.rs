@@ -3,22 +3,29 @@
 //! What stands on the screen is read from the store. So it is the same whether this process receives or another one of the home
 //! does, and nothing heaps up while a terminal pauses.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture, Event as TerminalEvent};
-use kuvert_client::{Changes, Client, ContactInfo, ConversationId, Direction, Error, Event, MessageRecord};
+use kuvert_client::{
+    Changes, Client, ContactInfo, ConversationId, Direction, Error, Event, FileInfo, FileState, MessageRecord,
+    OutgoingFile, safe_file_name,
+};
 
 use crate::chat::canvas::Canvas;
-use crate::chat::link::{Link, LinkEvent};
+use crate::chat::dropped;
+use crate::chat::link::{Link, LinkEvent, Saving};
 use crate::chat::list::List;
 use crate::chat::notify::Notify;
 use crate::chat::painter::Painter;
-use crate::chat::state::{Effect, Found, Over, State, Status};
+use crate::chat::state::{Effect, Found, Outgoing, Over, State, Status};
 use crate::chat::talk::{MAX_HELD, Piece, Talk, Wanted};
 use crate::chat::view::{self, Light, Picture};
 use crate::commands::along::LOOK;
+use crate::commands::save;
 use crate::error::{Failure, words};
 use crate::output::harmless;
+use crate::output::human::bytes;
 use crate::output::time::{Zone, now_ms};
 use crate::signals::Stop;
 use crate::terminal::{self, Keys, Kind, Taken, Wake};
@@ -120,7 +127,11 @@ impl Chat {
                     None => return Ok(()),
                 },
                 event = self.link.next(), if link_alive => match event {
-                    Some(event) => self.event(event).await?,
+                    Some(event) => {
+                        if !self.event(event).await? {
+                            continue;
+                        }
+                    }
                     // It ends by telling of a failure, which is shown, or in a panic.
                     None if !terminal::is_taken() => {
                         return Err(Failure::new("internal", "a task of the chat ended before its time"));
@@ -162,7 +173,7 @@ impl Chat {
             TerminalEvent::Key(key) => self.state.key(key),
             TerminalEvent::Mouse(event) => self.state.mouse(event),
             TerminalEvent::Paste(text) => {
-                self.state.paste(&text);
+                self.pasted(&text);
                 None
             }
             TerminalEvent::FocusGained => {
@@ -196,6 +207,8 @@ impl Chat {
         let open = self.state.open_id();
         match effect {
             Effect::Send(text) => self.send(text).await,
+            Effect::SendFiles(files) => self.send_files(files).await,
+            Effect::Save { nth, to } => self.save(nth, to).await?,
             Effect::Open(id) => self.open(id, None).await?,
             Effect::Jump(id, place) if open == Some(id) => {
                 let piece = self.around(id, place).await?;
@@ -323,7 +336,13 @@ impl Chat {
         Ok(piece)
     }
 
-    async fn event(&mut self, event: LinkEvent) -> Result<(), Failure> {
+    /// Takes what the link tells; whether the screen may be another one now.
+    async fn event(&mut self, event: LinkEvent) -> Result<bool, Failure> {
+        if let LinkEvent::Transfer(transfer) | LinkEvent::Received(Event::Transfer(transfer)) = &event
+            && !self.state.is_news(transfer)
+        {
+            return Ok(false);
+        }
         if let LinkEvent::Received(Event::Message(message)) = &event {
             self.tell_of(message);
         }
@@ -332,7 +351,7 @@ impl Chat {
         if self.renewed.is_none_or(|at| at.elapsed() >= LOOK / 2) {
             self.renew_if_changed().await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Rings for a text that came, unless it came onto the screen before the user's eyes.
@@ -450,15 +469,99 @@ impl Chat {
         Ok(())
     }
 
+    /// What is pasted is written, or, where it names files and nothing else, asked about: terminals paste what is dropped on them.
+    fn pasted(&mut self, text: &str) {
+        let home = std::env::var_os("HOME");
+        let is_file = |path: &Path| path.metadata().is_ok_and(|found| found.is_file());
+        let paths =
+            dropped::dropped(text, home.as_deref().map(Path::new), is_file).filter(|_| self.state.takes_files());
+        let Some(paths) = paths else { return self.state.paste(text) };
+        let named: Vec<String> = paths
+            .iter()
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                format!("{} {}", safe_file_name(&name), bytes(path.metadata().map_or(0, |found| found.len())))
+            })
+            .collect();
+        self.state.ask_to_send(paths, &named.join(", "), text.to_owned());
+    }
+
+    async fn send_files(&mut self, files: Outgoing) {
+        let Some(talk) = &self.state.talk else { return };
+        let Outgoing { paths, voice, written } = files;
+        let outgoing = paths.into_iter().map(|path| OutgoingFile { voice, ..OutgoingFile::new(path) }).collect();
+        let queued = self.client.queue_files(&talk.contact, "", outgoing).await;
+        self.link.send_files();
+        self.queued(queued.map(drop), written).await;
+    }
+
+    /// Fetches a file that came and writes it where it is wanted.
+    async fn save(&mut self, nth: usize, to: Option<PathBuf>) -> Result<(), Error> {
+        let Some((message, file)) = self.nth_file(nth).await? else {
+            let words = if nth == 1 { "No file came in this conversation" } else { "So many files did not come here" };
+            self.state.remark(words);
+            return Ok(());
+        };
+        if save::is_once(&message, &file) && to.is_none() {
+            self.state.remark("This is to be shown once: say where it is to be written, /save PATH");
+            return Ok(());
+        }
+        if file.state == FileState::Here {
+            match save::one(&self.client, &message, file.number, to.as_deref()).await {
+                Ok(saved) => self.state.remark(&format!("{} is saved: {}", saved.name, saved.path.display())),
+                Err(Failure::Failed { message, .. }) => self.state.remark(&message),
+                Err(_) => {}
+            }
+            return Ok(());
+        }
+        let name = safe_file_name(&file.name);
+        self.state.remark(&match self.link.save(Saving { message: message.message, number: file.number, to }) {
+            true => format!("{name} is fetched; this line says when it is here"),
+            false => "Other files are being fetched: try again when they are here".to_owned(),
+        });
+        Ok(())
+    }
+
+    /// The n-th of the files that came in the open conversation, from the newest back.
+    async fn nth_file(&self, nth: usize) -> Result<Option<(MessageRecord, FileInfo)>, Error> {
+        let Some(id) = self.state.open_id() else { return Ok(None) };
+        let (mut left, mut before) = (nth, Some(u64::MAX));
+        while let Some(place) = before {
+            let page = self.client.history_page_before(Some(id), None, place).await?;
+            let came = page.messages.iter().rev().filter(|message| message.direction == Direction::Incoming);
+            for (message, file) in
+                came.flat_map(|message| message.attachments.iter().rev().map(move |file| (message, file)))
+            {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return Ok(Some((message.clone(), file.clone())));
+                }
+            }
+            before = page.next;
+        }
+        Ok(None)
+    }
+
     async fn send(&mut self, text: String) {
         let Some(talk) = &self.state.talk else { return };
-        match self.client.queue_text(&talk.contact, &text).await {
-            Ok(_) => self.with_talk(|talk| {
+        let queued = self.client.queue_text(&talk.contact, &text).await;
+        self.queued(queued.map(drop), text).await;
+    }
+
+    /// Something waits to be sent now; or it cannot be, and what was written comes back.
+    async fn queued(&mut self, queued: Result<(), Error>, written: String) {
+        match queued {
+            Ok(()) => self.with_talk(|talk| {
                 talk.forget_the_unread_line();
                 talk.go_to_the_newest();
             }),
             Err(error) => {
-                self.with_talk(|talk| talk.input.restore(text));
+                // Unless something else is being written already.
+                self.with_talk(|talk| {
+                    if talk.input.is_blank() {
+                        talk.input.restore(written);
+                    }
+                });
                 self.state.remark(&words(&error));
             }
         }

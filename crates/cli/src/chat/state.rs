@@ -1,7 +1,9 @@
 //! What the chat's screen shows, as a value. Keys and events go in, effects come out; nothing here waits or writes.
 
+use std::path::PathBuf;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
-use kuvert_client::{AccountId, ConversationId, Event, MessageRecord};
+use kuvert_client::{AccountId, ConversationId, Event, MessageRecord, Transfer};
 
 use crate::chat::command::{Command, Written, read};
 use crate::chat::input::Input;
@@ -24,6 +26,15 @@ pub const MAX_HITS: usize = 500;
 pub enum Effect {
     /// Send this text in the open conversation.
     Send(String),
+    /// Send these files there.
+    SendFiles(Outgoing),
+    /// Fetch a file of the open conversation and write it.
+    Save {
+        /// The newest is 1.
+        nth: usize,
+        /// Where to; none: among this home's files.
+        to: Option<PathBuf>,
+    },
     /// Open a conversation.
     Open(ConversationId),
     /// Show a message where it stands.
@@ -48,6 +59,17 @@ pub enum Effect {
     TakeOver,
     /// Stop the program until the shell lets it go on.
     Suspend,
+}
+
+/// Files to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Which.
+    pub paths: Vec<PathBuf>,
+    /// As voice notes.
+    pub voice: bool,
+    /// What was written or pasted: it is put back if they cannot be sent.
+    pub written: String,
 }
 
 /// How the connection stands.
@@ -89,6 +111,20 @@ pub enum Over {
     Name(AccountId, Input),
     /// Whether to block.
     Block(AccountId, String),
+    /// Whether to send what was dropped or pasted, and how it is called.
+    Files(Outgoing, String),
+}
+
+/// Transfers that are shown at most; what else there is has its turn.
+const MAX_TRANSFERS: usize = 8;
+
+/// Of a whole.
+const PERCENT: u64 = 100;
+
+/// How far a transfer is.
+pub fn percent(transfer: &Transfer) -> u64 {
+    let percent = u128::from(transfer.done) * u128::from(PERCENT) / u128::from(transfer.total.max(1));
+    u64::try_from(percent).unwrap_or(PERCENT).min(PERCENT)
 }
 
 /// A search and what it found so far.
@@ -163,6 +199,8 @@ pub struct State {
     pub over: Over,
     /// How the connection stands.
     pub status: Status,
+    /// Files on their way.
+    pub transfers: Vec<Transfer>,
     /// A remark above the input line.
     pub notice: Option<String>,
     /// Receipts are said in words.
@@ -186,6 +224,7 @@ impl State {
             focus: Focus::List,
             over: Over::None,
             status: Status::Connecting,
+            transfers: Vec::new(),
             notice: None,
             in_words: false,
             mouse: false,
@@ -212,8 +251,11 @@ impl State {
         match event {
             LinkEvent::Connected => self.status = Status::Connected,
             LinkEvent::Along => self.status = Status::Along,
+            LinkEvent::Transfer(transfer) => self.transferring(transfer),
+            LinkEvent::Saved { words } => self.remark(&words),
             LinkEvent::Offline { error } => {
                 self.status = Status::Offline;
+                self.transfers.clear();
                 self.remark(&words(&error));
             }
             LinkEvent::Displaced { .. } => {
@@ -237,6 +279,20 @@ impl State {
         match event {
             // They stand in the list.
             Event::Message(_) | Event::Receipt { .. } => {}
+            Event::Transfer(transfer) => self.transferring(transfer.clone()),
+            Event::File { message, number, error } => {
+                let done =
+                    |shown: &Transfer| !shown.upload && (shown.message, shown.number) == (message.message, *number);
+                self.transfers.retain(|shown| !done(shown));
+                // Where it is says the conversation.
+                if let Some(error) = error {
+                    self.remark(&words(error));
+                }
+            }
+            Event::NotSent(failed) => {
+                self.transfers.retain(|shown| shown.message != failed.message);
+                self.remark(&words(&failed.error));
+            }
             Event::Request(contact) => {
                 self.remark(&format!("{} is no contact of yours and wrote: see Requests in the list", contact.alias));
             }
@@ -247,7 +303,10 @@ impl State {
                 "the key of {who} changed: compare safety numbers, then `kuvert contact accept {}`",
                 shell_word(who)
             )),
-            Event::Disconnected { .. } => self.status = Status::Offline,
+            Event::Disconnected { .. } => {
+                self.status = Status::Offline;
+                self.transfers.clear();
+            }
             Event::Reconnected => {
                 self.status = Status::Connected;
                 self.notice = None;
@@ -258,6 +317,34 @@ impl State {
                 }
             }
         }
+    }
+
+    /// A file is so far.
+    fn transferring(&mut self, transfer: Transfer) {
+        let over = transfer.done >= transfer.total;
+        match self.transfers.iter().position(|shown| shown.is_same_file(&transfer)) {
+            Some(at) if over => drop(self.transfers.remove(at)),
+            Some(at) => self.transfers[at] = transfer,
+            None if over || self.transfers.len() >= MAX_TRANSFERS => {}
+            None => self.transfers.push(transfer),
+        }
+    }
+
+    /// Whether the screen would say something else of a transfer.
+    pub fn is_news(&self, transfer: &Transfer) -> bool {
+        let shown = self.transfers.iter().find(|shown| shown.is_same_file(transfer));
+        shown.is_none_or(|shown| percent(shown) != percent(transfer)) || transfer.done >= transfer.total
+    }
+
+    /// Whether what is pasted now could be sent as files.
+    pub fn takes_files(&self) -> bool {
+        self.over == Over::None && self.may_write()
+    }
+
+    /// Asks whether to send files that were dropped or pasted.
+    pub fn ask_to_send(&mut self, paths: Vec<PathBuf>, named: &str, written: String) {
+        self.notice = None;
+        self.over = Over::Files(Outgoing { paths, voice: false, written }, harmless::line(named).into_owned());
     }
 
     /// Shows a remark until the next key.
@@ -341,12 +428,27 @@ impl State {
             }
             Over::Ask(_) | Over::Name(..) => self.key_in_a_line(key),
             Over::Found(_) => self.key_in_hits(key),
+            Over::Files(..) => self.key_before_files(&key),
             Over::Block(account, _) => {
                 let account = *account;
                 self.over = Over::None;
                 (key.code == KeyCode::Char('y')).then_some(Effect::Block(account))
             }
         }
+    }
+
+    /// Enter sends, Esc leaves what was pasted as text, and nothing else does anything: what is typed on is lost in no question.
+    fn key_before_files(&mut self, key: &KeyEvent) -> Option<Effect> {
+        match key.code {
+            KeyCode::Enter | KeyCode::Esc => {}
+            _ => return None,
+        }
+        let Over::Files(files, _) = std::mem::replace(&mut self.over, Over::None) else { return None };
+        if key.code == KeyCode::Enter {
+            return Some(Effect::SendFiles(files));
+        }
+        self.paste(&files.written);
+        None
     }
 
     fn key_in_a_line(&mut self, key: KeyEvent) -> Option<Effect> {
@@ -505,7 +607,8 @@ impl State {
     fn enter(&mut self) -> Option<Effect> {
         let talk = self.talk.as_mut()?;
         let (account, id) = (talk.contact.account, talk.id());
-        let command = match read(talk.input.text()) {
+        let written = talk.input.text().to_owned();
+        let command = match read(&written) {
             Written::Nothing => return None,
             Written::Text => return Some(Effect::Send(talk.input.take())),
             Written::WithoutSlash(text) => {
@@ -530,6 +633,10 @@ impl State {
             Command::Quit => return Some(Effect::Leave),
             Command::Search(text) => return Some(Effect::Search(text)),
             Command::Receive => return Some(Effect::TakeOver),
+            Command::SendFile { path, voice } => {
+                return Some(Effect::SendFiles(Outgoing { paths: vec![path], voice, written }));
+            }
+            Command::Save { nth, to } => return Some(Effect::Save { nth, to }),
             Command::Notify(notify) => {
                 self.notify = notify;
                 self.remark(&format!("You are told of new texts: {}", notify.words()));
@@ -746,6 +853,47 @@ mod tests {
         press(&mut state, KeyCode::Esc);
         write(&mut state, "really?");
         assert_eq!((&state.over, written(&state)), (&Over::None, "really?"));
+    }
+
+    #[test]
+    fn what_is_dropped_is_sent_after_a_question_and_stays_a_text_otherwise() {
+        let mut state = state();
+        write(&mut state, "look: ");
+        let ask = |state: &mut State| state.ask_to_send(vec!["/tmp/a".into()], "a\u{1b}[2J 1 byte", "/tmp/a".into());
+        ask(&mut state);
+        assert!(matches!(&state.over, Over::Files(_, named) if named.starts_with("a␛")), "{:?}", state.over);
+        for key in [KeyCode::Char('y'), KeyCode::Char(' '), KeyCode::Down, KeyCode::F(1)] {
+            assert_eq!(press(&mut state, key), None);
+        }
+        assert_eq!(press(&mut state, KeyCode::Esc), None);
+        assert_eq!((written(&state), &state.over), ("look: /tmp/a", &Over::None));
+        ask(&mut state);
+        let files = Outgoing { paths: vec!["/tmp/a".into()], voice: false, written: "/tmp/a".into() };
+        assert_eq!(press(&mut state, KeyCode::Enter), Some(Effect::SendFiles(files)));
+        assert_eq!(written(&state), "look: /tmp/a", "what was begun stays");
+        let mut stranger = contact(5, "5mzx2qka");
+        stranger.request = true;
+        state.open(Talk::new(stranger, String::new(), Piece::default()));
+        assert!(!state.takes_files(), "nothing is sent to a stranger");
+    }
+
+    #[test]
+    fn a_transfer_is_shown_until_it_is_over() {
+        let mut state = state();
+        let step = |number, done| {
+            let message = message(1, Direction::Outgoing, "", 1).message;
+            Transfer::new(message, number, "a", true, done, 1_000)
+        };
+        state.apply(LinkEvent::Transfer(step(1, 100)));
+        state.apply(LinkEvent::Received(Event::Transfer(step(2, 0))));
+        assert_eq!(state.transfers.iter().map(percent).collect::<Vec<_>>(), [10, 0]);
+        assert!(!state.is_news(&step(1, 105)) && state.is_news(&step(1, 110)));
+        state.apply(LinkEvent::Transfer(step(1, 1_000)));
+        assert_eq!(state.transfers.len(), 1);
+        (3..99).for_each(|number| state.apply(LinkEvent::Transfer(step(number, 1))));
+        assert_eq!(state.transfers.len(), MAX_TRANSFERS);
+        state.apply(LinkEvent::Offline { error: kuvert_client::Error::Displaced });
+        assert!(state.transfers.is_empty());
     }
 
     #[test]

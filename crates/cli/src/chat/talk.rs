@@ -2,7 +2,8 @@
 //! asked for, and how many lines a message takes is the caller's to say.
 
 use kuvert_client::{
-    ContactInfo, ConversationId, Direction, FileState, MessageRecord, MessageRef, MessageState, safe_file_name,
+    ContactInfo, ConversationId, Direction, FileInfo, FileState, MessageRecord, MessageRef, MessageState,
+    safe_file_name,
 };
 
 use crate::chat::input::Input;
@@ -58,19 +59,35 @@ impl Entry {
 fn text(message: &MessageRecord) -> String {
     let mut text = harmless::text(&message.text).into_owned();
     for file in &message.attachments {
-        let state = match file.state {
-            _ if message.direction == Direction::Outgoing => "",
-            FileState::Here => ", here",
-            FileState::Partial => ", on its way",
-            FileState::Gone => ", gone",
-            FileState::Remote => ", at the relay",
-        };
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&format!("[{} {}{state}]", harmless::line(&safe_file_name(&file.name)), bytes(file.size)));
+        let came = message.direction == Direction::Incoming;
+        let state = match file.state {
+            _ if !came => "",
+            FileState::Here => ", here",
+            FileState::Partial => ", on its way",
+            FileState::Gone => ", gone",
+            FileState::Remote => ", at the relay: /save",
+        };
+        let once = if file.view_once { ", to be shown once" } else { "" };
+        let name = safe_file_name(&file.name);
+        text.push_str(&format!("[{} {}{}{once}{state}]", harmless::line(&name), bytes(file.size), told(file)));
     }
     text
+}
+
+/// What is told of a picture or a voice note, as far as it is: `, 640×480`, `, 1:05`.
+fn told(file: &FileInfo) -> String {
+    let pixels = file.picture.map(|(width, height)| format!(", {width}×{height}"));
+    let length = file.voice_ms.map(|ms| format!(", voice {}", minutes(ms)));
+    pixels.into_iter().chain(length).collect()
+}
+
+/// `0:05`, `61:00`
+pub fn minutes(ms: u32) -> String {
+    let seconds = ms.div_ceil(1_000);
+    format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
 /// A piece of history as it was read.

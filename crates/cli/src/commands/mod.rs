@@ -16,7 +16,7 @@ mod receive;
 mod register;
 mod relay;
 mod safety_number;
-mod save;
+pub mod save;
 mod search;
 mod send;
 mod send_lines;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kuvert_client::{
     Client, Connection, DamagedPart, DropReason, Error, Event, EventSink, FlushReport, ListConflict, MessageRecord,
-    Occupant, ReceiveOptions, Whoami,
+    Occupant, ReceiveOptions, Whoami, safe_file_name,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
@@ -97,7 +97,11 @@ async fn receive_until_a_pause(client: &Client, screen: &mut Screen, options: &O
     let sent = flush(&connection, options).await;
     connection.close().await;
     let ended = received?;
-    sent.map(|_| ended)
+    sent?;
+    match screen.unfetched.take() {
+        Some(unfetched) if !screen.wanted.follow => Err(unfetched),
+        _ => Ok(ended),
+    }
 }
 
 /// What the flags ask for.
@@ -337,6 +341,8 @@ struct Screen {
     /// What is being printed, since the reader of the output pauses, and what is to be printed behind it.
     stuck: Option<JoinHandle<Result<(), Failure>>>,
     behind: Vec<Event>,
+    /// Why a file stays at the relay that a later command would fetch: told with the exit code, so that no script takes it for here.
+    unfetched: Option<Failure>,
     /// Why it said stop, if something failed.
     failure: Option<Failure>,
 }
@@ -370,6 +376,7 @@ impl Screen {
             along: None,
             stuck: None,
             behind: Vec::new(),
+            unfetched: None,
             failure: None,
         })
     }
@@ -382,6 +389,18 @@ impl Screen {
 
     /// Prints an event, and says whether to go on: not where what reads the output pauses.
     async fn show(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
+        if let Event::File { message, number, error: Some(error @ (Error::Limited { .. } | Error::DiskFull)) } = &event
+        {
+            let name =
+                message.attachments.iter().find(|file| file.number == *number).map(|file| safe_file_name(&file.name));
+            let told = format!(
+                "{} stays at the relay: {}. `kuvert receive` goes on with it, `kuvert save {}/{number}` fetches it alone",
+                name.unwrap_or_default(),
+                words(error),
+                message.message.id
+            );
+            self.unfetched = Some(Failure::new(error.code(), told));
+        }
         match &event {
             // With --timeout or --max alone: end when there was something and nothing is left.
             Event::CaughtUp if !self.wanted.follow => {

@@ -25,10 +25,8 @@ pub async fn run(args: &Save, options: &Options) -> Result<(), Failure> {
     if wanted.is_empty() {
         return Err(Error::NoSuchFile.into());
     }
-    let once = wanted.iter().any(|file| file.view_once) && message.direction == Direction::Incoming;
-    if once && args.to.is_none() {
-        return Err(Failure::new("file-unusable", "this is to be shown once: say with --to where it is to be written"));
-    }
+    let once = wanted.iter().any(|file| is_once(&message, file));
+    must_have_a_place(once, args.to.as_deref())?;
     // Before anything is fetched: whether it can be written where it is wanted.
     let places = args.to.as_deref().map(|to| places(to, &wanted)).transpose()?;
     let record = if wanted.iter().all(|file| file.state == FileState::Here) || message.direction == Direction::Outgoing
@@ -43,19 +41,68 @@ pub async fn run(args: &Save, options: &Options) -> Result<(), Failure> {
     let files = record.attachments.iter().filter(|file| number.is_none_or(|number| number == file.number));
     let mut places = places.into_iter().flatten();
     for file in files {
-        let here = file.path(client.directory()).ok_or_else(|| Error::FileGone { name: file.name.clone() })?;
-        let path = match places.next() {
-            Some(place) => write(&here, &place).map(|()| place)?,
-            None => here,
-        };
-        if file.view_once && message.direction == Direction::Incoming {
-            client.erase_file(&message.message, file.number).await?;
-        }
+        let path = put(&client, &record, file, places.next()).await?;
         let (id, name) = (format!("{}/{}", message.message.id, file.number), safe_file_name(&file.name));
         let path = path.display().to_string();
         options.output.print(&Record::Saved { id: &id, name: &name, path: &path, size: file.size })?;
     }
     Ok(())
+}
+
+/// A file that was saved.
+#[derive(Debug)]
+pub struct Saved {
+    /// What it is called, made safe.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Writes a file of a message, which is here, where it is wanted.
+///
+/// # Errors
+/// `no-such-file`, `file-gone`, `file-exists`, `disk-full`, `file-unusable`: it is to be shown once, and no place is named.
+pub async fn one(client: &Client, record: &MessageRecord, number: u8, to: Option<&Path>) -> Result<Saved, Failure> {
+    let file = record.attachments.iter().find(|file| file.number == number).ok_or(Error::NoSuchFile)?;
+    must_have_a_place(is_once(record, file), to)?;
+    let place = to.map(|to| places(to, &[file])).transpose()?.into_iter().flatten().next();
+    Ok(Saved { name: safe_file_name(&file.name), path: put(client, record, file, place).await? })
+}
+
+/// Whether a file is to be shown once, to this home.
+pub fn is_once(record: &MessageRecord, file: &FileInfo) -> bool {
+    file.view_once && record.direction == Direction::Incoming
+}
+
+/// What is to be shown once has to be written where its reader wants it.
+///
+/// # Errors
+/// `file-unusable`
+pub fn must_have_a_place(once: bool, to: Option<&Path>) -> Result<(), Failure> {
+    match to {
+        None if once => {
+            Err(Failure::new("file-unusable", "this is to be shown once: say with --to where it is to be written"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies a file that is here to its place, if one is named; where it is then.
+async fn put(
+    client: &Client,
+    record: &MessageRecord,
+    file: &FileInfo,
+    place: Option<PathBuf>,
+) -> Result<PathBuf, Failure> {
+    let here = file.path(client.directory()).ok_or_else(|| Error::FileGone { name: file.name.clone() })?;
+    let path = match place {
+        Some(place) => write(&here, &place).map(|()| place)?,
+        None => here,
+    };
+    if is_once(record, file) {
+        client.erase_file(&record.message, file.number).await?;
+    }
+    Ok(path)
 }
 
 /// The message that an id names, and the number of the file, if one alone is meant.
@@ -104,12 +151,16 @@ fn free(place: PathBuf) -> PathBuf {
     let mut number = 1;
     while free.symlink_metadata().is_ok() {
         number += 1;
-        let stem = place.file_stem().unwrap_or_default().to_string_lossy();
-        let extension =
-            place.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
-        free = place.with_file_name(format!("{stem} ({number}){extension}"));
+        free = numbered(&place, number);
     }
     free
+}
+
+/// `a (2).jpg`
+pub fn numbered(place: &Path, number: u32) -> PathBuf {
+    let stem = place.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = place.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+    place.with_file_name(format!("{stem} ({number}){extension}"))
 }
 
 /// Copies a file to a place where nothing is.

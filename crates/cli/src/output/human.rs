@@ -71,9 +71,10 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
                 number(*messages, "message")
             )
         }
-        Record::Exported { directory, messages } => format!(
-            "{} written to {}: for your eyes only, and not encrypted",
+        Record::Exported { directory, messages, files } => format!(
+            "{}{} written to {}: for your eyes only, and not encrypted",
             number(*messages, "message"),
+            if *files > 0 { format!(" and {}", number(*files, "file")) } else { String::new() },
             harmless::line(directory)
         ),
         Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
@@ -400,7 +401,8 @@ pub fn file(painter: &Painter, file: &Attachment) -> String {
     };
     let once = if file.view_once { ", to be shown once" } else { "" };
     let length = file.duration_ms.map(|ms| format!(", {} s", ms.div_ceil(1_000))).unwrap_or_default();
-    format!("[{} {}{length}{once}] {state}", harmless::line(&file.name), bytes(file.size))
+    let pixels = file.width.zip(file.height).map(|(width, height)| format!(", {width}×{height}")).unwrap_or_default();
+    format!("[{} {}{pixels}{length}{once}] {state}", harmless::line(&file.name), bytes(file.size))
 }
 
 /// A size for people.
@@ -576,7 +578,7 @@ mod tests {
             Record::Error { code: "c", message: relays, line: None },
             Record::Corrected { name: Some(relays) },
             Record::ContactRemoved { alias: relays, account: "a", given_up: 1, kept: 1, deleted: 0 },
-            Record::Exported { directory: relays, messages: 1 },
+            Record::Exported { directory: relays, messages: 1, files: 1 },
             Record::Deleted { with: relays, messages: 1, given_up: 1 },
             Record::Policy { version: relays, paragraphs: &[relays.to_owned()], objection_days: None },
             Record::SafetyNumber { who: relays, digits: "1", verified: false },

@@ -118,6 +118,8 @@ pub enum Record<'a> {
         directory: &'a str,
         /// How many messages.
         messages: u64,
+        /// How many files of them were copied.
+        files: u64,
     },
     /// A code is on its way to a phone number.
     PhoneCodeRequested {
@@ -576,6 +578,11 @@ impl<'a> Entry<'a> {
                 Self { message, id, from, account: own.address.account.to_string(), attachments }
             }
         }
+    }
+
+    /// Its files as they will be printed.
+    pub fn attachments_mut(&mut self) -> &mut [Attachment] {
+        &mut self.attachments
     }
 
     /// The record to print.

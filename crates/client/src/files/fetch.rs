@@ -10,7 +10,7 @@ use kuvert_wire::v1::error::Code;
 use prost::Message as _;
 
 use super::exchange::{self, Failed, Fetching};
-use super::folder;
+use super::{budget, folder};
 use crate::connection::{Connection, challenge};
 use crate::contact::Contact;
 use crate::conversation::MessageRef;
@@ -52,7 +52,7 @@ impl Connection {
         let mut road = Road::default();
         for file in wanted {
             if file.state != FileState::Here {
-                self.fetch_one(&mut road, message, file.number, &mut on_progress).await?;
+                self.fetch_one(&mut road, (message, file.number), false, &mut on_progress).await?;
             }
         }
         road.close().await;
@@ -80,9 +80,15 @@ impl Connection {
         };
         let mut road = Road::default();
         for (message, number) in wanted {
+            if !self.engine().read(move |tx| budget::has_room(tx, message, number)).await? {
+                tracing::info!(
+                    "a contact's files took the room of a day: this one is fetched when it is asked for, or tomorrow"
+                );
+                continue;
+            }
             let has_room = self.engine().home().directory().to_owned();
             let fetched = match blocking(move || folder::has_room(&has_room)).await? {
-                true => self.fetch_one(&mut road, message, number, on_progress).await,
+                true => self.fetch_one(&mut road, (message, number), true, on_progress).await,
                 false => Err(Error::DiskFull),
             };
             match fetched {
@@ -109,8 +115,8 @@ impl Connection {
     async fn fetch_one(
         &self,
         road: &mut Road,
-        message: MessageRef,
-        number: u8,
+        (message, number): (MessageRef, u8),
+        by_itself: bool,
         on_progress: &mut (dyn FnMut(&Transfer) + Send),
     ) -> Result<(), Error> {
         let (file, due) = self.engine().read(move |tx| find(tx, message, number)).await?;
@@ -175,7 +181,8 @@ impl Connection {
             capability: told.capability.as_bytes().to_vec(),
             ..due
         };
-        let wanted = self.keep(message, number, &place, &due).await?;
+        let charge = by_itself.then_some(told.size);
+        let wanted = self.keep((message, number), &place, &due, charge).await?;
         if !wanted {
             // Deleted while it came.
             let home = self.engine().home().clone();
@@ -185,12 +192,21 @@ impl Connection {
         if due.done { self.tell_done(road, message, number, &due).await } else { Ok(()) }
     }
 
-    /// The file is here. Whether its message still is.
-    async fn keep(&self, message: MessageRef, number: u8, place: &str, due: &FetchRow) -> Result<bool, Error> {
+    /// The file is here. Whether its message still is. `charge`: bytes that count for what is fetched in a day without being asked for.
+    async fn keep(
+        &self,
+        (message, number): (MessageRef, u8),
+        place: &str,
+        due: &FetchRow,
+        charge: Option<u64>,
+    ) -> Result<bool, Error> {
         let (place, due) = (place.as_bytes().to_vec(), due.clone());
         self.engine()
             .write(move |tx| {
                 let key = file_key(&message, number);
+                if let Some(bytes) = charge {
+                    budget::charge(tx, &message, bytes)?;
+                }
                 match due.done {
                     true => state::put(tx, Table::Fetch, &key, &due)?,
                     false => drop(tx.delete(Table::Fetch, &key)?),
@@ -232,6 +248,9 @@ impl Connection {
                 change(tx, &message, number, |file| {
                     file.set_state(state);
                     file.place = place.unwrap_or_default();
+                    if state == FileState::Gone {
+                        forget_key(file);
+                    }
                 })
                 .map(drop)
             })
@@ -267,16 +286,21 @@ pub(crate) async fn erase(engine: &Engine, message: MessageRef, number: u8) -> R
             change(tx, &message, number, |file| {
                 file.set_state(FileState::Gone);
                 file.place.clear();
-                if let Some(told) = &mut file.told {
-                    told.file_key = bytes::Bytes::new();
-                    told.capability = bytes::Bytes::new();
-                }
+                forget_key(file);
             })?;
             Ok(tx.put(Table::Own, state::own::TRACES, &[])?)
         })
         .await?;
     super::remove_noted(engine).await?;
     crate::erase::scrub(engine).await
+}
+
+/// What a file opened with is of no more use: it can open a copy that another one kept. The thumbnail stays with the message.
+fn forget_key(file: &mut FileRow) {
+    if let Some(told) = &mut file.told {
+        told.file_key = bytes::Bytes::new();
+        told.capability = bytes::Bytes::new();
+    }
 }
 
 /// The way to the relay's files: the account's own connection, or from L2 on one without a name, made when it is needed.

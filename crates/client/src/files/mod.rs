@@ -14,21 +14,25 @@
 //! |---|---|
 //! | `upload` | what waits to be sent |
 //! | `fetch` | what came |
+//! | `budget` | how much of it comes in a day without being asked for |
 //! | `background` | both beside a call of `receive` |
 //! | `exchange` | one transfer on its stream |
 //! | `source` | a file as it lies on the disk |
-//! | `picture`, `voice`, `name` | metadata of pictures, voice notes, names |
+//! | `picture`, `thumbnail` | metadata of pictures; thumbnails |
+//! | `voice`, `name` | voice notes, names |
 //! | `folder` | the home's folders |
 
 pub(crate) mod background;
+mod budget;
 mod exchange;
 pub(crate) mod fetch;
 pub(crate) mod folder;
 pub(crate) mod name;
 mod picture;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+pub mod thumbnail;
 pub(crate) mod upload;
 mod voice;
 
@@ -41,7 +45,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use kuvert_protocol::attachment::FileKey;
 use kuvert_protocol::blob::BlobSecret;
-use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_FILE_BYTES, MAX_TEXT_BYTES, WAVEFORM_STEPS};
+use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_FILE_BYTES, MAX_PICTURE_SIDE, MAX_TEXT_BYTES, WAVEFORM_STEPS};
 use kuvert_wire::attachment::Voice;
 use kuvert_wire::v1;
 use prost::Message as _;
@@ -108,12 +112,17 @@ pub(crate) async fn queue(
     let prepared = blocking(move || prepare_all(&home, &files)).await?;
     let copies: Vec<PathBuf> = prepared.iter().filter_map(|file| file.copy(engine.home())).collect();
     let text = if is_invisible(text) { String::new() } else { text.to_owned() };
+    let (prepared, contents): (Vec<_>, Vec<_>) = prepared
+        .into_iter()
+        .map(|file| ((file.told, file.upload.clone(), file.from), (file.upload.file_key, file.content)))
+        .unzip();
     let queued = engine.write(move |tx| insert(tx, conversation, text, prepared)).await;
     if queued.is_err() {
         // Nothing names them.
         blocking(move || copies.iter().try_for_each(|copy| folder::remove(copy))).await?;
     }
     let message = queued?;
+    contents.into_iter().for_each(|(key, content)| engine.looked().keep(key, content));
     engine.files_due().notify_one();
     Ok(message)
 }
@@ -130,6 +139,7 @@ struct Prepared {
     upload: UploadRow,
     /// Where its owner has it.
     from: PathBuf,
+    content: source::Content,
 }
 
 impl Prepared {
@@ -186,14 +196,33 @@ fn prepare(home: &Home, file: &OutgoingFile) -> Result<Prepared, Error> {
         upload.copy = true;
         told.picture = size.map(|(width, height)| v1::Picture { width, height, thumbnail: None });
     }
+    let seen = || thumbnail::of(&upload_path(home, &upload), kind);
+    told.picture = with_thumbnail(told.picture, file.view_once, seen);
     told.name = name;
     match look(home, upload) {
-        Ok((upload, _)) => {
+        Ok((upload, content)) => {
             told.size = upload.size;
-            Ok(Prepared { told, upload, from: path })
+            Ok(Prepared { told, upload, from: path, content })
         }
         Err(error) => Err(unusable(error)),
     }
+}
+
+/// What is told of a picture. One that is to be shown once is told without a thumbnail: that would be shown before, and stay.
+fn with_thumbnail(
+    told: Option<v1::Picture>,
+    view_once: bool,
+    seen: impl FnOnce() -> (picture::Size, Option<Bytes>),
+) -> Option<v1::Picture> {
+    if view_once {
+        return told;
+    }
+    let (size, thumbnail) = seen();
+    let size =
+        size.filter(|(width, height)| [width, height].into_iter().all(|side| (1..=MAX_PICTURE_SIDE).contains(side)));
+    // As it is seen where metadata were taken out, else as it is decoded.
+    let told = told.or(size.map(|(width, height)| v1::Picture { width, height, thumbnail: None }));
+    told.map(|told| v1::Picture { thumbnail, ..told })
 }
 
 fn media_type(kind: Kind, name: &str) -> &'static str {
@@ -254,14 +283,17 @@ fn look(home: &Home, row: UploadRow) -> std::io::Result<(UploadRow, source::Cont
     Ok((row, content))
 }
 
-fn insert(tx: &Tx<'_>, conversation: ConversationId, text: String, files: Vec<Prepared>) -> Result<MessageRef, Error> {
+/// What is told of a file, how it is uploaded, and where its owner has it.
+type Queued = (v1::Attachment, UploadRow, PathBuf);
+
+fn insert(tx: &Tx<'_>, conversation: ConversationId, text: String, files: Vec<Queued>) -> Result<MessageRef, Error> {
     may_send(tx, conversation)?;
     if text.is_empty() && files.is_empty() {
         return Err(Error::TextEmpty);
     }
     let message = MessageRef { conversation, author: tx.identity()?.account(), id: rng::envelope_id() };
     let mut row = MessageRow::queued(&message, text, tx.now());
-    for (number, Prepared { told, upload, from }) in (1..).zip(files) {
+    for (number, (told, upload, from)) in (1..).zip(files) {
         state::put(tx, Table::Upload, &file_key(&message, number), &upload)?;
         let place = from.into_os_string().into_vec();
         row.files.push(FileRow { told: Some(told), state: FileState::Here.into(), place });

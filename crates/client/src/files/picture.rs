@@ -207,7 +207,7 @@ fn scan(input: &mut impl BufRead, output: &mut impl Write) -> Result<u8, Refused
 }
 
 /// The direction that Exif tells, if it is another than upright: 2 to 8.
-fn direction(tiff: &[u8]) -> Option<u8> {
+pub(super) fn direction(tiff: &[u8]) -> Option<u8> {
     let tiff = &tiff[..tiff.len().min(MAX_EXIF)];
     let big = match tiff.get(..4)? {
         b"II*\0" => false,

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use kuvert_protocol::attachment::CHUNK_BYTES;
-use kuvert_types::limits::MAX_FILE_BYTES;
+use kuvert_types::limits::{MAX_ATTACHMENTS, MAX_FILE_BYTES};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +14,7 @@ use crate::state::UploadRow;
 
 /// What tells a file from another one without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub changed_at: i64,
@@ -29,6 +29,11 @@ impl Marks {
         Ok(Self { size: seen.len(), changed_at, inode: seen.ino(), device: seen.dev() })
     }
 
+    /// Whether the file at a path has them.
+    pub fn are_of(&self, path: &Path) -> bool {
+        open(path).and_then(|file| Self::of(&file)).is_ok_and(|now| now == *self)
+    }
+
     /// As they were noted.
     pub const fn noted(row: &UploadRow) -> Self {
         Self { size: row.size, changed_at: row.changed_at, inode: row.inode, device: row.device }
@@ -36,11 +41,32 @@ impl Marks {
 }
 
 /// What a file holds: SHA-256 of all of it, and of each piece of it that is encrypted as one.
-pub(super) struct Content {
+pub(crate) struct Content {
     pub marks: Marks,
     pub whole: [u8; 32],
     /// At most 1 MiB: a file has at most 2^15 pieces.
     pub pieces: Vec<[u8; 32]>,
+}
+
+/// Files that this process looked at a moment ago, by the keys drawn for them: the first upload need not read each of them once more. What changed
+/// since is noticed by [`Again`].
+#[derive(Default)]
+pub(crate) struct Looked(Vec<(Vec<u8>, Content)>);
+
+impl Looked {
+    /// Keeps what a file holds, of as many files as one message has.
+    pub fn keep(&mut self, key: Vec<u8>, content: Content) {
+        if self.0.len() >= MAX_ATTACHMENTS {
+            self.0.remove(0);
+        }
+        self.0.push((key, content));
+    }
+
+    /// What the file under a key held. Once: a second upload looks for itself.
+    pub fn take(&mut self, key: &[u8]) -> Option<Content> {
+        let at = self.0.iter().position(|(kept, _)| kept == key)?;
+        Some(self.0.remove(at).1)
+    }
 }
 
 /// Opens a file to be sent. What is no file is not waited for.
@@ -126,6 +152,23 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         assert_eq!(open(&pipe).unwrap_err().to_string(), "it is no file");
         assert_eq!(open(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_was_looked_at_is_told_once_and_of_so_many_files_as_a_message_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, b"hello").unwrap();
+        let mut looked = Looked::default();
+        for number in 0..=MAX_ATTACHMENTS as u8 {
+            looked.keep(vec![number], read(&path).unwrap());
+        }
+        assert!(looked.take(&[0]).is_none(), "the oldest was let go of");
+        let content = looked.take(&[1]).unwrap();
+        assert!(content.marks.are_of(&path) && looked.take(&[1]).is_none());
+        std::fs::write(&path, b"hello!").unwrap();
+        assert!(!content.marks.are_of(&path));
+        assert!(!content.marks.are_of(dir.path()));
     }
 
     #[test]

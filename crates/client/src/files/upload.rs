@@ -147,7 +147,8 @@ impl Connection {
         on_progress: &mut (dyn FnMut(&Transfer) + Send),
     ) -> Result<Step, Error> {
         let path = upload_path(self.engine().home(), &row);
-        let seen = read_source(path.clone()).await?;
+        let looked = self.engine().looked().take(&row.file_key);
+        let seen = read_source(path.clone(), looked).await?;
         let content = match seen {
             // [KV-110] Another file, or the same one with other bytes: another key.
             Ok(content) if content.marks != source::Marks::noted(&row) || content.whole.as_slice() != row.content => {
@@ -347,8 +348,15 @@ enum Step {
     Halt(Halt),
 }
 
-async fn read_source(path: PathBuf) -> Result<io::Result<source::Content>, Error> {
-    blocking(move || Ok(source::read(&path))).await
+/// What a file holds: as it was `looked` at a moment ago, if it is the same by its marks, else read anew.
+async fn read_source(path: PathBuf, looked: Option<source::Content>) -> Result<io::Result<source::Content>, Error> {
+    blocking(move || {
+        Ok(match looked.filter(|content| content.marks.are_of(&path)) {
+            Some(content) => Ok(content),
+            None => source::read(&path),
+        })
+    })
+    .await
 }
 
 /// A file that cannot be read. One that changes while it is read is tried again.

@@ -457,6 +457,44 @@ async fn a_slow_reader_holds_up_no_other() {
     relay.shutdown().await;
 }
 
+/// While more than half of the transfers are under way, a peer that sends nothing or takes nothing makes room after five seconds; one that came before
+/// has its minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_stands_still_on_its_stream_makes_room_for_others() {
+    const ACCOUNTS: usize = 33;
+    let data = tempfile::tempdir().unwrap();
+    let relay = start_with(old(data.path()), Arc::new(kuvert_relay::SystemClock::new())).await;
+    let mut clients = Vec::new();
+    for _ in 0..ACCOUNTS {
+        clients.push(Client::register(relay.address(), &Device::new()).await);
+    }
+    let (file, reader) = (blob(6 * MIB), capability());
+    let whole = upload(&clients[0].connection, &file, &[reader]).await;
+    // Each account has as many transfers as it may, but for the last, which has one left.
+    let mut standing = Vec::new();
+    for client in &clients {
+        let uploaded = begin(&client.connection, create(10, &[capability()])).await.unwrap();
+        for _ in 0..4 {
+            let mut stream = Stream::open(&client.connection).await;
+            stream.state(status(&uploaded)).await.unwrap();
+            standing.push((stream, uploaded.clone()));
+        }
+    }
+    let (last, _) = standing.last_mut().unwrap();
+    assert_eq!(last.answer().await, Err(Code::Limited), "it sent nothing");
+    assert!(last.frame().await.is_none());
+    let (first, uploaded) = &mut standing[0];
+    first.state(status(&uploaded.clone())).await.expect("it came before there were many");
+    // One that takes nothing.
+    let mut taking = Stream::open(&clients.last().unwrap().connection).await;
+    taking.state(ask_read(&whole, &reader, 0)).await.unwrap();
+    assert_eq!(taking.reset().await, 3, "not reading");
+    // It goes on over a new stream, from where it was.
+    drop(standing);
+    assert!(read(&clients[0].connection, &whole, &reader, MIB as u64).await.unwrap() == file[MIB..]);
+    relay.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_name_reads_and_does_nothing_else() {
     let data = tempfile::tempdir().unwrap();

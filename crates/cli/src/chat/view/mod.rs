@@ -13,11 +13,12 @@ mod over;
 mod talk;
 
 use crossterm::style::Color::{DarkGreen, DarkRed, DarkYellow};
-use kuvert_client::{ConversationId, MessageState};
+use kuvert_client::{ConversationId, MessageState, Transfer, safe_file_name};
 
 use crate::chat::canvas::{Canvas, Line, Span, Style};
-use crate::chat::state::{Focus, Over, State, Status};
+use crate::chat::state::{Focus, Over, State, Status, percent};
 use crate::chat::talk::Wanted;
+use crate::output::harmless;
 use crate::output::time::Zone;
 use crate::output::wrap::{shorten, width, wrap};
 
@@ -137,14 +138,34 @@ fn draw_hint(canvas: &mut Canvas, row: usize, state: &State) {
         (Over::Found(_), _) => "Up/Down choose  Enter go there  Esc back",
         (Over::Ask(_) | Over::Name(..), _) => "Enter do it  Esc back",
         (Over::Block(..), _) => "y block  any other key: no",
+        (Over::Files(..), _) => "Enter send  Esc leave it as text",
         (Over::None, Focus::List) => "Up/Down choose  Enter open  Ctrl-F search  F1 help  Ctrl-C leave",
         (Over::None, Focus::Talk) => "F1 help  Ctrl-N next  Tab list  Ctrl-F search  Ctrl-C leave",
     };
-    let mut line = vec![Span::styled(format!(" {}", shorten(keys, columns.saturating_sub(2))), faint())];
+    let on_their_way = transfers(&state.transfers, columns.saturating_sub(2));
+    let mut line = vec![Span::styled(on_their_way, Style::coloured(DarkGreen))];
+    let left = columns.saturating_sub(line.iter().map(Span::columns).sum::<usize>() + 2);
+    line.push(Span::styled(format!(" {}", shorten(keys, left)), faint()));
     if state.mouse {
         line.push(Span::styled("  mouse on: F2", Style::coloured(DarkYellow)));
     }
     canvas.write(row, &line);
+}
+
+/// Columns that the name of a file on its way takes.
+const MAX_FILE_COLUMNS: usize = 20;
+
+/// Files on their way: ` sending film.mp4 34 %, 1 more `.
+fn transfers(transfers: &[Transfer], columns: usize) -> String {
+    let Some(first) = transfers.first() else { return String::new() };
+    let name = harmless::line(&safe_file_name(&first.name)).into_owned();
+    let what = if first.upload { "sending" } else { "fetching" };
+    let more = match transfers.len() {
+        1 => String::new(),
+        count => format!(", {} more", count - 1),
+    };
+    let words = format!(" {what} {} {} %{more} ", shorten(&name, MAX_FILE_COLUMNS), percent(first));
+    shorten(&words, columns)
 }
 
 /// How far a message of the user's has come.

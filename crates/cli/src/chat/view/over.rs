@@ -116,6 +116,11 @@ pub fn draw_question(canvas: &mut Canvas, state: &State, pane: Pane) {
             ),
             None,
         ),
+        Over::Files(files, named) => {
+            let to = state.talk.as_ref().map(|talk| talk.alias.as_str()).unwrap_or_default();
+            let what = if files.paths.len() == 1 { "this file" } else { "these files" };
+            (format!("Send {what} to {to}? {named}. Enter: send; Esc: leave it as text"), None)
+        }
         _ => return,
     };
     let mut lines = wrap(&words, columns.saturating_sub(2));

@@ -119,6 +119,12 @@ impl Stream {
         while self.frame().await.is_some() {}
     }
 
+    /// Reads nothing, and waits until the relay gives up: the code that it says.
+    pub async fn reset(&mut self) -> u64 {
+        let code = within(self.receive.received_reset()).await.unwrap();
+        code.expect("the stream came to its end").into_inner()
+    }
+
     /// Waits until so many bytes are durable.
     pub async fn durable(&mut self, bytes: u64) {
         while state(self.answer().await.unwrap()).durable < bytes {}
