@@ -461,7 +461,7 @@ async fn a_slow_reader_holds_up_no_other() {
 /// has its minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_stands_still_on_its_stream_makes_room_for_others() {
-    const ACCOUNTS: usize = 33;
+    const ACCOUNTS: usize = 32;
     let data = tempfile::tempdir().unwrap();
     let relay = start_with(old(data.path()), Arc::new(kuvert_relay::SystemClock::new())).await;
     let mut clients = Vec::new();
@@ -470,7 +470,7 @@ async fn a_peer_that_stands_still_on_its_stream_makes_room_for_others() {
     }
     let (file, reader) = (blob(6 * MIB), capability());
     let whole = upload(&clients[0].connection, &file, &[reader]).await;
-    // Each account has as many transfers as it may, but for the last, which has one left.
+    // Accounts have as many transfers as all of them may: half of all. One more, and there are many.
     let mut standing = Vec::new();
     for client in &clients {
         let uploaded = begin(&client.connection, create(10, &[capability()])).await.unwrap();
@@ -480,17 +480,20 @@ async fn a_peer_that_stands_still_on_its_stream_makes_room_for_others() {
             standing.push((stream, uploaded.clone()));
         }
     }
-    let (last, _) = standing.last_mut().unwrap();
-    assert_eq!(last.answer().await, Err(Code::Limited), "it sent nothing");
-    assert!(last.frame().await.is_none());
+    let (quiet, full) = (unnamed(relay.address()).await, unnamed(relay.address()).await);
+    let mut silent = Stream::open(&quiet.connection).await;
+    silent.state(ask_read(&whole, &reader, file.len() as u64)).await.unwrap();
+    let mut taking = Stream::open(&full.connection).await;
+    taking.state(ask_read(&whole, &reader, 0)).await.unwrap();
+    assert_eq!(silent.answer().await, Err(Code::Limited), "it asks for nothing");
+    assert!(silent.frame().await.is_none());
+    assert_eq!(taking.reset().await, 3, "it takes nothing: not reading");
     let (first, uploaded) = &mut standing[0];
     first.state(status(&uploaded.clone())).await.expect("it came before there were many");
-    // One that takes nothing.
-    let mut taking = Stream::open(&clients.last().unwrap().connection).await;
-    taking.state(ask_read(&whole, &reader, 0)).await.unwrap();
-    assert_eq!(taking.reset().await, 3, "not reading");
     // It goes on over a new stream, from where it was.
-    drop(standing);
+    for (stream, _) in standing.drain(..4) {
+        stream.close().await;
+    }
     assert!(read(&clients[0].connection, &whole, &reader, MIB as u64).await.unwrap() == file[MIB..]);
     relay.shutdown().await;
 }
