@@ -200,7 +200,7 @@ fn no_size_of_the_terminal_is_too_small_and_no_text_leaves_its_pane() {
 }
 
 fn harmless(text: &str) -> String {
-    crate::output::harmless::line(text).into_owned()
+    harmless::line(text).into_owned()
 }
 
 #[test]
