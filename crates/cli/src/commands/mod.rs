@@ -28,7 +28,7 @@ pub use receive::{count, notice};
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kuvert_client::{Accepted, Client, Connection, Error, FlushReport, NotSent, Transfer};
 use tokio::sync::mpsc;
@@ -40,6 +40,7 @@ use crate::error::{Failure, words};
 use crate::options::Options;
 use crate::output::progress::Progress;
 use crate::output::record::Record;
+use crate::output::underway::settle;
 
 /// How long the end of a command waits for a line that is being printed, and a transaction that is being committed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -249,8 +250,10 @@ pub fn remark(not_sent: &[NotSent], options: &Options) {
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = runtime()?;
     let ended = runtime.block_on(command);
-    // What is being printed and noted comes to its end, unless its reader pauses.
-    runtime.shutdown_timeout(FAREWELL);
+    // What is being printed and noted comes to its end, unless its reader pauses. Noting it needs the runtime.
+    let until = Instant::now() + FAREWELL;
+    settle(FAREWELL);
+    runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
     ended
 }
 
@@ -264,4 +267,43 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
+    use tokio::runtime::Handle;
+    use tokio::task::spawn_blocking;
+
+    use super::block_on;
+    use crate::output::Output;
+    use crate::output::record::Record;
+
+    #[test]
+    fn what_is_printed_is_noted_also_where_the_command_ends_in_between() {
+        let noted = Arc::new(AtomicBool::new(false));
+        let (note, (printed, printing), (running, ended)) =
+            (Arc::clone(&noted), mpsc::channel(), mpsc::channel::<()>());
+        let command = async move {
+            let runtime = Handle::current();
+            let then = move || {
+                printed.send(()).unwrap();
+                // Until the command has ended.
+                assert!(ended.recv().is_err());
+                // As the store does.
+                note.store(runtime.block_on(spawn_blocking(|| true)).unwrap_or_default(), Ordering::SeqCst);
+                Ok(())
+            };
+            // People read nothing of this one.
+            drop(tokio::spawn(async move { Output::new(false).tell_then(&Record::CaughtUp {}, then).await }));
+            spawn_blocking(move || printing.recv()).await.unwrap().unwrap();
+            drop(running);
+            Ok(())
+        };
+        assert!(block_on(command).is_ok());
+        assert!(noted.load(Ordering::SeqCst));
+    }
 }

@@ -11,6 +11,7 @@
 //! | [`qr`] | QR codes |
 //! | [`style`] | colours, switched off by `NO_COLOR`, `TERM=dumb` or a pipe |
 //! | [`time`] | times of day in the user's own zone |
+//! | [`underway`] | what is being printed and noted, for a command that ends |
 //! | [`wrap`] | lines that fit a width |
 
 pub mod harmless;
@@ -23,6 +24,7 @@ pub mod qr;
 pub mod record;
 pub mod style;
 pub mod time;
+pub mod underway;
 pub mod wrap;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -34,6 +36,7 @@ use crate::output::layout::{Layout, indented};
 use crate::output::qr::Qr;
 use crate::output::record::Record;
 use crate::output::style::Painter;
+use crate::output::underway::Underway;
 
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +91,9 @@ impl Output {
         then: impl FnOnce() -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), Failure> {
         let text = self.rendered(record)?;
+        let underway = Underway::begin();
         let printing = tokio::task::spawn_blocking(move || {
+            let _underway = underway;
             text.map_or(Ok(()), |text| write_line(&text))?;
             then()
         });
