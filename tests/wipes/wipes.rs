@@ -10,6 +10,7 @@ mod record;
 mod watcher;
 mod world;
 
+use kuvert_protocol::hazmat::primitives::kem1024::KemSeed;
 use zeroize::Zeroizing;
 
 use watcher::{Secrets, note, watch};
@@ -23,6 +24,19 @@ fn no_secret_is_left_in_memory_that_is_given_back() {
     let (leaks, blocks) = watch(secrets, || world::live(None));
     assert!(blocks > 1_000, "{blocks} blocks");
     assert_eq!(leaks, [], "secrets in memory that was given back");
+}
+
+/// The library that computes ML-KEM wipes no private key: the key pair does, also where no conversation keeps one on the heap.
+#[test]
+fn a_key_pair_that_is_dropped_is_wiped() {
+    let seed: [u8; 64] = core::array::from_fn(|i| i as u8 ^ 0x5A);
+    let mut secrets = Secrets::default();
+    // A private key holds the second half of its seed as it is (FIPS 203, section 6.1).
+    secrets.learn("second half of a seed", &seed[32..]);
+    let secrets = Box::leak(Box::new(secrets));
+    let (leaks, blocks) = watch(secrets, || drop(Box::new(KemSeed::from_bytes(&seed).key_pair())));
+    assert!(blocks > 0);
+    assert_eq!(leaks, []);
 }
 
 /// The watcher does find what is not wiped: otherwise the test above would show nothing.

@@ -71,6 +71,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_secret_that_was_kept_gives_the_same_capabilities() {
+        let secret = BlobSecret::from_bytes(&[7; 32]);
+        assert_eq!(secret.as_bytes(), &[7; 32]);
+        let kept = BlobSecret::from_bytes(secret.as_bytes());
+        assert_eq!(kept.shared_capability(), secret.shared_capability());
+    }
+
+    #[test]
     fn each_reader_has_a_capability_of_its_own() {
         let secret = BlobSecret::from_bytes(&[7; 32]);
         let reader = |account, device| {

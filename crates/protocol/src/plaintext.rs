@@ -82,4 +82,18 @@ mod tests {
         assert_eq!(plaintext.zeros(600), [0; 600]);
         assert_eq!(alloc::format!("{plaintext:?}"), "Plaintext(600 bytes)");
     }
+
+    /// A caller that makes room once decrypts every message there. What moves by itself leaves its old memory as it was.
+    #[test]
+    fn a_buffer_with_room_stays_where_it_is() {
+        let mut plaintext = Plaintext::with_capacity(512);
+        let place = plaintext.as_ptr();
+        for len in [512, 3, 512] {
+            plaintext.zeros(len).fill(7);
+            assert_eq!(plaintext.as_ref(), alloc::vec![7; len]);
+            assert_eq!(plaintext.as_ptr(), place, "{len}");
+        }
+        plaintext.zeros(513);
+        assert_ne!(plaintext.as_ptr(), place);
+    }
 }

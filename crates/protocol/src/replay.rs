@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn records_are_equal_if_they_would_be_stored_alike() {
+        let one = filled(ReplayRecord::new(), Trust::Contact, 1, 3);
+        assert_eq!(one, ReplayRecord::decode(&one.encode()).unwrap());
+        assert_ne!(one, filled(ReplayRecord::new(), Trust::Contact, 1, 2));
+        assert_ne!(one, filled(ReplayRecord::new(), Trust::Stranger, 1, 3));
+        assert_ne!(one, ReplayRecord::new());
+    }
+
+    #[test]
     fn a_tag_that_a_record_holds_twice_is_seen() {
         // No record makes that itself, and one that was stored may hold it.
         let mut record = ReplayRecord::new();

@@ -8,7 +8,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kuvert_protocol::group::roster::{Kind, MAX_EFFECTIVE, MAX_PARENTS, Operation, OperationId, Role, Roster, resolve};
+use kuvert_protocol::group::roster::{
+    Kind, MAX_EFFECTIVE, MAX_OPERATIONS, MAX_PARENTS, Operation, OperationId, Role, Roster, resolve,
+};
 use kuvert_types::{AccountId, AccountKey, DeviceId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -108,14 +110,33 @@ fn shown(roster: &Roster) -> Value {
     })
 }
 
-#[test]
-fn the_vectors_come_to_what_they_say() {
+fn vectors() -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/roster.json");
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!((file["layer"].as_str(), file["version"].as_u64()), (Some("roster"), Some(1)));
-    let cases = file["cases"].as_array().unwrap();
+    file["cases"].as_array().unwrap().clone()
+}
+
+/// Sets of operations are kept in words of 64: none counts for another because of its place.
+#[test]
+fn how_many_others_there_are_changes_nothing() {
+    let name = "who knows what was done under an appointment made in bad faith goes on, whatever counts beside that";
+    let case = vectors().into_iter().find(|case| case["name"] == name).unwrap();
+    let mut world = operations(&case["inputs"]["operations"]);
+    let written = world.iter().find(|op| op.id == id(&json!("t"))).unwrap().clone();
+    for number in 0..256 {
+        let roster = resolve(&group(), &world);
+        assert_eq!(json!(names(&roster.void)), case["outputs"]["void"], "{number} more");
+        assert_eq!(shown(&roster)["members"], case["outputs"]["members"], "{number} more");
+        world.push(Operation { id: id(&json!(format!("z{number:03}"))), ..written.clone() });
+    }
+}
+
+#[test]
+fn the_vectors_come_to_what_they_say() {
+    let cases = vectors();
     assert!(cases.len() >= 60);
-    for case in cases {
+    for case in &cases {
         let (inputs, mut operations) = (&case["inputs"], operations(&case["inputs"]["operations"]));
         let name = case["name"].as_str().unwrap();
         for turn in 0..operations.len() {
@@ -329,6 +350,17 @@ fn bounds_hold_and_floods_cost_their_author_only() {
         op.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         op
     };
+    // As many operations as are looked at, and one more, of which none is.
+    let title = json!({ "kind": "info", "field": 1, "value": "t" });
+    let mut many = operations(&json!([made[0], make("t".to_owned(), &["g"], 1, title)]));
+    for n in 0..MAX_OPERATIONS - 2 {
+        let id = OperationId::from_bytes(padded(&format!("u{n}")));
+        many.push(Operation { id, ..many[1].clone() });
+    }
+    assert_eq!(resolve(&group(), &many).members.len(), 1);
+    let one_more = Operation { id: OperationId::from_bytes(padded("v")), ..many[1].clone() };
+    many.push(one_more);
+    assert_eq!(resolve(&group(), &many), Roster::default());
     // 600 titles at once by one device: 512 count, and those are the same for all.
     for n in 0..600 {
         made.push(make(format!("t{n:04}"), &["g"], 1, json!({ "kind": "info", "field": 1, "value": format!("{n}") })));

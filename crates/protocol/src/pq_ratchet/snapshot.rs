@@ -30,8 +30,7 @@ impl<S: Scka> PostQuantumRatchet<S> {
     pub fn encode(&self, out: &mut Zeroizing<Vec<u8>>) {
         let Self { role, root, epochs, agreement } = self;
         // Room for everything at once: a vector that grows leaves copies of keys behind.
-        let skipped: usize = epochs.iter().map(|chains| chains.skipped_len()).sum();
-        reserve(out, 2_500 + epochs.len() * 80 + skipped * 36);
+        reserve(out, self.encoded_len());
         agreement.encode(out);
         if agreement.failure().is_some() {
             return;
@@ -45,6 +44,12 @@ impl<S: Scka> PostQuantumRatchet<S> {
         for chains in epochs {
             encode_chains(chains, out);
         }
+    }
+
+    /// Bytes that [`encode`](Self::encode) appends, at most.
+    pub(super) fn encoded_len(&self) -> usize {
+        let skipped: usize = self.epochs.iter().map(|chains| chains.skipped_len()).sum();
+        2_500 + self.epochs.len() * 80 + skipped * 36
     }
 
     /// Reads what [`Self::encode`] wrote.

@@ -7,6 +7,7 @@ use core::convert::Infallible;
 use kuvert_types::{DecodeError, Reader};
 use rand_core::{TryCryptoRng, TryRng};
 
+use super::chain::SkippedKey;
 use super::*;
 use crate::braid::tests::TestRng;
 use crate::scka::{Received, Sent};
@@ -104,6 +105,7 @@ fn pair() -> (Ratchet, Ratchet) {
 fn bytes<S: Scka>(ratchet: &PostQuantumRatchet<S>) -> Vec<u8> {
     let mut out = Zeroizing::new(Vec::new());
     ratchet.encode(&mut out);
+    assert!(out.len() <= ratchet.encoded_len(), "a vector that grows leaves copies of keys behind");
     out.to_vec()
 }
 
@@ -193,8 +195,15 @@ fn max_skip_is_the_bound_to_the_message() {
     bob.apply(step);
     // Full, and every key in it is the right one.
     assert_eq!(bob.epochs[0].skipped_len(), MAX_SKIPPED_KEYS);
-    let full = bytes(&bob).len();
+    let stored = bytes(&bob);
+    let full = stored.len();
     assert!(full <= 75_000, "{full}");
+    // What is full can be read back, and one key more was never written.
+    assert_eq!(bytes(&Reader::whole(&stored, PostQuantumRatchet::decode).unwrap()), stored);
+    let keys = full - 36 * MAX_SKIPPED_KEYS;
+    let count = u16::try_from(MAX_SKIPPED_KEYS + 1).unwrap().to_be_bytes();
+    let one_more = [&stored[..keys - 2], &count, &stored[keys..], &2_000_u32.to_be_bytes(), &[7; 32]].concat();
+    assert!(Reader::whole(&one_more, PostQuantumRatchet::decode).is_err());
     for (header, key) in [&headers[0], &headers[1], &headers[1999]] {
         assert_eq!(bob.open(header).unwrap().key.as_bytes(), key.as_bytes());
     }
@@ -302,4 +311,38 @@ fn stored_forms_that_were_never_written_are_refused() {
         bad[at..at + new.len()].copy_from_slice(&new);
         assert!(decode(&bad).is_err(), "{at}");
     }
+}
+
+#[test]
+fn above_the_bound_the_oldest_keys_of_all_epochs_go_and_no_others() {
+    let (_, mut bob, _) = silent_pair();
+    bob.open_epoch(&output(1));
+    bob.open_epoch(&output(2));
+    let keys = |count: u32| (0..count).map(|n| SkippedKey { n, key: [7; 32] }).collect();
+    for (chains, count) in bob.epochs.iter_mut().zip([3, 1_500, 600]) {
+        chains.skipped = keys(count);
+    }
+    bob.drop_excess_keys();
+    let left: Vec<_> = bob.epochs.iter().map(|chains| chains.skipped_len()).collect();
+    assert_eq!(left, [0, 1_400, 600]);
+    assert_eq!(bob.epochs[1].skipped[0].n, 100);
+}
+
+/// Every state of the Braid, with as many epochs as are kept: the room that is made for them is enough.
+#[test]
+fn a_long_conversation_has_room_where_it_is_stored() {
+    let (mut alice, mut bob, mut rng) = silent_pair();
+    let mut longest = 0;
+    while alice.epoch() < 7 {
+        for _ in 0..2 {
+            let (header, key) = alice.send(&mut rng).unwrap();
+            let step = bob.open(&header).unwrap();
+            assert_eq!(step.key.as_bytes(), key.as_bytes());
+            bob.apply(step);
+            longest = longest.max(bytes(&alice).len()).max(bytes(&bob).len());
+            core::mem::swap(&mut alice, &mut bob);
+        }
+    }
+    // The longest state of the Braid; role, root, number of epochs; five epochs, one of which is sent under.
+    assert_eq!(longest, 2_251 + 34 + 5 * 39 + 36);
 }

@@ -129,3 +129,48 @@ pub(crate) struct RetainedChain {
     pub(crate) length: u32,
     pub(crate) skipped: SkippedMessageKeys,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(keys: &SkippedMessageKeys) -> Vec<u8> {
+        let mut out = Vec::new();
+        keys.encode(&mut out);
+        assert_eq!(out.len(), keys.encoded_len());
+        out
+    }
+
+    fn keys(count: usize) -> Vec<MessageKey> {
+        (0..count).map(|_| MessageKey::from_bytes(&[7; 32])).collect()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<SkippedMessageKeys, DecodeError> {
+        Reader::whole(bytes, SkippedMessageKeys::decode)
+    }
+
+    #[test]
+    fn as_many_as_are_kept_can_be_read_back_and_no_more() {
+        for (count, accepted) in [(0, true), (MAX_SKIPPED_KEYS, true), (MAX_SKIPPED_KEYS + 1, false)] {
+            let mut skipped = SkippedMessageKeys::default();
+            skipped.append(3, &keys(count), 9);
+            let bytes = encoded(&skipped);
+            assert_eq!(decode(&bytes).is_ok_and(|read| encoded(&read) == bytes), accepted, "{count}");
+        }
+    }
+
+    /// They are found by number and forgotten by age, and both take them to be in order.
+    #[test]
+    fn keys_out_of_order_are_refused() {
+        let stored = |numbers: [u32; 2], since: [u64; 2]| {
+            let mut skipped = SkippedMessageKeys::default();
+            numbers.into_iter().zip(since).for_each(|(number, since)| skipped.append(number, &keys(1), since));
+            encoded(&skipped)
+        };
+        assert!(decode(&stored([3, 4], [8, 9])).is_ok());
+        assert!(decode(&stored([3, 4], [9, 9])).is_ok(), "skipped by one message");
+        assert!(decode(&stored([4, 3], [8, 9])).is_err());
+        assert!(decode(&stored([3, 3], [8, 9])).is_err(), "one number twice");
+        assert!(decode(&stored([3, 4], [9, 8])).is_err());
+    }
+}

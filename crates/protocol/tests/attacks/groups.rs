@@ -2,9 +2,10 @@
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use kuvert_protocol::group::operation::{Context, SignedOperation, UnverifiedOperation};
+use kuvert_protocol::group::operation::{Context, MAX_VALUE_BYTES, SignedOperation, UnverifiedOperation};
 use kuvert_protocol::group::roster::{Kind, Operation, OperationId, Role, resolve};
 use kuvert_protocol::prelude::*;
+use kuvert_types::limits::MAX_DEVICES;
 use kuvert_types::{AccountId, Address, DeviceCertificate, DeviceId};
 
 struct Person {
@@ -76,6 +77,41 @@ fn operations_of_another_device_account_or_group_do_not_verify() {
     assert!(decoded.verify(&alice.certificate).is_err());
     assert!(SignedOperation::sign(cut, context, &alice.device).is_err());
     assert!(decode(&encoded).verify_cut(&alice.account.public()).is_err());
+}
+
+#[test]
+fn every_operation_is_read_as_it_was_signed_up_to_its_bounds() {
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let group = OperationId::from_bytes([9; 32]);
+    let grant = |role| Kind::Grant { account: bob.id(), key: bob.account.public(), role };
+    let info = |len| Kind::Info { field: 1, value: vec![7; len] };
+    let mut kinds: Vec<Kind> = [Role::Owner, Role::Admin, Role::Member].map(grant).to_vec();
+    kinds.extend([info(0), info(MAX_VALUE_BYTES), Kind::Checkpoint, Kind::Close, Kind::Leave, Kind::Resign]);
+    kinds.extend([Kind::Remove { account: bob.id() }, Kind::Demote { account: bob.id() }]);
+    for kind in kinds {
+        let signed = alice.sign(group, alice.operation(kind.clone(), &[group], 1, Some(group)), [0; 32]);
+        let read = UnverifiedOperation::decode(&signed.encode()).unwrap().verify(&alice.certificate).unwrap();
+        assert_eq!(read.operation().kind, kind);
+        assert_eq!(read, signed);
+    }
+    let too_long = alice.operation(info(MAX_VALUE_BYTES + 1), &[group], 1, Some(group));
+    let context = Context { group, device_list: [7; 32], detail: [0; 32] };
+    assert!(SignedOperation::sign(too_long, context, &alice.device).is_err());
+
+    let device = |number| DeviceId::new(number).unwrap();
+    let cut = |devices: Vec<DeviceId>| {
+        let operation = alice.operation(Kind::Cut { devices }, &[group], 1, None);
+        SignedOperation::sign_cut(operation, context, &alice.account)
+    };
+    let all: Vec<DeviceId> = (1..=MAX_DEVICES as u32).map(device).collect();
+    let signed = cut(all.clone()).unwrap();
+    let read = UnverifiedOperation::decode(&signed.encode()).unwrap().verify_cut(&alice.account.public()).unwrap();
+    assert_eq!(read.operation().kind, Kind::Cut { devices: all.clone() });
+    // One set of devices has one form: none twice, and in their order.
+    let one_more = [&all[..], &[device(MAX_DEVICES as u32 + 1)]].concat();
+    for devices in [vec![], vec![device(2), device(2)], vec![device(2), device(1)], one_more] {
+        assert!(cut(devices.clone()).is_err(), "{devices:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Several sessions with one device: 28, 29.
 
 use kuvert_protocol::prelude::*;
-use kuvert_protocol::session::{CONVERGENCE_WINDOW_MS, INACTIVE_SESSION_LIFETIME_MS, MAX_INACTIVE_SESSIONS};
+use kuvert_protocol::session::{
+    CONVERGENCE_WINDOW_MS, EncryptError, INACTIVE_SESSION_LIFETIME_MS, MAX_INACTIVE_SESSIONS, SckaFailure,
+};
 
+use crate::support::forger::{Forger, Tricks, pad};
 use crate::support::{Party, TestRng, established, exchange, is_prekey_message};
 
 /// Both begin a session before either has heard of the other.
@@ -11,6 +14,38 @@ fn crossed(seed: u64) -> (Party, Party) {
     alice.initiate(&mut bob);
     bob.initiate(&mut alice);
     (alice, bob)
+}
+
+#[test]
+fn a_record_names_the_other_side_and_forgets_inactive_sessions_when_it_is_told_to() {
+    let (mut alice, mut bob) = crossed(290);
+    assert_eq!(alice.record.remote_certificate(), Some(bob.local.certificate()));
+    let (ours, theirs) = (alice.encrypt(b"a"), bob.encrypt(b"b"));
+    bob.decrypt(alice.address(), &ours);
+    alice.decrypt(bob.address(), &theirs);
+    // One of them has moved to the other's session, and keeps its own for what is under way.
+    let inactive = [&alice, &bob].map(|party| party.record.inactive_count());
+    assert!(inactive.contains(&1), "{inactive:?}");
+    for party in [&mut alice, &mut bob] {
+        party.record.drop_inactive();
+        assert_eq!((party.record.inactive_count(), party.record.has_active()), (0, true));
+    }
+}
+
+/// The keys of the post-quantum ratchet are wiped then: nothing more is sent or read on this session, and the caller learns that
+/// a fresh one is needed.
+#[test]
+fn a_session_whose_braid_was_tampered_with_by_its_peer_says_why_it_ends() {
+    let (alice, mut bob) = (Party::new(1, 291), Party::new(2, 291));
+    let bundle = bob.bundle(KemPrekeyKind::OneTime, true);
+    let mut forger = Forger::new(&alice, &bundle, Tricks::default(), TestRng::new(291));
+    let message = forger.message_with(&pad(b"x"), |header| header.pq[11] ^= 1);
+    let read = bob.try_decrypt(alice.address(), &message).unwrap();
+    assert_eq!(read.pq_failure, Some(SckaFailure::Authentication));
+    let before = bob.record.encode();
+    let failed = bob.record.encrypt(b"back", bob.now, &mut bob.rng).unwrap_err();
+    assert_eq!(failed, EncryptError::PqFailed(SckaFailure::Authentication));
+    assert_eq!(bob.record.encode(), before);
 }
 
 /// Whether both write on the same session: what one writes, the other opens with its active session, on which it answers.
