@@ -176,7 +176,8 @@ mod tests {
         assert_eq!(note_claim(&mut row, two.state()).unwrap(), Ok(true), "look it up");
         assert_eq!(take(&mut row, &one).unwrap(), Err(ListConflict::Older));
         assert_eq!(take(&mut row, &two_too).unwrap(), Err(ListConflict::Forked));
-        assert_eq!(take(&mut row, &two).unwrap(), Ok(()));
+        assert_eq!(note_claim(&mut row, two_too.state()).unwrap(), Ok(true));
+        assert_eq!(take(&mut row, &two).unwrap(), Ok(()), "the first word about a number counts");
         assert_eq!(note_claim(&mut row, one.state()).unwrap(), Ok(false), "a late message");
         assert_eq!(note_claim(&mut row, two_too.state()).unwrap(), Err(ListConflict::Forked));
     }

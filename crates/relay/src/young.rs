@@ -337,6 +337,71 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_first_day_are_used_to_the_last_one_and_end_with_the_day() {
+        let young = Young::new(2 * (ENVELOPE_BYTES + 1_000));
+        let end = 1_000 + millis(YOUNG);
+        young.registered(ALICE, 1_000);
+        for _ in 0..2 {
+            assert_eq!(young.submit(&ALICE, 1_000, 2_000), Ok(()));
+        }
+        assert!(young.submit(&ALICE, 0, 2_000).is_err());
+        let all = 2 * (ENVELOPE_BYTES + 1_000);
+        assert_eq!((young.sum(end - 1), young.submitted(end - 1)), (all, vec![(ALICE, all)]));
+        assert_eq!((young.sum(end), young.submitted(end)), (0, vec![]));
+        young.registered(BOB, 1_000);
+        assert_eq!(young.submitted(2_000), [(ALICE, all)], "one that has submitted nothing is not named");
+    }
+
+    /// What one relay said.
+    #[derive(Debug, Default)]
+    struct Said(Mutex<Vec<bytes::Bytes>>);
+
+    impl Others for Said {
+        fn tell(&self, words: bytes::Bytes) {
+            self.0.lock().unwrap().push(words);
+        }
+
+        fn listen(&self, _: std::sync::Weak<dyn others::Listener>) {}
+    }
+
+    impl Said {
+        /// Bytes of each account that were told of since this was asked last.
+        fn submitted(&self) -> Vec<(AccountId, u64)> {
+            let said = std::mem::take(&mut *self.0.lock().unwrap());
+            let submitted = said.iter().flat_map(|said| others::words(said)).filter_map(|word| match word {
+                Word::Submitted(account, bytes) => Some((account, bytes)),
+                _ => None,
+            });
+            submitted.collect()
+        }
+    }
+
+    #[test]
+    fn other_relays_hear_of_bytes_in_parts_of_the_whole_and_of_the_rest_when_it_is_tidied() {
+        let said = Arc::new(Said::default());
+        let part = 10 * ENVELOPE_BYTES;
+        let young = Young::among(part * u64::from(TOLD_PART), Some(Arc::<Said>::clone(&said) as Arc<dyn Others>));
+        [ALICE, BOB].into_iter().for_each(|account| young.registered(account, 0));
+        for _ in 0..9 {
+            assert_eq!(young.submit(&ALICE, 0, 1), Ok(()));
+        }
+        assert_eq!(said.submitted(), []);
+        assert_eq!(young.submit(&ALICE, 0, 1), Ok(()));
+        assert_eq!(said.submitted(), [(ALICE, part)]);
+        assert_eq!(young.submit(&ALICE, 100, 1), Ok(()));
+        young.prune(2);
+        assert_eq!(said.submitted(), [(ALICE, ENVELOPE_BYTES + 100)], "nothing of one that has nothing untold");
+        young.prune(3);
+        assert_eq!(said.submitted(), []);
+        // A relay that is newly reached hears of all of it.
+        let mut words = Words::default();
+        young.summary(3, &mut words);
+        let told: Vec<_> = words.into_pieces();
+        let told: Vec<_> = told.iter().flat_map(|told| others::words(told)).collect();
+        assert_eq!(told, [Word::Has(ALICE, part + ENVELOPE_BYTES + 100)]);
+    }
+
+    #[test]
     fn space_is_low_below_the_mark_and_measured_once_a_second() {
         let (disk, clock) = (Arc::new(Fake::default()), Arc::new(ManualClock::new(0)));
         let low = LowWater::new(disk.clone(), clock.clone(), 1_000);

@@ -9,6 +9,7 @@ use kuvert_protocol::prekey::{KemPrekeyKind, KemPrekeySecret, PrekeyBundle, Sign
 use kuvert_protocol::replay::ReplayRecord;
 use kuvert_protocol::session::SessionRecord;
 use kuvert_types::{AccountKey, Address, DeviceId, EnvelopeId, Level, UnverifiedDeviceCertificate};
+use kuvert_wire::v1;
 use prost::Message as _;
 
 use super::*;
@@ -19,14 +20,14 @@ use crate::disclosure;
 use crate::event::ReceiptKind;
 use crate::prekeys;
 use crate::receipts;
-use crate::records::Receipts;
+use crate::records::{FileState, Receipts};
 use crate::requests;
 use crate::resets;
 use crate::rng;
 use crate::session::session;
 use crate::state::{
-    ConversationRow, DeletedRow, DisclosureRow, EnvelopeRow, HeldRow, MessageRow, OutboxRow, Outgoing, PeerRow,
-    PrekeyStateRow, Progress, ToldRow, enqueue, message_key, received_key,
+    ConversationRow, DeletedRow, DisclosureRow, EnvelopeRow, FetchRow, FileRow, HeldRow, MessageRow, OutboxRow,
+    Outgoing, PeerRow, PrekeyStateRow, Progress, ToldRow, UploadRow, enqueue, file_key, message_key, received_key,
 };
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Mode, Store as _};
@@ -436,6 +437,16 @@ fn what_is_remembered_of_a_device_begins_anew_and_resets_stay_an_hour_apart() {
             assert!(!resets::are_due(tx, NOW + resets::INTERVAL_MS - 1).unwrap());
             assert!(resets::are_due(tx, NOW + resets::INTERVAL_MS).unwrap());
             assert!(resets::is_one_of_ours(tx, &device(ALICE), &id(9)).unwrap(), "no receipt accuses this home");
+            // A reset of its may just have been answered, and texts may just have been sent again.
+            assert!(!resets::heard(tx, &device(ALICE), id(10), NOW + resets::INTERVAL_MS - 1).unwrap());
+            assert!(resets::heard(tx, &device(CAROL), id(11), NOW).unwrap());
+            let key = device(ALICE).to_bytes();
+            let row: PeerRow = state::get(tx, Table::Peer, &key).unwrap().unwrap();
+            let asked = PeerRow { resend_due: true, reset_due: false, ..row };
+            state::put(tx, Table::Peer, &key, &PeerRow { reset_at: 0, ..asked }).unwrap();
+            tx.delete(Table::Peer, &device(CAROL).to_bytes()).unwrap();
+            assert!(!resets::are_due(tx, NOW + resets::INTERVAL_MS - 1).unwrap());
+            assert!(resets::are_due(tx, NOW + resets::INTERVAL_MS).unwrap());
         });
     }
 }
@@ -665,5 +676,164 @@ fn a_home_without_its_account_and_one_with_too_many_damaged_rows_is_left_as_it_i
         assert_eq!(home.sealed(), before);
         home.write(|tx| tx.delete(Table::Own, &consumer(0)).unwrap());
         assert_eq!(home.mend(), [(DamagedPart::Consumer, None, MAX_DAMAGED as u64)], "as many as that are removed");
+    }
+}
+
+/// A message with one file.
+fn with_file(tx: &dyn Transaction, with: AccountId, number: u8, outgoing: bool, file: FileRow) -> MessageRef {
+    let author = if outgoing { OWN } else { with };
+    let message = MessageRef { conversation: with.into(), author, id: id(number) };
+    let mut row = MessageRow {
+        conversation: with.as_bytes().to_vec(),
+        id: message.id.as_bytes().to_vec(),
+        author: author.as_bytes().to_vec(),
+        outgoing,
+        files: vec![file],
+        ..MessageRow::default()
+    };
+    row.set_progress(Progress::Queued);
+    tx.append(Log::Message, with.as_bytes(), &message_key(&message), &row.encode_to_vec()).unwrap();
+    message
+}
+
+fn upload() -> UploadRow {
+    UploadRow { file_key: vec![1; 32], secret: vec![2; 32], content: vec![3; 32], ..UploadRow::default() }
+}
+
+#[test]
+fn a_file_that_cannot_be_sent_on_fails_its_message_and_no_other() {
+    for how in BOTH {
+        let (mut home, _) = home();
+        let told = v1::Attachment { blob: vec![7; 16].into(), ..v1::Attachment::default() };
+        let at_the_relay = FileRow { told: Some(told), ..FileRow::default() };
+        let here = FileRow { state: FileState::Here as i32, ..FileRow::default() };
+        let [stuck, came] = home.write(|tx| {
+            let stuck = with_file(tx, ALICE, 50, true, FileRow::default());
+            state::put(tx, Table::Upload, &file_key(&stuck, 1), &upload()).unwrap();
+            let goes_on = with_file(tx, CAROL, 51, true, FileRow::default());
+            state::put(tx, Table::Upload, &file_key(&goes_on, 1), &upload()).unwrap();
+            with_file(tx, CAROL, 52, true, at_the_relay);
+            with_file(tx, CAROL, 53, false, here);
+            let begun = with_file(tx, CAROL, 55, false, FileRow::default());
+            let fetch = FetchRow { size: 9, ..FetchRow::default() };
+            state::put(tx, Table::Fetch, &file_key(&begun, 1), &fetch).unwrap();
+            [stuck, with_file(tx, CAROL, 54, false, FileRow::default())]
+        });
+        home.damage(how, Part::Table(Table::Upload), &file_key(&stuck, 1));
+        assert_eq!(home.mend(), [(DamagedPart::Waiting, Some(ALICE), 1)]);
+        home.write(|tx| {
+            let fetches = tx.list(Table::Fetch).unwrap().into_iter();
+            let fetches: Vec<_> =
+                fetches.map(|(key, row)| (key, FetchRow::decode(row.as_slice()).unwrap().size)).collect();
+            let begun = file_key(&MessageRef::of_contact(CAROL, id(55)), 1);
+            assert_eq!(
+                fetches,
+                [(file_key(&came, 1), 0), (begun, 9)],
+                "what came and is not here is looked for once more"
+            );
+        });
+    }
+}
+
+#[test]
+fn what_is_not_told_yet_is_counted_by_whose_it_was() {
+    let (mut home, _) = home();
+    for (account, number) in [(ALICE, 1), (CAROL, 101), (ALICE, 2)] {
+        let message = MessageRef {
+            author: if number == 2 { OWN } else { account },
+            ..MessageRef::of_contact(account, id(number))
+        };
+        home.damage(How::Junk, Part::Log(Log::Message), &message_key(&message));
+        assert!(home.write(|tx| mend(tx, NOW).unwrap()));
+    }
+    let told = home.write(|tx| untold(tx).unwrap()).into_iter().filter_map(|event| match event {
+        Event::Damaged { part: DamagedPart::Message, account, count, .. } => Some((account, count)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(Some(ALICE), 2), (Some(CAROL), 1)]);
+}
+
+/// A row is read by its key and by its value: it is damage if either means nothing.
+#[test]
+fn a_row_of_which_a_part_means_nothing_is_damage() {
+    let message = message_key(&MessageRef::of_contact(ALICE, id(1)));
+    let file = file_key(&MessageRef::of_contact(ALICE, id(1)), 1);
+    let device = device(ALICE).to_bytes();
+    let tables: [(Table, &[u8], Vec<u8>); 6] = [
+        (Table::Session, &device, SessionRecord::new().encode().to_vec()),
+        (Table::Peer, &device, PeerRow::default().encode_to_vec()),
+        (Table::Deleted, &message, DeletedRow::default().encode_to_vec()),
+        (Table::Conversation, ALICE.as_bytes(), ConversationRow::default().encode_to_vec()),
+        (Table::Upload, &file, upload().encode_to_vec()),
+        (Table::Fetch, &file, FetchRow::default().encode_to_vec()),
+    ];
+    let mut home = Home::new();
+    let mut removed = |table, key: &[u8], value: &[u8]| {
+        home.write(|tx| {
+            tx.put(table, key, value).unwrap();
+            let removed = rows::remove_undecodable(tx).unwrap();
+            assert_eq!(tx.get(table, key).unwrap().is_none(), removed == [(Part::Table(table), key.to_vec())]);
+            tx.delete(table, key).unwrap();
+            !removed.is_empty()
+        })
+    };
+    for (table, key, value) in tables {
+        assert!(!removed(table, key, &value), "{table:?}");
+        assert!(removed(table, &key[1..], &value), "{table:?} under another key");
+        assert!(removed(table, key, &JUNK), "{table:?} with another value");
+    }
+    for key in [own::DISCLOSURE, own::PREKEYS, own::TOLD, own::DAMAGE] {
+        assert!(!removed(Table::Own, key, &[]), "{key:?}");
+        assert!(removed(Table::Own, key, &JUNK), "{key:?}");
+    }
+    for key in [own::COPY_SEEN, b"consumer bot"] {
+        assert!(!removed(Table::Own, key, &[0; 8]));
+        assert!(removed(Table::Own, key, &[0; 7]));
+    }
+
+    // What waits for sending: whose, in which conversation, and what.
+    let (mut home, _) = self::home();
+    let sound = home.write(|tx| {
+        let entry = tx.scan(Log::Outbox, None, 0, 1).unwrap().pop().unwrap();
+        OutboxRow::decode(entry.value.as_slice()).unwrap()
+    });
+    let receipt = OutboxRow { text_id: Vec::new(), author: Vec::new(), ..sound.clone() };
+    for (row, is_sound) in [
+        (sound.clone(), true),
+        (receipt, true),
+        (OutboxRow { author: vec![1; 3], ..sound.clone() }, false),
+        (OutboxRow { text_id: vec![1; 3], ..sound.clone() }, false),
+        (OutboxRow { conversation: vec![1; 3], ..sound.clone() }, false),
+        (OutboxRow { content: JUNK.to_vec(), ..sound }, false),
+    ] {
+        home.write(|tx| {
+            let entry = tx.scan(Log::Outbox, None, 0, 1).unwrap().pop().unwrap();
+            assert!(tx.replace(Log::Outbox, entry.place, &row.encode_to_vec()).unwrap());
+            let removed = rows::remove_undecodable(tx).unwrap();
+            assert_eq!(removed.is_empty(), is_sound, "{row:?}");
+            if !is_sound {
+                assert_eq!(removed, [(Part::Log(Log::Outbox), entry.key)]);
+                // Another one to try the next with.
+                queue(tx, &MessageRef::of_contact(ALICE, id(2)));
+            }
+        });
+    }
+}
+
+#[test]
+fn what_was_removed_of_an_older_store_is_known_by_its_key() {
+    for damaged in [own::REPLAY, own::TOLD] {
+        let mut home = Home::new();
+        home.write(|tx| {
+            tx.put(Table::Own, damaged, &[1; 20]).unwrap();
+            tx.put(Table::Received, own::REPLAY, &[0; 8]).unwrap();
+        });
+        home.damage(How::Flipped, Part::Table(Table::Own), damaged);
+        home.damage(How::Flipped, Part::Table(Table::Received), own::REPLAY);
+        home.write(|tx| {
+            let removed = before_migrating(tx).unwrap();
+            assert_eq!(removed.has_own(tx, own::REPLAY), damaged == own::REPLAY);
+            assert!(tx.get(Table::Own, damaged).unwrap().is_none());
+        });
     }
 }

@@ -655,3 +655,19 @@ impl<'a> Opener<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request's bytes are bounded with what it tells of files, each of them: a name and a thumbnail take room as a text does.
+    #[test]
+    fn what_is_told_of_files_counts_as_what_is_kept() {
+        let told = kuvert_wire::v1::Attachment { name: "x".repeat(200), ..kuvert_wire::v1::Attachment::default() };
+        let file = FileRow { told: Some(told), ..FileRow::default() };
+        let one = told_bytes(std::slice::from_ref(&file));
+        assert!((200..300).contains(&one), "{one}");
+        assert_eq!(told_bytes(&[file.clone(), file.clone(), file]), 3 * one);
+        assert_eq!(told_bytes(&[]), 0);
+    }
+}

@@ -272,8 +272,10 @@ mod tests {
         hold(Holder::Unnamed, 3 * KIB);
         assert_eq!(budget.frame_deadline(BOB), FRAME_DEADLINE_UNDER_PRESSURE, "53 of 100");
         assert_eq!(budget.frame_deadline(Holder::Unnamed), FRAME_DEADLINE_UNDER_PRESSURE);
+        assert_eq!(held[0].frame_deadline(), FRAME_DEADLINE_UNDER_PRESSURE, "that of its holder");
         held.remove(0);
         assert_eq!(budget.frame_deadline(BOB), FRAME_DEADLINE);
+        assert_eq!(Held::nothing(&budget, BOB).frame_deadline(), FRAME_DEADLINE);
         assert_eq!(budget.frame_deadline(Holder::Unnamed), FRAME_DEADLINE_UNDER_PRESSURE, "13 of 25");
     }
 

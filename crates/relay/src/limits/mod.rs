@@ -474,6 +474,55 @@ mod tests {
         assert!(limiter.lookup(&device(1)).is_err());
     }
 
+    /// Each limit ends, for whom it counts, and for no other.
+    #[test]
+    fn every_limit_ends() {
+        let few = Rate { burst: 3, per_hour: 1 };
+        let limits = Limits {
+            sealed_per_address: few,
+            bundles_per_taker: few,
+            reports_per_account: few,
+            phone_codes_per_account: few,
+            phone_codes_per_number: few,
+            numbers_checked_per_account: few,
+            uploads_per_account: few,
+            upload_kib_per_account: Rate { burst: 300, per_hour: 1 },
+            blob_read_kib_per_account: few,
+            blob_read_kib_per_address: few,
+            ..Limits::default()
+        };
+        let limiter = Limiter::new(&limits, Arc::new(ManualClock::new(0)));
+        let [alice, bob] = [1, 2].map(|number| AccountId::from_bytes([number; 16]));
+        let [here, there] = ["192.0.2.1", "198.51.100.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        type Take<'a> = &'a dyn Fn(bool) -> Result<(), Duration>;
+        let account = |other: bool| if other { bob } else { alice };
+        let place = |other: bool| if other { there } else { here };
+        let cases: [(&str, usize, Take<'_>); 9] = [
+            ("sealed from an address", 3, &|other| limiter.sealed(place(other))),
+            ("bundles", 3, &|other| limiter.bundles_of(&account(other), &bob, 1)),
+            ("reports", 3, &|other| limiter.report(&account(other))),
+            ("codes of an account", 3, &|other| limiter.phone_code(&account(other), if other { "1" } else { "2" })),
+            ("numbers", 3, &|other| limiter.numbers_checked(&account(other), 1)),
+            ("uploads", 3, &|other| limiter.upload(&account(other), 1024)),
+            ("read by an account", 3, &|other| limiter.blob_read(&account(other), 1024)),
+            ("read from an address", 3, &|other| limiter.unnamed_blob_read(place(other), 1024)),
+            ("asked for from an address", UNNAMED_BLOB_REQUESTS.burst as usize, &|other| {
+                limiter.blob_request(place(other))
+            }),
+        ];
+        for (what, times, take) in cases {
+            assert_eq!((0..=2 * times).filter(|_| take(false).is_ok()).count(), times, "{what}");
+            assert_eq!(take(true), Ok(()), "{what} of another");
+        }
+        // A number has so many codes, whoever asks.
+        let number = |n: u8| limiter.phone_code(&AccountId::from_bytes([n; 16]), "+49 30 1234");
+        assert_eq!((10..20).filter(|n| number(*n).is_ok()).count(), 3);
+        // Bytes end, too, and an upload that is refused for them is not one of so many.
+        let carol = AccountId::from_bytes([3; 16]);
+        assert_eq!(limiter.upload(&carol, 300 * 1024), Ok(()));
+        assert!(limiter.upload(&carol, 1).is_err());
+    }
+
     #[test]
     fn under_load_an_address_has_only_so_many_handshakes() {
         let clock = Arc::new(ManualClock::new(0));

@@ -229,6 +229,7 @@ mod tests {
     fn places_are_counted_and_given_back() {
         let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
         let count = ConnectionCount::new(&limits);
+        assert_eq!((count.open(), count.max()), (0, 3));
         let first = count.enter(address("2001:db8::1")).unwrap();
         let _second = count.enter(address("2001:db8::2")).unwrap();
         assert_eq!(count.enter(address("2001:db8::3")).unwrap_err(), NoPlace::AddressFull, "one /64 is one place");

@@ -238,6 +238,15 @@ mod tests {
         assert!(!rate.is_rested(&ONE, now));
         now += SECOND;
         assert!(rate.is_rested(&ONE, now));
+        assert_eq!(rate.tired(now), [(OTHER, Duration::ZERO); 0]);
         assert_eq!(rate.take(ONE, 3, now), Ok(()));
+        assert_eq!(rate.tired(now), [(ONE, SECOND * 180)]);
+        // Remembered until it has rested, and no longer.
+        now += SECOND * 180 - Duration::from_millis(1);
+        rate.prune(now);
+        assert_eq!(rate.len(), 1);
+        now += Duration::from_millis(1);
+        rate.prune(now);
+        assert_eq!(rate.len(), 0);
     }
 }

@@ -399,6 +399,18 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_that_is_newly_reached_knows_of_places_too() {
+        let world = World::new(2, &Limits { sealed_per_address: Rate { burst: 50, per_hour: 1 }, ..Limits::default() });
+        let sealed = |relay: usize, from: &str| world.relays[relay].limiter.sealed(from.parse::<IpAddr>().unwrap());
+        assert_eq!((0..60).filter(|_| sealed(0, "192.0.2.1").is_ok()).count(), 50);
+        let mut summary = Words::default();
+        world.relays[0].limiter.summary(&mut summary);
+        summary.into_pieces().iter().for_each(|words| world.relays[1].hear(words));
+        assert!(sealed(1, "192.0.2.1").is_err());
+        assert_eq!(sealed(1, "192.0.2.2"), Ok(()));
+    }
+
+    #[test]
     fn a_strangers_one_time_prekeys_and_registrations_are_counted_over_relays() {
         let limits = Limits { registrations_per_address: Rate { burst: 2, per_hour: 1 }, ..Limits::default() };
         let world = World::new(2, &limits);

@@ -437,6 +437,9 @@ mod tests {
         assert_eq!(largest[0], Occupant { account: Some(ALICE), waiting: waiting(2, 1_200) });
         assert_eq!(largest[1], Occupant { account: None, waiting: waiting(1, 1_000) });
         assert_eq!(largest[7], Occupant { account: Some(account(14)), waiting: waiting(1, 15) });
+        // Who has nothing left there is none, also where its place is still kept.
+        mailbox.acknowledge(31);
+        assert_eq!(mailbox.largest(), [Occupant { account: None, waiting: waiting(1, 1_000) }]);
     }
 
     #[test]
@@ -495,5 +498,32 @@ mod tests {
         assert!(mailbox.entries.capacity() <= 128, "{}", mailbox.entries.capacity());
         let small = filled(1..=10);
         assert!(small.entries.capacity() >= 10, "what is small is left alone");
+    }
+
+    /// Half of it each time that no more than a quarter is used: memory follows what waits, and moves seldom.
+    #[test]
+    fn a_mailbox_of_many_senders_gives_half_of_its_memory_back_at_a_time() {
+        const COUNT: u32 = 20_000;
+        let mut mailbox = Mailbox::default();
+        for number in 1..=COUNT {
+            mailbox.push(from(Sender::Stranger(account(number)), number.into(), 10));
+        }
+        let room = |mailbox: &Mailbox| [mailbox.entries.capacity(), mailbox.parties.capacity()];
+        let (full, mut moves) = (room(&mailbox), 0);
+        // From the newest on, so that no place stays taken behind a free one.
+        for number in (1..=COUNT).rev() {
+            let before = room(&mailbox);
+            assert!(mailbox.expire(number.into()).is_some());
+            let used = [mailbox.entries.len(), mailbox.parties.len()];
+            for ((before, after), used) in before.into_iter().zip(room(&mailbox)).zip(used) {
+                if after != before {
+                    moves += 1;
+                    assert!(before > 64 && used < before / 4 && after >= before / 2, "{before} to {after} with {used}");
+                } else {
+                    assert!(before <= 64 || used >= before / 4, "{before} for {used}");
+                }
+            }
+        }
+        assert!(full.iter().all(|full| *full >= COUNT as usize) && (10..40).contains(&moves), "{full:?} {moves}");
     }
 }
