@@ -514,7 +514,7 @@ mod tests {
             assert_eq!((0..=2 * times).filter(|_| take(false).is_ok()).count(), times, "{what}");
             assert_eq!(take(true), Ok(()), "{what} of another");
         }
-        // A number has so many codes, whoever asks.
+        // A number has so many codes, of all accounts together.
         let number = |n: u8| limiter.phone_code(&AccountId::from_bytes([n; 16]), "+49 30 1234");
         assert_eq!((10..20).filter(|n| number(*n).is_ok()).count(), 3);
         // Bytes end, too, and an upload that is refused for them is not one of so many.
