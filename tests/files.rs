@@ -48,7 +48,8 @@ fn at_relay(relay: &Relay) -> usize {
 fn one_file_arrives_however_often_its_ends_and_the_relay_are_killed() {
     let directory = tempfile::tempdir().unwrap();
     // On its first day an account may send 32 MiB, unless the relay says otherwise.
-    let settings = write(directory.path(), "relay.toml", b"[limits]\nyoung_account_mib = 1000\n");
+    let settings =
+        write(directory.path(), "relay.toml", b"[limits]\nyoung_account_mib = 1000\nblob_disk_percent = 100\n");
     let serve = ["--config", word(&settings)];
     let mut relay = Relay::start_with(&serve);
     let (alice, bob) = alice_and_bob(&relay);
@@ -105,7 +106,7 @@ fn small_files_arrive_once_each_whatever_moment_their_ends_are_killed_at() {
     let settings = write(
         directory.path(),
         "relay.toml",
-        b"[limits]\nyoung_account_mib = 1000\nblob_transfers_per_account = 100\n",
+        b"[limits]\nyoung_account_mib = 1000\nblob_transfers_per_account = 100\nblob_disk_percent = 100\n",
     );
     let relay = Relay::start_with(&["--config", word(&settings)]);
     let (alice, bob) = alice_and_bob(&relay);
@@ -294,7 +295,7 @@ fn an_export_has_the_files_that_are_here_under_safe_names_and_none_twice() {
 #[test]
 fn a_file_that_the_relay_keeps_back_for_now_is_told_with_the_exit_code() {
     let directory = tempfile::tempdir().unwrap();
-    let limits = b"[limits]\nblob_read_kib_per_account = { burst = 300, per_hour = 1 }\n";
+    let limits = b"[limits]\nblob_disk_percent = 100\nblob_read_kib_per_account = { burst = 300, per_hour = 1 }\n";
     let settings = write(directory.path(), "relay.toml", limits);
     let relay = Relay::start_with(&["--config", word(&settings)]);
     let (alice, bob) = alice_and_bob(&relay);

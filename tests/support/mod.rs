@@ -22,6 +22,9 @@ use serde_json::Value;
 /// Nothing in these tests takes longer than this on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// What relays are set up with: files find room, whatever else is on the disk of the machine that runs the tests.
+const SETTINGS: &str = "[limits]\nblob_disk_percent = 100\n";
+
 /// Between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
@@ -167,6 +170,10 @@ impl Relay {
         let mut command = clean(self.program);
         command.arg("serve").args(["--listen", &format!("127.0.0.1:{port}")]).arg("--data").arg(self.data());
         command.arg("--ready-file").arg(&ready).args(arguments);
+        // Where no other configuration is named.
+        let settings = self.directory.path().join("settings.toml");
+        fs::write(&settings, SETTINGS).unwrap();
+        command.env("KUVERT_RELAY_CONFIG", settings);
         if let Some(bytes) = limit {
             command = limited(bytes, &command);
         }

@@ -581,8 +581,9 @@ async fn a_nearly_full_disk_takes_no_files_and_goes_on_with_mail() {
     let data = tempfile::tempdir().unwrap();
     let room = Arc::new(Room((30_u64 << 30).into()));
     let clock = Arc::new(ManualClock::new(NOON));
-    let relay =
-        Embedded::new(clock.clone()).with_disk(Arc::<Room>::clone(&room)).start(old(data.path())).await.unwrap();
+    let mut config = old(data.path());
+    config.limits.blob_disk_percent = Config::new(data.path()).limits.blob_disk_percent;
+    let relay = Embedded::new(clock.clone()).with_disk(Arc::<Room>::clone(&room)).start(config).await.unwrap();
     let (alice_keys, bob_keys) = (Device::new(), Device::new());
     let mut alice = Client::register(relay.address(), &alice_keys).await;
     drop(Client::register(relay.address(), &bob_keys).await);

@@ -58,7 +58,10 @@ pub fn random<const N: usize>() -> [u8; N] {
 }
 
 pub fn config(data: &Path) -> Config {
-    Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::new(data) }
+    let mut config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::new(data) };
+    // Whatever else is on the disk of the machine that runs the tests.
+    config.limits.blob_disk_percent = 100;
+    config
 }
 
 pub async fn start(data: &Path) -> RunningRelay {
