@@ -383,7 +383,8 @@ fn the_chat_can_be_used_at_every_width_and_follows_the_window() {
     assert_eq!(window.screen().mouse_protocol_mode(), vt100::MouseProtocolMode::None);
     window.press(F2);
     window.until_shown("mouse on: F2");
-    assert_ne!(window.screen().mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+    // That is asked for behind the screen that says so.
+    eventually("the mouse is taken", || window.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None);
     window.press(F2);
     window.until_gone("mouse on: F2");
     window.leave();

@@ -1,6 +1,7 @@
 //! Files between two clients over a real relay.
 
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,6 +100,35 @@ async fn a_text_that_is_written_later_does_not_wait_for_a_file() {
     send_all(&connection).await;
     let events = receive(&bob, up_to(0)).await;
     assert_eq!(crate::common::texts(&events), ["without one", "with a file"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_which_the_sender_did_not_hear_that_it_is_complete_is_sent() {
+    let world = World::new().await;
+    let (alice, bob) = world.alice_and_bob().await;
+    let (path, content) = file(&world, "a", 100_000);
+    queue(&alice, "bob", "", &path).await;
+    let (home, left) = (world.home("alice"), world.home("left"));
+    let connection = alice.connect().await.unwrap();
+    // As a process leaves it that is killed while its last request is on its way.
+    let copy = |transfer: &kuvert_client::Transfer| {
+        if transfer.done == transfer.total && !left.exists() {
+            std::fs::DirBuilder::new().mode(0o700).create(&left).unwrap();
+            for file in ["store.db", "store.db-wal", "store.key"] {
+                std::fs::copy(home.join(file), left.join(file)).unwrap();
+            }
+        }
+    };
+    within(connection.send_files(copy)).await.unwrap();
+    connection.close().await;
+    drop(alice);
+    let alice = world.open("left").await;
+    let connection = alice.connect().await.unwrap();
+    send_all(&connection).await;
+    let events = receive(&bob, up_to(1 << 20)).await;
+    let there = messages(&events)[0].attachments[0].path(bob.directory()).unwrap();
+    assert!(std::fs::read(there).unwrap() == content);
+    assert_eq!(at_relay(&world), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

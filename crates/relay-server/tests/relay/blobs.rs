@@ -230,7 +230,11 @@ async fn only_who_may_reads_appends_commits_and_discards() {
         assert_eq!(at_alice(ask(&other_blob)).await, Err(Code::BlobUnknown));
     }
     resume(&alice.connection, &uploaded, &blob).await;
-    assert_eq!(at_alice(append(&uploaded)).await, Err(Code::Invalid), "it is complete");
+    let mut late = Stream::open(&alice.connection).await;
+    let (request, state) = late.append(&uploaded).await.unwrap();
+    assert_eq!((state.committed, state.durable), (true, state.size), "what to do after a lost answer is told");
+    late.pieces(request, &blob, 0, 1).await;
+    assert_eq!(late.answer().await.unwrap_err(), Code::Invalid, "it is complete");
     assert!(matches!(at_alice(commit(&uploaded)).await, Ok(Response::Done(_))), "again after a lost answer");
 
     // Another reader's capability, that of another blob, the hash that the relay keeps.

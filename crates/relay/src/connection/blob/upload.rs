@@ -14,7 +14,7 @@ use kuvert_wire::v1::{self, BlobPiece, ClientFrame};
 use super::{End, Stream, blob_id, full};
 use crate::blobs::Blobs;
 use crate::blobs::room::charge;
-use crate::blobs::store::{BlobState, NewBlob, Step, Upload, UploadKey};
+use crate::blobs::store::{BlobError, BlobState, NewBlob, Step, Upload, UploadKey};
 use crate::command::{Code, CommandError};
 use crate::observe::Event;
 
@@ -89,7 +89,15 @@ impl Stream<'_> {
     ) -> Result<Option<ClientFrame>, End> {
         let refuse = |refusal| End::Refused(request, refusal);
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
-        let (upload, state) = blobs.store.append(key).await.map_err(|error| refuse(error.into()))?;
+        let (upload, state) = match blobs.store.append(key).await {
+            // [KV-125] The answer to its CommitBlob got lost. It is told, and there is nothing to append.
+            Err(BlobError::Committed) => {
+                let state = blobs.store.status(key).await.map_err(|error| refuse(error.into()))?;
+                self.tell_state(request, state).await?;
+                return Ok(None);
+            }
+            opened => opened.map_err(|error| refuse(error.into()))?,
+        };
         self.tell_state(request, state).await?;
         let mut appending =
             Appending { request, state, at: state.durable, synced: state.durable, upload, syncing: None };
