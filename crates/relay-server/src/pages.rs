@@ -120,6 +120,27 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
         )],
     ),
     (
+        "cluster add-group",
+        &[(
+            "kuvert-relay cluster add-group --store postgres://relay@10.0.0.1/kuvert second --address postgres://relay@10.0.1.1/kuvert",
+            "Adds an empty database on other servers, for slots to be moved to. Start all relays again, one after the other.",
+        )],
+    ),
+    (
+        "cluster groups",
+        &[(
+            "kuvert-relay cluster groups --store postgres://relay@10.0.0.1/kuvert",
+            "Lists the groups of servers, and how many slots each has.",
+        )],
+    ),
+    (
+        "cluster move-slots",
+        &[(
+            "kuvert-relay cluster move-slots --store postgres://relay@10.0.0.1/kuvert --slots 0-2047 --to second",
+            "Moves half of all mail to another group while relays serve.",
+        )],
+    ),
+    (
         "cluster drain",
         &[(
             "kuvert-relay cluster drain relay2 --store postgres://relay@10.0.0.1/kuvert",
