@@ -46,10 +46,7 @@ impl Report {
 
     /// `document` with this run's figures between its two marks, and `sections` after them.
     pub fn insert_into(&self, document: &str, sections: &[String]) -> Option<String> {
-        let (before, rest) = document.split_once(BEGIN)?;
-        let (_, after) = rest.split_once(END)?;
-        let figures = [&[self.markdown()], sections].concat().join("\n");
-        Some(format!("{before}{BEGIN}\n{figures}\n{END}{after}"))
+        insert(document, (BEGIN, END), &[&[self.markdown()], sections].concat().join("\n"))
     }
 
     /// All tables as Markdown.
@@ -99,16 +96,7 @@ impl Report {
 
     fn goals(&self, out: &mut String) {
         out.push_str("### Goals\n\n");
-        let rows = self.goals.iter().map(|goal| {
-            [
-                goal.goal.into(),
-                format!("{} {}", goal.bound, goal.limit),
-                goal.figure.map_or_else(|| "–".into(), |figure| format!("{figure:.2}")),
-                if goal.met { "yes" } else { "**no**" }.into(),
-                goal.detail.clone(),
-            ]
-        });
-        table(out, &["goal", "limit", "figure", "met", ""], rows);
+        goals_table(out, &self.goals);
     }
 
     fn messages(&self, out: &mut String) {
@@ -213,6 +201,27 @@ pub(crate) fn table<const N: usize>(out: &mut String, heads: &[&str; N], rows: i
         out.push_str(&line(&row));
     }
     out.push('\n');
+}
+
+/// `document` with these figures between its two marks; `None` if it has none.
+pub(crate) fn insert(document: &str, (begin, end): (&str, &str), figures: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{figures}\n{end}{after}"))
+}
+
+/// What is to be reached, and whether it is.
+pub(crate) fn goals_table(out: &mut String, goals: &[Goal]) {
+    let rows = goals.iter().map(|goal| {
+        [
+            goal.goal.into(),
+            format!("{} {}", goal.bound, goal.limit),
+            goal.figure.map_or_else(|| "–".into(), |figure| format!("{figure:.2}")),
+            if goal.met { "yes" } else { "**no**" }.into(),
+            goal.detail.clone(),
+        ]
+    });
+    table(out, &["goal", "limit", "figure", "met", ""], rows);
 }
 
 /// Markdown tables with their columns aligned, for a terminal.

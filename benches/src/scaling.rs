@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{plain, table};
+use crate::report::{insert, plain, table};
 use crate::{Failure, Outcome};
 
 const BEGIN: &str = "<!-- figures: written by `kuvert-bench scaling --document`, not by hand -->\n";
@@ -238,9 +238,7 @@ impl Model {
 
     /// `document` with the tables between its two marks; `None` if it has none.
     pub fn insert_into(&self, document: &str) -> Option<String> {
-        let (before, rest) = document.split_once(BEGIN)?;
-        let (_, after) = rest.split_once(END)?;
-        Some(format!("{before}{BEGIN}\n{}\n{END}{after}", self.markdown()))
+        insert(document, (BEGIN, END), &self.markdown())
     }
 
     /// All tables as Markdown.

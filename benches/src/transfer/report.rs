@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::goals::{Bound, Goal};
 use crate::machine::Machine;
-use crate::report::{plain, table};
+use crate::report::{goals_table, insert, plain, table};
 
 /// Around what a run replaces in a document.
 const BEGIN: &str = "<!-- files: written by `kuvert-bench files --document`, not by hand -->\n";
@@ -139,16 +139,7 @@ impl FilesReport {
                 ["build".into(), format!("{compiler}, {profile}")],
             ],
         );
-        let rows = self.goals.iter().map(|goal| {
-            [
-                goal.goal.into(),
-                format!("{} {}", goal.bound, goal.limit),
-                goal.figure.map_or_else(|| "–".into(), |figure| format!("{figure:.2}")),
-                if goal.met { "yes" } else { "**no**" }.into(),
-                goal.detail.clone(),
-            ]
-        });
-        table(&mut out, &["goal", "limit", "figure", "met", ""], rows);
+        goals_table(&mut out, &self.goals);
         let Raw { aead_seal_mib_s, file_seal_mib_s, aead_open_mib_s, file_open_mib_s } = &self.raw;
         let rate = |what: &str, raw: &f64, file: &f64| {
             [what.to_owned(), format!("{raw:.0}"), format!("{file:.0}"), format!("{:.2}", file / raw)]
@@ -192,9 +183,7 @@ impl FilesReport {
 
     /// `document` with this run's figures between its two marks.
     pub fn insert_into(&self, document: &str) -> Option<String> {
-        let (before, rest) = document.split_once(BEGIN)?;
-        let (_, after) = rest.split_once(END)?;
-        Some(format!("{before}{BEGIN}\n{}\n{END}{after}", self.markdown()))
+        insert(document, (BEGIN, END), &self.markdown())
     }
 }
 

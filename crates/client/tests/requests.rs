@@ -27,6 +27,17 @@ fn id(number: u8) -> EnvelopeId {
     EnvelopeId::from_bytes([number; 16])
 }
 
+/// A stranger whose request bob accepts, as `mallory`: a contact with a client and a device list of its own making.
+async fn accepted(store: &LyingStore, bob: &Client, mut stranger: Stranger) -> Stranger {
+    stranger.begin(store, bob).await;
+    let text = stranger.text(1, "hello");
+    stranger.send(store, bob, text).await;
+    fetch(bob).await;
+    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
+    bob.contacts().accept_request(named(bob, &who).await, Some("mallory")).await.unwrap();
+    stranger
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_35_a_home_that_takes_no_sealed_mail_opens_none() {
     let (store, world, alice, bob) = world().await;
@@ -219,14 +230,7 @@ async fn attack_41_a_name_that_moved_an_id_for_a_name_and_a_strangers_name_lead_
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_shown() {
     let (store, world, alice, bob) = world().await;
-    // A contact with a device list of its own making.
-    let mut mallory = Stranger::new(7);
-    mallory.begin(&store, &bob).await;
-    let text = mallory.text(1, "hello");
-    mallory.send(&store, &bob, text).await;
-    fetch(&bob).await;
-    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
-    bob.contacts().accept_request(named(&bob, &who).await, Some("mallory")).await.unwrap();
+    let mut mallory = accepted(&store, &bob, Stranger::new(7)).await;
     let account = mallory.address().account;
     let other = DeviceEntry { device: kuvert_client::DeviceId::new(2).unwrap(), certificate_hash: [3; 32] };
     let shorter = mallory.list(2, vec![other]);
@@ -267,14 +271,9 @@ async fn attack_42_what_a_removed_device_sends_on_a_standing_session_is_not_show
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_42_what_keeps_the_newest_named_list_from_being_fetched_stops_sending() {
     let (store, _world, _alice, bob) = world().await;
-    let mut mallory = Stranger::new(7);
+    let mallory = Stranger::new(7);
     mallory.register(&store).await;
-    mallory.begin(&store, &bob).await;
-    let text = mallory.text(1, "hello");
-    mallory.send(&store, &bob, text).await;
-    fetch(&bob).await;
-    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
-    bob.contacts().accept_request(named(&bob, &who).await, Some("mallory")).await.unwrap();
+    let mut mallory = accepted(&store, &bob, mallory).await;
     let connection = bob.connect().await.unwrap();
     connection.send_text(named(&bob, "mallory").await, "hello").await.unwrap();
     // Its own word: there is a newer list. The relay does not give it, because it was asked too often.
@@ -301,13 +300,7 @@ async fn attack_42_what_keeps_the_newest_named_list_from_being_fetched_stops_sen
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_asked_for_and_contradicts_the_known_one_is_told_and_opens_nothing() {
     let (store, _world, _alice, bob) = world().await;
-    let mut mallory = Stranger::new(7);
-    mallory.begin(&store, &bob).await;
-    let text = mallory.text(1, "hello");
-    mallory.send(&store, &bob, text).await;
-    fetch(&bob).await;
-    let who = bob.contacts().requests().await.unwrap()[0].alias.clone();
-    bob.contacts().accept_request(named(&bob, &who).await, Some("mallory")).await.unwrap();
+    let mut mallory = accepted(&store, &bob, Stranger::new(7)).await;
     mallory.register(&store).await;
     let account = mallory.address().account;
     let other = DeviceEntry { device: kuvert_client::DeviceId::new(2).unwrap(), certificate_hash: [3; 32] };
@@ -334,7 +327,7 @@ async fn a_list_that_is_asked_for_and_contradicts_the_known_one_is_told_and_open
     assert_eq!(events.iter().filter(told).count(), 1, "{events:?}");
 }
 
-/// Who was removed is a stranger again, with the session that it has and under the key that this session is with.
+/// A contact that was removed is a stranger again. Its session goes on, and so does the key that this one is with.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_contact_that_goes_on_writing_asks_again_and_its_tick_asks_for_nothing() {
     let (_store, _world, alice, bob) = world().await;

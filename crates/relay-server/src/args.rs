@@ -110,7 +110,7 @@ pub enum Cluster {
         store: String,
     },
     /// Moves mail of slots to another group while relays serve. What is there already stays; run again it goes on where it ended.
-    #[command(after_help = MOVE_EXAMPLE)]
+    #[command(after_help = MOVE_EXIT_CODES)]
     MoveSlots {
         /// The store's first group: postgres://USER@HOST/DATABASE. The password is better kept in the file that PGPASSFILE names.
         #[arg(long, value_name = "URL", env = "KUVERT_RELAY_STORE", hide_env_values = true)]
@@ -124,14 +124,8 @@ pub enum Cluster {
     },
 }
 
-/// How slots are moved.
-const MOVE_EXAMPLE: &str = "\
-Half of all mail to a second group of servers, which has an empty database:
-  kuvert-relay cluster add-group --store postgres://kuvert@10.0.0.1,10.0.0.2,10.0.0.3/kuvert second \\
-      --address 'postgres://kuvert@10.0.1.1,10.0.1.2,10.0.1.3/kuvert?sslrootcert=/etc/kuvert-relay/ca.pem'
-  (start all relays again, one after the other)
-  kuvert-relay cluster move-slots --store postgres://kuvert@10.0.0.1,10.0.0.2,10.0.0.3/kuvert --slots 0-2047 --to second
-
+/// How `move-slots` ends.
+const MOVE_EXIT_CODES: &str = "\
 Exit code 0: all of them are there. 1: it stopped, and every slot is in one group; run it again. 2: it was asked for what cannot be.";
 
 /// From the first to the last.

@@ -3,8 +3,9 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kuvert_relay::store::{Cursor, NewEnvelope, Pending, Store, StoreError, SubmitError};
@@ -13,6 +14,8 @@ use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::all;
 use kuvert_relay_postgres::{Postgres, Role};
 use kuvert_types::{AccountId, Address, DeviceId, EnvelopeId};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::common::{InProcess, account};
 
@@ -22,6 +25,9 @@ pub const SENDERS: u64 = 24;
 
 /// No answer may take longer than this, on a machine that has much else to do.
 pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(20);
 
 pub fn mailbox(n: u8) -> Address {
     Address { account: AccountId::from_bytes([n; 16]), device: DeviceId::PRIMARY }
@@ -68,26 +74,61 @@ impl History {
 
 /// The same again until it is known.
 pub async fn certain<T>(act: impl Fn() -> Pending<T, StoreError>) -> T {
-    let begun = Instant::now();
+    let tries = Tries::begin();
     loop {
         match act().await {
             Ok(value) => return value,
             Err(StoreError::Corrupt(words)) => panic!("{words}"),
-            Err(_) => assert!(begun.elapsed() < PATIENCE, "no service"),
+            Err(error) => tries.again(error).await,
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Something is tried until it succeeds: a server that is away, or that has much else to do, tells of no moment to wait for.
+pub struct Tries(Instant);
+
+impl Tries {
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits for the next one, if there was patience for it.
+    pub async fn again(&self, why: impl Debug) {
+        assert!(self.0.elapsed() < PATIENCE, "{why:?}");
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Does something again until it succeeds.
+pub async fn patiently<T, E: Debug>(mut act: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let tries = Tries::begin();
+    loop {
+        match act().await {
+            Ok(done) => return done,
+            Err(error) => tries.again(error).await,
+        }
+    }
+}
+
+/// How many envelopes were accepted so far.
+#[derive(Debug)]
+pub struct Accepted(watch::Sender<u64>);
+
+impl Accepted {
+    fn note(&self) {
+        self.0.send_modify(|count| *count += 1);
     }
 }
 
 /// Senders and a follower at each mailbox, through any of the nodes, while `fault` does its worst; then the check. The fault is told
 /// how many envelopes were accepted so far.
-pub async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOnce(Arc<AtomicU64>) -> F) -> History {
+pub async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOnce(Arc<Accepted>) -> F) -> History {
     for n in 1..=MAILBOXES {
         stores[0].register(account(n)).await.unwrap();
     }
     // Followers go on until the last sender was answered.
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let accepted = Arc::new(AtomicU64::new(0));
+    let accepted = Arc::new(Accepted(watch::Sender::new(0)));
     let followers: Vec<_> = (1..=MAILBOXES)
         .map(|n| {
             let (store, done) = (stores[usize::from(n) % stores.len()].clone(), Arc::clone(&done));
@@ -117,8 +158,8 @@ pub async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOn
                 while !stop.load(Ordering::SeqCst) {
                     number += 1;
                     let to = (number % u64::from(MAILBOXES)) as u8 + 1;
-                    let begun = Instant::now();
                     // The same id until it is known what became of it, at whichever node.
+                    let tries = Tries::begin();
                     let cursor = loop {
                         let store = &stores[(number as usize + usize::from(to)) % stores.len()];
                         let envelope = NewEnvelope { id: id(number), source: None, ciphertext: vec![7; 300].into() };
@@ -128,10 +169,9 @@ pub async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOn
                             Err(SubmitError::Store(StoreError::Unavailable(_))) => {}
                             Err(other) => panic!("{other}"),
                         }
-                        assert!(begun.elapsed() < PATIENCE, "no service");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        tries.again("no service").await;
                     };
-                    accepted.fetch_add(1, Ordering::SeqCst);
+                    accepted.note();
                     told.push(((to, id(number)), cursor));
                 }
                 (told, unknown)
@@ -157,12 +197,11 @@ pub async fn under<F: Future<Output = ()>>(stores: &[Postgres], fault: impl FnOn
 }
 
 /// Waits until so many more were accepted.
-pub async fn progress(accepted: &AtomicU64, more: u64) {
-    let (from, begun) = (accepted.load(Ordering::SeqCst), Instant::now());
-    while accepted.load(Ordering::SeqCst) < from + more {
-        assert!(begun.elapsed() < PATIENCE, "no service");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub async fn progress(accepted: &Accepted, more: u64) {
+    let mut count = accepted.0.subscribe();
+    let wanted = *count.borrow() + more;
+    let reached = timeout(PATIENCE, count.wait_for(|count| *count >= wanted)).await;
+    assert!(reached.is_ok_and(|reached| reached.is_ok()), "no service");
 }
 
 pub async fn alone(settings: &Settings) -> Postgres {
