@@ -89,15 +89,13 @@ impl Stream<'_> {
     ) -> Result<Option<ClientFrame>, End> {
         let refuse = |refusal| End::Refused(request, refusal);
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
-        let (upload, state) = match blobs.store.append(key).await {
-            // [KV-125] The answer to its CommitBlob got lost. It is told, and there is nothing to append.
-            Err(BlobError::Committed) => {
-                let state = blobs.store.status(key).await.map_err(|error| refuse(error.into()))?;
-                self.tell_state(request, state).await?;
-                return Ok(None);
-            }
-            opened => opened.map_err(|error| refuse(error.into()))?,
-        };
+        let opened = blobs.store.append(key).await;
+        // [KV-125] The answer to its CommitBlob got lost. It is told, and there is nothing to append.
+        if matches!(opened, Err(BlobError::Committed)) {
+            self.status_of(blobs, request, key).await?;
+            return Ok(None);
+        }
+        let (upload, state) = opened.map_err(|error| refuse(error.into()))?;
         self.tell_state(request, state).await?;
         let mut appending =
             Appending { request, state, at: state.durable, synced: state.durable, upload, syncing: None };
@@ -183,7 +181,11 @@ impl Stream<'_> {
     pub(super) async fn status(&mut self, blobs: &Blobs, request: u64, asked: v1::BlobStatus) -> Result<(), End> {
         let refuse = |refusal| End::Refused(request, refusal);
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
-        let state = blobs.store.status(key).await.map_err(|error| refuse(error.into()))?;
+        self.status_of(blobs, request, key).await
+    }
+
+    async fn status_of(&mut self, blobs: &Blobs, request: u64, key: UploadKey) -> Result<(), End> {
+        let state = blobs.store.status(key).await.map_err(|error| End::Refused(request, error.into()))?;
         self.tell_state(request, state).await
     }
 
