@@ -859,6 +859,8 @@ def check_linking(case: dict) -> None:
         return refused(lambda: linking.Offer.decode(unhex(i["offer"]), unhex(i["offer_hash"])))
     if name.startswith("answer"):
         return refused(lambda: linking.NewDevice(i["name"], Draws(i["offer_draws"])).accept(unhex(i["answer"])))
+    if name.startswith("welcome"):
+        return refused(lambda: linking.open_welcome(unhex(i["sync_key"]), unhex(i["welcome"])))
     address, seed = unhex(i["address"]), unhex(i["account_seed"])
     if name.startswith("confirm"):
         offer = unhex(i["offer"])
@@ -879,6 +881,9 @@ def check_linking(case: dict) -> None:
     same("sync key", keys.sync, o["sync_key"])
     same("sync key of the other", existing.keys.sync, o["sync_key"])
     same("consent", consent, o["consent"])
+    content = unhex(i["welcome_content"])
+    same("welcome", linking.seal_welcome(keys.sync, content), o["welcome"])
+    must(linking.open_welcome(existing.keys.sync, unhex(o["welcome"])) == content, "the welcome")
     certificate = existing.confirm(keys.digits, consent)
     same("certificate", certificate, o["certificate"])
     must(certificate[:117] == body, "both mean the same certificate")

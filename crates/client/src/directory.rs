@@ -89,6 +89,7 @@ pub(crate) mod tests {
             device_list: list.encode().into(),
             certificates: vec![certificate.encode().to_vec().into()],
             name: Some("bob".into()),
+            last_seen: Vec::new(),
         }
     }
 

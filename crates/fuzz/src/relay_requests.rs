@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use kuvert_protocol::prelude::*;
 use kuvert_relay::clock::{Clock, ManualClock};
 use kuvert_relay::command::authenticate::{self, Proof};
-use kuvert_relay::command::{self, AuthenticatedDevice, CommandError, Lane, register};
+use kuvert_relay::command::{self, AuthenticatedDevice, CommandError, Lane, register, slot};
 use kuvert_relay::config::{Config, Limits, Registration};
 use kuvert_relay::delivery::Delivery;
 use kuvert_relay::incidents::Incidents;
@@ -29,6 +29,7 @@ use kuvert_relay::presence::LocalPresence;
 use kuvert_relay::relay_time::RelayClock;
 use kuvert_relay::retention;
 use kuvert_relay::shared::Shared;
+use kuvert_relay::slots::MemorySlots;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{Cursor, NewAccount, NewDevice, NumberedDeviceList, Store, Times};
 use kuvert_relay::young::{Disk, LowWater, Space, Young};
@@ -167,6 +168,7 @@ impl World {
             rights: Arc::new(rights),
             extension: Some(extension),
             presence: Arc::new(LocalPresence::default()),
+            slots: Arc::new(MemorySlots::default()),
             observer: Arc::new(Blind),
             metrics: Arc::new(Metrics::new()),
             limiter: Limiter::new(&Limits::default(), Arc::clone(&as_clock)),
@@ -311,6 +313,10 @@ impl World {
         }
     }
 
+    async fn slot(&self, request: slot::Request) -> Result<Response, CommandError> {
+        slot::run(&self.service, IpAddr::V4(Ipv4Addr::LOCALHOST), request)?.await
+    }
+
     /// What the states before authentication do.
     async fn greet(&mut self, at: usize, body: Request) -> Result<Response, CommandError> {
         let number = ConnectionNumber::random();
@@ -319,6 +325,8 @@ impl World {
             Request::Register(request) => {
                 register::run(&self.service, number, IpAddr::V4(Ipv4Addr::LOCALHOST), &PROOF, request).await
             }
+            Request::WriteSlot(request) => return self.slot(slot::Request::Write(request)).await,
+            Request::ReadSlot(request) => return self.slot(slot::Request::Read(request)).await,
             _ => {
                 self.connections[at].state = State::Closed;
                 return Ok(Response::Done(v1::Done {}));

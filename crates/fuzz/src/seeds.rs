@@ -237,7 +237,12 @@ fn all_requests() -> Vec<Request> {
         Request::CountPrekeys(v1::CountPrekeys {}),
         Request::TakeBundles(v1::TakeBundles { account: account.clone(), devices: vec![1] }),
         Request::GetAccount(v1::GetAccount { by: Some(v1::get_account::By::Account(account)) }),
-        Request::PublishDeviceList(v1::PublishDeviceList { device_list: vec![1; 127].into() }),
+        Request::PublishDeviceList(v1::PublishDeviceList {
+            device_list: vec![1; 127].into(),
+            certificates: vec![vec![1; 245].into()],
+        }),
+        Request::WriteSlot(v1::WriteSlot { slot: vec![1; 16].into(), number: 0, piece: vec![1; 40].into() }),
+        Request::ReadSlot(v1::ReadSlot { slot: vec![1; 16].into(), number: 0 }),
         Request::UpdateAccount(v1::UpdateAccount {
             name: Some("dave".to_owned()),
             clear_phone: true,

@@ -47,7 +47,10 @@ fn every_entry_says_everything() {
                 matches!(field.retention, Retention::AtMost { .. })
             }
             Deletion::Release => field.retention == Retention::WhileHeld,
-            Deletion::Memory => matches!(field.retention, Retention::WithConnection | Retention::UntilRestart),
+            Deletion::Memory => matches!(
+                field.retention,
+                Retention::WithConnection | Retention::UntilRestart | Retention::UntilUsed { .. }
+            ),
             Deletion::Rested => matches!(field.retention, Retention::UntilRested { .. }),
             Deletion::Operator | Deletion::Nothing => field.retention == Retention::OperatorsChoice,
         };

@@ -7,16 +7,20 @@
 //!        │ ◄────────────────── answer ───────────────────────────────────── Linking::answer
 //!  NewDevice::accept ── six digits ──────── on the screen, typed by a person ─────────────────►
 //!        │ ─────────────────── consent ───────────────────────────────────►  Linking::confirm
-//!                                                                            DeviceCertificate
+//!        │                                                                   DeviceCertificate, published with its list
+//!        │ ◄────────────────── welcome ─────────────────────────────────────  seal_welcome
+//!  open_welcome, Accepted::finish
 //! ```
 //! The code carries the offer's hash past the relay, so the existing device answers the offer that the person sees. The digits
 //! come from the secret that both sides agreed on: a relay that answers in place of the existing device shares another secret with
 //! the new one, whose digits are right with a chance of one in a million, once. Secrets are X25519 and ML-KEM-1024, both needed.
 //!
-//! What makes the certificate worth something, a device list with the new device, is not here: it is published like any other.
+//! What makes the certificate worth something, a device list with the new device, is not made here: it is published like any other. The
+//! welcome tells the new device that it was, and what the account's devices have in common.
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -42,6 +46,8 @@ pub const MAX_NAME_BYTES: usize = 64;
 pub const MAX_OFFER_BYTES: usize = OFFER_FIXED_LEN + MAX_NAME_BYTES;
 /// Bytes of an answer.
 pub const ANSWER_LEN: usize = 1 + 32 + kem1024::CIPHERTEXT_LEN + TERMS_LEN + TAG_LEN;
+/// Bytes that a welcome has around its content.
+pub const WELCOME_OVERHEAD: usize = 1 + TAG_LEN;
 /// Bytes of a consent.
 pub const CONSENT_LEN: usize = 1 + Signature::LEN + TAG_LEN;
 
@@ -424,6 +430,31 @@ impl Linking {
         // [KV-116] Verifies both signatures.
         DeviceCertificate::assemble(self.body, signed, Signature::from_bytes(signature)).map_err(|_| LinkError::Consent)
     }
+}
+
+/// What the existing device leaves for the new one once the list with it is published, under the [sync key](Accepted::sync_key): for the
+/// slot. A sync key encrypts one welcome.
+pub fn seal_welcome(sync_key: &[u8; KEY_LEN], content: &[u8]) -> Vec<u8> {
+    let mut welcome = vec![VERSION; WELCOME_OVERHEAD + content.len()];
+    let (ciphertext, tag) = welcome[1..].split_at_mut(content.len());
+    ciphertext.copy_from_slice(content);
+    tag.copy_from_slice(&aead::seal(sync_key, &NONCE, &[], ciphertext));
+    welcome
+}
+
+/// The content of a welcome [KV-131].
+///
+/// # Errors
+/// [`LinkError::Malformed`], [`LinkError::Undecryptable`].
+pub fn open_welcome(sync_key: &[u8; KEY_LEN], welcome: &[u8]) -> Result<Zeroizing<Vec<u8>>, LinkError> {
+    let (version, sealed) = welcome.split_first().ok_or(DecodeError::Length)?;
+    if *version != VERSION {
+        return Err(DecodeError::Version.into());
+    }
+    let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(DecodeError::Length)?;
+    let mut content = Zeroizing::new(vec![0; ciphertext.len()]);
+    aead::open(sync_key, &NONCE, &[], ciphertext, tag, &mut content).map_err(|_| LinkError::Undecryptable)?;
+    Ok(content)
 }
 
 /// `out` is as long as `plain` and a tag.

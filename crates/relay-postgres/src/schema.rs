@@ -12,7 +12,8 @@ use crate::link::Link;
 use crate::outcome::Fault;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -362,7 +362,7 @@ fn what_belongs_to_mail_moves_along_and_accounts_change_from_there() {
         assert_eq!(rows().await, 4);
         store.submit(mailbox(3), envelope(5), 20_002 * DAY).await.unwrap();
         let list = NumberedDeviceList { number: 2, bytes: vec![1].into() };
-        assert_eq!(store.replace_device_list(mailbox(3).account, 1, list, vec![]).await.unwrap().len(), 1);
+        assert_eq!(store.update_devices(mailbox(3).account, 1, list, vec![], vec![]).await.unwrap().len(), 1);
         assert_eq!(rows().await, 4);
         assert_eq!(store.delete_account(mailbox(1).account).await, Ok(true));
         assert_eq!(rows().await, 0);

@@ -31,6 +31,64 @@ impl Backend for OnPostgres {
 kuvert_relay::store_conformance!(OnPostgres);
 kuvert_relay::durable_store_conformance!(OnPostgres);
 
+/// Slots by which a device is linked.
+mod slots {
+    use kuvert_relay::slots::{Slots, conformance};
+
+    use super::*;
+
+    /// Runs a check on an empty store. `None`: there is no server.
+    fn on(check: impl AsyncFnOnce(&dyn Slots, &Database)) {
+        if !OnPostgres::is_there() {
+            return;
+        }
+        let OnPostgres(database) = OnPostgres::new();
+        wait(async {
+            let store = Postgres::connect(database.settings.clone(), Role::Alone).await.unwrap();
+            check(&store, &database).await;
+        });
+    }
+
+    #[test]
+    fn a_slot_holds_four_pieces_in_their_order_each_written_once() {
+        on(async |slots, _| conformance::a_slot_holds_four_pieces_in_their_order_each_written_once(slots).await);
+    }
+
+    #[test]
+    fn a_slot_is_gone_after_its_time_whatever_the_clock_does() {
+        on(async |slots, _| conformance::a_slot_is_gone_after_its_time_whatever_the_clock_does(slots).await);
+    }
+
+    #[test]
+    fn there_are_so_many_slots_and_those_whose_time_is_over_make_room() {
+        on(async |slots, _| {
+            conformance::there_are_so_many_slots_and_those_whose_time_is_over_make_room(slots).await;
+        });
+    }
+
+    #[test]
+    fn those_whose_time_is_over_are_forgotten() {
+        on(async |slots, database| {
+            let link = database.link().await;
+            let count = "SELECT count(DISTINCT slot) FROM link_slot";
+            let kept = async || link.query_one(count, &[]).await.unwrap().get::<_, i64>(0) as usize;
+            conformance::those_whose_time_is_over_are_forgotten(slots, kept).await;
+        });
+    }
+
+    /// Of many that write the same piece at once one is heard, and all are told the same.
+    #[test]
+    fn one_of_many_answers_is_taken() {
+        on(async |slots, _| {
+            let (slot, now) = (kuvert_relay::slots::SlotId([7; 16]), 1_800_000_000_000);
+            slots.write(slot, 0, "offer".into(), now).await.unwrap();
+            let answers = (0..8_u8).map(|n| slots.write(slot, 1, vec![n; 9].into(), now));
+            let taken = futures_util::future::join_all(answers).await;
+            assert_eq!(taken.iter().filter(|answer| answer.is_ok()).count(), 1, "{taken:?}");
+        });
+    }
+}
+
 /// All mail is in a second group.
 mod in_two_groups {
     use super::*;

@@ -232,8 +232,10 @@ mod backend {
     ) -> Result<(RunningRelay, Member), Failure> {
         let (store, member) = Member::join(&config, settings(address)?).await?;
         let rights = Arc::new(store.rights(config.retention_days));
+        let slots = Arc::new(store.clone());
         let store: Arc<dyn Store> = Arc::new(store);
-        match member.complete(Parts::new(clock, Arc::clone(&store), rights)).start(config).await {
+        let parts = Parts::new(clock, Arc::clone(&store), rights).with_slots(slots);
+        match member.complete(parts).start(config).await {
             Ok(relay) => Ok((relay, member)),
             Err(error) => {
                 close_store(store).await;

@@ -18,6 +18,7 @@
 //! | [`mailbox`] | the rules of a mailbox, which every store keeps: order, shares, expiry |
 //! | [`blobs`] | files on their way to their readers, and what keeps them |
 //! | [`presence`] | which devices are connected and attached |
+//! | [`slots`] | where two devices leave each other something while one is linked |
 //! | [`others`] | the other relays of the same store: limits over all of them |
 //! | [`data_rights`], [`incidents`] | what accounts have a right to, and the limits that they ran into |
 //! | [`admin`] | what an operator's program does from outside |
@@ -86,6 +87,7 @@ mod report;
 pub mod retention;
 #[doc(hidden)]
 pub mod shared;
+pub mod slots;
 pub mod store;
 #[doc(hidden)]
 pub mod tls;

@@ -33,6 +33,7 @@ use crate::presence::{LocalPresence, Presence};
 use crate::relay_time::{ClockBehind, RelayClock};
 use crate::retention;
 use crate::shared::Shared;
+use crate::slots::{MemorySlots, Slots};
 use crate::store::{Store, StoreError};
 use crate::tls::{Identity, TlsError};
 use crate::young::{self, Disk, FileSystem, LowWater, WithStore, Young};
@@ -78,6 +79,7 @@ pub struct Parts {
     store: Arc<dyn Store>,
     rights: Arc<dyn DataRights>,
     presence: Arc<dyn Presence>,
+    slots: Arc<dyn Slots>,
     observer: Arc<dyn Observer>,
     extension: Option<Arc<dyn Extension>>,
     disk: Option<Arc<dyn Disk>>,
@@ -93,7 +95,7 @@ impl fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// Presence within this process, no observer, no extension, and the system's word on the disk.
+    /// Presence and slots within this process, no observer, no extension, and the system's word on the disk.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, rights: Arc<dyn DataRights>) -> Self {
         let (presence, observer) = (Arc::new(LocalPresence::default()), Arc::new(Blind));
         Self {
@@ -101,6 +103,7 @@ impl Parts {
             store,
             rights,
             presence,
+            slots: Arc::new(MemorySlots::default()),
             observer,
             extension: None,
             disk: None,
@@ -114,6 +117,12 @@ impl Parts {
     #[must_use]
     pub fn with_presence(self, presence: Arc<dyn Presence>) -> Self {
         Self { presence, ..self }
+    }
+
+    /// Slots beyond this process.
+    #[must_use]
+    pub fn with_slots(self, slots: Arc<dyn Slots>) -> Self {
+        Self { slots, ..self }
     }
 
     /// Something that sees what the relay learns.
@@ -163,7 +172,7 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, observer, extension, disk, figures, others, blobs } = parts;
+    let Parts { clock, store, rights, presence, slots, observer, extension, disk, figures, others, blobs } = parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
@@ -176,6 +185,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         rights,
         extension,
         presence,
+        slots,
         observer: Arc::clone(&observer),
         metrics,
         limiter: Limiter::among(&config.limits, Arc::<RelayClock>::clone(&clock), others.as_ref()),

@@ -222,6 +222,9 @@ pub async fn run(service: Arc<Shared>, retention_days: u32) {
         }
         service.limiter.prune();
         service.young.prune(service.clock.now_ms());
+        if let Err(error) = service.slots.expire(service.clock.now_ms()).await {
+            tracing::warn!(%error, "slots whose time is over could not be deleted; trying again in a minute");
+        }
         if service.others.is_some()
             && let Err(error) = look_for_young(&service, REGISTERED_AGAIN).await
         {

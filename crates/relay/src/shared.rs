@@ -20,6 +20,7 @@ use crate::observe::{Event, Observer};
 use crate::others::{self, Listener, Others, Word, Words};
 use crate::presence::Presence;
 use crate::relay_time::RelayClock;
+use crate::slots::Slots;
 use crate::store::Store;
 use crate::young::{LowWater, Young};
 
@@ -35,6 +36,8 @@ pub struct Shared {
     pub presence: Arc<dyn Presence>,
     /// Other relays that serve the same store; `None`: there are none.
     pub others: Option<Arc<dyn Others>>,
+    /// Where devices that are being linked leave each other something.
+    pub slots: Arc<dyn Slots>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// What is counted.

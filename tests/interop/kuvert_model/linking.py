@@ -77,6 +77,16 @@ def derive(offer: bytes, ephemeral: bytes, ciphertext: bytes, curve: bytes, kem:
     return Keys(*keys, f"{int.from_bytes(d, 'big') % 1_000_000:06}", transcript)
 
 
+def seal_welcome(sync: bytes, content: bytes) -> bytes:
+    return u8(VERSION) + seal(sync, NONCE, b"", content)
+
+
+def open_welcome(sync: bytes, welcome: bytes) -> bytes:
+    refuse_unless(len(welcome) >= 1 + 16, MALFORMED, "length")
+    refuse_unless(welcome[0] == VERSION, MALFORMED, "version")
+    return open_(sync, NONCE, b"", welcome[1:])
+
+
 class NewDevice:
     def __init__(self, name: str, rng):
         check_name(name)

@@ -7,9 +7,9 @@ use kuvert_relay::store::error::MailboxFull;
 use kuvert_relay::store::memory::MemoryStore;
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
-    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoredAccessKey,
-    SubmitError, Submitted, TakeBundleError, Times, UpdateAccountError, Waiting,
+    NewDevice, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts,
+    PublishPrekeysError, RegisterError, Session, SetBlockedError, Stats, Store, StoreError, StoredAccessKey,
+    SubmitError, Submitted, TakeBundleError, Times, UpdateAccountError, UpdateDevicesError, Waiting,
 };
 use kuvert_types::{AccessKeyHash, DeviceId};
 
@@ -167,14 +167,15 @@ impl Store for LyingStore {
         self.inner.delete_account(account)
     }
 
-    fn replace_device_list(
+    fn update_devices(
         &self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
-        self.inner.replace_device_list(account, expected, list, listed)
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+    ) -> Pending<Vec<DeviceId>, UpdateDevicesError> {
+        self.inner.update_devices(account, expected, list, kept, added)
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Case, Draws, bytes, check, hex};
 use crate::identity::AccountSecret;
-use crate::linking::{Digits, LinkError, Linking, NewDevice, Offer};
+use crate::linking::{Digits, LinkError, Linking, NewDevice, Offer, open_welcome, seal_welcome};
 
 /// The second device of an account.
 const ADDRESS: fn() -> Address =
@@ -35,22 +35,27 @@ fn vectors_linking() {
         assert_eq!((accepted.address(), accepted.account_key()), (ADDRESS(), account.public()));
         assert_eq!(accepted.sync_key(), linking.sync_key());
         let (digits, consent) = (accepted.digits(), *accepted.consent());
+        let content = [name.as_bytes(), &[7; 100]].concat();
+        let welcome = seal_welcome(linking.sync_key(), &content);
+        assert_eq!(open_welcome(accepted.sync_key(), &welcome).unwrap()[..], content);
         let outputs = json!({
             "offer": hex(&offer), "offer_hash": hex(Sha256::digest(&offer)), "answer": hex(answer),
             "digits": digits.to_string(), "sync_key": hex(linking.sync_key()), "consent": hex(consent),
+            "welcome": hex(&welcome),
         });
         let certificate = linking.confirm(&Digits::parse(&digits.to_string()).unwrap(), &consent, &account).unwrap();
         let outputs = super::with(outputs, json!({ "certificate": hex(certificate.encode()) }));
         assert_eq!(accepted.finish(certificate).unwrap().address(), ADDRESS());
         let inputs = json!({
             "name": name, "address": hex(ADDRESS().to_bytes()), "account_seed": hex(*account.to_bytes()),
-            "offer_draws": offered, "answer_draws": answered,
+            "offer_draws": offered, "answer_draws": answered, "welcome_content": hex(&content),
         });
         let description = "A new device offers, a device with the account key answers and confirms.";
         cases.push(Case::new(format!("linking: {name}"), description, inputs, outputs));
     }
     offers(&mut cases, draws);
     answers(&mut cases, draws, &account);
+    welcomes(&mut cases);
     check("linking", cases);
 }
 
@@ -161,6 +166,34 @@ fn answers(cases: &mut Vec<Case>, draws: &mut Draws, account: &AccountSecret) {
     reject("a changed consent", &digits, &bytes, LinkError::Undecryptable, "authentication fails");
     reject("a cut consent", &digits, &consent[1..], malformed(Version), "the first byte is the version");
     reject("an empty consent", &digits, &[], malformed(Length), "length");
+}
+
+fn welcomes(cases: &mut Vec<Case>) {
+    let key = bytes::<32>("sync key");
+    let good = seal_welcome(&key, b"what both know");
+    let mut reject = |name: &str, welcome: Vec<u8>, error: LinkError, reason: &str| {
+        assert_eq!(open_welcome(&key, &welcome).unwrap_err(), error, "{name}");
+        let inputs = json!({ "sync_key": hex(key), "welcome": hex(&welcome) });
+        cases.push(Case::reject(format!("welcome {name}"), "Must not be opened.", inputs, reason));
+    };
+    use kuvert_types::DecodeError::{Length, Version};
+    let malformed = LinkError::Malformed;
+    let changed = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    reject("of version 0", changed(0), malformed(Version), "unknown version");
+    reject("with another content", changed(3), LinkError::Undecryptable, "authentication fails");
+    reject("with another tag", changed(good.len() - 1), LinkError::Undecryptable, "authentication fails");
+    reject("cut", good[..good.len() - 1].to_vec(), LinkError::Undecryptable, "authentication fails");
+    reject("shorter than a tag", good[..16].to_vec(), malformed(Length), "length");
+    reject("without a byte", Vec::new(), malformed(Length), "length");
+    let mut other = key;
+    other[0] ^= 1;
+    let inputs = json!({ "sync_key": hex(other), "welcome": hex(&good) });
+    assert_eq!(open_welcome(&other, &good).unwrap_err(), LinkError::Undecryptable);
+    cases.push(Case::reject("welcome of another linking", "Must not be opened.", inputs, "the key is another"));
 }
 
 /// Draws what a case lists.

@@ -45,7 +45,7 @@ fn list_without(device: &Device, number: u64) -> Request {
     let body = DeviceListBody { account: device.address.account, number, devices: vec![other] };
     let signature = sign(&device.account_key, &body.statement());
     let list = DeviceList::assemble(body, signature, &device.account_public()).unwrap();
-    Request::PublishDeviceList(v1::PublishDeviceList { device_list: list.encode().into() })
+    Request::PublishDeviceList(v1::PublishDeviceList { device_list: list.encode().into(), certificates: vec![] })
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_device_that_its_accounts_list_leaves_out_is_gone_with_its_mail_and_it
     second.attach().await;
     second.delivery().await;
     // A newer list that names the device with its keys changes nothing for it.
-    let same = v1::PublishDeviceList { device_list: alice.list(2).encode().into() };
+    let same = v1::PublishDeviceList { device_list: alice.list(2).encode().into(), certificates: vec![] };
     done(&mut alice_there, Request::PublishDeviceList(same)).await;
     let looked_up = |answer| match answer {
         Response::Account(record) => record,

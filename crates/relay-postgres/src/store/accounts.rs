@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey, UpdateAccountError,
+    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NewDevice, NumberedDeviceList, RegisterError,
+    SetBlockedError, StoreError, StoredAccessKey, UpdateAccountError, UpdateDevicesError,
 };
 use kuvert_types::limits::MAX_BLOCKED;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
@@ -91,9 +91,12 @@ pub async fn apply(
             let _ = reply.send(answer);
             fault
         }
-        Change::ReplaceDeviceList { account, expected, list, listed, reply } => {
-            let done = replace_device_list(link, &account, expected, &list, &listed, &mut away);
+        Change::UpdateDevices { account, expected, list, kept, added, reply } => {
+            let done = update_devices(link, &account, (expected, &list), &kept, &added, &mut away);
             let (answer, fault) = committed(link, done).await;
+            if answer.is_ok() && !added.is_empty() {
+                cache.lock().forget_account(&account);
+            }
             if answer.as_ref().is_ok_and(|dropped| !dropped.is_empty()) {
                 cache.lock().forget_account(&account);
                 group.dirty.store(true, Ordering::Release);
@@ -236,20 +239,17 @@ async fn register(link: &Link, new: &NewAccount) -> Result<Result<MailboxNumber,
         link.execute("UPDATE invitation SET uses_left = uses_left - 1 WHERE hash = $1", &[&hash]).await?;
         link.execute("DELETE FROM invitation WHERE hash = $1 AND uses_left = 0", &[&hash]).await?;
     }
+    add_device(link, &new.account, &new.device).await.map(Ok)
+}
+
+/// A device of an account, with an empty mailbox.
+async fn add_device(link: &Link, account: &AccountId, new: &NewDevice) -> Result<MailboxNumber, Fault> {
     let insert =
         "INSERT INTO device(account, number, signing_key, certificate) VALUES ($1, $2, $3, $4) RETURNING mailbox";
-    let row = link
-        .query_one(
-            insert,
-            &[
-                &id,
-                &i64::from(new.device.device.get()),
-                &&new.device.signing_key.as_bytes()[..],
-                &&new.device.certificate[..],
-            ],
-        )
-        .await?;
-    Ok(Ok(row.get(0)))
+    let (account, signing_key) = (&account.as_bytes()[..], &new.signing_key.as_bytes()[..]);
+    let row =
+        link.query_one(insert, &[&account, &i64::from(new.device.get()), &signing_key, &&new.certificate[..]]).await?;
+    Ok(row.get(0))
 }
 
 /// Mailboxes whose mail is in another group, for those who delete it there. `None`: it is next to the devices.
@@ -304,27 +304,31 @@ async fn drop_devices(
     Ok(dropped)
 }
 
-async fn replace_device_list(
+async fn update_devices(
     link: &Link,
     account: &AccountId,
-    expected: u64,
-    list: &NumberedDeviceList,
-    listed: &[DeviceId],
+    (expected, list): (u64, &NumberedDeviceList),
+    kept: &[DeviceId],
+    added: &[NewDevice],
     away: &mut Away,
-) -> Result<Result<Vec<DeviceId>, ReplaceDeviceListError>, Fault> {
+) -> Result<Result<Vec<DeviceId>, UpdateDevicesError>, Fault> {
     let id = &account.as_bytes()[..];
     let row = link.query_opt("SELECT device_list_number FROM account WHERE id = $1 FOR UPDATE", &[&id]).await?;
-    let Some(row) = row else { return Ok(Err(ReplaceDeviceListError::UnknownAccount)) };
+    let Some(row) = row else { return Ok(Err(UpdateDevicesError::UnknownAccount)) };
     let stored = match unsigned(&row, 0) {
         Ok(stored) => stored,
         Err(error) => return Ok(Err(error.into())),
     };
     if stored != expected {
-        return Ok(Err(ReplaceDeviceListError::Conflict { stored }));
+        return Ok(Err(UpdateDevicesError::Conflict { stored }));
     }
     let update = "UPDATE account SET device_list_number = $2, device_list = $3 WHERE id = $1";
     link.execute(update, &[&id, &signed(list.number), &&list.bytes[..]]).await?;
-    drop_devices(link, account, Some(listed), away).await.map(Ok)
+    let dropped = drop_devices(link, account, Some(kept), away).await?;
+    for new in added {
+        add_device(link, account, new).await?;
+    }
+    Ok(Ok(dropped))
 }
 
 async fn set_access_key(

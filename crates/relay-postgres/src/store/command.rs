@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{
-    Cursor, FullMailbox, NewAccount, NewEnvelope, NumberedDeviceList, RegisterError, ReplaceDeviceListError,
-    SetBlockedError, StoreError, StoredAccessKey, SubmitError, Submitted, Unavailable,
+    Cursor, FullMailbox, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, RegisterError, SetBlockedError,
+    StoreError, StoredAccessKey, SubmitError, Submitted, Unavailable, UpdateDevicesError,
 };
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use tokio::sync::oneshot;
@@ -52,12 +52,13 @@ pub enum Change {
         account: AccountId,
         reply: Reply<bool, StoreError>,
     },
-    ReplaceDeviceList {
+    UpdateDevices {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-        reply: Reply<Vec<DeviceId>, ReplaceDeviceListError>,
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+        reply: Reply<Vec<DeviceId>, UpdateDevicesError>,
     },
     SetAccessKey {
         account: AccountId,
@@ -153,7 +154,7 @@ impl Change {
         match self {
             Self::Register { account, .. } => account.account,
             Self::Delete { account, .. }
-            | Self::ReplaceDeviceList { account, .. }
+            | Self::UpdateDevices { account, .. }
             | Self::SetAccessKey { account, .. }
             | Self::SetBlocked { account, .. } => *account,
         }
@@ -164,7 +165,7 @@ impl Change {
         match self {
             Self::Register { reply, .. } => drop(reply.send(Err(error.into()))),
             Self::Delete { reply, .. } => drop(reply.send(Err(error))),
-            Self::ReplaceDeviceList { reply, .. } => drop(reply.send(Err(error.into()))),
+            Self::UpdateDevices { reply, .. } => drop(reply.send(Err(error.into()))),
             Self::SetAccessKey { reply, .. } => drop(reply.send(Err(error))),
             Self::SetBlocked { reply, .. } => drop(reply.send(Err(error.into()))),
         }

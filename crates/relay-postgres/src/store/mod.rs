@@ -19,6 +19,7 @@ pub mod column;
 pub mod command;
 pub mod days;
 pub mod lane;
+mod link_slots;
 pub mod peer;
 pub mod prekeys;
 pub mod submit;
@@ -32,9 +33,10 @@ use std::time::{Duration, Instant};
 
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
-    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
-    StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
+    NewDevice, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts,
+    PublishPrekeysError, RegisterError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
+    StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError,
+    UpdateDevicesError, Waiting,
 };
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
@@ -814,15 +816,16 @@ impl Store for Postgres {
         self.lane(|reply, tries| Command::Change(Change::Delete { account, reply }, tries))
     }
 
-    fn replace_device_list(
+    fn update_devices(
         &self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+    ) -> Pending<Vec<DeviceId>, UpdateDevicesError> {
         self.lane(|reply, tries| {
-            Command::Change(Change::ReplaceDeviceList { account, expected, list, listed, reply }, tries)
+            Command::Change(Change::UpdateDevices { account, expected, list, kept, added, reply }, tries)
         })
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kuvert_relay::mailbox::{Amount, MailboxFull, Occupant};
 use kuvert_relay::store::{
     Cursor, FullMailbox, NewAccount, NewDevice, NewEnvelope, NumberedDeviceList, Pending, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey, SubmitError, Submitted, Unavailable,
+    SetBlockedError, StoreError, StoredAccessKey, SubmitError, Submitted, Unavailable, UpdateDevicesError,
 };
 use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, DeviceSigningKey, EnvelopeId};
 use prost::{Message, Oneof};
@@ -17,7 +17,7 @@ use super::command::{Acknowledge, Change, Command, Submit, Tries};
 /// A command.
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
-    #[prost(oneof = "Asked", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Asked", tags = "1, 2, 3, 4, 6, 7, 8, 9, 10")]
     asked: Option<Asked>,
 }
 
@@ -31,8 +31,9 @@ enum Asked {
     Register(RegisterRequest),
     #[prost(bytes = "bytes", tag = "4")]
     Delete(Bytes),
-    #[prost(message, tag = "5")]
-    ReplaceDeviceList(ReplaceRequest),
+    // 5 was this without the devices that are added: a relay that knows only that must not take it for done.
+    #[prost(message, tag = "10")]
+    UpdateDevices(UpdateDevicesRequest),
     #[prost(message, tag = "6")]
     SetAccessKey(SetKeyRequest),
     #[prost(message, tag = "7")]
@@ -103,7 +104,17 @@ struct RegisterRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct ReplaceRequest {
+struct DeviceMessage {
+    #[prost(uint32, tag = "1")]
+    device: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    signing_key: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    certificate: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct UpdateDevicesRequest {
     #[prost(bytes = "bytes", tag = "1")]
     account: Bytes,
     #[prost(uint64, tag = "2")]
@@ -111,7 +122,9 @@ struct ReplaceRequest {
     #[prost(message, required, tag = "3")]
     list: ListMessage,
     #[prost(uint32, repeated, tag = "4")]
-    listed: Vec<u32>,
+    kept: Vec<u32>,
+    #[prost(message, repeated, tag = "5")]
+    added: Vec<DeviceMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -275,12 +288,13 @@ pub fn encode(command: &Command) -> Option<Bytes> {
             invitation: new.invitation.as_ref().map(|hash| bytes(hash)),
         }),
         Command::Change(Change::Delete { account, .. }, _) => Asked::Delete(bytes(account.as_bytes())),
-        Command::Change(Change::ReplaceDeviceList { account, expected, list: new, listed, .. }, _) => {
-            Asked::ReplaceDeviceList(ReplaceRequest {
+        Command::Change(Change::UpdateDevices { account, expected, list: new, kept, added, .. }, _) => {
+            Asked::UpdateDevices(UpdateDevicesRequest {
                 account: bytes(account.as_bytes()),
                 expected: *expected,
                 list: list(new),
-                listed: listed.iter().map(|device| device.get()).collect(),
+                kept: kept.iter().map(|device| device.get()).collect(),
+                added: added.iter().map(device_message).collect(),
             })
         }
         Command::Change(Change::SetAccessKey { account, key, .. }, _) => Asked::SetAccessKey(SetKeyRequest {
@@ -337,13 +351,13 @@ pub fn deliver(command: Command, answer: &Answer) {
         Command::Change(Change::Delete { reply, .. }, _) => {
             let _ = reply.send(if done { Ok(answer.flag) } else { Err(answer.store_error()) });
         }
-        Command::Change(Change::ReplaceDeviceList { reply, .. }, _) => {
+        Command::Change(Change::UpdateDevices { reply, .. }, _) => {
             let dropped: Result<Vec<DeviceId>, _> =
                 answer.devices.iter().map(|number| DeviceId::new(*number)).collect();
             let _ = reply.send(match (answer.code, dropped) {
                 (DONE, Ok(dropped)) => Ok(dropped),
-                (UNKNOWN_ACCOUNT, _) => Err(ReplaceDeviceListError::UnknownAccount),
-                (CONFLICT, _) => Err(ReplaceDeviceListError::Conflict { stored: answer.number }),
+                (UNKNOWN_ACCOUNT, _) => Err(UpdateDevicesError::UnknownAccount),
+                (CONFLICT, _) => Err(UpdateDevicesError::Conflict { stored: answer.number }),
                 _ => Err(answer.store_error().into()),
             });
         }
@@ -448,11 +462,11 @@ pub fn decode(request: &[u8], mut tries: Tries) -> Option<(Command, Coming)> {
                 name: asked.name,
                 phone: asked.phone,
                 registered_at: asked.registered_at,
-                device: NewDevice {
-                    device: DeviceId::new(asked.device).ok()?,
-                    signing_key: DeviceSigningKey::from_bytes(asked.signing_key[..].try_into().ok()?),
+                device: new_device(DeviceMessage {
+                    device: asked.device,
+                    signing_key: asked.signing_key,
                     certificate: asked.certificate,
-                },
+                })?,
                 invitation: match &asked.invitation {
                     Some(invitation) => Some(hash(invitation)?),
                     None => None,
@@ -466,14 +480,16 @@ pub fn decode(request: &[u8], mut tries: Tries) -> Option<(Command, Coming)> {
             let change = Change::Delete { account: account(&of)?, reply };
             (Command::Change(change, tries), coming!(pending, |flag| Answer { flag, ..Answer::of(DONE) }))
         }
-        Asked::ReplaceDeviceList(asked) => {
-            let (reply, pending) = Pending::<Vec<DeviceId>, ReplaceDeviceListError>::channel();
-            let listed: Option<Vec<DeviceId>> = asked.listed.iter().map(|number| DeviceId::new(*number).ok()).collect();
-            let change = Change::ReplaceDeviceList {
+        Asked::UpdateDevices(asked) => {
+            let (reply, pending) = Pending::<Vec<DeviceId>, UpdateDevicesError>::channel();
+            let kept: Option<Vec<DeviceId>> = asked.kept.iter().map(|number| DeviceId::new(*number).ok()).collect();
+            let added: Option<Vec<NewDevice>> = asked.added.into_iter().map(new_device).collect();
+            let change = Change::UpdateDevices {
                 account: account(&asked.account)?,
                 expected: asked.expected,
                 list: list(asked.list),
-                listed: listed?,
+                kept: kept?,
+                added: added?,
                 reply,
             };
             let of = |dropped: Vec<DeviceId>| Answer {
@@ -567,14 +583,28 @@ impl From<RegisterError> for Refusal {
     }
 }
 
-impl From<ReplaceDeviceListError> for Refusal {
-    fn from(error: ReplaceDeviceListError) -> Self {
+fn device_message(new: &NewDevice) -> DeviceMessage {
+    DeviceMessage {
+        device: new.device.get(),
+        signing_key: Bytes::copy_from_slice(new.signing_key.as_bytes()),
+        certificate: new.certificate.clone(),
+    }
+}
+
+fn new_device(message: DeviceMessage) -> Option<NewDevice> {
+    Some(NewDevice {
+        device: DeviceId::new(message.device).ok()?,
+        signing_key: DeviceSigningKey::from_bytes(message.signing_key[..].try_into().ok()?),
+        certificate: message.certificate,
+    })
+}
+
+impl From<UpdateDevicesError> for Refusal {
+    fn from(error: UpdateDevicesError) -> Self {
         match error {
-            ReplaceDeviceListError::UnknownAccount => Self::Rule(Answer::of(UNKNOWN_ACCOUNT)),
-            ReplaceDeviceListError::Conflict { stored } => {
-                Self::Rule(Answer { number: stored, ..Answer::of(CONFLICT) })
-            }
-            ReplaceDeviceListError::Store(error) => Self::Store(error),
+            UpdateDevicesError::UnknownAccount => Self::Rule(Answer::of(UNKNOWN_ACCOUNT)),
+            UpdateDevicesError::Conflict { stored } => Self::Rule(Answer { number: stored, ..Answer::of(CONFLICT) }),
+            UpdateDevicesError::Store(error) => Self::Store(error),
         }
     }
 }

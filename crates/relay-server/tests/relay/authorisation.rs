@@ -31,7 +31,10 @@ async fn without_authentication_no_command_does_anything() {
             Request::CountPrekeys(v1::CountPrekeys {}),
             take_bundles(&bob),
             Request::GetAccount(by_name.clone()),
-            Request::PublishDeviceList(v1::PublishDeviceList { device_list: bob.list(2).encode().into() }),
+            Request::PublishDeviceList(v1::PublishDeviceList {
+                device_list: bob.list(2).encode().into(),
+                certificates: vec![],
+            }),
             Request::UpdateAccount(v1::UpdateAccount { clear_name: true, ..Default::default() }),
             Request::DeleteAccount(v1::DeleteAccount {}),
             Request::RequestReport(v1::RequestReport {}),
@@ -176,7 +179,9 @@ async fn a_device_list_needs_the_accounts_signature_and_a_higher_number() {
     let (bob, mallory) = (Device::new(), Device::new());
     let mut bob_there = Client::register(relay.address(), &bob).await;
     let mut stranger = Client::register(relay.address(), &mallory).await;
-    let publish = |list: Vec<u8>| Request::PublishDeviceList(v1::PublishDeviceList { device_list: list.into() });
+    let publish = |list: Vec<u8>| {
+        Request::PublishDeviceList(v1::PublishDeviceList { device_list: list.into(), certificates: vec![] })
+    };
     // Bob's own list, sent by somebody else; a list for bob signed by somebody else.
     assert_eq!(stranger.refused(publish(bob.list(2).encode())).await, Code::Forbidden);
     let forged = Device { account_key: mallory.account_key.clone(), ..bob.clone() };

@@ -21,6 +21,7 @@ mod program;
 mod retention;
 mod sealed;
 mod shares;
+mod slots;
 mod small_disk;
 mod transport;
 mod young;

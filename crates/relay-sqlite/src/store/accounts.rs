@@ -1,8 +1,8 @@
 //! Accounts and devices.
 
 use kuvert_relay::store::{
-    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NumberedDeviceList, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, StoredAccessKey, UpdateAccountError,
+    AccountBy, AccountChange, AccountRecord, DeviceRecord, NewAccount, NewDevice, NumberedDeviceList, RegisterError,
+    SetBlockedError, StoredAccessKey, UpdateAccountError, UpdateDevicesError,
 };
 use kuvert_types::limits::MAX_BLOCKED;
 use kuvert_types::{AccountId, AccountKey, Address, DeviceId, DeviceSigningKey};
@@ -42,23 +42,24 @@ pub fn register(work: &mut Work<'_>, new: &NewAccount) -> rusqlite::Result<Resul
             &new.phone,
             signed(new.registered_at),
         ))?;
-    let number = connection
+    add_device(work, new.account, &new.device)?;
+    Ok(Ok(()))
+}
+
+/// A device of an account, with an empty mailbox.
+fn add_device(work: &mut Work<'_>, account: AccountId, new: &NewDevice) -> rusqlite::Result<()> {
+    let number = work
+        .connection
         .prepare_cached(
             "INSERT INTO device(account, number, signing_key, certificate) VALUES(?1, ?2, ?3, ?4) RETURNING mailbox",
         )?
-        .query_row(
-            (
-                new.account.as_bytes(),
-                new.device.device.get(),
-                new.device.signing_key.as_bytes(),
-                &new.device.certificate[..],
-            ),
-            |row| row.get(0),
-        )?;
-    let address = Address { account: new.account, device: new.device.device };
+        .query_row((account.as_bytes(), new.device.get(), new.signing_key.as_bytes(), &new.certificate[..]), |row| {
+            row.get(0)
+        })?;
+    let address = Address { account, device: new.device };
     work.index.lock().register(address, number);
     work.undo.push(Undo::Registered(address));
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Runs within the writer's transaction. A rule error changes nothing.
@@ -130,27 +131,32 @@ fn drop_devices(
 }
 
 /// Runs within the writer's transaction. A rule error changes nothing.
-pub fn replace_device_list(
+pub fn update_devices(
     work: &mut Work<'_>,
     account: &AccountId,
     expected: u64,
     list: &NumberedDeviceList,
-    listed: &[DeviceId],
-) -> rusqlite::Result<Result<Vec<DeviceId>, ReplaceDeviceListError>> {
+    kept: &[DeviceId],
+    added: &[NewDevice],
+) -> rusqlite::Result<Result<Vec<DeviceId>, UpdateDevicesError>> {
     let stored = work
         .connection
         .prepare_cached("SELECT device_list_number FROM account WHERE id = ?1")?
         .query_row([account.as_bytes()], |row| unsigned(row, 0))
         .optional()?;
     match stored {
-        None => Ok(Err(ReplaceDeviceListError::UnknownAccount)),
-        Some(stored) if stored != expected => Ok(Err(ReplaceDeviceListError::Conflict { stored })),
+        None => Ok(Err(UpdateDevicesError::UnknownAccount)),
+        Some(stored) if stored != expected => Ok(Err(UpdateDevicesError::Conflict { stored })),
         Some(_) => {
             let mut update = work
                 .connection
                 .prepare_cached("UPDATE account SET device_list_number = ?2, device_list = ?3 WHERE id = ?1")?;
             update.execute((account.as_bytes(), signed(list.number), &list.bytes[..]))?;
-            drop_devices(work, account, |device| !listed.contains(device)).map(Ok)
+            let dropped = drop_devices(work, account, |device| !kept.contains(device))?;
+            for new in added {
+                add_device(work, *account, new)?;
+            }
+            Ok(Ok(dropped))
         }
     }
 }

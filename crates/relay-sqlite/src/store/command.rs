@@ -2,9 +2,9 @@
 
 use kuvert_relay::store::pending::Reply;
 use kuvert_relay::store::{
-    AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, StoredAccessKey,
-    SubmitError, Submitted, TakeBundleError, UpdateAccountError,
+    AccountChange, Bundle, Cursor, KnownTime, NewAccount, NewDevice, NewEnvelope, NewInvitation, NewPrekeys,
+    NumberedDeviceList, PublishPrekeysError, RegisterError, SetBlockedError, StoreError, StoredAccessKey, SubmitError,
+    Submitted, TakeBundleError, UpdateAccountError, UpdateDevicesError,
 };
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 
@@ -78,12 +78,13 @@ pub enum Command {
         account: AccountId,
         slot: Slot<bool, StoreError>,
     },
-    ReplaceDeviceList {
+    UpdateDevices {
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-        slot: Slot<Vec<DeviceId>, ReplaceDeviceListError>,
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+        slot: Slot<Vec<DeviceId>, UpdateDevicesError>,
     },
     SetAccessKey {
         account: AccountId,
@@ -143,7 +144,7 @@ impl Command {
                 | Self::Register { .. }
                 | Self::AddInvitation { .. }
                 | Self::UpdateAccount { .. }
-                | Self::ReplaceDeviceList { .. }
+                | Self::UpdateDevices { .. }
                 | Self::SetAccessKey { .. }
                 | Self::SetBlocked { blocked: true, .. }
                 | Self::NoteSeen { .. }
@@ -175,7 +176,7 @@ impl Command {
             Self::Register { slot, .. } => slot.send(),
             Self::UpdateAccount { slot, .. } => slot.send(),
             Self::DeleteAccount { slot, .. } => slot.send(),
-            Self::ReplaceDeviceList { slot, .. } => slot.send(),
+            Self::UpdateDevices { slot, .. } => slot.send(),
             Self::PublishPrekeys { slot, .. } => slot.send(),
             Self::TakeBundle { slot, .. } => slot.send(),
             Self::PassDone { .. } => {}
@@ -199,7 +200,7 @@ impl Command {
             Self::Register { slot, .. } => slot.fail(error),
             Self::UpdateAccount { slot, .. } => slot.fail(error),
             Self::DeleteAccount { slot, .. } => slot.fail(error),
-            Self::ReplaceDeviceList { slot, .. } => slot.fail(error),
+            Self::UpdateDevices { slot, .. } => slot.fail(error),
             Self::PublishPrekeys { slot, .. } => slot.fail(error),
             Self::TakeBundle { slot, .. } => slot.fail(error),
             Self::PassDone { .. } => {}

@@ -68,9 +68,10 @@ use std::time::Duration;
 use kuvert_privacy::registry::Mismatch;
 use kuvert_relay::store::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
-    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts, PublishPrekeysError,
-    RegisterError, ReplaceDeviceListError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
-    StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
+    NewDevice, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Page, Pending, PrekeyCounts,
+    PublishPrekeysError, RegisterError, Session, SetBlockedError, Stats, Store, StoreError, StoreFiles,
+    StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UpdateAccountError,
+    UpdateDevicesError, Waiting,
 };
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
 use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
@@ -438,14 +439,15 @@ impl Store for SqliteStore {
         self.intake.write(|slot| Command::DeleteAccount { account, slot })
     }
 
-    fn replace_device_list(
+    fn update_devices(
         &self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
-        self.intake.write(|slot| Command::ReplaceDeviceList { account, expected, list, listed, slot })
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+    ) -> Pending<Vec<DeviceId>, UpdateDevicesError> {
+        self.intake.write(|slot| Command::UpdateDevices { account, expected, list, kept, added, slot })
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {

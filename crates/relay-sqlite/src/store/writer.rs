@@ -370,8 +370,8 @@ fn execute(work: &mut Work<'_>, command: &mut Command) -> rusqlite::Result<()> {
         Command::AddInvitation { invitation, slot } => slot.set(Ok(invitations::add(work.connection, invitation)?)),
         Command::UpdateAccount { account, change, slot } => slot.set(accounts::update(work, account, change)?),
         Command::DeleteAccount { account, slot } => slot.set(Ok(accounts::delete(work, account)?)),
-        Command::ReplaceDeviceList { account, expected, list, listed, slot } => {
-            slot.set(accounts::replace_device_list(work, account, *expected, list, listed)?);
+        Command::UpdateDevices { account, expected, list, kept, added, slot } => {
+            slot.set(accounts::update_devices(work, account, *expected, list, kept, added)?);
         }
         Command::SetAccessKey { account, key, slot } => slot.set(Ok(accounts::set_access_key(work, account, *key)?)),
         Command::SetBlocked { account, other, blocked, slot } => {

@@ -13,6 +13,7 @@
 //! | [`register`] | Register | a peer that holds the keys of a new account |
 //! | [`submit`] | Submit | every device, under its own name |
 //! | [`sealed`] | SubmitSealed, SetAccessKey | a peer without a name, with the access key; the account for its own |
+//! | [`slot`] | WriteSlot, ReadSlot | a peer without a name that knows the slot's |
 //! | [`block`] | SetBlocked | an account, for its own mail |
 //! | [`attach`] | Attach | the device, for its own mailbox |
 //! | [`acknowledge`] | Acknowledge, AcknowledgeExpired | the device, for its own mailbox, what it was sent |
@@ -40,6 +41,7 @@ pub mod prekeys;
 pub mod register;
 pub mod report;
 pub mod sealed;
+pub mod slot;
 pub mod submit;
 
 use std::fmt;
@@ -152,6 +154,8 @@ commands! {
     // An extension says itself what its requests are called.
     Extension, "extension", false => |device, _, request, called| extension::run(device, request, called);
     Blob, "blob", false => |_, _, _, _| Err(not_on_this_stream());
+    WriteSlot, "write_slot", false => |_, _, _, _| Err(no_slots_here());
+    ReadSlot, "read_slot", false => |_, _, _, _| Err(no_slots_here());
 }
 
 /// Does what an authenticated device asks for on the connection that has this lane.
@@ -172,6 +176,10 @@ fn no_sealed_mail_here() -> CommandError {
         Code::Invalid,
         "this connection is authenticated; a sealed envelope is submitted on one that is not",
     )
+}
+
+fn no_slots_here() -> CommandError {
+    CommandError::new(Code::Invalid, "this connection is authenticated; slots are reached on one that is not")
 }
 
 fn not_on_this_stream() -> CommandError {

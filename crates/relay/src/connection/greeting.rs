@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Connected ──Hello──▶ Challenged ──Authenticate│Register──▶ authenticated (see the module above)
-//!     │                  │  ▲    └───SubmitSealed──▶ anonymous, for sealed envelopes alone
+//!     │                  │  ▲    ├───SubmitSealed──▶ anonymous, for sealed envelopes alone
+//!     │                  │  ▲    └───WriteSlot│ReadSlot──▶ linking, for slots alone
 //!     │ anything else    │  └─ refused: up to AUTHENTICATION_ATTEMPTS times
 //!     ▼                  ▼ anything else
 //!   closed             closed
@@ -19,7 +20,7 @@ use kuvert_wire::v1::{Challenge, ClientFrame, SubmitSealed};
 use super::Fatal;
 use crate::command::authenticate::Proof;
 use crate::command::error::Code;
-use crate::command::{CommandError, authenticate, register};
+use crate::command::{CommandError, authenticate, register, slot};
 use crate::connection_number::ConnectionNumber;
 use crate::limits::AUTHENTICATION_ATTEMPTS;
 use crate::shared::Shared;
@@ -41,6 +42,8 @@ pub enum Outcome {
     Authenticated(Address, Response),
     /// It does not say who it is, and wants to submit this.
     Sealed(SubmitSealed),
+    /// It does not say who it is, and wants this of a slot.
+    Slots(slot::Request),
     /// Not this time.
     Refused(Challenged, CommandError),
 }
@@ -84,8 +87,8 @@ impl Challenged {
     /// Takes the next frame.
     ///
     /// # Errors
-    /// Anything but a sealed envelope or an attempt to authenticate or register ends the connection, and so does one attempt
-    /// too many. After an attempt that failed it is too late for a sealed envelope: the name has been said.
+    /// Anything but a sealed envelope, a request for a slot, or an attempt to authenticate or register ends the connection, and so
+    /// does one attempt too many. After an attempt that failed it is too late for what has no name: the name has been said.
     pub async fn handle(
         self,
         frame: ClientFrame,
@@ -94,6 +97,7 @@ impl Challenged {
         number: ConnectionNumber,
     ) -> Result<Outcome, Fatal> {
         let asked = service.clock.elapsed();
+        let nameless = self.attempts == 0;
         let (name, result) = match frame.body {
             Some(Request::Authenticate(request)) => {
                 ("authenticate", authenticate::run(service, number, &self.proof, request).await)
@@ -102,7 +106,13 @@ impl Challenged {
                 let from = connection.remote_address().ip();
                 ("register", register::run(service, number, from, &self.proof, request).await)
             }
-            Some(Request::SubmitSealed(request)) if self.attempts == 0 => return Ok(Outcome::Sealed(request)),
+            Some(Request::SubmitSealed(request)) if nameless => return Ok(Outcome::Sealed(request)),
+            Some(Request::WriteSlot(request)) if nameless => {
+                return Ok(Outcome::Slots(slot::Request::Write(request)));
+            }
+            Some(Request::ReadSlot(request)) if nameless => {
+                return Ok(Outcome::Slots(slot::Request::Read(request)));
+            }
             _ => return Err(Fatal::protocol(frame.request, not_authenticated("authenticate or register first"))),
         };
         service.metrics.answered(name, service.clock.elapsed().saturating_sub(asked), &result);

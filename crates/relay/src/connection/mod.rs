@@ -38,13 +38,14 @@ use self::greeting::{Connected, Outcome};
 use self::reader::{ReadError, Reader};
 use self::writer::{Outbox, Pending, Writer};
 use crate::command::error::Code;
-use crate::command::{self, AuthenticatedDevice, CommandError, Lane, sealed};
+use crate::command::{self, AuthenticatedDevice, CommandError, Lane, sealed, slot};
 use crate::connection_number::ConnectionNumber;
 use crate::delivery::Delivery;
 use crate::incidents::Kind;
 use crate::limits::held::{FRAME_DEADLINE_UNDER_PRESSURE, UNCOUNTED};
 use crate::limits::{
     AUTHENTICATION_DEADLINE, MAX_BLOB_STREAMS, MAX_BYTES_IN_FLIGHT, MAX_REFUSED_STREAMS, READER_IDLE, SEALED_IDLE,
+    SLOTS_IDLE,
 };
 use crate::observe::Event;
 use crate::presence::Over;
@@ -164,6 +165,7 @@ async fn serve_stream(service: &Arc<Shared>, connection: &quinn::Connection, num
         Ok(Peer::Device(device)) => client.serve_while_it_exists(device, ended).await,
         Ok(Peer::Anonymous(first)) => client.serve_sealed(first).await,
         Ok(Peer::Reader(first)) => client.serve_reader(first).await,
+        Ok(Peer::Linking(first)) => client.serve_slots(first).await,
         Err(ending) => ending,
     };
     if matches!(ending, Ending::GoingAway) {
@@ -203,6 +205,8 @@ enum Peer {
     Device(Address),
     /// A peer without a name, which submits sealed envelopes: the first, with its request's number.
     Anonymous(Box<(u64, SubmitSealed)>),
+    /// A peer without a name, which links a device: its first request for a slot, with the request's number.
+    Linking(Box<(u64, slot::Request)>),
     /// A peer without a name, which reads blobs: the first stream for one.
     Reader(Box<(quinn::SendStream, quinn::RecvStream)>),
 }
@@ -264,6 +268,7 @@ impl Client<'_> {
                         return Ok(Peer::Device(device));
                     }
                     Outcome::Sealed(first) => return Ok(Peer::Anonymous(Box::new((request, first)))),
+                    Outcome::Slots(first) => return Ok(Peer::Linking(Box::new((request, first)))),
                     Outcome::Refused(again, refusal) => {
                         challenged = again;
                         self.answer(request, Err(refusal)).await?;
@@ -387,6 +392,39 @@ impl Client<'_> {
         let answer = command::counted(self.service, "submit_sealed", asked, answer);
         place.send(Pending { request, answer, _bytes: (bytes, held) });
         Ok(())
+    }
+
+    /// Takes requests for slots, and nothing else, until the connection ends.
+    async fn serve_slots(&mut self, first: Box<(u64, slot::Request)>) -> Ending {
+        let (mut request, mut asked_for) = *first;
+        loop {
+            let (asked, name, held) = (self.service.clock.elapsed(), asked_for.name(), self.reader.take_held());
+            // A piece is smaller than what is counted.
+            let place = match self.room(0).await {
+                Ok((place, _)) => place,
+                Err(ending) => return ending,
+            };
+            let answer = slot::run(self.service, self.connection.remote_address().ip(), asked_for);
+            let answer = command::counted(self.service, name, asked, answer);
+            place.send(Pending { request, answer, _bytes: (None, held) });
+            let frame = match timeout(SLOTS_IDLE, self.frame()).await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(ending)) => return ending,
+                Err(_) => return Ending::ClientLeft,
+            };
+            request = frame.request;
+            asked_for = match frame.body {
+                Some(Request::WriteSlot(body)) => slot::Request::Write(body),
+                Some(Request::ReadSlot(body)) => slot::Request::Read(body),
+                _ => {
+                    let refusal = CommandError::new(
+                        Code::NotAuthenticated,
+                        "this connection is for slots only; open another one to authenticate",
+                    );
+                    return Fatal::protocol(frame.request, refusal).into();
+                }
+            };
+        }
     }
 
     /// A place for the answer to a request of so many bytes. Without one, nothing more is started.

@@ -53,6 +53,9 @@ pub const MAX_SEALED_FRAME_BYTES: usize = MAX_CIPHERTEXT_BYTES + 1024;
 /// costs no more than a handshake to come back.
 pub const SEALED_IDLE: Duration = Duration::from_secs(60);
 
+/// A connection that asks for slots and says nothing for this long is closed.
+pub const SLOTS_IDLE: Duration = Duration::from_secs(60);
+
 /// A client that lets the relay wait this long before it takes any more bytes does not read.
 pub const WRITE_STALL: Duration = Duration::from_secs(20);
 
@@ -97,6 +100,12 @@ pub const READER_IDLE: Duration = Duration::from_secs(60);
 
 /// Requests about blobs from one address that names no account.
 pub const UNNAMED_BLOB_REQUESTS: Rate = Rate { burst: 4_000, per_hour: 36_000 };
+
+/// Requests for slots from one address: two devices behind it that ask once a second for five minutes, ten times over.
+pub const SLOT_REQUESTS: Rate = Rate { burst: 6_000, per_hour: 36_000 };
+
+/// Slots that are begun from one address. A person who links a device begins one, or a few.
+pub const NEW_SLOTS: Rate = Rate { burst: 16, per_hour: 60 };
 
 /// Streams beside the first that are refused before the connection is closed.
 pub const MAX_REFUSED_STREAMS: u32 = 8;
@@ -144,6 +153,8 @@ pub struct Limiter {
     blobs_read: Keyed<AccountId>,
     unnamed_blobs_read: RatePerPlace,
     unnamed_blob_requests: RatePerPlace,
+    slot_requests: RatePerPlace,
+    new_slots: RatePerPlace,
 }
 
 impl Limiter {
@@ -179,6 +190,8 @@ impl Limiter {
             blobs_read: Keyed::new(limits.blob_read_kib_per_account),
             unnamed_blobs_read: RatePerPlace::new(limits.blob_read_kib_per_address),
             unnamed_blob_requests: RatePerPlace::new(UNNAMED_BLOB_REQUESTS),
+            slot_requests: RatePerPlace::new(SLOT_REQUESTS),
+            new_slots: RatePerPlace::new(NEW_SLOTS),
             clock,
         }
     }
@@ -332,6 +345,22 @@ impl Limiter {
         self.unnamed_blob_requests.take(from, 1, self.clock.elapsed())
     }
 
+    /// A request for a slot, from an address [KV-129].
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub fn slot_request(&self, from: IpAddr) -> Result<(), Duration> {
+        self.slot_requests.take(from, 1, self.clock.elapsed())
+    }
+
+    /// A slot that an address begins [KV-129].
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub fn new_slot(&self, from: IpAddr) -> Result<(), Duration> {
+        self.new_slots.take(from, 1, self.clock.elapsed())
+    }
+
     /// Forgets an account that is deleted, where what is remembered may outlast it on the disk.
     pub fn forget(&self, account: &AccountId) {
         self.one_time_prekeys.forget(|of| of == account);
@@ -410,6 +439,8 @@ impl Limiter {
         self.blobs_read.prune(now);
         self.unnamed_blobs_read.prune(now);
         self.unnamed_blob_requests.prune(now);
+        self.slot_requests.prune(now);
+        self.new_slots.prune(now);
     }
 }
 

@@ -104,7 +104,7 @@ pub enum UpdateAccountError {
 
 /// Why a device list was not replaced.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ReplaceDeviceListError {
+pub enum UpdateDevicesError {
     /// No account has this id.
     #[error("no account has this id")]
     UnknownAccount,

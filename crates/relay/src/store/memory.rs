@@ -12,10 +12,10 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use super::error::MailboxFull;
 use super::{
     AccountBy, AccountChange, AccountRecord, Bundle, Cursor, DeviceRecord, FullMailbox, Gauges, KnownTime, NewAccount,
-    NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts, PrekeyKind,
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, Session, SetBlockedError, SignedKey, Stats, Store,
-    StoreError, StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Unavailable,
-    UnsignedKey, UpdateAccountError, Waiting,
+    NewDevice, NewEnvelope, NewInvitation, NewPrekeys, NumberedDeviceList, Occupant, Page, Pending, PrekeyCounts,
+    PrekeyKind, PublishPrekeysError, RegisterError, Session, SetBlockedError, SignedKey, Stats, Store, StoreError,
+    StoredAccessKey, StoredEnvelope, SubmitError, Submitted, TakeBundleError, Times, Unavailable, UnsignedKey,
+    UpdateAccountError, UpdateDevicesError, Waiting,
 };
 use crate::mailbox::Amount;
 
@@ -237,13 +237,15 @@ impl Content {
             };
             self.invitations.iter_mut().find(good).ok_or(RegisterError::Invitation)?.uses -= 1;
         }
-        let address = Address { account: new.account, device: new.device.device };
-        let record = DeviceRecord {
-            address,
-            signing_key: new.device.signing_key,
-            certificate: new.device.certificate.clone(),
-            last_seen_day: None,
-        };
+        self.add_device(new.account, new.device.clone());
+        self.accounts.insert(new.account, (new.clone(), new.device_list));
+        Ok(())
+    }
+
+    fn add_device(&mut self, account: AccountId, new: NewDevice) {
+        let address = Address { account, device: new.device };
+        let NewDevice { signing_key, certificate, .. } = new;
+        let record = DeviceRecord { address, signing_key, certificate, last_seen_day: None };
         self.devices.insert(
             (address.account, address.device),
             Device {
@@ -257,8 +259,6 @@ impl Content {
                 highest: HashMap::new(),
             },
         );
-        self.accounts.insert(new.account, (new.clone(), new.device_list));
-        Ok(())
     }
 
     fn account(&self, by: &AccountBy) -> Option<AccountRecord> {
@@ -302,22 +302,26 @@ impl Content {
         self.accounts.remove(&id).is_some()
     }
 
-    fn replace_device_list(
+    fn update_devices(
         &mut self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: &[DeviceId],
-    ) -> Result<Vec<DeviceId>, ReplaceDeviceListError> {
-        let (_, stored) = self.accounts.get_mut(&account).ok_or(ReplaceDeviceListError::UnknownAccount)?;
+        kept: &[DeviceId],
+        added: Vec<NewDevice>,
+    ) -> Result<Vec<DeviceId>, UpdateDevicesError> {
+        let (_, stored) = self.accounts.get_mut(&account).ok_or(UpdateDevicesError::UnknownAccount)?;
         if stored.number != expected {
-            return Err(ReplaceDeviceListError::Conflict { stored: stored.number });
+            return Err(UpdateDevicesError::Conflict { stored: stored.number });
         }
         *stored = list;
-        let gone = |of: &AccountId, device: &DeviceId| *of == account && !listed.contains(device);
+        let gone = |of: &AccountId, device: &DeviceId| *of == account && !kept.contains(device);
         let dropped = self.devices.keys().filter(|(of, device)| gone(of, device)).map(|(_, device)| *device).collect();
         self.devices.retain(|(of, device), _| !gone(of, device));
         self.envelopes.retain(|held| !gone(&held.mailbox.account, &held.mailbox.device));
+        for device in added {
+            self.add_device(account, device);
+        }
         Ok(dropped)
     }
 
@@ -455,14 +459,15 @@ impl Store for MemoryStore {
         self.with(|content| Ok(content.delete_account(account)))
     }
 
-    fn replace_device_list(
+    fn update_devices(
         &self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError> {
-        self.with(|content| content.replace_device_list(account, expected, list, &listed))
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+    ) -> Pending<Vec<DeviceId>, UpdateDevicesError> {
+        self.with(|content| content.update_devices(account, expected, list, &kept, added))
     }
 
     fn set_access_key(&self, account: AccountId, key: Option<StoredAccessKey>) -> Pending<(), StoreError> {

@@ -35,8 +35,8 @@ use subtle::{Choice, ConstantTimeEq};
 
 pub use crate::mailbox::Occupant;
 pub use error::{
-    PublishPrekeysError, RegisterError, ReplaceDeviceListError, SetBlockedError, StoreError, SubmitError,
-    TakeBundleError, Unavailable, UpdateAccountError,
+    PublishPrekeysError, RegisterError, SetBlockedError, StoreError, SubmitError, TakeBundleError, Unavailable,
+    UpdateAccountError, UpdateDevicesError,
 };
 pub use pending::Pending;
 
@@ -117,20 +117,22 @@ pub trait Store: Send + Sync + 'static {
     /// Looks a device up: the key with which it authenticates.
     fn device(&self, address: Address) -> Pending<Option<DeviceRecord>, StoreError>;
 
-    /// Replaces an account's device list if its number is still `expected`, and drops the account's devices that are not in
-    /// `listed`, all in one: each with its row, prekeys, waiting mail and count of expired mail, as [`Store::delete_account`]
-    /// does. Says which it dropped, ascending. The caller has checked the new list's signature, that its number is higher,
-    /// and that it names `listed`.
+    /// Replaces an account's device list if its number is still `expected`, drops the account's devices that are not in
+    /// `kept`, and adds the new ones with their empty mailboxes, all in one. What is dropped goes with its row, prekeys, waiting
+    /// mail and count of expired mail, as [`Store::delete_account`] does. Says which it dropped, ascending. The caller has
+    /// checked the new list's signature, that its number is higher, that it names what is kept and what is added, and that nothing
+    /// that is kept is added.
     ///
     /// # Errors
-    /// [`ReplaceDeviceListError::UnknownAccount`]; [`ReplaceDeviceListError::Conflict`] with the number that is stored.
-    fn replace_device_list(
+    /// [`UpdateDevicesError::UnknownAccount`]; [`UpdateDevicesError::Conflict`] with the number that is stored.
+    fn update_devices(
         &self,
         account: AccountId,
         expected: u64,
         list: NumberedDeviceList,
-        listed: Vec<DeviceId>,
-    ) -> Pending<Vec<DeviceId>, ReplaceDeviceListError>;
+        kept: Vec<DeviceId>,
+        added: Vec<NewDevice>,
+    ) -> Pending<Vec<DeviceId>, UpdateDevicesError>;
 
     /// Sets what the access key of an account has to hash to, and what it is good for; with `None` the account has none any
     /// more. `Ok` is durable. For an account that does not exist nothing happens.

@@ -116,6 +116,23 @@ pub struct Receipts {
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub read: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+/// What a device that has the account key leaves for one that it has just linked, in the last piece of their slot. Both are of one account:
+/// the new one knows from it that it is one of its devices, and what they have in common.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Welcome {
+    /// of the new device
+    #[prost(bytes = "bytes", tag = "1")]
+    pub certificate: ::prost::bytes::Bytes,
+    /// names it
+    #[prost(bytes = "bytes", tag = "2")]
+    pub device_list: ::prost::bytes::Bytes,
+    /// 0 to 3: how much the relay is told
+    #[prost(uint32, tag = "3")]
+    pub level: u32,
+    /// 16 bytes: the account's
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub access_key: ::core::option::Option<::prost::bytes::Bytes>,
+}
 /// "I could not open something of yours; here is a fresh session." Travels in the first message of that session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionReset {}

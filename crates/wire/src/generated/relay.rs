@@ -6,7 +6,7 @@ pub struct ClientFrame {
     pub request: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 31, 32, 33"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 31, 32, 33, 34, 35"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -59,6 +59,11 @@ pub mod client_frame {
         /// On a stream of its own:
         #[prost(message, tag = "33")]
         Blob(super::BlobRequest),
+        /// On a connection without a name:
+        #[prost(message, tag = "34")]
+        WriteSlot(super::WriteSlot),
+        #[prost(message, tag = "35")]
+        ReadSlot(super::ReadSlot),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -67,7 +72,7 @@ pub struct ServerFrame {
     pub request: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 23, 24"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 23, 24, 25"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -112,6 +117,8 @@ pub mod server_frame {
         /// On a stream of its own:
         #[prost(message, tag = "24")]
         Blob(super::BlobAnswer),
+        #[prost(message, tag = "25")]
+        SlotPiece(super::SlotPiece),
     }
 }
 /// A request to an extension of the relay, or its answer. Answer: Extension with the same name, or NOT_OFFERED by a relay
@@ -332,7 +339,7 @@ pub mod get_account {
         Name(::prost::alloc::string::String),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AccountRecord {
     #[prost(bytes = "bytes", tag = "1")]
     pub account: ::prost::bytes::Bytes,
@@ -346,12 +353,53 @@ pub struct AccountRecord {
     pub certificates: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(string, optional, tag = "5")]
     pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// for the account itself only: the days on which its devices were here last
+    #[prost(message, repeated, tag = "6")]
+    pub last_seen: ::prost::alloc::vec::Vec<LastSeen>,
 }
-/// Replaces the account's device list by a newer one. Answer: Done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LastSeen {
+    #[prost(uint32, tag = "1")]
+    pub device: u32,
+    /// days since 1970-01-01, UTC
+    #[prost(uint32, tag = "2")]
+    pub day: u32,
+}
+/// Replaces the account's device list by a newer one, and makes the devices that come with it devices of the account. Answer: Done.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishDeviceList {
     #[prost(bytes = "bytes", tag = "1")]
     pub device_list: ::prost::bytes::Bytes,
+    /// of devices that the list names and the relay does not know yet
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub certificates: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Leaves a piece in a slot, on a connection that said Hello and neither authenticated nor registered; such a connection takes
+/// WriteSlot and ReadSlot and nothing else. The first piece begins the slot, which is gone five minutes later. Answer: Done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WriteSlot {
+    /// 16 random bytes
+    #[prost(bytes = "bytes", tag = "1")]
+    pub slot: ::prost::bytes::Bytes,
+    /// 0 to 3, in this order; a piece is written once
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    /// 1 to 4,096 bytes
+    #[prost(bytes = "bytes", tag = "3")]
+    pub piece: ::prost::bytes::Bytes,
+}
+/// Reads a piece; it stays. Answer: SlotPiece, or NOT_READY while it is not there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadSlot {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub slot: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SlotPiece {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub piece: ::prost::bytes::Bytes,
 }
 /// Deletes the caller's account and all that belongs to it. Answer: Done; then the relay closes every connection of the
 /// account.
@@ -483,7 +531,7 @@ pub mod error {
         PhoneCodeWrong = 20,
         PhoneCodeExpired = 21,
         AddressBookFull = 22,
-        /// the report: see retry_after_ms; a blob: its upload is not committed yet
+        /// the report: see retry_after_ms; a blob: its upload is not committed yet; a slot: no such piece yet
         NotReady = 25,
         /// the time for it is over
         TooLate = 26,
@@ -503,6 +551,8 @@ pub mod error {
         BlobOffset = 34,
         /// another stream goes on with this upload
         BlobTakenOver = 35,
+        /// no such slot, or its time is over: both look the same
+        SlotUnknown = 36,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -544,6 +594,7 @@ pub mod error {
                 Self::BlobQuota => "BLOB_QUOTA",
                 Self::BlobOffset => "BLOB_OFFSET",
                 Self::BlobTakenOver => "BLOB_TAKEN_OVER",
+                Self::SlotUnknown => "SLOT_UNKNOWN",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -582,6 +633,7 @@ pub mod error {
                 "BLOB_QUOTA" => Some(Self::BlobQuota),
                 "BLOB_OFFSET" => Some(Self::BlobOffset),
                 "BLOB_TAKEN_OVER" => Some(Self::BlobTakenOver),
+                "SLOT_UNKNOWN" => Some(Self::SlotUnknown),
                 _ => None,
             }
         }

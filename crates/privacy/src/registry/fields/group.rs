@@ -69,6 +69,19 @@ const DROPPED: Field = Field {
     ..OWN
 };
 
+/// What two devices leave each other while one is linked.
+const LINK_SLOT: Field = Field {
+    table: "link_slot",
+    subject: Subject::AccountHolder,
+    category: Category::Traffic,
+    purpose: Purpose::Delivery,
+    basis: Basis::Contract,
+    retention: Retention::UntilUsed { at_most_minutes: 6 },
+    deletion: Deletion::UseOrPurge,
+    items: &[12, 29],
+    ..OWN
+};
+
 const NODE: Field = Field { table: "node", subject: Subject::Operator, ..OWN };
 
 pub const FIELDS: &[Field] = &[
@@ -162,6 +175,20 @@ pub const FIELDS: &[Field] = &[
         ..DROPPED
     },
     Field { table: "dropped", column: "slot", meaning: "the part of all accounts that it belonged to", ..DROPPED },
+    Field {
+        column: "slot",
+        meaning: "where a new device and the one that links it meet",
+        form: Form::Identifier,
+        ..LINK_SLOT
+    },
+    Field { column: "number", meaning: "which piece of it", ..LINK_SLOT },
+    Field {
+        column: "piece",
+        meaning: "keys, certificates and the name of a new device, the rest encrypted between the two",
+        form: Form::Ciphertext,
+        ..LINK_SLOT
+    },
+    Field { column: "begun_at", meaning: "when the new device began it", form: Form::Time, ..LINK_SLOT },
     Field { table: "writer", column: "id", meaning: "a writing connection of a relay", ..OWN },
     Field { table: "writer", column: "epoch", meaning: "how often it began anew", ..OWN },
     Field { column: "id", meaning: "a relay's number", ..NODE },

@@ -93,4 +93,16 @@ pub const FIELDS: &[Field] = &[
         items: &[3],
         ..MEMORY
     },
+    Field {
+        table: "slot",
+        column: "piece",
+        meaning: "what a new device and the one that links it leave each other: keys and certificates of the new one, the name that it \
+                  shows, the rest encrypted between the two; and from which address each came, as long as it is connected",
+        form: Form::Ciphertext,
+        purpose: Purpose::Delivery,
+        basis: Basis::Contract,
+        retention: Retention::UntilUsed { at_most_minutes: 6 },
+        items: &[12, 29],
+        ..MEMORY
+    },
 ];

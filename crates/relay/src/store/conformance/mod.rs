@@ -68,6 +68,7 @@ macro_rules! store_conformance {
             deleting_shares_a_transaction_with_what_comes_before_and_after
             device_lists_are_compared_and_set
             a_device_that_a_list_leaves_out_goes_with_all_that_is_its
+            a_device_is_added_with_the_list_that_names_it
             an_access_key_is_its_accounts_until_it_is_replaced_or_taken_away
             the_last_day_seen_only_rises
             bundles_give_each_one_time_key_once

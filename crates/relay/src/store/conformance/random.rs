@@ -30,7 +30,7 @@ enum Op {
     DeleteAccount {
         n: u8,
     },
-    ReplaceDeviceList {
+    UpdateDevices {
         n: u8,
         expected: u64,
         number: u64,
@@ -99,7 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(n, name, phone)| Op::UpdateAccount { n, name: name.map(|name| name % 4), phone }),
         1 => n().prop_map(|n| Op::DeleteAccount { n }),
         1 => (n(), 0..4u64, 0..4u64, any::<bool>())
-            .prop_map(|(n, expected, number, listed)| Op::ReplaceDeviceList { n, expected, number, listed }),
+            .prop_map(|(n, expected, number, listed)| Op::UpdateDevices { n, expected, number, listed }),
         // Enough that a stranger's share is full now and then.
         14 => (n(), 0..30u32, prop_oneof![4 => 1..40usize, 1 => 3_000..9_000usize, 2 => 80_000..98_304usize], time(),
             0..3u16, any::<Option<bool>>())
@@ -154,10 +154,10 @@ impl Side<'_> {
                 format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
             }
             Op::DeleteAccount { n } => format!("{:?}", store.delete_account(account(n)).wait()),
-            Op::ReplaceDeviceList { n, expected, number, listed } => {
+            Op::UpdateDevices { n, expected, number, listed } => {
                 let devices = if listed { vec![DeviceId::PRIMARY] } else { Vec::new() };
                 let list = NumberedDeviceList { number, bytes: vec![number as u8; 9].into() };
-                let result = store.replace_device_list(account(n), expected, list, devices).wait();
+                let result = store.update_devices(account(n), expected, list, devices, vec![]).wait();
                 format!("{result:?} {:?}", store.account(AccountBy::Id(account(n))).wait())
             }
             Op::SetAccessKey { n, key } => {
@@ -254,7 +254,7 @@ fn agree<B: Backend>(ops: &[Op]) -> Result<(), TestCaseError> {
                 | Op::Expire { .. }
                 | Op::Acknowledge { .. }
                 | Op::DeleteAccount { .. }
-                | Op::ReplaceDeviceList { .. }
+                | Op::UpdateDevices { .. }
         );
         if telling {
             prop_assert_eq!(ours.look(), theirs.look(), "after {:?}", op);

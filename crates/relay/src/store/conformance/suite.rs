@@ -9,17 +9,17 @@ use std::thread;
 use kuvert_types::limits::{
     MAX_BLOCKED, MAX_CIPHERTEXT_BYTES, MAX_MAILBOX_BYTES, MAX_MAILBOX_ENVELOPES, MAX_OCCUPANTS, MAX_ONE_TIME_PREKEYS,
 };
-use kuvert_types::{AccessKeyHash, Address, DeviceId};
+use kuvert_types::{AccessKeyHash, Address, DeviceId, DeviceSigningKey};
 
 use super::Backend;
 use super::world::*;
 use crate::mailbox::Amount;
 use crate::store::error::MailboxFull;
 use crate::store::{
-    AccountBy, AccountChange, Cursor, Doubt, Gauges, KnownTime, NewAccount, NewEnvelope, NewInvitation, NewPrekeys,
-    NumberedDeviceList, Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
-    ReplaceDeviceListError, SetBlockedError, Stats, Store, StoreError, StoredAccessKey, SubmitError, Submitted,
-    TakeBundleError, Times, Unavailable, UpdateAccountError, Waiting,
+    AccountBy, AccountChange, Cursor, Doubt, Gauges, KnownTime, NewAccount, NewDevice, NewEnvelope, NewInvitation,
+    NewPrekeys, NumberedDeviceList, Occupant, Page, PrekeyCounts, PrekeyKind, PublishPrekeysError, RegisterError,
+    SetBlockedError, Stats, Store, StoreError, StoredAccessKey, SubmitError, Submitted, TakeBundleError, Times,
+    Unavailable, UpdateAccountError, UpdateDevicesError, Waiting,
 };
 
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
@@ -627,15 +627,15 @@ pub fn device_lists_are_compared_and_set<B: Backend>(backend: &B) {
     let store = backend.open();
     register(&*store, 1);
     let list = |number| NumberedDeviceList { number, bytes: vec![number as u8; 200].into() };
-    let listed = || vec![DeviceId::PRIMARY];
-    let replace = |expected, number| store.replace_device_list(account(1), expected, list(number), listed()).wait();
-    assert_eq!(replace(0, 2), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
+    let kept = || vec![DeviceId::PRIMARY];
+    let replace = |expected, number| store.update_devices(account(1), expected, list(number), kept(), vec![]).wait();
+    assert_eq!(replace(0, 2), Err(UpdateDevicesError::Conflict { stored: 1 }));
     assert_eq!(replace(1, 5), Ok(vec![]));
-    assert_eq!(replace(1, 6), Err(ReplaceDeviceListError::Conflict { stored: 5 }));
+    assert_eq!(replace(1, 6), Err(UpdateDevicesError::Conflict { stored: 5 }));
     let stored = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().device_list;
     assert_eq!(stored, list(5));
-    let unknown = store.replace_device_list(account(9), 1, list(2), listed()).wait();
-    assert_eq!(unknown, Err(ReplaceDeviceListError::UnknownAccount));
+    let unknown = store.update_devices(account(9), 1, list(2), kept(), vec![]).wait();
+    assert_eq!(unknown, Err(UpdateDevicesError::UnknownAccount));
 }
 
 pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(backend: &B) {
@@ -651,8 +651,8 @@ pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(bac
     store.set_access_key(account(1), Some(KEY)).wait().unwrap();
     let list = NumberedDeviceList { number: 2, bytes: vec![2; 200].into() };
     let other = vec![DeviceId::new(7).unwrap()];
-    let replace = |expected| store.replace_device_list(account(1), expected, list.clone(), other.clone()).wait();
-    assert_eq!(replace(0), Err(ReplaceDeviceListError::Conflict { stored: 1 }));
+    let replace = |expected| store.update_devices(account(1), expected, list.clone(), other.clone(), vec![]).wait();
+    assert_eq!(replace(0), Err(UpdateDevicesError::Conflict { stored: 1 }));
     assert_eq!(store.gauges().wait().unwrap().devices, 2, "a refusal drops nothing");
     assert_eq!(replace(1), Ok(vec![DeviceId::PRIMARY]));
 
@@ -669,6 +669,54 @@ pub fn a_device_that_a_list_leaves_out_goes_with_all_that_is_its<B: Backend>(bac
     assert_eq!(store.waiting(address(2)).wait(), Ok(Waiting { count: 1, bytes: 10, expired: 1 }));
     store.delete_account(account(1)).wait().unwrap();
     register_again_empty(&*store);
+}
+
+pub fn a_device_is_added_with_the_list_that_names_it<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 2);
+    submit(&*store, 1, 1, NOW);
+    let new = |number: u32, byte: u8| NewDevice {
+        device: DeviceId::new(number).unwrap(),
+        signing_key: DeviceSigningKey::from_bytes([byte; 32]),
+        certificate: vec![byte; 245].into(),
+    };
+    let list = |number| NumberedDeviceList { number, bytes: vec![number as u8; 200].into() };
+    let primary = || vec![DeviceId::PRIMARY];
+    let update =
+        |expected, number, kept, added| store.update_devices(account(1), expected, list(number), kept, added).wait();
+    let second = Address { device: DeviceId::new(2).unwrap(), ..address(1) };
+    let refused = update(0, 2, primary(), vec![new(2, 7)]);
+    assert_eq!(refused, Err(UpdateDevicesError::Conflict { stored: 1 }));
+    assert_eq!(store.device(second).wait(), Ok(None), "a refusal adds nothing");
+    assert_eq!(update(1, 2, primary(), vec![new(2, 7)]), Ok(vec![]));
+
+    let device = store.device(second).wait().unwrap().unwrap();
+    assert_eq!((device.signing_key, device.last_seen_day), (DeviceSigningKey::from_bytes([7; 32]), None));
+    let record = store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap();
+    assert_eq!((record.device_list, record.devices.len()), (list(2), 2));
+    assert_eq!(store.waiting(second).wait(), Ok(Waiting::default()));
+    assert_eq!(store.take_bundle(second).wait(), Err(TakeBundleError::NoPrekeys));
+    store.publish_prekeys(second, kept_prekeys(1)).wait().unwrap();
+    assert!(store.take_bundle(second).wait().is_ok());
+    store.submit(second, envelope(2, 10), NOW).wait().unwrap();
+    assert_eq!(store.waiting(second).wait().unwrap().count, 1);
+    assert_eq!(waiting(&*store, 1), [1], "what the first device has stays");
+
+    // One goes and one comes, in one step; also under the number of the one that goes, which then has nothing of it.
+    let both = update(2, 3, primary(), vec![new(2, 8), new(3, 9)]);
+    assert_eq!(both, Ok(vec![DeviceId::new(2).unwrap()]));
+    assert_eq!(store.waiting(second).wait(), Ok(Waiting::default()));
+    assert_eq!(store.take_bundle(second).wait(), Err(TakeBundleError::NoPrekeys));
+    let key = store.device(second).wait().unwrap().unwrap().signing_key;
+    assert_eq!(key, DeviceSigningKey::from_bytes([8; 32]));
+    assert_eq!(store.gauges().wait().unwrap().devices, 4);
+    store.close().wait().unwrap();
+    drop(store);
+    let store = backend.open();
+    assert_eq!(store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().devices.len(), 3);
+    store.submit(second, envelope(3, 10), NOW).wait().unwrap();
+    assert_eq!(store.delete_account(account(1)).wait(), Ok(true));
+    assert_eq!(store.device(second).wait(), Ok(None));
 }
 
 /// What was there of account 1 before does not come back with its address.
