@@ -7,4 +7,3 @@ CREATE UNLOGGED TABLE link_slot(
     begun_at int8 NOT NULL,                    -- of the slot
     PRIMARY KEY (slot, number)
 );
-CREATE INDEX link_slot_begun ON link_slot(begun_at);

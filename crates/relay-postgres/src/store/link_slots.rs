@@ -12,8 +12,8 @@ use crate::outcome::Fault;
 /// A transaction begins with it: how many slots there are is decided by one at a time.
 const ONE_BEGINS: i64 = 0x4B75_7674;
 
-/// Of slots whose time is not over. $1 is now.
-const ALIVE: i64 = LIFE_MS as i64;
+/// For how many milliseconds a slot is there. The clocks of two relays differ: one that was begun a little later than now is there, too.
+const LIFE: i64 = LIFE_MS as i64;
 
 impl Slots for Postgres {
     fn write(&self, slot: SlotId, number: u8, piece: Bytes, now: u64) -> Step<()> {
@@ -31,8 +31,8 @@ impl Slots for Postgres {
 
     fn expire(&self, now: u64) -> Step<()> {
         Box::pin(self.pooled(Asked::Write, move |link| async move {
-            let over = "DELETE FROM link_slot WHERE begun_at > $1 OR begun_at <= $1 - $2";
-            link.execute(over, &[&signed(now), &ALIVE]).await?;
+            let over = "DELETE FROM link_slot WHERE abs(begun_at - $1) >= $2";
+            link.execute(over, &[&signed(now), &LIFE]).await?;
             Ok(Ok(()))
         }))
     }
@@ -48,8 +48,8 @@ async fn write(
     let (slot, number) = (&slot[..], i16::from(number));
     // Two that write the same slot come one after the other.
     link.execute("SELECT pg_advisory_xact_lock($1)", &[&ONE_BEGINS]).await?;
-    let over = "DELETE FROM link_slot WHERE slot = $3 AND (begun_at > $1 OR begun_at <= $1 - $2)";
-    link.execute(over, &[&now, &ALIVE, &slot]).await?;
+    let over = "DELETE FROM link_slot WHERE slot = $3 AND abs(begun_at - $1) >= $2";
+    link.execute(over, &[&now, &LIFE, &slot]).await?;
     let known = "SELECT count(*), max(begun_at), (array_agg(piece) FILTER (WHERE number = $2))[1]
         FROM link_slot WHERE slot = $1";
     let row = link.query_one(known, &[&slot, &number]).await?;
@@ -63,8 +63,8 @@ async fn write(
     let begun_at = match begun_at {
         None if number > 0 => return Ok(Err(SlotError::Unknown)),
         None => {
-            let count = "SELECT count(*) FROM link_slot WHERE number = 0 AND begun_at <= $1 AND begun_at > $1 - $2";
-            let slots: i64 = link.query_one(count, &[&now, &ALIVE]).await?.get(0);
+            let count = "SELECT count(*) FROM link_slot WHERE number = 0 AND abs(begun_at - $1) < $2";
+            let slots: i64 = link.query_one(count, &[&now, &LIFE]).await?.get(0);
             if slots >= MAX_SLOTS as i64 {
                 return Ok(Err(SlotError::Full));
             }
@@ -80,8 +80,8 @@ async fn write(
 
 async fn read(link: &Link, slot: &[u8; 16], number: u8, now: i64) -> Result<Result<Bytes, SlotError>, Fault> {
     let sql = "SELECT number, piece FROM link_slot
-        WHERE slot = $3 AND begun_at <= $1 AND begun_at > $1 - $2 AND number IN (0, $4::int2) ORDER BY number DESC";
-    let rows = link.query(sql, &[&now, &ALIVE, &&slot[..], &i16::from(number)]).await?;
+        WHERE slot = $3 AND abs(begun_at - $1) < $2 AND number IN (0, $4::int2) ORDER BY number DESC";
+    let rows = link.query(sql, &[&now, &LIFE, &&slot[..], &i16::from(number)]).await?;
     let Some(last) = rows.first() else { return Ok(Err(SlotError::Unknown)) };
     if last.get::<_, i16>(0) != i16::from(number) {
         return Ok(Err(SlotError::NotYet));

@@ -19,9 +19,9 @@ struct Slot {
 }
 
 impl Slot {
-    /// A clock that went back makes no slot live longer than it would have.
+    /// A slot that was begun a little later than now was begun by another clock, or this one was set. Far ahead is as over as long ago.
     const fn is_over(&self, now: u64) -> bool {
-        now < self.begun || now - self.begun >= LIFE_MS
+        now.abs_diff(self.begun) >= LIFE_MS
     }
 }
 
