@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use kuvert_relay::admin::KnownAccount;
+use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::store::{Cursor, StoreError};
 use kuvert_relay_lens::look::Rights;
 use kuvert_relay_lens::observe::RecordError;
 use kuvert_relay_lens::observe::{Observed, Record};
 use kuvert_relay_sqlite::OBSERVE_FILE;
+use kuvert_relay_sqlite::blobs::look::{self, KnownBlob};
+use kuvert_relay_sqlite::blobs::{BLOBS_FILE, BlobsError};
 use kuvert_relay_sqlite::people::PEOPLE_FILE;
 use kuvert_relay_sqlite::serving::{last_demonstration, last_region, last_retention};
 use kuvert_relay_sqlite::store::{DATABASE_FILE, Inspector, OpenError};
@@ -42,6 +45,9 @@ pub enum FilesError {
     /// What people told cannot be read.
     #[error("{0}")]
     Told(#[from] ToldError),
+    /// What it has of files cannot be read.
+    #[error("{0}")]
+    Blobs(#[from] BlobsError),
     /// The observations cannot be read.
     #[error("{0}")]
     Record(#[from] RecordError),
@@ -70,6 +76,10 @@ pub struct Snapshot {
     pub waiting_bytes: u64,
     /// The first [`SHOWN_WAITING`] of them.
     pub waiting: Vec<Waiting>,
+    /// How many files wait.
+    pub blobs: BlobGauges,
+    /// The first [`SHOWN_WAITING`] of them.
+    pub files: Vec<KnownBlob>,
     /// Days after which undelivered mail is deleted.
     pub retention_days: u32,
     /// Where the relay stands, by its operator's label.
@@ -148,6 +158,8 @@ impl Files {
             waiting_count: totals.waiting,
             waiting_bytes: totals.waiting_bytes,
             waiting,
+            blobs: look::gauges(&self.data)?,
+            files: look::oldest(&self.data, SHOWN_WAITING)?,
             retention_days,
             region: last_region(&self.data),
             observed,
@@ -157,7 +169,7 @@ impl Files {
 
     /// Changes whenever the files are written to.
     pub fn version(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let files = [DATABASE_FILE, OBSERVE_FILE, PEOPLE_FILE];
+        let files = [DATABASE_FILE, OBSERVE_FILE, PEOPLE_FILE, BLOBS_FILE];
         let names = files.iter().flat_map(|file| [(*file).to_owned(), format!("{file}-wal")]);
         let stamp = |name: String| {
             let metadata = std::fs::metadata(self.data.join(name)).ok()?;

@@ -8,6 +8,7 @@ use kuvert_lens_page::view::{HandOver, View, ran_at};
 use kuvert_privacy::registry::Level;
 use kuvert_privacy::registry::items::{self, Mode, Shown};
 use kuvert_relay::admin::KnownAccount;
+use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::data_rights::ReportRequest;
 use kuvert_relay_lens::address_book::Person;
 use kuvert_relay_lens::devices::Details;
@@ -15,7 +16,8 @@ use kuvert_relay_lens::look::{Export, Known, Rights, Told};
 use kuvert_relay_lens::observe::Observed;
 use kuvert_relay_lens::policy::{Consent, PURPOSES};
 use kuvert_relay_lens::profile::Profile;
-use kuvert_types::AccountId;
+use kuvert_relay_sqlite::blobs::look::KnownBlob;
+use kuvert_types::{AccountId, BlobId};
 use serde_json::Value;
 
 /// A Wednesday.
@@ -133,6 +135,8 @@ fn day() -> Snapshot {
         }],
         rights: rights(),
         demonstration: true,
+        blobs: BlobGauges::default(),
+        files: Vec::new(),
         waiting_count: 1,
         waiting_bytes: 700,
         waiting: vec![Waiting {
@@ -333,6 +337,108 @@ fn who_is_blocked_by_whom_is_known_and_what_was_dropped_up_to_level_1() {
     }
 }
 
+/// Alice's file for Bob, who reads it in two goes: the line broke.
+fn with_a_file() -> Snapshot {
+    let of_file = |kind: &str, seconds, connection, of| Observed {
+        envelope: Some("f1".to_owned()),
+        ..event(kind, seconds, connection, Some(of))
+    };
+    let mut day = day();
+    day.blobs = BlobGauges { blobs: 1, bytes: 4_198_400, uploads: 0 };
+    day.files = vec![KnownBlob {
+        id: BlobId::from_bytes([9; 16]),
+        account: AccountId::from_bytes([1; 16]),
+        size: 4_198_400,
+        durable: 4_198_400,
+        created_at: NOON,
+        committed_at: Some(NOON),
+        shared: false,
+        readers: 2,
+    }];
+    day.events.extend([
+        Observed { size: Some(4_198_400), count: Some(2), ..of_file("file_created", 62, 10, 1) },
+        Observed { size: Some(4_198_400), ..of_file("file_uploaded", 63, 10, 1) },
+        of_file("file_committed", 63, 10, 1),
+        Observed { size: Some(4_198_400), ..of_file("file_read", 64, 20, 2) },
+        Observed { size: Some(2_000_000), ..of_file("file_read", 65, 20, 2) },
+        Observed { yes: Some(false), ..of_file("file_done", 66, 20, 2) },
+        Observed { yes: Some(true), ..of_file("file_done", 67, 20, 2) },
+    ]);
+    day
+}
+
+#[test]
+fn who_gave_whom_a_file_is_known_up_to_level_1_and_a_guess_above() {
+    for &level in Level::ALL {
+        let view = serde_json::to_value(View::of(&with_a_file(), level, Vec::new(), NOON)).unwrap();
+        let document = serde_json::to_value(HandOver::of(&with_a_file(), level, NOON)).unwrap();
+        let file = &view["transfers"][0];
+        let named = level <= Level::L1;
+        // At every level: who uploaded it, when, and its size, which the sender has padded and no level rounds further.
+        assert_eq!(
+            (&file["from_label"], &file["size"], &file["at"]),
+            (&"alice".into(), &4_198_400.into(), &(NOON + 62_000).into())
+        );
+        assert_eq!(file["read"], NOON + 64_000, "{level}: its name ties uploads and downloads together");
+        assert_eq!(file["ip"].is_string(), level == Level::L0, "{level}");
+        assert_eq!(
+            (&file["readers"], file["gone"].is_null()),
+            (&serde_json::json!(named.then_some(2)), !named),
+            "{level}"
+        );
+        let readers = file["to"].as_array().unwrap().iter();
+        let readers: Vec<(&str, bool)> =
+            readers.map(|to| (to["label"].as_str().unwrap(), to["stored"].as_bool().unwrap())).collect();
+        let percent = |at: usize| (100.0 * file["to"][at]["probability"].as_f64().unwrap()).round();
+        if named {
+            assert_eq!((readers, percent(0)), (vec![("bob", true)], 100.0), "{level}");
+            assert_eq!(line(&view, "known", "who gave whom a file"), "alice → bob: 1 file, about 4.0 MiB");
+        } else {
+            // Carol shares Bob's address.
+            let both = vec![("bob", false), ("carol", false)];
+            assert_eq!((readers, percent(0), percent(1)), (both, 50.0, 50.0), "{level}");
+            assert_eq!(line(&view, "known", "who uploaded files"), "alice: 1 file, about 4.0 MiB");
+            let guess = line(&view, "known", "who read files, guessed from IP addresses in memory");
+            assert_eq!(guess, "alice → bob (50 %), alice → carol (50 %)");
+        }
+        let edge = &view["file_edges"][0];
+        assert_eq!((&edge["count"], &edge["bytes"], &edge["slices"][0][1]), (&1.into(), &4_198_400.into(), &1.into()));
+        assert!(line(&view, "known", "files that wait, sealed").starts_with("1 file, 4198400 bytes"), "{level}");
+        // What could be handed over says the same.
+        assert_eq!(document["files"][0]["readers"], serde_json::json!(named.then_some(2)), "{level}");
+        let created = |event: &&Value| event["kind"] == "file_created";
+        let created = document["observations"].as_array().unwrap().iter().find(created).unwrap();
+        assert_eq!(
+            (&created["readers"], created["device"].is_string()),
+            (&serde_json::json!(named.then_some(2)), true)
+        );
+        let reading = |event: &&Value| event["kind"] == "file_read";
+        let reads: Vec<&Value> = document["observations"].as_array().unwrap().iter().filter(reading).collect();
+        assert_eq!(reads.len(), 2);
+        for read in reads {
+            assert_eq!((read["device"].is_string(), read["connection"].is_null()), (named, !named), "{level}");
+            assert_eq!((&read["file"], read["size"].is_number()), (&"f1".into(), true), "{level}");
+        }
+        let done = document["observations"].as_array().unwrap().iter().filter(|event| event["kind"] == "file_done");
+        assert_eq!(done.count(), if named { 2 } else { 0 }, "{level}: a reader without a name says nothing at the end");
+    }
+}
+
+#[test]
+fn so_many_files_are_shown_and_no_more() {
+    let mut day = with_a_file();
+    let made = |number: u64| Observed {
+        envelope: Some(format!("many-{number}")),
+        size: Some(1),
+        ..event("file_created", 100 + number, 10, Some(1))
+    };
+    day.events.extend((0..500).map(made));
+    let view = serde_json::to_value(View::of(&day, Level::L0, Vec::new(), NOON)).unwrap();
+    let shown = view["transfers"].as_array().unwrap();
+    assert_eq!((shown.len(), &shown[199]["at"]), (200, &(NOON + 599_000).into()), "the newest");
+    assert_eq!(view["file_edges"][0]["count"], 1, "pairs are counted over all");
+}
+
 #[test]
 fn sizes_are_blurred_at_level_3_only_and_times_at_none() {
     let size_and_first = |level| {
@@ -461,7 +567,7 @@ fn every_language_has_every_word() {
     quiet.accounts[1].blocked = vec![AccountId::from_bytes([1; 16])];
     quiet.events.push(Observed { kind: "dropped".to_owned(), yes: None, ..submitted(21, 10, 1, 2, 700) });
     let normal = Snapshot { observed: false, events: Vec::new(), demonstration: false, ..day() };
-    for snapshot in [day(), quiet, normal] {
+    for snapshot in [day(), quiet, normal, with_a_file()] {
         for &level in Level::ALL {
             let view = serde_json::to_value(View::of(&snapshot, level, Vec::new(), NOON)).unwrap();
             for list in ["known", "unknown", "rights"] {

@@ -164,6 +164,7 @@ pub async fn expire_blobs(service: &Shared, retention_days: u32) -> Result<(), S
     let Expired { uploads, blobs } = expired.map_err(store_error)?;
     if uploads > 0 || blobs > 0 {
         service.metrics.blobs_expired(uploads + blobs);
+        service.observe(Event::BlobsExpired { count: uploads + blobs });
         tracing::info!(count = uploads + blobs, "files expired");
     }
     Ok(())

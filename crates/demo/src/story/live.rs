@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kuvert_cli::error::Failure;
-use kuvert_client::{Client, Clock, Event, EventSink, Level, Options, Profile, ReceiveOptions};
+use kuvert_client::{Client, Clock, Event, EventSink, Level, Options, OutgoingFile, Profile, ReceiveOptions};
 use kuvert_relay::{Config, ManualClock};
 use kuvert_relay_lens::observe::{Observed, Record};
 use kuvert_relay_sqlite::OBSERVE_FILE;
 
-use super::town::{self, DAY, Name, OFFICES, PEOPLE};
+use super::town::{self, DAY, Name, OFFICES, PEOPLE, Paper};
 use crate::process::loopback;
 
 /// 4 November 2026, 00:00 UTC.
@@ -27,6 +27,9 @@ const MOMENTS: u32 = 6;
 
 /// Between two of these moments.
 const MOMENT: Duration = Duration::from_secs(11);
+
+/// Files up to so many bytes are fetched when they come.
+const LARGEST_FILE: u64 = 16 << 20;
 
 /// What a day left behind.
 #[derive(Debug)]
@@ -59,7 +62,9 @@ struct Town {
 pub async fn live(directory: &Path, level: Level) -> Result<Day, Failure> {
     let clock = Arc::new(ManualClock::new(EVENING_BEFORE));
     let data = directory.join("relay");
-    let config = Config { observe: true, listen: ([127, 0, 0, 1], 0).into(), ..Config::new(&data) };
+    let mut config = Config { observe: true, listen: ([127, 0, 0, 1], 0).into(), ..Config::new(&data) };
+    // The day's files find room, whatever else is on this disk.
+    config.limits.blob_disk_percent = 100;
     let relay = kuvert_relay_lens::start(config, Arc::<ManualClock>::clone(&clock) as _)
         .await
         .map_err(|error| Failure::new("story-relay", error.to_string()))?;
@@ -99,7 +104,8 @@ impl Town {
             let now = kuvert_relay::Clock::now_ms(&*self.clock);
             let at = MIDNIGHT + u64::from(line.at) * 60_000;
             self.clock.advance(Duration::from_millis(at.saturating_sub(now)));
-            self.letter(line.from, line.to, line.text).await?;
+            let file = line.file.map(|paper| papers(directory, paper)).transpose()?;
+            self.letter(line.from, line.to, line.text, file).await?;
         }
         Ok(())
     }
@@ -122,7 +128,7 @@ impl Town {
                 connection.add_contact(&link, Some(to)).await?;
             }
             for (from, to) in both {
-                self.letter(from, to, "Good evening!").await?;
+                self.letter(from, to, "Good evening!", None).await?;
             }
         }
         Ok(())
@@ -133,10 +139,18 @@ impl Town {
     }
 
     /// A letter, read at once; and its receipts, at once or when they are let out.
-    async fn letter(&self, from: Name, to: Name, text: &str) -> Result<(), Failure> {
+    async fn letter(&self, from: Name, to: Name, text: &str, file: Option<PathBuf>) -> Result<(), Failure> {
         let writer = self.home(from)?;
         let connection = writer.connect().await?;
-        connection.send_text(writer.contacts().find(to).await?, text).await?;
+        let contact = writer.contacts().find(to).await?;
+        match file {
+            None => drop(connection.send_text(contact, text).await?),
+            Some(path) => {
+                writer.queue_files(contact, text, vec![OutgoingFile::new(path)]).await?;
+                connection.send_files(|_| ()).await?;
+                connection.flush(|_| ()).await?;
+            }
+        }
         receive(self.home(to)?).await?;
         for _ in 0..MOMENTS {
             self.clock.advance(MOMENT);
@@ -146,12 +160,20 @@ impl Town {
     }
 }
 
+/// Writes a file of the day. What is in it does not matter: it is sealed, and the relay sees its padded size.
+fn papers(directory: &Path, paper: Paper) -> Result<PathBuf, Failure> {
+    let path = directory.join(paper.name);
+    std::fs::write(&path, vec![b'.'; paper.bytes]).map_err(|error| Failure::io("write a file of the story", &error))?;
+    Ok(path)
+}
+
 /// Reads what waits, and sends the receipts that are due. Connections are dropped here and not closed: no step has to wait a
 /// tenth of a second for each goodbye to be heard.
 async fn receive(client: &Client) -> Result<(), Failure> {
     let connection = client.connect().await?;
     let mut reader = Reader { client, failure: None };
-    connection.receive_into(ReceiveOptions::default(), &mut reader).await?;
+    let options = ReceiveOptions { max_file: LARGEST_FILE, files_first: true, ..ReceiveOptions::default() };
+    connection.receive_into(options, &mut reader).await?;
     reader.failure.map_or(Ok(()), |error| Err(error.into()))
 }
 

@@ -208,7 +208,7 @@ impl View {
         });
         let who: Vec<String> = who.collect();
         words(&format!("    It is {}. The letters, which the relay could not read:", who.join(" and ")))?;
-        for Line { at, from, to, text } in question.proof() {
+        for Line { at, from, to, text, .. } in question.proof() {
             let letter = format!("{:02}:{:02}  {from} to {to}: “{text}”", at / 60, at % 60);
             tell(output, &format!("      {}", painter.person(&letter)), BEHIND_THE_TIME)?;
         }

@@ -53,10 +53,27 @@ pub struct Line {
     pub to: Name,
     /// What.
     pub text: &'static str,
+    /// A file that goes with it.
+    pub file: Option<Paper>,
+}
+
+/// A file: what it is called, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Paper {
+    /// Its name.
+    pub name: &'static str,
+    /// How many bytes it has.
+    pub bytes: usize,
 }
 
 const fn line(hour: u32, minute: u32, from: Name, to: Name, text: &'static str) -> Line {
-    Line { at: hour * 60 + minute, from, to, text }
+    Line { at: hour * 60 + minute, from, to, text, file: None }
+}
+
+impl Line {
+    const fn with(self, name: &'static str, bytes: usize) -> Self {
+        Self { file: Some(Paper { name, bytes }), ..self }
+    }
 }
 
 /// The day, in its order.
@@ -68,12 +85,13 @@ pub const DAY: &[Line] = &[
     line(6, 30, "shop-maier", "emil", "Forty rolls today, please."),
     line(6, 35, "emil", "shop-maier", "They are on their way."),
     line(7, 50, "anna", "practice-winter", "The lump has grown. May I come this week?"),
-    line(7, 58, "practice-winter", "anna", "Today at 11:15, please. Bring the referral."),
+    line(7, 58, "practice-winter", "anna", "Today at 11:15, please. Bring the referral.").with("form.pdf", 180_000),
     line(8, 3, "anna", "clara", "I have to go there today. I am afraid."),
     line(8, 7, "clara", "anna", "I am coming with you. Breathe."),
     line(8, 20, "dora", "shop-maier", "Flour, two pounds of apples, and the paper."),
     line(8, 31, "shop-maier", "dora", "Ready at ten."),
-    line(9, 5, "ben", "law-office-roth", "Here are the account statements you asked for."),
+    line(9, 5, "ben", "law-office-roth", "Here are the account statements you asked for.")
+        .with("statements.pdf", 4_100_000),
     line(9, 21, "law-office-roth", "ben", "Thank you. We should talk about the house."),
     line(9, 26, "ben", "law-office-roth", "She does not know yet."),
     line(10, 2, "emil", "practice-winter", "Is my check-up still on for Friday?"),

@@ -143,29 +143,46 @@ fn stored_sums<'a>(sights: &[Sight<'a>]) -> BTreeMap<(&'a str, &'a str), Sum> {
 /// there in the last minutes. Each of `n` candidates gets 1/n.
 fn inferred_sums(events: &[Observed]) -> BTreeMap<(&str, &str), Sum> {
     let addresses = addresses(events);
-    // By address: who was last there when.
-    let mut present: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut present = Presence::default();
     let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
     for event in events {
         let Some(address) = event.connection.and_then(|connection| addresses.get(&connection).copied()) else {
             continue;
         };
-        match (event.kind.as_str(), event.device.as_deref(), event.other.as_deref()) {
-            ("authenticated" | "attached" | "registered", Some(device), _) => {
-                present.entry(address).or_default().insert(account(device), event.at);
+        present.see(event, address);
+        if let Some(recipient) = event.other.as_deref()
+            && is_envelope(event)
+            && event.yes != Some(true)
+        {
+            let recipient = account(recipient);
+            let candidates = present.candidates(address, event.at).into_iter();
+            let candidates: Vec<&str> = candidates.filter(|who| *who != recipient).collect();
+            for candidate in &candidates {
+                let weight = 1.0 / candidates.len() as f64;
+                sums.entry((*candidate, recipient)).or_default().add(event.at, weight);
             }
-            (_, _, Some(recipient)) if is_envelope(event) && event.yes != Some(true) => {
-                let recipient = account(recipient);
-                let there = present.get(address).into_iter().flatten();
-                let recent = there.filter(|(_, at)| event.at.saturating_sub(**at) <= MEMORY_MS);
-                let candidates: Vec<&str> = recent.map(|(who, _)| *who).filter(|who| *who != recipient).collect();
-                for candidate in &candidates {
-                    let weight = 1.0 / candidates.len() as f64;
-                    sums.entry((*candidate, recipient)).or_default().add(event.at, weight);
-                }
-            }
-            _ => {}
         }
     }
     sums
+}
+
+/// Who was last there when, by address: what a relay has in its memory while it runs.
+#[derive(Debug, Default)]
+pub struct Presence<'a>(BTreeMap<&'a str, BTreeMap<&'a str, u64>>);
+
+impl<'a> Presence<'a> {
+    /// Notes who proved itself from an address.
+    pub fn see(&mut self, event: &'a Observed, address: &'a str) {
+        if let ("authenticated" | "attached" | "registered", Some(device)) =
+            (event.kind.as_str(), event.device.as_deref())
+        {
+            self.0.entry(address).or_default().insert(account(device), event.at);
+        }
+    }
+
+    /// Who was there within the last minutes.
+    pub fn candidates(&self, address: &str, now: u64) -> Vec<&'a str> {
+        let there = self.0.get(address).into_iter().flatten();
+        there.filter(|(_, at)| now.saturating_sub(**at) <= MEMORY_MS).map(|(who, _)| *who).collect()
+    }
 }

@@ -18,6 +18,8 @@ pub struct HandOver {
     /// What accounts told about themselves and others.
     told: Vec<Value>,
     waiting: Vec<Value>,
+    /// Files on their way: the oldest of them, as with envelopes.
+    files: Vec<Value>,
     /// Empty unless the relay ran with `--observe`: normal service writes none of it down.
     observations: Vec<Value>,
     not_held: Vec<Value>,
@@ -57,7 +59,16 @@ impl HandOver {
         let observations = sight::at_level(&snapshot.events, level).into_iter().map(|sight| {
             json!({
                 "at": sight.at, "kind": sight.kind, "connection": sight.connection, "ip": sight.ip,
-                "device": sight.device, "other": sight.other, "size": sight.size,
+                "device": sight.device, "other": sight.other, "size": sight.size, "file": sight.file,
+                "readers": sight.readers,
+            })
+        });
+        let counted = stores(Place::Observations, "event", "source", level);
+        let files = snapshot.files.iter().map(|file| {
+            json!({
+                "id": file.id.to_string(), "account": file.account.to_string(), "size": file.size,
+                "created_at": file.created_at, "committed_at": file.committed_at,
+                "readers": Some(file.readers).filter(|_| counted && !file.shared),
             })
         });
         let not_held = not_held::ALL.iter().map(|never| json!({"what": never.what, "why": never.why}));
@@ -67,6 +78,7 @@ impl HandOver {
             accounts: accounts.collect(),
             told: told.collect(),
             waiting: envelopes.collect(),
+            files: files.collect(),
             observations: observations.collect(),
             not_held: not_held.collect(),
         }

@@ -10,6 +10,7 @@ use super::Names;
 use super::graph::{Acquaintance, Edge};
 use super::people::{Device, Person};
 use super::sight::Sight;
+use super::transfers::{FileEdge, Transfer, about};
 use super::{account, place, stores};
 use crate::files::Snapshot;
 use crate::told::{self, Holder};
@@ -53,13 +54,17 @@ pub struct Seen<'a> {
     pub devices: &'a [Device],
     /// Who wrote to whom.
     pub edges: &'a [Edge],
+    /// Files.
+    pub files: &'a [Transfer],
+    /// Who gave whom files.
+    pub file_edges: &'a [FileEdge],
     /// Who has whom in an address book.
     pub acquaintances: &'a [Acquaintance],
 }
 
 /// What the relay knows.
 pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) -> Vec<Known> {
-    let Seen { sights, people, devices, edges, acquaintances } = *seen;
+    let Seen { sights, people, devices, edges, files, file_edges, acquaintances } = *seen;
     let envelopes: Vec<&Sight<'_>> = sights.iter().filter(|sight| sight.is_new_envelope()).collect();
     let mut known = Vec::new();
     let mut add = |row, what, seen: String, times: Vec<u64>| {
@@ -103,6 +108,7 @@ pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) 
     add("M-09", "mail that it dropped, because its sender is blocked", listed(dropped(sights, names)), Vec::new());
     let sizes: BTreeSet<u64> = envelopes.iter().filter_map(|envelope| envelope.size).collect();
     add("M-09", "how much", listed(sizes.into_iter().map(|size| format!("{size} bytes"))), Vec::new());
+    known_of_files(files, file_edges, &mut add);
     let phones = people.iter().filter_map(|person| Some(format!("{}: {}", person.label, person.phone.as_deref()?)));
     add("M-16", "phone numbers", listed(phones), Vec::new());
     let told = snapshot.told.iter().filter(|_| stores(Place::People, "phone", "number", level));
@@ -134,7 +140,50 @@ pub fn known(snapshot: &Snapshot, seen: &Seen<'_>, names: &Names, level: Level) 
             format!("{}, {} bytes of ciphertext", envelopes_words(snapshot.waiting_count), snapshot.waiting_bytes);
         add("M-03", "what waits", seen, Vec::new());
     }
+    if snapshot.blobs.blobs > 0 {
+        let seen = format!("{}, {} bytes of ciphertext", files_words(snapshot.blobs.blobs), snapshot.blobs.bytes);
+        add("M-01", "files that wait, sealed", seen, Vec::new());
+    }
     known
+}
+
+/// Who gave whom what.
+fn known_of_files(
+    files: &[Transfer],
+    edges: &[FileEdge],
+    add: &mut impl FnMut(&'static str, &'static str, String, Vec<u64>),
+) {
+    let (Some(first), Some(last)) = (files.first(), files.last()) else { return };
+    let (stored, inferred): (Vec<&FileEdge>, Vec<&FileEdge>) = edges.iter().partition(|edge| edge.stored);
+    let given = |edge: &&FileEdge| {
+        let (from, to) = (&edge.from_label, &edge.to_label);
+        format!("{from} → {to}: {}, {}", files_words(edge.count), about(edge.bytes))
+    };
+    add("M-09", "who gave whom a file", listed(stored.iter().map(given)), Vec::new());
+    let mut uploads: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for file in files {
+        let (count, bytes) = uploads.entry(&file.from_label).or_default();
+        *count += 1;
+        *bytes = bytes.saturating_add(file.size);
+    }
+    if stored.is_empty() {
+        let uploads =
+            uploads.into_iter().map(|(who, (count, bytes))| format!("{who}: {}, {}", files_words(count), about(bytes)));
+        add("M-09", "who uploaded files", listed(uploads), Vec::new());
+    }
+    let guess =
+        |edge: &&FileEdge| format!("{} → {} ({:.0} %)", edge.from_label, edge.to_label, 100.0 * edge.probability);
+    let guesses = listed(inferred.iter().map(guess));
+    add("M-09", "who read files, guessed from IP addresses in memory", guesses, Vec::new());
+    let readers = files.iter().filter_map(|file| file.readers).map(|count| count.to_string()).collect::<BTreeSet<_>>();
+    add("M-09", "how many devices each file is for", listed(readers.into_iter()), Vec::new());
+    let addresses: BTreeSet<&str> = files.iter().filter_map(|file| file.ip.as_deref()).collect();
+    add("M-11", "from where files came", listed(addresses.into_iter().map(str::to_owned)), Vec::new());
+    add("M-10", "when files were uploaded", files_words(files.len() as u64), vec![first.at, last.at]);
+}
+
+fn files_words(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Blocks that the relay was asked to keep: it drops mail, and knows who wants none of whom.

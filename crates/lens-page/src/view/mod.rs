@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `sight` | the recording as the relay has it at a level |
 //! | `graph` | who with whom: stored, or inferred |
+//! | `transfers` | files: who gave whom something, when, from where |
 //! | `people` | accounts, devices, when they were online and from where |
 //! | `ran` | the level at which the traffic ran, as the recording shows it |
 //! | `timeline` | the recording cut into slices, for the slider |
@@ -22,6 +23,7 @@ mod ran;
 mod rights;
 mod sight;
 mod timeline;
+mod transfers;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +36,7 @@ use self::lists::{Known, Unknown};
 use self::people::{Device, Person};
 use self::sight::Sight;
 use self::timeline::Timeline;
+use self::transfers::{FileEdge, Transfer};
 use crate::files::Snapshot;
 use crate::transcript::Column;
 
@@ -59,6 +62,10 @@ pub struct View {
     region: Option<String>,
     people: Vec<Person>,
     edges: Vec<Edge>,
+    /// Who gave whom files.
+    file_edges: Vec<FileEdge>,
+    /// The newest files.
+    transfers: Vec<Transfer>,
     /// Who has whom in an address book.
     acquaintances: Vec<Acquaintance>,
     /// Envelopes in each hour that had any.
@@ -69,6 +76,9 @@ pub struct View {
     waiting_count: u64,
     waiting_bytes: u64,
     waiting: Vec<Waiting>,
+    /// Files that wait, and their bytes.
+    files_waiting: u64,
+    file_bytes: u64,
     known: Vec<Known>,
     unknown: Vec<Unknown>,
     /// What was agreed to, shared and asked for.
@@ -117,6 +127,11 @@ impl View {
         let devices = people::devices(&sights, &names, level);
         let timeline = Timeline::of(&sights);
         let edges = graph::edges(&snapshot.events, &sights, &names, timeline.as_ref(), level);
+        let files = transfers::all(&snapshot.events, &names, level);
+        let mut file_edges = transfers::edges(&files);
+        for edge in &mut file_edges {
+            edge.slices = timeline.as_ref().map(|timeline| timeline.count(&edge.times)).unwrap_or_default();
+        }
         let waiting = waiting(snapshot, &names, level);
         let acquaintances = graph::acquaintances(snapshot, &names, level);
         let seen = lists::Seen {
@@ -124,6 +139,8 @@ impl View {
             people: &people,
             devices: &devices,
             edges: &edges,
+            files: &files,
+            file_edges: &file_edges,
             acquaintances: &acquaintances,
         };
         let known = lists::known(snapshot, &seen, &names, level);
@@ -142,10 +159,14 @@ impl View {
             people,
             acquaintances,
             edges,
+            file_edges,
+            transfers: transfers::newest(files),
             devices,
             waiting_count: snapshot.waiting_count,
             waiting_bytes: snapshot.waiting_bytes,
             waiting,
+            files_waiting: snapshot.blobs.blobs,
+            file_bytes: snapshot.blobs.bytes,
             known,
             unknown: lists::unknown(snapshot, level),
             columns,

@@ -21,6 +21,12 @@ const AT_L0: [&str; 7] = [
     "disclosure_withdrawn",
 ];
 
+/// What a reader of a file asks for.
+const READING: [&str; 2] = ["file_read", "file_done"];
+
+/// How what happens to a file is called.
+const OF_FILES: &str = "file_";
+
 const SUBMITTED: &str = "submitted";
 const DROPPED: &str = "dropped";
 
@@ -41,6 +47,10 @@ pub struct Sight<'a> {
     pub other: Option<&'a str>,
     /// Bytes of ciphertext.
     pub size: Option<u64>,
+    /// Which file, where it is about one: its upload and its downloads belong together at every level.
+    pub file: Option<&'a str>,
+    /// Up to L1 how many may read a file.
+    pub readers: Option<u64>,
     repeated: bool,
 }
 
@@ -71,20 +81,28 @@ pub fn at_level(events: &[Observed], level: Level) -> Vec<Sight<'_>> {
     let has = |column| stores(Place::Observations, "event", column, level);
     let (ip, device, other, sender) = (has("ip"), has("device"), has("other"), has("source"));
     let addresses = addresses(events);
-    let happens = |event: &&Observed| level == Level::L0 || !is_of_l0(event);
+    // From L2 on a reader of a file says nothing when it has all of it.
+    let silent = |event: &Observed| !sender && event.kind == READING[1];
+    let happens = |event: &&Observed| (level == Level::L0 || !is_of_l0(event)) && !silent(event);
     let sights = events.iter().filter(happens).map(|event| {
         // A sealed sender sends on a connection of its own, on which nobody proved who they are. Mail of that kind cannot be
         // dropped because its sender is blocked: the relay would have taken it like any other.
         let unsigned = is_envelope(event) && !sender;
+        // Files are read in the same way.
+        let nameless = unsigned || READING.contains(&event.kind.as_str()) && !sender;
+        let file = event.kind.starts_with(OF_FILES);
         let address = event.connection.and_then(|connection| addresses.get(&connection).copied());
         Sight {
             at: event.at,
             kind: if unsigned { SUBMITTED } else { &event.kind },
-            connection: event.connection.filter(|_| !unsigned),
+            connection: event.connection.filter(|_| !nameless),
             ip: address.filter(|_| ip),
-            device: event.device.as_deref().filter(|_| device && !unsigned),
+            device: event.device.as_deref().filter(|_| device && !nameless),
             other: event.other.as_deref().filter(|_| other),
-            size: event.size.map(|bytes| size(bytes, level)),
+            // Files are padded by their senders at every level, and no further.
+            size: event.size.map(|bytes| if file { bytes } else { size(bytes, level) }),
+            file: event.envelope.as_deref().filter(|_| file),
+            readers: event.count.filter(|_| file && sender),
             repeated: event.yes.unwrap_or_default(),
         }
     });

@@ -72,7 +72,18 @@ function drawLegend(groups) {
   byId("legend").replaceChildren(...entries);
 }
 
-const until = (link, slice) => [...link.slices].reduce((sum, [at, count]) => (at <= slice ? sum + count : sum), 0);
+/** How far a line for files stands beside the one for letters. */
+const BESIDE = 9;
+
+const until = (slices, slice) => [...(slices ?? [])].reduce((sum, [at, count]) => (at <= slice ? sum + count : sum), 0);
+
+/** The ends of a line, moved to its side. */
+function beside([a, b], by) {
+  const [x, y] = [b.xs - a.xs, b.ys - a.ys];
+  const length = Math.hypot(x, y) || 1;
+  const [right, down] = [(-by * y) / length, (by * x) / length];
+  return { x1: a.xs + right, y1: a.ys + down, x2: b.xs + right, y2: b.ys + down };
+}
 
 /** Draws the letters up to a slice of the timeline; `open` is called with a person who is chosen. */
 export function drawGraph(view, { by, slice, chosen, open }) {
@@ -96,7 +107,13 @@ export function drawGraph(view, { by, slice, chosen, open }) {
   const lines = [], weights = [];
   for (const link of links) {
     const [a, b] = [found.get(link.source), found.get(link.target)];
-    const count = link.told ? 0 : until(link, slice);
+    const [count, files] = link.told ? [0, 0] : [until(link.slices, slice), until(link.files, slice)];
+    if (!link.told && !count && !files) continue;
+    if (files) {
+      const given = svg("line", { ...beside([a, b], BESIDE), class: link.stored ? "file" : "file guess", "stroke-width": 4 });
+      given.append(svg("title", {}, say("filesBetween", { n: files })));
+      lines.push(given);
+    }
     if (!link.told && !count) continue;
     const kind = link.told ? "told" : link.stored ? "stored" : "inferred";
     const now = link.slices.has(slice) && slice < (view.timeline?.slices ?? 0) - 1 ? " now" : "";
@@ -146,6 +163,8 @@ function describe(view, nodes, links, left) {
   const said = [ties ? say(stored ? "graphKnown" : "graphGuessed", { n: ties }) : say("graphNone")];
   if (shadows) said.push(say("graphShadows", { n: shadows }));
   if (left > 0) said.push(say("graphLeft", { n: left }));
+  const given = links.filter((link) => link.files?.size).length;
+  if (given) said.push(say(stored ? "graphFiles" : "graphFilesGuessed", { n: given }));
   if (view.timeline) said.push(say("envelopeNote"));
   byId("graph-words").textContent = said.join(" ");
 }

@@ -21,6 +21,8 @@ export function drawLetter(view) {
   const stored = view.edges.some((edge) => edge.stored);
   const has = [say("letterAccounts", { n: view.people.length })];
   if (letters) has.push(say(stored ? "letterMail" : "letterSealed", { n: letters }));
+  if (view.transfers.length) has.push(say(view.transfers.some((file) => file.readers !== null) ? "letterFiles" : "letterFilesSealed", { n: view.transfers.length }));
+  if (view.files_waiting) has.push(say("letterFilesWaiting", { n: view.files_waiting }));
   if (view.waiting_count) has.push(say("letterWaiting", { n: view.waiting_count }));
   if (view.devices.some((device) => device.addresses.length)) has.push(say("letterAddresses"));
   if (view.acquaintances.length) has.push(say("letterBooks", { n: view.acquaintances.length }));

@@ -2,7 +2,8 @@
 
 import { clock, day, time } from "./clock.js";
 import { byId, element, fillTable } from "./dom.js";
-import { fact, line, number, place, reason, say } from "./words.js";
+import { called } from "./sentence.js";
+import { about, fact, line, list, number, place, reason, say, sayParts } from "./words.js";
 
 const ROWS = 200;
 const MESSAGES = 50;
@@ -31,8 +32,35 @@ export function drawLists(view) {
   });
   byId("unknown").replaceChildren(...unknown);
   drawEdges(view);
+  drawFiles(view);
   drawDevices(view);
   drawQueue(view);
+}
+
+/** Who has a file now, or may have: known, guessed, or nobody yet. */
+function given(file) {
+  const parts = {
+    from: called(file.from_label), size: about(file.size), at: time(file.at),
+    place: file.ip ? say("fileFrom", { ip: file.place ? `${place(file.place)}, ${file.ip}` : file.ip }) : "",
+    to: list(file.to.map((reader) => called(reader.label))),
+    guesses: list(file.to.map((reader) => say("fileGuess", { name: called(reader.label), percent: number(Math.round(100 * reader.probability)) }))),
+  };
+  if (!file.to.length) return sayParts(file.read ? "fileUnknown" : "fileWaits", parts);
+  return sayParts(file.to[0].stored ? "fileGiven" : "fileGuessed", parts);
+}
+
+function drawFiles(view) {
+  const rows = view.transfers.slice(-ROWS).reverse().map((file) => {
+    const said = [];
+    if (file.readers !== null) said.push(say("fileReaders", { n: file.readers }));
+    if (file.read) said.push(say("fileRead", { at: time(file.read) }));
+    if (file.gone) said.push(say("fileGone", { at: time(file.gone) }));
+    return element("li", {}, ...given(file), " ", said.join(" "));
+  });
+  byId("files").replaceChildren(...rows);
+  byId("files-words").textContent = view.files_waiting
+    ? say("filesWait", { n: view.files_waiting, bytes: number(view.file_bytes), days: view.retention_days })
+    : say(rows.length ? "filesGone" : "filesNone");
 }
 
 function drawEdges(view) {
@@ -99,6 +127,7 @@ export function drawScorecard({ conditions, rows }, level) {
     line(policy), percent(score.edges.precision), percent(score.edges.recall), percent(score.top1_after["5"]), percent(score.top1_after["40"]),
     score.anonymity_bits.toFixed(1), score.size_kind_bits.toFixed(2), `${score.bytes_ratio.toFixed(2)} ×`,
     score.latency_ms === null ? say("neverSent") : `${(Math.max(0, score.latency_ms) / 1000).toFixed(1)} s`,
+    percent(score.files?.precision), percent(score.files?.recall), percent(score.files?.readers_named),
   ]);
   fillTable("scorecard", say("scorecardHeads").split("|"), cells).forEach((row, index) => {
     if (rows[index].score.level === level) row.setAttribute("aria-current", "true");

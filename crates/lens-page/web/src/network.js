@@ -20,6 +20,12 @@ export function network(view) {
     link.probability = Math.max(link.probability, edge.probability);
     for (const [slice, count] of edge.slices) link.slices.set(slice, (link.slices.get(slice) ?? 0) + count);
   }
+  // A file goes with a letter that tells of it; the line says that something larger went, too.
+  for (const edge of view.file_edges) {
+    const link = tie(edge.from, edge.to, { stored: edge.stored });
+    link.files ??= new Map();
+    for (const [slice, count] of edge.slices) link.files.set(slice, (link.files.get(slice) ?? 0) + count);
+  }
   // Address books tell of people, too, also of those who have nothing to do with the relay.
   for (const { owner, person } of view.acquaintances) tie(owner, person, { told: true });
   const labels = new Map([

@@ -26,6 +26,13 @@ export const preferred = (chosen) => (chosen in LANGUAGES ? chosen : navigator.l
 
 export const number = (value) => value.toLocaleString(language());
 
+/** A size, as far as people want to know it. */
+export function about(bytes) {
+  const step = bytes < 1024 ** 2 ? 1 : bytes < 1024 ** 3 ? 2 : 3;
+  const value = (bytes / 1024 ** step).toLocaleString(language(), { maximumFractionDigits: 1 });
+  return say("about", { size: `${value} ${["KiB", "MiB", "GiB"][step - 1]}` });
+}
+
 const filled = (text, parts) => text.replace(/\{(\w+)\}/g, (whole, name) => parts[name] ?? whole);
 
 /** A text of the page. With `n`, the form for one or for many. */

@@ -227,6 +227,11 @@ test("names are words, whatever they hold", async () => {
         if (edge.from_label === "emil") edge.from_label = hostile;
         if (edge.to_label === "emil") edge.to_label = hostile;
       }
+      for (const file of view.transfers) {
+        file.from_label = hostile;
+        for (const reader of file.to) reader.label = hostile;
+        if (file.ip) Object.assign(file, { ip: hostile, place: null });
+      }
       view.columns = [{ name: hostile, messages: Array.from({ length: 80 }, (_, index) => ({ from: hostile, text: `${index} ${hostile}`, sent_at: 1 })) }];
     }
   });
@@ -239,11 +244,36 @@ test("names are words, whatever they hold", async () => {
   assert.match(await page.title(), /Kuvert/);
 });
 
+test("a file is a line of its own and a sentence, and each level takes something of it away", async () => {
+  await open();
+  const told = async (level) => {
+    await at(level);
+    return { files: await page.locator("#files").evaluate((list) => list.textContent), facts: await page.locator("#facts").evaluate((list) => list.textContent) };
+  };
+  const described = await told("L0");
+  assert.match(described.files, /ben gave law-office-roth something of about \d(\.\d)? MiB, 4 Nov 2026, 09:05:\d\d, from Church Street, 127\.2\.\d+\.\d+\. It is for 1 device\. Read/);
+  assert.equal(await page.locator("#graph line.file").count(), 2);
+  assert.match(await text("#graph-words"), /files, of 2 pairs/);
+  const random = await told("L1");
+  assert.match(random.files, /ben gave law-office-roth something of about/);
+  assert.doesNotMatch(random.files, /127\.2|Church Street/);
+  for (const level of ["L2", "L3"]) {
+    const sealed = await told(level);
+    assert.match(sealed.files, /ben gave somebody something of about \d(\.\d)? MiB, 4 Nov 2026, 09:05:\d\d\. The guess: law-office-roth \(\d+ % sure\)/);
+    assert.doesNotMatch(sealed.files, /It is for|Gone since/);
+    assert.equal(await page.locator("#graph line.file").count(), await page.locator("#graph line.guess").count());
+    assert.match(sealed.facts, /Who gave whom a file gone/);
+    assert.equal(await page.locator("#facts li.gone del").filter({ hasText: /^Who gave whom a file/ }).count(), 1);
+  }
+  await open({ hash: "#level=L2&lang=de" });
+  assert.match(await page.locator("#files").evaluate((list) => list.textContent), /ben gab jemandem etwas von etwa \d(,\d)? MiB/);
+});
+
 test("a relay that nobody uses, or that kept no notes, has a page as well", async () => {
   page.removeAllListeners("request");
   await openChanged((recording) => {
     for (const view of Object.values(recording.views)) {
-      Object.assign(view, { people: [], edges: [], acquaintances: [], hours: [], timeline: null, devices: [], known: [], rights: [], observed: false });
+      Object.assign(view, { people: [], edges: [], file_edges: [], transfers: [], files_waiting: 0, acquaintances: [], hours: [], timeline: null, devices: [], known: [], rights: [], observed: false });
     }
   });
   assert.match(await text("h1"), /Nobody has written yet/);
@@ -265,7 +295,7 @@ test("in German the lists are German, too", async () => {
     await unfold();
     // What the tests are called is code.
     await page.$$eval("#lists .test, #unknown .test", (names) => names.forEach((name) => name.remove()));
-    for (const list of ["#known", "#rights", "#unknown", "#edges", "#devices", "#scorecard", "#scorecard-conditions", "#facts"]) {
+    for (const list of ["#known", "#rights", "#unknown", "#edges", "#files", "#devices", "#scorecard", "#scorecard-conditions", "#facts"]) {
       const left = (await text(list)).split(/\n/).filter((line) => english.test(line));
       assert.deepEqual(left, [], `${level} ${list}`);
     }

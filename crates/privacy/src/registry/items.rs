@@ -150,9 +150,12 @@ pub const ALL: &[Item] = &[
             proof: Proof {
                 code: ("crates/relay/src/store/mod.rs", "NewEnvelope"),
                 test: ("tests/canary.rs", "a_canary_is_nowhere_in_the_relay"),
-                place: "`kuvert demo`; the lens page, \"What waits\" between the two screens",
+                place: "`kuvert demo`; the lens page, \"What waits\" between the two screens. Photos, videos, voice notes and documents: \
+                        `kuvert send --file`; the lens page, \"Files: who gave whom something\" and a line of their own between two \
+                        people; `crates/lens-page/src/view/transfers.rs`, `tests/ladder.rs`: content, name, place and thumbnail of a \
+                        file are nowhere at the relay, at any level",
             },
-            missing: "calls; files are on no page yet",
+            missing: "calls",
         },
     ),
     item(
@@ -311,7 +314,8 @@ pub const ALL: &[Item] = &[
         Mode::Simulated,
         "Permissions asked for: location, call lists, SMS, microphone, camera, album, installed apps, memory card",
         sheet(
-            "`kuvert account permissions`, a simulated sheet on which everything is denied to begin with, and none of it read; the lens page, \"Known\"",
+            "`kuvert account permissions`, a simulated sheet on which everything is denied to begin with, and none of it read; the lens page, \"Known\". A photo or a voice note needs no permission: \
+             `kuvert send --file PATH` reads the file that is named, and no album; `tests/files.rs`",
         ),
     ),
     item(

@@ -31,8 +31,12 @@ pub const SECTIONS: [Section; 5] =
 /// Rows of one table that a report has at most; the manifest names the tables that have more.
 pub const MAX_ROWS: usize = 20_000;
 
-/// What stands beside an envelope's columns: until when it waits.
+/// What stands beside the columns of an envelope and of a file: until when it waits.
 pub const EXPIRES_AT: &str = "expires_at";
+
+/// What stands beside a file's columns: how many readers have not said yet that they have it. Null where they have one capability
+/// together, so that the relay does not know.
+pub const READERS_LEFT: &str = "readers_left";
 
 /// A file of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -34,12 +34,12 @@ const SCHEMA: &str = "
         device TEXT,                 -- who: account.device
         other TEXT,                  -- with whom: account.device, or an account
         source TEXT,                 -- whom the envelope names as its source
-        envelope TEXT,
+        envelope TEXT,               -- or a file
         cursor INTEGER,
         size INTEGER,                -- bytes of ciphertext
-        count INTEGER,
+        count INTEGER,               -- file_created: readers, if they are told apart; file_discarded: readers taken off
         yes INTEGER,                 -- submitted: a repetition; looked_up: found; bundle_taken: with one-time prekeys;
-                                     -- blocked_set: blocked, or no longer
+                                     -- blocked_set: blocked, or no longer; file_done: it was the last reader
         name TEXT,
         phone TEXT,
         matched INTEGER              -- address_book_uploaded: people who have an account
@@ -399,6 +399,9 @@ fn row(event: &Event) -> Row {
             count: readers.map(signed),
             ..by("file_created", *connection, device)
         },
+        Event::BlobUploaded { connection, by: device, id, size } => {
+            Row { envelope: text(id), size: Some(signed(*size)), ..by("file_uploaded", *connection, device) }
+        }
         Event::BlobCommitted { connection, by: device, id } => {
             Row { envelope: text(id), ..by("file_committed", *connection, device) }
         }
@@ -418,6 +421,10 @@ fn row(event: &Event) -> Row {
             yes: Some(*last),
             ..Row::default()
         },
+        Event::BlobDiscarded { connection, by: device, id, readers } => {
+            Row { envelope: text(id), count: readers.map(signed), ..by("file_discarded", *connection, device) }
+        }
+        Event::BlobsExpired { count } => Row { kind: "files_expired", count: Some(signed(*count)), ..Row::default() },
         Event::Expired { count } => Row { kind: "expired", count: Some(signed(*count)), ..Row::default() },
     }
 }

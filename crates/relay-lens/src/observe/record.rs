@@ -34,13 +34,13 @@ pub struct Observed {
     pub other: Option<String>,
     /// Whom the envelope names as its source.
     pub source: Option<String>,
-    /// Which envelope.
+    /// Which envelope, or file.
     pub envelope: Option<String>,
     /// Bytes of ciphertext.
     pub size: Option<u64>,
-    /// How many.
+    /// How many. `file_created`: readers, where they have a capability each.
     pub count: Option<u64>,
-    /// `submitted`: a repetition; `looked_up`: found; `bundle_taken`: with one-time prekeys.
+    /// `submitted`: a repetition; `looked_up`: found; `bundle_taken`: with one-time prekeys; `file_done`: the last reader.
     pub yes: Option<bool>,
     /// The name that was taken or looked up.
     pub name: Option<String>,

@@ -1,13 +1,16 @@
 //! What the relay learns, written down with `observe`, and not otherwise.
 
-use kuvert_relay::{Config, SystemClock};
+use kuvert_relay::{Config, ManualClock, SystemClock};
 use kuvert_relay_lens::observe::{Database, ObserveError, Record};
+use kuvert_types::BlobId;
 use kuvert_types::limits::MAX_CIPHERTEXT_BYTES;
+use kuvert_wire::v1::blob_request::What as Ask;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::server_frame::Body as Response;
 use kuvert_wire::v1::{self, demonstration};
 use rusqlite::Connection;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::common::*;
 
@@ -91,6 +94,59 @@ async fn every_thing_that_the_relay_learns_is_an_event() {
         count("kind = 'submitted' AND connection IN (SELECT connection FROM event WHERE kind = 'connected')"),
         2
     );
+}
+
+/// What a transfer tells, from the first word to the last: one reader with a name, one without, an upload that is taken back and
+/// one that is never completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_happens_to_a_file_is_an_event() {
+    let data = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+    let config = Config { observe: true, ..config(data.path()) };
+    let relay = start_with(config, Arc::<ManualClock>::clone(&clock) as _).await;
+    let (alice, bob) = (Device::named("alice"), Device::named("bob"));
+    let alice_there = Client::register(relay.address(), &alice).await;
+    let bob_there = Client::register(relay.address(), &bob).await;
+    let mut nameless = Client::connect(relay.address()).await;
+    nameless.hello().await;
+    let (bytes, readers) = (blob::blob(200_000), [blob::capability(), blob::capability()]);
+    let given = blob::upload(&alice_there.connection, &bytes, &readers).await;
+    assert_eq!(blob::read(&bob_there.connection, &given, &readers[0], 0).await.unwrap(), bytes);
+    blob::on(&bob_there.connection, blob::ask_done(&given, &readers[0])).await.unwrap();
+    assert_eq!(blob::read(&nameless.connection, &given, &readers[1], 150_000).await.unwrap(), bytes[150_000..]);
+    blob::on(&nameless.connection, blob::ask_done(&given, &readers[1])).await.unwrap();
+    // From L2 on all readers have one capability.
+    let Ask::Create(told) = blob::create(77, &[blob::capability()]) else { panic!() };
+    let hidden = Ask::Create(v1::CreateBlob { shared: true, ..told });
+    let sealed = blob::begin(&alice_there.connection, hidden).await.unwrap();
+    blob::on(&alice_there.connection, blob::discard(&sealed)).await.unwrap();
+    blob::begin(&alice_there.connection, blob::create(5, &readers)).await.unwrap();
+    clock.advance(Duration::from_secs(25 * 60 * 60));
+    relay.expire().await.unwrap();
+    relay.shutdown().await;
+
+    let database = Connection::open(data.path().join("observe.db")).unwrap();
+    let count = |condition: &str| -> i64 {
+        database.query_row(&format!("SELECT count(*) FROM event WHERE {condition}"), [], |row| row.get(0)).unwrap()
+    };
+    let name = |bytes: &[u8]| BlobId::try_from(bytes).unwrap().to_string();
+    let (from, to, given, sealed) =
+        (alice.address.to_string(), bob.address.to_string(), name(&given.blob), name(&sealed.blob));
+    let of = |file: &str, rest: &str| count(&format!("envelope = '{file}' AND {rest}"));
+    assert_eq!(of(&given, &format!("kind = 'file_created' AND device = '{from}' AND size = 200000 AND count = 2")), 1);
+    assert_eq!(of(&given, &format!("kind = 'file_uploaded' AND device = '{from}' AND size = 200000")), 1);
+    assert_eq!(of(&given, &format!("kind = 'file_committed' AND device = '{from}'")), 1);
+    assert_eq!(of(&given, &format!("kind = 'file_read' AND device = '{to}' AND size = 200000")), 1);
+    assert_eq!(of(&given, &format!("kind = 'file_done' AND device = '{to}' AND NOT yes")), 1);
+    // Of the one without a name: from where, how much was left, and that it was the last.
+    let nowhere =
+        "device IS NULL AND connection IN (SELECT connection FROM event WHERE kind = 'connected' AND ip NOTNULL)";
+    assert_eq!(of(&given, &format!("kind = 'file_read' AND size = 50000 AND {nowhere}")), 1);
+    assert_eq!(of(&given, &format!("kind = 'file_done' AND yes AND {nowhere}")), 1);
+    assert_eq!(of(&sealed, "kind = 'file_created' AND size = 77 AND count IS NULL"), 1, "how many readers is not told");
+    assert_eq!(of(&sealed, &format!("kind = 'file_discarded' AND device = '{from}' AND count IS NULL")), 1);
+    assert_eq!(count("kind = 'files_expired' AND count = 1 AND device IS NULL AND envelope IS NULL"), 1);
+    assert_eq!(count("kind LIKE 'file%'"), 11);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use kuvert_relay_lens::policy::Consent;
 use kuvert_relay_sqlite::people::{People, holds};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
 use kuvert_types::{DeviceId, DeviceList};
+use kuvert_wire::v1::blob_request::What as Ask;
 use kuvert_wire::v1::client_frame::Body as Request;
 use kuvert_wire::v1::demonstration::answer::Body as Told;
 use kuvert_wire::v1::error::Code;
@@ -286,6 +287,16 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
     alice_there.submit(envelope_from(&alice, &bob, "for bob")).await;
     alice_there.ask(set_blocked(&bob, true)).await;
     bob_there.ask(set_blocked(&alice, true)).await;
+    // A file for two devices; one has it.
+    let readers = [blob::capability(), blob::capability()];
+    let file = blob::upload(&alice_there.connection, &blob::blob(1_000), &readers).await;
+    blob::on(&bob_there.connection, blob::ask_done(&file, &readers[0])).await.unwrap();
+    // One of which the relay does not know how many it is for, and which is not complete.
+    let Ask::Create(told) = blob::create(77, &readers[..1]) else { panic!() };
+    let hidden = Ask::Create(v1::CreateBlob { shared: true, ..told });
+    blob::begin(&alice_there.connection, hidden).await.unwrap();
+    // Bob's is not hers.
+    blob::upload(&bob_there.connection, &blob::blob(5), &readers).await;
     let accept = tell(wire::AcceptPolicy { version: OLD.into(), advertising: true });
     alice_there.ask(accept).await;
     // What comes from outside of this crate's commands.
@@ -341,6 +352,22 @@ async fn the_report_holds_what_the_registry_says_and_fits_its_schema() {
     assert_eq!(waiting[0]["source"], bob.address.to_string());
     assert_eq!((&waiting[0]["ciphertext"], &waiting[0]["accepted_at"]), (&6.into(), &(NOON + 5).into()));
     assert_eq!(waiting[0]["expires_at"], NOON + 5 + 30 * 86_400_000);
+    let mut blobs = queue["blob"].as_array().unwrap().clone();
+    blobs.sort_by_key(|blob| blob["size"].as_u64());
+    assert_eq!(blobs.len(), 2, "hers, not Bob's");
+    let [begun, complete] = [&blobs[0], &blobs[1]];
+    assert_eq!(
+        (&begun["size"], &begun["readers_left"], &begun["expires_at"]),
+        (&77.into(), &Value::Null, &Value::Null)
+    );
+    assert_eq!((&complete["size"], &complete["readers_left"]), (&1_000.into(), &1.into()));
+    assert_eq!(
+        (&complete["created_at"], &complete["expires_at"]),
+        (&(NOON + 5).into(), &(NOON + 5 + 30 * 86_400_000).into())
+    );
+    for kept_back in ["token", "capability", "key", "slot"] {
+        assert!(complete.get(kept_back).is_none(), "{kept_back}");
+    }
     let connections = json(&files, "connections.json");
     assert_eq!(connections["address_book"][0]["name"], "Carla");
     let events = connections["event"].as_array().unwrap();

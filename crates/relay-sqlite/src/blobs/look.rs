@@ -60,9 +60,17 @@ pub struct KnownBlob {
 /// # Errors
 /// See [`BlobsError`].
 pub fn all(data: &Path) -> Result<Vec<KnownBlob>, BlobsError> {
+    oldest(data, usize::MAX)
+}
+
+/// So many at most, in the order in which they began.
+///
+/// # Errors
+/// See [`BlobsError`].
+pub fn oldest(data: &Path, limit: usize) -> Result<Vec<KnownBlob>, BlobsError> {
     let refuse = |error| BlobsError::Database { path: data.join(BLOBS_FILE), error };
     match open(data)? {
-        Some(connection) => rows::all(&connection).map_err(refuse),
+        Some(connection) => rows::all(&connection, limit).map_err(refuse),
         None => Ok(Vec::new()),
     }
 }

@@ -144,10 +144,10 @@ pub fn committed(connection: &Connection) -> rusqlite::Result<Vec<BlobId>> {
     statement.query_map([], |row| id(row, 0))?.collect()
 }
 
-/// Every blob.
-pub fn all(connection: &Connection) -> rusqlite::Result<Vec<KnownBlob>> {
+/// So many blobs, the oldest first.
+pub fn all(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<KnownBlob>> {
     let sql = "SELECT id, account, size, durable, created_at, committed_at, shared,
-                   (SELECT count(*) FROM blob_reader WHERE blob = id) FROM blob ORDER BY created_at, id";
+                   (SELECT count(*) FROM blob_reader WHERE blob = id) FROM blob ORDER BY created_at, id LIMIT ?1";
     let blob = |row: &Row<'_>| {
         Ok(KnownBlob {
             id: id(row, 0)?,
@@ -160,7 +160,8 @@ pub fn all(connection: &Connection) -> rusqlite::Result<Vec<KnownBlob>> {
             readers: unsigned(row, 7)?,
         })
     };
-    connection.prepare(sql)?.query_map([], blob)?.collect()
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection.prepare(sql)?.query_map([limit], blob)?.collect()
 }
 
 /// Whether there is such a blob.

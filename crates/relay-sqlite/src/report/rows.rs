@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 use kuvert_privacy::registry::field::{Form, Section};
 use kuvert_privacy::registry::{self, Field, Place};
-use kuvert_privacy::report::{EXPIRES_AT, MAX_ROWS, Rows};
+use kuvert_privacy::report::{EXPIRES_AT, MAX_ROWS, READERS_LEFT, Rows};
 use kuvert_relay::mailbox::expires_at;
 use kuvert_types::{AccountId, Address, EnvelopeId};
 use rusqlite::Connection;
@@ -22,6 +22,9 @@ const ITS_EVENTS: &str =
     OR substr(source, 1, length(:account)) = :account
     OR kind IN ('connected', 'disconnected')
         AND connection IN (SELECT connection FROM event WHERE substr(device, 1, length(:account)) = :account)";
+
+/// How many readers of a file are left, where they have a capability each.
+const READERS: &str = "iif(shared, NULL, (SELECT count(*) FROM blob_reader WHERE blob_reader.blob = blob.id))";
 
 /// Which rows of a table are an account's. A test compares the tables with the registry: each that stands in the report is
 /// here.
@@ -107,13 +110,16 @@ impl<'a> Reader<'a> {
         condition: &str,
         fields: &[&Field],
     ) -> rusqlite::Result<Vec<Value>> {
-        let columns: Vec<String> = fields
+        let mut columns: Vec<String> = fields
             .iter()
             .map(|field| match field.form {
                 Form::Ciphertext => format!("length(\"{}\")", field.column),
                 _ => format!("\"{}\"", field.column),
             })
             .collect();
+        if table == "blob" {
+            columns.push(READERS.to_owned());
+        }
         let limit = MAX_ROWS + 1;
         let sql = format!("SELECT {} FROM {table} WHERE {condition} LIMIT {limit}", columns.join(", "));
         let mut statement = connection.prepare(&sql)?;
@@ -136,6 +142,11 @@ impl<'a> Reader<'a> {
             if table == "envelope" {
                 let accepted_at = object.get("accepted_at").and_then(Value::as_u64).unwrap_or_default();
                 object.insert(EXPIRES_AT.to_owned(), expires_at(accepted_at, self.retention_days).into());
+            }
+            if table == "blob" {
+                let committed_at = object.get("committed_at").and_then(Value::as_u64);
+                object.insert(EXPIRES_AT.to_owned(), committed_at.map(|at| expires_at(at, self.retention_days)).into());
+                object.insert(READERS_LEFT.to_owned(), row.get::<_, Option<i64>>(fields.len())?.into());
             }
             rows.push(Value::Object(object));
         }

@@ -275,6 +275,17 @@ pub enum Event {
         /// How many may read it; `None`: they have one capability together.
         readers: Option<usize>,
     },
+    /// Bytes of it came, in one go: how fast a line is, and that it broke.
+    BlobUploaded {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        by: Address,
+        /// The file.
+        id: BlobId,
+        /// So many bytes came.
+        size: u64,
+    },
     /// It is complete: from now on it can be read, and a message that tells of it is near.
     BlobCommitted {
         /// On which connection.
@@ -305,6 +316,22 @@ pub enum Event {
         id: BlobId,
         /// It was the last: the file is gone.
         last: bool,
+    },
+    /// The one who uploaded a file wants it back, or takes readers off it.
+    BlobDiscarded {
+        /// On which connection.
+        connection: ConnectionNumber,
+        /// By which device.
+        by: Address,
+        /// The file.
+        id: BlobId,
+        /// So many readers were taken off; `None`: all.
+        readers: Option<usize>,
+    },
+    /// Files were erased because they were not fetched in time, or not completed.
+    BlobsExpired {
+        /// So many.
+        count: u64,
     },
     /// Envelopes were deleted because they were not fetched in time.
     Expired {

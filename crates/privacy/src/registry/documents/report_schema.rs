@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{GENERATED, parts};
 use crate::registry::Scope;
 use crate::registry::field::{Field, Form, Place, Section};
-use crate::report::{EXPIRES_AT, SCHEMA_VERSION, SECTIONS};
+use crate::report::{EXPIRES_AT, READERS_LEFT, SCHEMA_VERSION, SECTIONS};
 
 fn fields(scope: Scope, section: Section) -> impl Iterator<Item = &'static Field> {
     scope.fields().filter(move |field| field.report == section)
@@ -53,6 +53,9 @@ pub fn json(scope: Scope) -> Value {
                     json!({ "type": "integer", "format": "unix-milliseconds", "description": what }),
                 );
             }
+            if table == "blob" {
+                columns.extend(of_file());
+            }
             let row = closed(columns);
             properties.insert(table.to_owned(), json!({ "type": "array", "items": row, "description": place }));
         }
@@ -71,6 +74,17 @@ pub fn json(scope: Scope) -> Value {
         "type": "object",
         "properties": files,
     })
+}
+
+/// What stands beside the columns of a file on its way.
+fn of_file() -> [(String, Value); 2] {
+    let part = |name: &str, format: &str, what: &str| {
+        (name.to_owned(), json!({ "type": ["integer", "null"], "format": format, "description": what }))
+    };
+    [
+        part(EXPIRES_AT, "unix-milliseconds", "until when it waits; null while it is not complete"),
+        part(READERS_LEFT, "number", "readers that have not got it yet; null where the relay cannot tell them apart"),
+    ]
 }
 
 /// The files that are not a section of the registry.

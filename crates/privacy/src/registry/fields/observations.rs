@@ -40,7 +40,7 @@ pub const FIELDS: &[Field] = &[
     Field { column: "at", meaning: "when it happened, to the millisecond", form: Form::Time, items: &[9, 10], ..EVENT },
     Field {
         column: "kind",
-        meaning: "what happened: connected, submitted, dropped, delivered, acknowledged, looked up, blocked, address book uploaded …",
+        meaning: "what happened: connected, submitted, dropped, delivered, acknowledged, looked up, blocked, file created, file read, address book uploaded …",
         form: Form::Text,
         items: &[9, 10],
         ..EVENT
@@ -94,17 +94,17 @@ pub const FIELDS: &[Field] = &[
         levels: &[Level::L0, Level::L1],
         ..EVENT
     },
-    Field { column: "envelope", meaning: "which envelope", form: Form::Identifier, ..EVENT },
+    Field { column: "envelope", meaning: "which envelope, or which file", form: Form::Identifier, ..EVENT },
     Field { column: "cursor", meaning: "its place in the mailbox", subject: Subject::Recipient, ..EVENT },
     Field { column: "size", meaning: "bytes of ciphertext; from L3 on, only a bucket", items: &[9, 10], ..EVENT },
     Field {
         column: "count",
-        meaning: "how many: envelopes acknowledged or expired, prekeys published, people uploaded",
+        meaning: "how many: envelopes acknowledged or expired, prekeys published, people uploaded; up to L1 the readers of a file",
         ..EVENT
     },
     Field {
         column: "yes",
-        meaning: "a repetition; found; with one-time prekeys; blocked, or no longer",
+        meaning: "a repetition; found; with one-time prekeys; blocked, or no longer; the last reader of a file",
         form: Form::Flag,
         items: &[10],
         ..EVENT

@@ -102,6 +102,12 @@ impl Stream<'_> {
         let ended = self.pieces(blobs, &mut appending).await;
         // However it ended: what has come is kept.
         let kept = appending.sync_rest().await;
+        let came = appending.at - state.durable;
+        if came > 0 {
+            let by = self.device().map_err(refuse)?;
+            let uploaded = Event::BlobUploaded { connection: self.peer.number, by, id: key.id, size: came };
+            self.peer.service.observe(uploaded);
+        }
         let next = ended?;
         if let Some(durable) = kept.map_err(refuse)? {
             self.tell_state(request, BlobState { durable, ..state }).await?;
@@ -203,7 +209,11 @@ impl Stream<'_> {
         let refuse = |refusal| End::Refused(request, refusal);
         let key = self.upload_key(&asked.blob, &asked.token).map_err(refuse)?;
         let readers = hashes(&asked.readers).map_err(refuse)?;
+        let taken_off = (!readers.is_empty()).then_some(readers.len());
         blobs.store.discard(key, readers).await.map_err(|error| refuse(error.into()))?;
+        let by = self.device().map_err(refuse)?;
+        let discarded = Event::BlobDiscarded { connection: self.peer.number, by, id: key.id, readers: taken_off };
+        self.peer.service.observe(discarded);
         self.done_with(request).await
     }
 
