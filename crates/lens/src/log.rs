@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kuvert_privacy::registry::{self, Level, Place};
 use kuvert_relay::observe::{Event, Observer};
-use kuvert_types::Address;
+use kuvert_types::{Address, BlobId};
 
 /// A person in a log: the next number for each device that it sees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -50,6 +50,21 @@ pub struct Delivered {
     pub device: Person,
 }
 
+/// A file came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct File {
+    /// From whom: told at every level.
+    pub by: Person,
+    /// When it was complete, Unix milliseconds; `None`: it is not.
+    pub complete: Option<u64>,
+    /// Padded bytes.
+    pub size: u64,
+    /// When it was read first, Unix milliseconds; `None`: no reader has yet.
+    pub read: Option<u64>,
+    /// By whom, where the level tells.
+    pub reader: Option<Person>,
+}
+
 /// A level's log.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -57,6 +72,8 @@ pub struct Log {
     named: Vec<bool>,
     submitted: Vec<Submitted>,
     delivered: Vec<Delivered>,
+    files: Vec<File>,
+    file_at: HashMap<BlobId, usize>,
 }
 
 impl Log {
@@ -80,9 +97,19 @@ impl Log {
         &self.delivered
     }
 
+    /// The files, in the order in which their uploads began to be seen.
+    pub fn files(&self) -> &[File] {
+        &self.files
+    }
+
     /// The number of a device that the log has seen.
     pub fn person(&self, device: &Address) -> Option<Person> {
         self.people.get(device).copied()
+    }
+
+    fn file(&mut self, id: &BlobId) -> Option<&mut File> {
+        let at = *self.file_at.get(id)?;
+        self.files.get_mut(at)
     }
 
     fn intern(&mut self, device: &Address) -> Person {
@@ -142,6 +169,23 @@ impl Observer for Tap {
             Event::Delivered { device, .. } => {
                 let device = log.intern(&device);
                 log.delivered.push(Delivered { at, device });
+            }
+            Event::BlobCreated { by, id, size, .. } => {
+                let by = log.intern(&by);
+                let at = log.files.len();
+                log.file_at.insert(id, at);
+                log.files.push(File { by, complete: None, size, read: None, reader: None });
+            }
+            Event::BlobCommitted { id, .. } => {
+                if let Some(file) = log.file(&id) {
+                    file.complete = Some(at);
+                }
+            }
+            Event::BlobRead { by, id, .. } => {
+                let reader = by.map(|device| log.intern(&device));
+                if let Some(file) = log.file(&id).filter(|file| file.read.is_none()) {
+                    (file.read, file.reader) = (Some(at), reader);
+                }
             }
             // Nothing that an attack here makes use of.
             _ => {}

@@ -42,7 +42,7 @@ pub fn text(scores: &[Score]) -> String {
     let mut out = conditions(scores);
     let _ = writeln!(
         out,
-        "\n{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}",
+        "\n{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}  {:>9} {:>6} {:>6}",
         "level",
         "precision",
         "recall",
@@ -55,13 +55,16 @@ pub fn text(scores: &[Score]) -> String {
         "anonymity",
         "size/kind",
         "bytes",
-        "receipts"
+        "receipts",
+        "files",
+        "recall",
+        "reader"
     );
     for score in scores {
         let cells = Cells::of(score);
         let _ = writeln!(
             out,
-            "{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}",
+            "{:<20} {:>9} {:>6} {:>6}  {:>5} {:>5} {:>5} {:>5} {:>5}  {:>9} {:>9} {:>6} {:>9}  {:>9} {:>6} {:>6}",
             cells.level,
             cells.edges[0],
             cells.edges[1],
@@ -74,13 +77,16 @@ pub fn text(scores: &[Score]) -> String {
             cells.anonymity,
             cells.size_kind,
             cells.bytes,
-            cells.latency
+            cells.latency,
+            cells.files[0],
+            cells.files[1],
+            cells.files[2]
         );
     }
     out.push_str(
         "\n5 10 20 40: share of targets whose first guess is a real contact, after so many texts; half: texts until it is \
          for half\nof them. anonymity: bits that are lacking to name a sender. size/kind: bits that the size tells of the \
-         kind. bytes, and\ndelay of receipts: against L0. docs/LENS.md explains them and has the published figures beside.\n",
+         kind. bytes, and\ndelay of receipts: against L0. files, recall, reader: of the pairs that files alone tell of how many are real, how many real ones\nare told of, and how often the reader of a file is named right. docs/LENS.md explains them and has the published figures beside.\n",
     );
     out
 }
@@ -90,7 +96,8 @@ pub fn markdown(scores: &[Score]) -> String {
     let mut out = conditions(scores);
     out.push_str(
         "\n| Level | Precision | Recall | F1 | Top guess right after 5 | 10 | 20 | 40 texts | Half of targets after | Anonymity, \
-         bits | Size tells of kind, bits | Bytes | Receipts later by |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         bits | Size tells of kind, bits | Bytes | Receipts later by | Files: precision | recall | reader named |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for score in scores {
         let Cells {
@@ -102,11 +109,12 @@ pub fn markdown(scores: &[Score]) -> String {
             size_kind,
             bytes,
             latency,
+            files: [found, all, readers],
         } = Cells::of(score);
         let _ = writeln!(
             out,
             "| {level} | {precision} | {recall} | {f1} | {a} | {b} | {c} | {d} | {half} | {anonymity} | {size_kind} | {bytes} | \
-             {latency} |"
+             {latency} | {found} | {all} | {readers} |"
         );
     }
     out
@@ -189,6 +197,7 @@ struct Cells {
     size_kind: String,
     bytes: String,
     latency: String,
+    files: [String; 3],
 }
 
 impl Cells {
@@ -205,6 +214,10 @@ impl Cells {
             size_kind: two(score.size_kind_bits),
             bytes: format!("{:.2}×", score.bytes_ratio),
             latency: score.latency_ms.map_or_else(|| "never".to_owned(), |ms| format!("{:.1} s", ms.max(0.0) / 1000.0)),
+            files: score.files.map_or_else(
+                || [(); 3].map(|()| "–".to_owned()),
+                |files| [files.edges.precision, files.edges.recall, files.readers_named].map(two),
+            ),
         }
     }
 }

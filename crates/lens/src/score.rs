@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Setup;
 use crate::attack::Attacker;
+use crate::attack::files::Files;
 use crate::envelope::Kind;
 use crate::log::{Log, Person, Tap};
 use crate::policy::{Policy, Receipts};
@@ -36,6 +37,8 @@ pub struct Score {
     pub seed: u64,
     /// Who is in contact with whom.
     pub edges: Edges,
+    /// Who gave whom a file, from files alone; null if there was none.
+    pub files: Option<Given>,
     /// The share of targets whose first guess is a real contact, after so many texts to them. Empty if no target got as many.
     pub top1_after: BTreeMap<Texts, f64>,
     /// Bits that the attacker lacks to name the sender of one text, in the mean.
@@ -64,6 +67,18 @@ pub struct Edges {
     pub recall: f64,
     /// The harmonic mean of both.
     pub f1: f64,
+}
+
+/// What files tell.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Given {
+    /// Files that were read.
+    pub count: usize,
+    /// Pairs of whom one is believed to have given the other a file, against those of whom one did.
+    #[serde(flatten)]
+    pub edges: Edges,
+    /// Of the files that were read, the share whose reader is named right.
+    pub readers_named: f64,
 }
 
 /// What stands behind the scores.
@@ -147,7 +162,8 @@ fn score_of(
         users: setup.users,
         rate: setup.rate,
         seed: setup.seed,
-        edges: edges(&attacker.edges(), truth, &names),
+        edges: edges(&attacker.edges(), &truth.edges, &names),
+        files: given(log, truth, &names),
         top1_after: TEXTS.iter().filter_map(|texts| Some((Texts(*texts), *top1.get(texts - 1)?))).collect(),
         anonymity_bits: anonymity_bits(setup, truth, &attacker, &names),
         size_kind_bits: mutual_information(&truth.sizes),
@@ -171,16 +187,33 @@ impl Names {
     }
 }
 
-fn edges(inferred: &[(Person, Person)], truth: &Truth, names: &Names) -> Edges {
+fn edges(inferred: &[(Person, Person)], real: &BTreeSet<(User, User)>, names: &Names) -> Edges {
     let inferred: BTreeSet<(User, User)> = inferred
         .iter()
         .filter_map(|(one, other)| Some(ordered(*names.users.get(one)?, *names.users.get(other)?)))
         .collect();
-    let right = inferred.intersection(&truth.edges).count() as f64;
+    let right = inferred.intersection(real).count() as f64;
     let share = |of: usize| if of == 0 { 0.0 } else { right / of as f64 };
-    let (precision, recall) = (share(inferred.len()), share(truth.edges.len()));
+    let (precision, recall) = (share(inferred.len()), share(real.len()));
     let f1 = if right == 0.0 { 0.0 } else { 2.0 * precision * recall / (precision + recall) };
     Edges { precision, recall, f1 }
+}
+
+/// What the files of a log tell. Its files are in the order of the truth's.
+fn given(log: &Log, truth: &Truth, names: &Names) -> Option<Given> {
+    let inferred = Files::new(log);
+    let (mut count, mut right, mut real) = (0, 0, BTreeSet::new());
+    for ((file, reader), really) in log.files().iter().zip(&inferred.readers).zip(&truth.files) {
+        let (Some(_), Some((from, to))) = (file.read, really) else { continue };
+        count += 1;
+        real.insert(ordered(*from, *to));
+        right += usize::from(reader.and_then(|reader| names.users.get(&reader)) == Some(to));
+    }
+    (count > 0).then(|| Given {
+        count,
+        edges: edges(&inferred.edges, &real, names),
+        readers_named: right as f64 / count as f64,
+    })
 }
 
 /// The share of targets whose first guess is right after 1, 2, … texts. Which envelopes are texts only the judge knows; the

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kuvert_relay::observe::{ConnectionNumber, Event, Observer};
-use kuvert_types::EnvelopeId;
+use kuvert_types::{BlobId, EnvelopeId};
 
 use crate::Setup;
 use crate::envelope::{Kind, Sizes};
@@ -48,11 +48,29 @@ const RECEIPT_MS: (u64, u64) = (50, 800);
 const TEXT_BYTES: (f64, f64) = (35.0, 1.1);
 const MAX_TEXT: f64 = 16_000.0;
 
+/// The share of texts to a single person that a file goes with.
+const WITH_FILE: f64 = 0.05;
+
+/// Bytes of a file: a photograph in the median, now and then a film.
+const FILE_BYTES: (f64, f64) = (800_000.0, 1.3);
+const MAX_FILE: f64 = 100_000_000.0;
+
+/// Bytes that a line carries in a millisecond.
+const BYTES_A_MS: u64 = 1_000;
+
+/// From the end of an upload to the letter that tells of it.
+const LETTER_AFTER_MS: (u64, u64) = (20, 200);
+
+/// A device that got such a letter begins to read within this time.
+const READING_MS: (u64, u64) = (50, 800);
+
 /// What really happened. The attacker does not get it.
 #[derive(Debug, Default)]
 pub struct Truth {
     /// Who wrote to whom, each pair once.
     pub edges: BTreeSet<(User, User)>,
+    /// Of each file, in the order of their uploads, who gave it to whom; `None`: its letter did not get through.
+    pub files: Vec<Option<(User, User)>>,
     /// When each person got texts, in order.
     pub received: Vec<Vec<u64>>,
     /// How many envelopes of each kind had each size.
@@ -92,6 +110,8 @@ enum Action {
     Fetch(User, u64),
     /// A device sends receipts: from, to, how many texts, when they came.
     Confirm(User, User, u32, u64),
+    /// A device reads a file, by its number.
+    Read(User, u32),
     /// The relay purges.
     Purge,
 }
@@ -103,6 +123,7 @@ struct Letter {
     from: User,
     kind: Kind,
     group: Option<u32>,
+    file: Option<u32>,
 }
 
 struct World<'a> {
@@ -118,6 +139,10 @@ struct World<'a> {
     life: Random,
     /// What devices do.
     devices: Random,
+    /// What has to do with files: all else is the same with them as without.
+    files: Random,
+    /// Name and bytes of each.
+    uploads: Vec<(BlobId, u64)>,
     /// Mean milliseconds between tries to begin a conversation.
     pause: f64,
     online: Vec<Option<ConnectionNumber>>,
@@ -144,6 +169,8 @@ impl<'a> World<'a> {
             end: START_MS + u64::from(setup.days) * 24 * HOUR_MS,
             life: Random::new(setup.seed, 2),
             devices: Random::new(setup.seed, 3),
+            files: Random::new(setup.seed, 6),
+            uploads: Vec::new(),
             pause: 1000.0 / tries,
             online: vec![None; people],
             next_toggle: vec![0; people],
@@ -186,6 +213,7 @@ impl<'a> World<'a> {
             Action::WriteGroup(from, group) => self.write_group(now, from, group),
             Action::Fetch(user, up_to) => self.fetch(now, user, up_to),
             Action::Confirm(from, to, count, came_at) => self.confirm(now, from, to, count, came_at),
+            Action::Read(user, file) => self.read_file(now, user, file),
             Action::Purge => {
                 self.relay.expire(now);
                 self.after(now, HOUR_MS, Action::Purge);
@@ -281,9 +309,50 @@ impl<'a> World<'a> {
     fn text(&mut self, now: u64, from: User, to: User, bytes: usize, first: bool, group: Option<u32>) {
         let size = self.sizes.text(bytes, first);
         let kind = if first { Kind::First } else { Kind::Text };
-        if self.submit(now, from, to, size, kind, group) {
+        let file = (group.is_none() && self.files.chance(WITH_FILE)).then(|| self.upload(now, from));
+        let submitted = self.submit(now, from, to, size, kind, group);
+        if submitted {
             self.truth.texts += 1;
             self.truth.edges.insert(ordered(from, to));
+            if let Some(letter) = self.letters[to as usize].back_mut() {
+                letter.file = file;
+            }
+        }
+        if file.is_some() {
+            self.truth.files.push(submitted.then_some((from, to)));
+        }
+    }
+
+    /// A file that was uploaded before the letter that goes now. Its number.
+    fn upload(&mut self, now: u64, from: User) -> u32 {
+        let id = BlobId::from_bytes(self.files.id());
+        let bytes = self.files.log_normal(FILE_BYTES.0, FILE_BYTES.1).clamp(1_000.0, MAX_FILE) as u64;
+        let complete = now - LETTER_AFTER_MS.0 - self.files.below(LETTER_AFTER_MS.1 - LETTER_AFTER_MS.0);
+        let connection = self.online[from as usize].unwrap_or_else(|| ConnectionNumber::new(0));
+        let by = self.population.people[from as usize].address;
+        // One capability for all readers hides how many there are.
+        let readers = (!self.policy.sealed_sender).then_some(1);
+        let begun = complete - bytes / BYTES_A_MS;
+        self.observer.see(begun, Event::BlobCreated { connection, by, id, size: bytes, readers });
+        self.observer.see(complete, Event::BlobUploaded { connection, by, id, size: bytes });
+        self.observer.see(complete, Event::BlobCommitted { connection, by, id });
+        self.uploads.push((id, bytes));
+        (self.uploads.len() - 1) as u32
+    }
+
+    /// From L2 on a device reads files on a connection that says nothing of who made it, and nothing of its having them.
+    fn read_file(&mut self, now: u64, user: User, file: u32) {
+        if self.wait_for(now, user, Action::Read(user, file)) {
+            return;
+        }
+        let nameless = ConnectionNumber::new(self.files.word());
+        let (id, size) = self.uploads[file as usize];
+        let named = self.online[user as usize].filter(|_| !self.policy.sealed_sender);
+        let by = named.map(|_| self.population.people[user as usize].address);
+        let connection = named.unwrap_or(nameless);
+        self.observer.see(now, Event::BlobRead { connection, by, id, size });
+        if by.is_some() {
+            self.observer.see(now, Event::BlobDone { connection, by, id, last: true });
         }
     }
 
@@ -300,7 +369,7 @@ impl<'a> World<'a> {
         let Some(cursor) = self.relay.submit(now, Submission { connection, by, recipient: to, id, size }) else {
             return false;
         };
-        self.letters[to as usize].push_back(Letter { cursor, from, kind, group });
+        self.letters[to as usize].push_back(Letter { cursor, from, kind, group, file: None });
         *self.truth.sizes.entry((kind, size)).or_default() += 1;
         self.truth.bytes += self.sizes.on_the_wire(size) as u64;
         if self.online[to as usize].is_some() {
@@ -324,6 +393,10 @@ impl<'a> World<'a> {
             }
             self.truth.received[user as usize].push(now);
             *to_confirm.entry(letter.from).or_default() += 1;
+            if let Some(file) = letter.file {
+                let pause = READING_MS.0 + self.files.below(READING_MS.1 - READING_MS.0);
+                self.after(now, pause, Action::Read(user, file));
+            }
             self.read(now, user, letter);
         }
         if self.policy.receipts == Receipts::Off {

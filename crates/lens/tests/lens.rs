@@ -49,6 +49,12 @@ fn a_level_is_told_as_one_object_with_these_keys() {
         "precision",
         "recall",
         "f1",
+        "files",
+        "count",
+        "precision",
+        "recall",
+        "f1",
+        "readers_named",
         "top1_after",
         "5",
         "10",
@@ -124,6 +130,26 @@ fn each_level_takes_something_from_the_attacker() {
     }
 }
 
+/// A file is read as soon as the letter that tells of it is there, at every level: late receipts hide nothing of it.
+#[test]
+fn files_tell_who_is_in_contact_where_letters_do_not() {
+    let scores = score(&SMALL, &policies(), |_| ());
+    let files: Vec<_> = scores.iter().map(|score| score.files.unwrap()).collect();
+    for named in &files[..2] {
+        assert_eq!((named.edges.precision, named.edges.recall, named.readers_named), (1.0, 1.0, 1.0));
+    }
+    for (sealed, score) in files[2..].iter().zip(&scores[2..]) {
+        assert_eq!(sealed.count, files[0].count, "the same files at each level");
+        assert!((0.9..1.0).contains(&sealed.readers_named), "{}: {sealed:?}", score.level);
+        // Many pairs have one file only, which is not enough for the bound.
+        assert!(
+            sealed.edges.precision > 0.95 && (0.2..0.6).contains(&sealed.edges.recall),
+            "{}: {sealed:?}",
+            score.level
+        );
+    }
+}
+
 #[test]
 fn a_log_names_senders_where_its_level_does() {
     let population = Population::new(100, 3);
@@ -134,6 +160,10 @@ fn a_log_names_senders_where_its_level_does() {
         let named = log.submitted().iter().filter(|submitted| submitted.by.is_some()).count();
         let wanted = if policy.sealed_sender { 0 } else { log.submitted().len() };
         assert_eq!(named, wanted, "{policy:?}");
+        let read = log.files().iter().filter(|file| file.read.is_some()).count();
+        let readers = log.files().iter().filter(|file| file.reader.is_some()).count();
+        assert!(read > 10 && log.files().len() == truth.files.len(), "{policy:?}");
+        assert_eq!(readers, if policy.sealed_sender { 0 } else { read }, "{policy:?}");
     }
 }
 

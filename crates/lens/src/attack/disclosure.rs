@@ -29,7 +29,7 @@ const RECEIPT_MS: u64 = 1_000;
 const ANSWER_MS: u64 = 120_000;
 
 /// False pairs that the attacker accepts, for each target.
-const FALSE_PAIRS: f64 = 0.1;
+pub(super) const FALSE_PAIRS: f64 = 0.1;
 
 /// How many contacts the attacker expects a person to have.
 const CONTACTS: f64 = 25.0;
@@ -66,6 +66,11 @@ struct Candidate {
     count: f64,
     expected: f64,
     evidence: f64,
+}
+
+/// Chernoff's bound on how improbable it is that chance gives so many.
+pub(super) fn evidence(count: f64, expected: f64) -> f64 {
+    if count > expected { count * (count / expected).ln() - (count - expected) } else { 0.0 }
 }
 
 impl<'a> Disclosure<'a> {
@@ -208,8 +213,7 @@ impl<'a> Disclosure<'a> {
         let candidate = |person: Person| {
             let count = f64::from(scratch.counts[person.index()]);
             let expected = epochs * (1.0 - (-mean * self.share[person.index()]).exp());
-            let evidence = if count > expected { count * (count / expected).ln() - (count - expected) } else { 0.0 };
-            Candidate { person, count, expected, evidence }
+            Candidate { person, count, expected, evidence: evidence(count, expected) }
         };
         let candidates = scratch.touched.iter().filter(|person| **person != target).map(|person| candidate(*person));
         let candidates: Vec<Candidate> = candidates.collect();

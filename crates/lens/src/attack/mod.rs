@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`count`] | for logs that name the sender: counting |
 //! | [`disclosure`] | for logs that do not: statistical disclosure |
+//! | [`files`] | who gave whom a file |
 
 pub mod count;
 pub mod disclosure;
+pub mod files;
 
 use self::count::Count;
 use self::disclosure::Disclosure;
