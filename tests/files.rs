@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::photos::photo;
 use support::{Home, Random, Relay, alice_and_bob, all, contains, eventually, find, objects};
 
 /// Bytes that are no other file's: each 8 of them say where they stand.
@@ -177,23 +178,6 @@ fn what_cannot_be_sent_is_refused_with_a_clear_word_and_nothing_is_half_sent() {
     assert_eq!(find(&alice.ok(&["whoami"]), "whoami")["queued"], 0);
     assert!(all(&bob.ok(&["receive"]), "message").is_empty());
     assert_eq!(at_relay(&relay), 0);
-}
-
-/// A JPEG with a place in it.
-fn photo(canary: &[u8]) -> Vec<u8> {
-    let part = |marker: u8, body: &[u8]| {
-        [&[0xFF, marker][..], &u16::try_from(body.len() + 2).unwrap().to_be_bytes(), body].concat()
-    };
-    [
-        vec![0xFF, 0xD8],
-        part(0xE1, &[b"Exif\0\0II*\0".as_slice(), canary].concat()),
-        part(0xE1, &[b"http://ns.adobe.com/xap/1.0/\0".as_slice(), canary].concat()),
-        part(0xC0, &[8, 0, 2, 0, 3, 1, 1, 0x11, 0]),
-        part(0xDA, &[1, 1, 0, 0, 63, 0]),
-        vec![1, 2, 3, 0xFF, 0xD9],
-        canary.to_vec(),
-    ]
-    .concat()
 }
 
 #[test]

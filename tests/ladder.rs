@@ -14,9 +14,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
+use kuvert_client::{Client, Options};
 use kuvert_privacy::registry::field::Section;
 use kuvert_privacy::registry::{self, Level, Place};
-use support::{Home, Relay, contains, find, kuvert_with, memory};
+use support::photos::{drawing, photo};
+use support::{Home, Relay, contains, eventually, find, kuvert_with, memory};
 
 /// Something that is told, and the fields of the registry that it ends up in.
 struct Marker {
@@ -88,6 +90,10 @@ fn markers(level: Level) -> Vec<Marker> {
         marker("device's language", format!("canary_{n}_83fa.UTF-8"), &[(People, "device_details", "language")]),
         marker("simulated battery", "simulated: 82 %".to_owned(), &[(People, "simulated_detail", "value")]),
         marker("text", format!("canary text {n} aa31"), &[]),
+        // Of files the relay keeps size, times and who uploaded them: nothing that a person wrote or saw.
+        marker("content of a file", format!("canary content {n} 3c9e"), &[]),
+        marker("name of a file", format!("canary-file-{n}-77d1.txt"), &[]),
+        marker("place in a photo", format!("canary place {n} 18b4"), &[]),
         marker("alias", format!("canary alias {n} 66f2"), &[]),
     ]
 }
@@ -96,10 +102,65 @@ fn text<'a>(markers: &'a [Marker], what: &str) -> &'a str {
     &markers.iter().find(|marker| marker.what == what).unwrap().text
 }
 
+/// A document, a photo that tells where it was taken, and a picture of which a thumbnail goes along.
+fn files_to_send(folder: &Path, markers: &[Marker], seed: u8) -> [String; 3] {
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let content = text(markers, "content of a file").repeat(3_000);
+    [
+        write(text(markers, "name of a file"), content.as_bytes()),
+        write("photo.jpg", &photo(text(markers, "place in a photo").as_bytes())),
+        write("drawing.png", &drawing(seed)),
+    ]
+}
+
+/// What is seen of the picture that a home sent, from the middle of the small copy: all begin alike.
+fn thumbnail(home: &Home, to: &str) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let thumbnail = runtime.block_on(async {
+        let client = Client::open(&home.path(), Options::default()).await.unwrap();
+        let contact = client.contacts().find(to).await.unwrap();
+        let messages = client.history(&contact, None).await.unwrap();
+        messages.into_iter().flat_map(|message| message.attachments).find_map(|file| file.thumbnail).unwrap()
+    });
+    assert!(thumbnail.starts_with(&[0xFF, 0xD8]) && thumbnail.len() > 800, "a JPEG: {} bytes", thumbnail.len());
+    let from = thumbnail.len() * 3 / 4;
+    thumbnail[from..from + 48].to_vec()
+}
+
+/// The relay's files of files, and what each is encrypted under: what must be gone when they are.
+fn pieces_of_files(relay: &Relay) -> Vec<Vec<u8>> {
+    let database = rusqlite::Connection::open(relay.data().join(Place::Blobs.words())).unwrap();
+    let mut statement = database.prepare("SELECT key FROM blob_key WHERE key <> zeroblob(32)").unwrap();
+    let keys: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let blobs = relay.files().into_iter().filter(|(path, _)| is_of_files(path)).map(|(_, bytes)| bytes);
+    let parts =
+        blobs.flat_map(|bytes| [0, bytes.len() / 2, bytes.len() - 64].map(|from| bytes[from..from + 64].to_vec()));
+    let pieces: Vec<Vec<u8>> = parts.chain(keys).collect();
+    assert!(pieces.iter().all(|piece| relay.holds(piece)), "the search finds what is there");
+    pieces
+}
+
+/// Whether a file of the data directory holds what was uploaded.
+fn is_of_files(path: &Path) -> bool {
+    path.parent().and_then(Path::file_name).is_some_and(|folder| folder == "blobs")
+}
+
+/// Whether nothing of these files is left.
+fn is_gone(relay: &Relay, pieces: &[Vec<u8>]) -> bool {
+    let files = relay.files();
+    !pieces.iter().any(|piece| files.iter().any(|(_, bytes)| contains(bytes, piece)))
+}
+
 /// Where a file of the data directory belongs.
 fn place(path: &Path) -> Option<Place> {
     let name = path.file_name()?.to_str()?;
-    [Place::Database, Place::People, Place::Observations].into_iter().find(|place| name.starts_with(place.words()))
+    [Place::Database, Place::People, Place::Observations, Place::Blobs]
+        .into_iter()
+        .find(|place| name.starts_with(place.words()))
 }
 
 /// The last code in the relay's log.
@@ -194,7 +255,8 @@ fn scan(level: Level) {
     let config = folder.path().join("relay.toml");
     // A port that was free a moment ago.
     let monitoring = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    fs::write(&config, format!("[monitoring]\nlisten = \"{monitoring}\"\n")).unwrap();
+    fs::write(&config, format!("[monitoring]\nlisten = \"{monitoring}\"\n[limits]\nblob_disk_percent = 100\n"))
+        .unwrap();
     let mut arguments = vec!["-vv", "--config", config.to_str().unwrap()];
     let mut relay = if level == Level::L0 {
         arguments.push("--observe");
@@ -213,13 +275,26 @@ fn scan(level: Level) {
     bob.receive();
     bob.ok(&["send", "alice", "hello"]);
     alice.receive();
-    // This one waits while everything is searched.
+    // These wait while everything is searched.
+    let seed = u8::try_from(Level::ALL.iter().position(|known| *known == level).unwrap()).unwrap();
+    let [document, photo, drawing] = files_to_send(folder.path(), &markers, seed);
+    let send_files = ["send", text(&markers, "alias"), "look", "--file", &document, &photo, &drawing];
+    alice.ok(&send_files);
+    let seen = thumbnail(&alice, text(&markers, "alias"));
+    let waiting = pieces_of_files(&relay);
+    assert_eq!(waiting.len(), 3 * 3 + 3, "three files in one piece each, under three keys");
     alice.ok(&["send", text(&markers, "alias"), text(&markers, "text")]);
 
     let absent = |marker: &Marker, where_: &str, bytes: &[u8]| {
         assert!(!contains(bytes, marker.text.as_bytes()), "{level}: the {} stands in {where_}", marker.what);
     };
     let (metrics, log, page) = (metrics(monitoring), relay.log(), page(&relay, level));
+    let no_thumbnail = |where_: &str, bytes: &[u8]| {
+        assert!(!contains(bytes, &seen), "{level}: the thumbnail stands in {where_}");
+    };
+    for (where_, bytes) in [("the metrics", &metrics[..]), ("the log", log.as_bytes()), ("the page", &page[..])] {
+        no_thumbnail(where_, bytes);
+    }
     for marker in &markers {
         absent(marker, "the metrics", &metrics);
         absent(marker, "the log", log.as_bytes());
@@ -235,6 +310,7 @@ fn scan(level: Level) {
     let mut control = false;
     memory(relay.pid(), |place, bytes| {
         unheard.iter().for_each(|marker| absent(marker, &format!("its memory: {place}"), bytes));
+        no_thumbnail(&format!("its memory: {place}"), bytes);
         control |= contains(bytes, relay.data().as_os_str().as_encoded_bytes());
     });
     assert!(control, "the search of its memory finds what is there");
@@ -242,7 +318,10 @@ fn scan(level: Level) {
     // A relay that has stopped has written everything down.
     relay.stop();
     let files = relay.files();
-    for place_ in [Place::Database, Place::People, Place::Observations] {
+    for (path, bytes) in &files {
+        no_thumbnail(&path.display().to_string(), bytes);
+    }
+    for place_ in [Place::Database, Place::People, Place::Observations, Place::Blobs] {
         let bytes: Vec<u8> =
             files.iter().filter(|(path, _)| place(path) == Some(place_)).flat_map(|(_, bytes)| bytes.clone()).collect();
         let written = place_ != Place::Observations || level == Level::L0;
@@ -281,7 +360,17 @@ fn scan(level: Level) {
         let stands = reported || marker.belongs(Place::People, level);
         assert_eq!(contains(&kept, marker.text.as_bytes()), stands, "{level}: the {} in people.db", marker.what);
     }
-    assert_eq!(bob.receive(), [text(&markers, "text")]);
+    no_thumbnail("the report", &report);
+    assert_eq!(bob.receive(), ["look", text(&markers, "text")]);
+    // Up to L1 each reader says when it has a file, and the last one ends it. From L2 on it waits until its time is over.
+    assert_eq!(is_gone(&relay, &waiting), level <= Level::L1, "{level}: after its last reader");
+    alice.ok(&send_files);
+    let unread = pieces_of_files(&relay);
+    relay.stop();
+    let later = (31 * 24 * 60 * 60).to_string();
+    relay.start_again(&[&arguments[1..], &["--clock-offset", &later, "--trust-clock"]].concat());
+    eventually("files that nobody fetched are erased", || is_gone(&relay, &unread) && is_gone(&relay, &waiting));
+    assert!(!relay.files().iter().any(|(path, _)| is_of_files(path)), "{level}: no file is left");
     assert_eq!(find(&alice.ok(&["disclosure"]), "disclosure")["level"], level.words());
 }
 

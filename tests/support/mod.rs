@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod photos;
 pub mod picture;
 pub mod tmux;
 pub mod window;
