@@ -7,9 +7,11 @@
 //! | [`session`] | two devices, a link that does everything wrong, crashes and backups: no content twice, none altered |
 //! | [`dishonest_peer`] | messages that authenticate and break the rules: refused without a change, or within the bounds |
 //! | [`relay_requests`] | frames from several connections: an error changes nothing, no connection reaches another's mail |
-//! | [`mailboxes`] | the embedded store and the model answer alike |
+//! | [`mailboxes`] | the embedded store and the model answer alike; the backend on PostgreSQL does so in its own tests |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a broken invariant has to stop the fuzzer
+
+use std::path::Path;
 
 pub mod decoders;
 pub mod dishonest_peer;
@@ -43,4 +45,17 @@ fn operations<'a, T: arbitrary::Arbitrary<'a>>(input: &'a [u8], limit: usize) ->
         operations.push(operation);
     }
     operations
+}
+
+/// Every checked-in input of a target with its file's name, in the order of the names.
+///
+/// # Panics
+/// There is none.
+pub fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut inputs: Vec<_> = files.map(|file| (file.display().to_string(), std::fs::read(&file).unwrap())).collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "a corpus for {target}");
+    inputs
 }

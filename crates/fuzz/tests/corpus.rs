@@ -1,19 +1,13 @@
 //! Every input that is kept in `fuzz/corpus/` does what its target demands, on every build, without libFuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
 use std::path::Path;
 
 fn rerun(name: &str) {
     let (_, target) = kuvert_fuzz::TARGETS.iter().find(|(target, _)| *target == name).unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "a corpus for {name}");
-    for file in files {
-        let input = fs::read(&file).unwrap();
+    for (file, input) in kuvert_fuzz::corpus(name) {
         if std::panic::catch_unwind(|| target(&input)).is_err() {
-            panic!("{} breaks an invariant", file.display());
+            panic!("{file} breaks an invariant");
         }
     }
 }

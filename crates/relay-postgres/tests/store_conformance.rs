@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use common::{Database, wait};
+use kuvert_fuzz::mailboxes::{Beside, random_inputs};
 use kuvert_relay::store::Store;
 use kuvert_relay::store::conformance::Backend;
 use kuvert_relay_postgres::{Postgres, Role, groups};
@@ -89,6 +91,31 @@ mod slots {
     }
 }
 
+/// Inputs beside those of `fuzz/corpus/mailboxes`, unless `KUVERT_FUZZ_INPUTS` says how many.
+const RANDOM_INPUTS: u64 = 40;
+
+/// How often the store is closed and opened for an input, at most: most of the time goes into that.
+const REOPENS: usize = 1;
+
+/// What the fuzz target runs on the embedded store runs on this one: every checked-in input, and random ones.
+fn agrees_with_the_model_over_the_inputs_of_the_fuzz_target<B: Backend>() {
+    if !B::is_there() {
+        return;
+    }
+    let backend = B::new();
+    let random = std::env::var("KUVERT_FUZZ_INPUTS").map_or(RANDOM_INPUTS, |count| count.parse().unwrap());
+    let mut beside = Beside::new(|| backend.open()).reopening(REOPENS);
+    for (name, input) in kuvert_fuzz::corpus("mailboxes").into_iter().chain(random_inputs(random)) {
+        let agreed = panic::catch_unwind(AssertUnwindSafe(|| beside.run(&input)));
+        assert!(agreed.is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn the_model_agrees_over_the_inputs_of_the_fuzz_target() {
+    agrees_with_the_model_over_the_inputs_of_the_fuzz_target::<OnPostgres>();
+}
+
 /// All mail is in a second group.
 mod in_two_groups {
     use super::*;
@@ -122,4 +149,9 @@ mod in_two_groups {
 
     kuvert_relay::store_conformance!(InTwoGroups);
     kuvert_relay::durable_store_conformance!(InTwoGroups);
+
+    #[test]
+    fn the_model_agrees_over_the_inputs_of_the_fuzz_target() {
+        agrees_with_the_model_over_the_inputs_of_the_fuzz_target::<InTwoGroups>();
+    }
 }
