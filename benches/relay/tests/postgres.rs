@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use kuvert_relay_bench::postgres::{Amounts, measure};
+use kuvert_relay_bench::postgres::{Amounts, Setting, measure};
 
 #[test]
 fn every_step_works_through_two_nodes() {
@@ -14,8 +14,9 @@ fn every_step_works_through_two_nodes() {
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let figures = runtime.block_on(measure(&address, 2, Amounts::QUICK, &mut |_| ())).unwrap();
-    assert_eq!((figures.nodes, figures.prekeys_twice), (2, 0));
+    let setting = Setting { store: &address, groups: &[], nodes: 2, enqueue_only: false };
+    let figures = runtime.block_on(measure(&setting, Amounts::QUICK, &mut |_| ())).unwrap();
+    assert_eq!((figures.nodes, figures.groups, figures.prekeys_twice), (2, 1, 0));
     let rates =
         [figures.drained_per_second, figures.live_per_second, figures.bundles_per_second, figures.expired_per_second];
     assert!(rates.iter().chain(&figures.enqueue_per_second).chain(&figures.bare_per_second).all(|rate| *rate > 0.0));

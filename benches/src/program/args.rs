@@ -109,6 +109,12 @@ pub struct Relay {
     /// postgres://USER@HOST/DATABASE, the password in the file that PGPASSFILE names. Makes and drops the schemas kuvert_bench and kuvert_bench_bare there
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// A further group of servers for that store; each has as many mailboxes as the others. May be given several times
+    #[arg(long = "group", value_name = "URL", requires = "store")]
+    pub groups: Vec<String>,
+    /// Of a store on PostgreSQL, measures only how fast mail is accepted
+    #[arg(long, requires = "store")]
+    pub enqueue: bool,
     /// Relay nodes before that store
     #[arg(long, value_name = "N", default_value = "2", value_parser = at_least_one)]
     pub nodes: usize,

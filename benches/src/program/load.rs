@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use kuvert_relay_bench::Plan;
-use kuvert_relay_bench::postgres::Amounts;
+use kuvert_relay_bench::postgres::{Amounts, Setting};
 
 use super::args::Relay;
 use super::output::{Failure, Output, replace};
@@ -11,14 +11,15 @@ use crate::machine::{self, Machine};
 
 /// Measures a relay under load, or among hostile clients.
 pub fn run(args: &Relay, output: &Output) -> Result<(), Failure> {
-    let Relay { seed, quick, svg, hostile, directory, store, nodes } = args;
+    let Relay { seed, quick, svg, hostile, directory, store, groups, enqueue, nodes } = args;
     // On stderr also beside JSON: a full run takes minutes.
     let mut progress = |step: &str| drop(writeln!(std::io::stderr(), "{step}"));
     if cfg!(debug_assertions) {
         progress(&super::not_a_release("relay"));
     }
     if let Some(store) = store {
-        return postgres(store, *nodes, *quick, output, &mut progress);
+        let setting = Setting { store, groups, nodes: *nodes, enqueue_only: *enqueue };
+        return postgres(&setting, *quick, output, &mut progress);
     }
     let plan = if *quick { Plan::quick(*seed) } else { Plan::full(*seed) };
     let directory = directory.clone().unwrap_or_else(std::env::temp_dir);
@@ -57,8 +58,7 @@ pub fn run(args: &Relay, output: &Output) -> Result<(), Failure> {
 
 /// A store on PostgreSQL, beside a bare client.
 fn postgres(
-    store: &str,
-    nodes: usize,
+    setting: &Setting<'_>,
     quick: bool,
     output: &Output,
     progress: &mut impl FnMut(&str),
@@ -70,7 +70,7 @@ fn postgres(
         .map_err(|error| Failure::io("start the runtime", &error))?;
     let amounts = if quick { Amounts::QUICK } else { Amounts::FULL };
     let measured = runtime
-        .block_on(kuvert_relay_bench::postgres::measure(store, nodes, amounts, progress))
+        .block_on(kuvert_relay_bench::postgres::measure(setting, amounts, progress))
         .map_err(|error| failed(&*error))?;
     let machine = serde_json::to_value(Machine::read(load)).map_err(|error| failed(&error))?;
     if output.is_json() {

@@ -16,7 +16,7 @@ use kuvert_relay_postgres::outcome::Fault;
 use kuvert_relay_postgres::schema::OpenError;
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::{self, Slot};
-use kuvert_relay_postgres::{Peers, Postgres, Role};
+use kuvert_relay_postgres::{Answering, Peers, Postgres, Role};
 use kuvert_types::Address;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -279,8 +279,8 @@ fn number(id: NodeId) -> u16 {
 struct Links(Mesh);
 
 impl Peers for Links {
-    fn forward(&self, node: NodeId, slot: Slot, request: Bytes) -> Pending<Bytes, StoreError> {
-        self.0.request(number(node), slot, request)
+    fn forward(&self, node: NodeId, slot: Slot, request: Bytes, answering: Answering<Bytes, StoreError>) {
+        self.0.request_for(number(node), slot, request, answering);
     }
 }
 
@@ -290,7 +290,7 @@ struct Answers(Postgres);
 
 impl Serve for Answers {
     fn serve(&self, _slot: u16, request: Bytes) -> Pending<Bytes, StoreError> {
-        self.0.serve_peer(&request)
+        self.0.serve_peer(request)
     }
 }
 

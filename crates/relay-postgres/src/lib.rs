@@ -23,6 +23,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod admin;
+mod answering;
 mod body;
 pub mod cluster;
 pub mod groups;
@@ -43,11 +44,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kuvert_relay::store::{Pending, StoreError, Unavailable};
-use prost::Message as _;
+use kuvert_relay::store::{Pending, StoreError};
 use tokio::sync::oneshot;
 
 pub use crate::admin::PostgresAdmin;
+pub use crate::answering::Answering;
 use crate::cluster::{Cluster, Node, NodeId};
 use crate::groups::Groups;
 use crate::link::{Door, Link};
@@ -97,7 +98,8 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`Unavailable`](kuvert_relay::store::StoreError::Unavailable) says that the other node surely did not get it, and
     /// [`Unknown`](kuvert_relay::store::StoreError::Unknown) that it may have. Requests to one node keep their order.
-    fn forward(&self, node: NodeId, slot: Slot, request: Bytes) -> Pending<Bytes, StoreError>;
+    /// The answer may be given before this returns, and from any thread.
+    fn forward(&self, node: NodeId, slot: Slot, request: Bytes, answering: Answering<Bytes, StoreError>);
 }
 
 /// The store. Cheap to clone.
@@ -191,11 +193,15 @@ impl Postgres {
 
     /// Answers what another node's store handed to [`Peers::forward`]. The request is another relay's of this cluster, proven by the
     /// cluster's key; one that cannot be read is refused.
-    pub fn serve_peer(&self, request: &[u8]) -> Pending<Bytes, StoreError> {
-        match self.inner.core.serve_peer(request) {
-            Some(answer) => self.inner.threads.spawn().pending(async move { Ok(answer.await.encode_to_vec().into()) }),
-            None => Pending::ready(Err(Unavailable::Io("another node's request cannot be read".into()).into())),
-        }
+    pub fn serve_peer(&self, request: Bytes) -> Pending<Bytes, StoreError> {
+        let (answering, pending) = Answering::channel();
+        self.answer_peer(request, answering);
+        pending
+    }
+
+    /// [`Self::serve_peer`], with the answer going to where it is wanted.
+    pub fn answer_peer(&self, request: Bytes, answering: Answering<Bytes, StoreError>) {
+        self.inner.core.serve_peer(request, answering);
     }
 }
 

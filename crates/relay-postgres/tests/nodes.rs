@@ -226,7 +226,7 @@ fn bytes_of_another_node_that_make_no_sense_are_refused() {
     wait(async {
         let (a, _) = node(&database, "a").await;
         for bytes in [&b""[..], b"\x0a\x00", b"\xff\xff\xff", &[0x22, 3, 1, 2, 3], &[0x22, 0x10]] {
-            assert!(a.serve_peer(bytes).await.is_err(), "{bytes:?}");
+            assert!(a.serve_peer(bytes::Bytes::from_static(bytes)).await.is_err(), "{bytes:?}");
         }
         end([a]).await;
     });

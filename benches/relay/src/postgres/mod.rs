@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kuvert_relay::retention::expire_in_slices;
 use kuvert_relay::store::{
-    Cursor, NewEnvelope, NewPrekeys, Pending, SignedKey, Store, StoreError, Submitted, Unavailable, UnsignedKey,
+    Cursor, NewEnvelope, NewPrekeys, SignedKey, Store, StoreError, Submitted, Unavailable, UnsignedKey,
 };
 use kuvert_relay_postgres::cluster::{Cluster, Node, NodeId};
+use kuvert_relay_postgres::groups;
 use kuvert_relay_postgres::link::Door;
+use kuvert_relay_postgres::moves::move_slots;
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::{Slot, all};
-use kuvert_relay_postgres::{Peers, Postgres, Role, migrate};
+use kuvert_relay_postgres::{Answering, Peers, Postgres, Role, migrate};
 use kuvert_types::{Address, EnvelopeId};
 use serde::Serialize;
 
@@ -66,11 +68,26 @@ impl Amounts {
     pub const QUICK: Self = Self { mailboxes: 50, outstanding: 64, body: 570, rounds: 1, seconds: 1, devices: 2 };
 }
 
+/// Where, and with what.
+#[derive(Clone, Debug)]
+pub struct Setting<'a> {
+    /// The first group of servers.
+    pub store: &'a str,
+    /// Further ones: each group has as many of the slots as the others.
+    pub groups: &'a [String],
+    /// Relay nodes, in this process.
+    pub nodes: usize,
+    /// Of all scenarios only the first.
+    pub enqueue_only: bool,
+}
+
 /// What was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// Relay nodes, in this process.
     pub nodes: usize,
+    /// Groups of servers that have the mail.
+    pub groups: usize,
     /// Durable submits a second, in each turn.
     pub enqueue_per_second: Vec<f64>,
     /// Those of the bare client.
@@ -98,24 +115,49 @@ pub struct Figures {
 struct InProcess(Mutex<HashMap<NodeId, Postgres>>);
 
 impl Peers for InProcess {
-    fn forward(&self, node: NodeId, _: Slot, request: Bytes) -> Pending<Bytes, StoreError> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node) {
-            Some(store) => store.serve_peer(&request),
-            None => Pending::ready(Err(Unavailable::Stopped.into())),
+    fn forward(&self, node: NodeId, _: Slot, request: Bytes, answering: Answering<Bytes, StoreError>) {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
+        match store {
+            Some(store) => store.answer_peer(request, answering),
+            None => answering.send(Err(Unavailable::Stopped.into())),
         }
     }
 }
 
-/// Empty tables in a schema of their own.
-async fn fresh(settings: &Settings, schema: &str) -> Outcome<Settings> {
+/// A schema of its own, without tables.
+async fn empty(settings: &Settings, schema: &str) -> Outcome<Settings> {
     let door = Door::new(settings.clone())?;
     let link = door.open().await.map_err(|fault| fault.words)?;
     let sql =
         format!("SET client_min_messages = error; DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
     link.batch(&sql).await.map_err(|fault| fault.words)?;
-    let settings = settings.clone().in_schema(schema);
+    Ok(settings.clone().in_schema(schema))
+}
+
+/// Empty tables in a schema of their own.
+async fn fresh(settings: &Settings, schema: &str) -> Outcome<Settings> {
+    let settings = empty(settings, schema).await?;
     migrate(&settings).await?;
     Ok(settings)
+}
+
+/// Adds groups to a store that no relay serves yet, and gives each as many slots as the others have.
+async fn spread(store: &Settings, groups: &[String], nodes: usize) -> Outcome<()> {
+    for (number, address) in groups.iter().enumerate() {
+        empty(&address.parse()?, SCHEMA).await?;
+        let sign = if address.contains('?') { '&' } else { '?' };
+        let address = format!("{address}{sign}options=-c%20search_path%3D{SCHEMA}");
+        groups::add(store, &format!("bench-{number}"), &address).await?;
+    }
+    let known = Cluster::connect(store.clone()).await?.groups().clone();
+    let all_groups = known.all().len();
+    for (number, group) in known.all().iter().enumerate().skip(1) {
+        // Each node and each of its connections has slots in each group.
+        let part = nodes * usize::from(LANES.unsigned_abs());
+        let slots = all().filter(|slot| usize::from(*slot) / part % all_groups == number).collect();
+        move_slots(&known, &slots, group, &mut |_| true).await?;
+    }
+    Ok(())
 }
 
 async fn drop_schema(settings: &Settings, schema: &str) -> Outcome<()> {
@@ -230,14 +272,17 @@ fn percentiles(sorted: &[f64]) -> [f64; 2] {
 ///
 /// # Errors
 /// The servers failed, or an answer was wrong.
-pub async fn measure(
-    address_of_store: &str,
-    nodes: usize,
-    amounts: Amounts,
-    progress: &mut impl FnMut(&str),
-) -> Outcome<Figures> {
-    let settings: Settings = address_of_store.parse()?;
-    let (store_settings, bare_settings) = (fresh(&settings, SCHEMA).await?, fresh(&settings, BARE_SCHEMA).await?);
+pub async fn measure(setting: &Setting<'_>, amounts: Amounts, progress: &mut impl FnMut(&str)) -> Outcome<Figures> {
+    let Setting { store, groups, nodes, enqueue_only } = *setting;
+    let servers: Vec<Settings> =
+        std::iter::once(store).chain(groups.iter().map(String::as_str)).map(str::parse).collect::<Result<_, _>>()?;
+    let settings = servers.first().ok_or("there is no store")?;
+    let store_settings = fresh(settings, SCHEMA).await?;
+    spread(&store_settings, groups, nodes).await?;
+    let mut bare_settings = Vec::new();
+    for server in &servers {
+        bare_settings.push(fresh(server, BARE_SCHEMA).await?);
+    }
     let (stores, peers) = start(&store_settings, nodes).await?;
     let mut body = vec![0; amounts.body];
     Random::new(1, 1).fill(&mut body);
@@ -245,8 +290,13 @@ pub async fn measure(
     let load = Arc::new(Load { stores, mailboxes, amounts, body: body.into(), next: AtomicU64::new(0) });
     progress("registering");
     register(&load).await?;
-    let bare = Arc::new(Bare::start(&Door::new(bare_settings)?, nodes * 2, amounts.body).await?);
-    let measured = scenarios(&load, &bare, nodes, progress).await;
+    let mut bare = Vec::new();
+    for settings in bare_settings {
+        bare.push(Bare::start(&Door::new(settings)?, nodes * usize::from(LANES.unsigned_abs()), amounts.body).await?);
+    }
+    let bare = Arc::new(bare);
+    let figures = Figures { nodes, groups: servers.len(), ..Figures::default() };
+    let measured = scenarios(&load, &bare, figures, enqueue_only, progress).await;
     // The nodes know each other: without this they would keep each other alive.
     peers.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     drop((bare, peers));
@@ -254,8 +304,10 @@ pub async fn measure(
         tokio::task::spawn_blocking(move || drop(load.stores)).await?;
     }
     let figures = measured?;
-    drop_schema(&settings, SCHEMA).await?;
-    drop_schema(&settings, BARE_SCHEMA).await?;
+    for server in &servers {
+        drop_schema(server, SCHEMA).await?;
+        drop_schema(server, BARE_SCHEMA).await?;
+    }
     Ok(figures)
 }
 
@@ -274,13 +326,13 @@ async fn register(load: &Arc<Load>) -> Outcome<()> {
 
 async fn scenarios(
     load: &Arc<Load>,
-    bare: &Arc<Bare>,
-    nodes: usize,
+    bare: &Arc<Vec<Bare>>,
+    mut figures: Figures,
+    enqueue_only: bool,
     progress: &mut impl FnMut(&str),
 ) -> Outcome<Figures> {
     let Amounts { outstanding, rounds, seconds, .. } = load.amounts;
     let time = Duration::from_secs(seconds);
-    let mut figures = Figures { nodes, ..Figures::default() };
     let mut took = Vec::new();
     for round in 1..=rounds {
         progress(&format!("enqueue, turn {round} of {rounds}"));
@@ -298,7 +350,11 @@ async fn scenarios(
         let mailboxes = load.mailboxes.len();
         let (rate, _) = closed_loop(outstanding, time, move |_| {
             let (bare, number) = (Arc::clone(&shared), next.fetch_add(1, Ordering::Relaxed) as usize);
-            async move { bare.submit(number % mailboxes).await }
+            let mailbox = number % mailboxes;
+            async move {
+                let of = bare.get(mailbox % bare.len()).ok_or("there is no group")?;
+                of.submit(mailbox / bare.len()).await
+            }
         })
         .await?;
         figures.bare_per_second.push(rate);
@@ -307,6 +363,9 @@ async fn scenarios(
     figures.enqueue_ms = percentiles(&took);
     let sum = |rates: &[f64]| rates.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     figures.enqueue_of_bare = sum(&figures.enqueue_per_second) / sum(&figures.bare_per_second);
+    if enqueue_only {
+        return Ok(figures);
+    }
     progress("live");
     (figures.live_per_second, figures.live_ms) = live(load, time).await?;
     progress("prekeys");
@@ -434,13 +493,14 @@ impl Figures {
     pub fn text(&self) -> String {
         let rates = |rates: &[f64]| rates.iter().map(|rate| format!("{rate:.0}")).collect::<Vec<_>>().join(", ");
         format!(
-            "the store on PostgreSQL through {} relay nodes, in turns with a bare client that writes the same rows\n  \
+            "the store on PostgreSQL through {} relay nodes, mail in {} groups, in turns with a bare client that writes the same rows\n  \
              enqueue    {} a second (bare: {}), {:.2} of it; {:.1} ms half of them, {:.1} ms 99 of 100\n  \
              drain      {:.0} envelopes a second\n  \
              live       {:.0} envelopes a second; {:.1} ms half of them, {:.1} ms 99 of 100\n  \
              prekeys    {:.0} bundles a second, {} one-time prekeys twice\n  \
              expiry     {:.0} envelopes a second\n",
             self.nodes,
+            self.groups,
             rates(&self.enqueue_per_second),
             rates(&self.bare_per_second),
             self.enqueue_of_bare,

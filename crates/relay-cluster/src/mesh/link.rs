@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kuvert_relay::store::pending::Reply;
-use kuvert_relay::store::{Pending, StoreError, Unavailable};
+use kuvert_relay::store::{StoreError, Unavailable};
+use kuvert_relay_postgres::Answering;
 use kuvert_types::Address;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, RecvStream, SendStream};
@@ -69,7 +69,7 @@ enum Item {
 
 /// A request whose answer is waited for. Dropped without one, it says that its fate is not known.
 struct Asked {
-    reply: Reply<Bytes, StoreError>,
+    answering: Answering<Bytes, StoreError>,
     since: Instant,
     /// Its part of [`MAX_REQUESTS`] and [`MAX_REQUEST_BYTES`].
     room: [OwnedSemaphorePermit; 2],
@@ -77,11 +77,10 @@ struct Asked {
 
 impl Asked {
     fn answer(self, result: Result<Bytes, StoreError>) {
-        let Self { reply, since: _, room } = self;
+        let Self { answering, since: _, room } = self;
         // First: the one that hears the answer finds its room free.
         drop(room);
-        // An error means that the answer is not waited for any more.
-        let _ = reply.send(result);
+        answering.send(result);
     }
 }
 
@@ -149,25 +148,34 @@ impl Link {
     }
 
     /// Asks something.
-    pub fn request(&self, slot: u16, body: Bytes) -> Pending<Bytes, StoreError> {
-        let overloaded = || Pending::ready(Err(Unavailable::Overloaded.into()));
+    ///
+    /// # Errors
+    /// Why it was not asked, with what is to be told so.
+    pub fn request(&self, slot: u16, body: Bytes, answering: Answering<Bytes, StoreError>) -> Result<(), Unasked> {
+        let overloaded = |answering| Err((answering, Unavailable::Overloaded.into()));
         if !self.is_up() {
-            return Pending::ready(Err(unreached()));
+            return Err((answering, unreached()));
         }
         let bytes = u32::try_from(body.len().max(1)).unwrap_or(u32::MAX);
-        let Ok(place) = Arc::clone(&self.state.requests).try_acquire_owned() else { return overloaded() };
-        let Ok(room) = Arc::clone(&self.state.bytes).try_acquire_many_owned(bytes) else { return overloaded() };
-        let (reply, pending) = Pending::channel();
-        let asked = Asked { reply, since: Instant::now(), room: [place, room] };
+        let Ok(place) = Arc::clone(&self.state.requests).try_acquire_owned() else { return overloaded(answering) };
+        let Ok(room) = Arc::clone(&self.state.bytes).try_acquire_many_owned(bytes) else {
+            return overloaded(answering);
+        };
+        let asked = Asked { answering, since: Instant::now(), room: [place, room] };
         match self.queue.try_send(Item::Request(asked, slot, body)) {
             Ok(()) => count(&self.shared.figures.requests),
             Err(mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item)) => {
-                refuse(item, &Unavailable::Overloaded.into());
+                if let Item::Request(asked, ..) = item {
+                    return overloaded(asked.answering);
+                }
             }
         }
-        pending
+        Ok(())
     }
 }
+
+/// Who asked, and why in vain.
+type Unasked = (Answering<Bytes, StoreError>, StoreError);
 
 /// Answers a request that was never written.
 fn refuse(item: Item, with: &StoreError) {
@@ -235,7 +243,9 @@ impl Runner {
         if matches!(ended, Ended::Broken) {
             self.state.up.store(false, Ordering::Release);
         }
-        for (_, asked) in lock(&self.state.under_way).drain() {
+        // Not under the lock: who is told may ask again.
+        let unanswered = std::mem::take(&mut *lock(&self.state.under_way));
+        for (_, asked) in unanswered {
             count(&self.shared.figures.unknown);
             asked.answer(Err(lost()));
         }
@@ -386,7 +396,8 @@ async fn read(receive: &mut RecvStream, state: &State) {
         loop {
             match Frame::decode(&mut buffer) {
                 Ok(Some(Frame::Answer { id, result })) => {
-                    if let Some(asked) = lock(&state.under_way).remove(&id) {
+                    let asked = lock(&state.under_way).remove(&id);
+                    if let Some(asked) = asked {
                         asked.answer(result);
                     }
                 }

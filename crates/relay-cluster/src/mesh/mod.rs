@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_relay::store::{Pending, StoreError};
+use kuvert_relay_postgres::Answering;
 use kuvert_types::{AccountId, Address};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
@@ -300,9 +301,20 @@ impl Mesh {
     /// Hands a request to the node that holds a slot. [`Unavailable`](StoreError::Unavailable): it surely did not get it;
     /// [`Unknown`](StoreError::Unknown): it may have.
     pub fn request(&self, to: u16, slot: u16, body: Bytes) -> Pending<Bytes, StoreError> {
-        match lock(&self.shared.links).get(&to) {
-            Some(link) => link.request(slot, body),
-            None => Pending::ready(Err(link::unreached())),
+        let (answering, pending) = Answering::channel();
+        self.request_for(to, slot, body, answering);
+        pending
+    }
+
+    /// [`Self::request`], with the answer going to where it is wanted.
+    pub fn request_for(&self, to: u16, slot: u16, body: Bytes, answering: Answering<Bytes, StoreError>) {
+        let refused = match lock(&self.shared.links).get(&to) {
+            Some(link) => link.request(slot, body, answering),
+            None => Err((answering, link::unreached())),
+        };
+        // Not under the lock: who is told may ask again.
+        if let Err((answering, error)) = refused {
+            answering.send(Err(error));
         }
     }
 

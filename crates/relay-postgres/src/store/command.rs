@@ -13,6 +13,7 @@ use kuvert_types::{AccessKeyHash, AccountId, Address, DeviceId};
 use tokio::sync::oneshot;
 
 use super::cache::MailboxNumber;
+use crate::answering::Answering;
 
 /// How long a command is tried for while no server takes writes. A failover takes some 25 seconds.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -30,7 +31,7 @@ pub struct Submit {
     pub envelope: NewEnvelope,
     pub key: Option<AccessKeyHash>,
     pub accepted_at: u64,
-    pub reply: Reply<Submitted, SubmitError>,
+    pub reply: Answering<Submitted, SubmitError>,
     pub tries: Tries,
 }
 
@@ -38,7 +39,7 @@ pub struct Submit {
 pub struct Acknowledge {
     pub mailbox: Address,
     pub up_to: Cursor,
-    pub reply: Reply<u64, StoreError>,
+    pub reply: Answering<u64, StoreError>,
     pub tries: Tries,
 }
 
@@ -232,8 +233,8 @@ impl Command {
     /// Answers with an error. What is not waited for any more is not told.
     pub fn fail(self, error: StoreError) {
         match self {
-            Self::Submit(Submit { reply, .. }) => drop(reply.send(Err(error.into()))),
-            Self::Acknowledge(Acknowledge { reply, .. }) => drop(reply.send(Err(error))),
+            Self::Submit(Submit { reply, .. }) => reply.send(Err(error.into())),
+            Self::Acknowledge(Acknowledge { reply, .. }) => reply.send(Err(error)),
             Self::Change(change, _) => change.fail(error),
             Self::AccessKey { reply, .. } => drop(reply.send(Err(error))),
             Self::TakeFull { reply, .. } => drop(reply.send(Err(error))),

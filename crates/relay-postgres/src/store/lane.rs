@@ -370,7 +370,7 @@ impl Lane {
                 Ok(Some(counts)) => {
                     self.group.dirty.store(true, Ordering::Release);
                     for (each, count) in all.into_iter().zip(counts) {
-                        let _ = each.reply.send(Ok(count));
+                        each.reply.send(Ok(count));
                     }
                     return true;
                 }

@@ -49,6 +49,7 @@ use tokio::time::{interval, sleep};
 use self::cache::SharedCache;
 use self::command::{Acknowledge, Change, Command, Room, Submit, Tries};
 use self::lane::{Cursors, Lane};
+use crate::answering::Answering;
 use crate::cluster::{Node, NodeId};
 use crate::groups::{Group, GroupId, Groups, soon};
 use crate::link::{Lent, Pool};
@@ -302,45 +303,45 @@ impl Core {
         if route == Route::Here {
             return self.to_lane(self.lane_of(group, slot), command);
         }
-        // Handed over here, so that the order is that of the calls; waited for elsewhere. What no node holds now comes to one in a moment.
-        let coming = match route {
-            Route::There(node) => {
-                let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let (Some(peers), Some(request)) = (peers, peer::encode(&command)) else {
-                    return command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
-                };
-                Some(peers.forward(node, slot, request))
-            }
-            Route::Here | Route::None => None,
+        // Handed over here, so that the order is that of the calls. What no node holds now comes to one in a moment.
+        let Route::There(node) = route else {
+            return self.send_again(command, Unavailable::Io("no node holds the mailbox for now".into()).into());
+        };
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(peers), Some(request)) = (peers, peer::encode(&command)) else {
+            return command.fail(Unavailable::Io("the mailbox is written by another node".into()).into());
         };
         let core = Arc::clone(self);
-        self.spawn.start(async move { core.await_peer(command, coming).await });
+        peers.forward(node, slot, request, Answering::with(move |answer| core.hear_peer(command, answer)));
     }
 
-    /// Gives a command the answer that comes from another node, or sends it again where that leads somewhere.
-    async fn await_peer(self: Arc<Self>, mut command: Command, coming: Option<Pending<bytes::Bytes, StoreError>>) {
-        let error = match coming {
-            None => Unavailable::Io("no node holds the mailbox for now".into()).into(),
-            Some(coming) => match coming.await {
-                Ok(answer) => match peer::Answer::decode(answer) {
-                    // That nothing happened now says nothing about the time before.
-                    Ok(answer) if answer.is_unavailable() && command.is_doubtful() => {
-                        return command.fail_doubtful();
-                    }
-                    Ok(answer) if !answer.is_moved() => return peer::deliver(command, &answer),
-                    Ok(_) => Unavailable::Io("the mailbox moves to another node".into()).into(),
-                    Err(_) => StoreError::Unknown("another node's answer makes no sense".into()),
-                },
-                Err(error) => error,
+    /// Gives a command the answer that came from another node, or sends it again where that leads somewhere.
+    fn hear_peer(self: &Arc<Self>, command: Command, answer: Result<bytes::Bytes, StoreError>) {
+        let error = match answer {
+            Ok(answer) => match peer::Answer::decode(answer) {
+                // That nothing happened now says nothing about the time before.
+                Ok(answer) if answer.is_unavailable() && command.is_doubtful() => return command.fail_doubtful(),
+                Ok(answer) if !answer.is_moved() => return peer::deliver(command, &answer),
+                Ok(_) => Unavailable::Io("the mailbox moves to another node".into()).into(),
+                Err(_) => StoreError::Unknown("another node's answer makes no sense".into()),
             },
+            Err(error) => error,
         };
+        self.send_again(command, error);
+    }
+
+    /// Sends a command again in a moment, to the node that holds its slot then; or tells that it failed.
+    fn send_again(self: &Arc<Self>, mut command: Command, error: StoreError) {
         let again = command.again_after(&error) && !self.gives_up();
         if !again {
             return if command.is_doubtful() { command.fail_doubtful() } else { command.fail(error) };
         }
-        sleep(PEER_PAUSE).await;
-        self.look_at_leases().await;
-        self.send(command);
+        let core = Arc::clone(self);
+        self.spawn.start(async move {
+            sleep(PEER_PAUSE).await;
+            core.look_at_leases().await;
+            core.send(command);
+        });
     }
 
     /// Looks who holds what, unless that was done a moment ago.
@@ -360,19 +361,32 @@ impl Core {
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Some(peers);
     }
 
-    /// Does what another node asks for a slot of this one's. `None`: the request cannot be read.
-    pub fn serve_peer(self: &Arc<Self>, request: &[u8]) -> Option<peer::Coming> {
+    /// Does what another node asks for a slot of this one's.
+    pub fn serve_peer(&self, request: bytes::Bytes, answering: Answering<bytes::Bytes, StoreError>) {
         let Ok(tries) = self.room(request.len()) else {
-            return Some(Box::pin(std::future::ready(peer::Answer::overloaded())));
+            return answering.send(Ok(peer::Answer::overloaded().to_bytes()));
         };
-        let (command, coming) = peer::decode(request, tries)?;
-        let slot = slot::of(&command.account()?);
-        let Known { route, group } = self.known(slot);
-        if route != Route::Here || self.gives_up() {
-            return Some(Box::pin(std::future::ready(peer::Answer::moved())));
+        let mut answering = Some(answering);
+        let asked = peer::Request::read(request).and_then(|request| Some((slot::of(&request.account()?), request)));
+        let command = match asked {
+            Some((slot, request)) => {
+                let Known { route, group } = self.known(slot);
+                if route != Route::Here || self.gives_up() {
+                    return answer_peer(answering, Ok(peer::Answer::moved().to_bytes()));
+                }
+                let command = peer::command(request, tries, &mut answering);
+                command.map(|(command, coming)| (self.lane_of(group, slot), command, coming))
+            }
+            None => None,
+        };
+        let Some((lane, command, coming)) = command else {
+            let error = Unavailable::Io("another node's request cannot be read".into());
+            return answer_peer(answering, Err(error.into()));
+        };
+        self.to_lane(lane, command);
+        if let Some(coming) = coming {
+            self.spawn.start(async move { answer_peer(answering, Ok(coming.await.to_bytes())) });
         }
-        self.to_lane(self.lane_of(group, slot), command);
-        Some(coming)
     }
 
     fn to_lane(&self, lane: usize, command: Command) {
@@ -577,6 +591,12 @@ async fn keep_house(core: std::sync::Weak<Core>) {
     }
 }
 
+fn answer_peer(answering: Option<Answering<bytes::Bytes, StoreError>>, answer: Result<bytes::Bytes, StoreError>) {
+    if let Some(answering) = answering {
+        answering.send(answer);
+    }
+}
+
 /// The submits of one connection.
 struct PostgresSession(Arc<Core>);
 
@@ -596,7 +616,7 @@ impl Session for PostgresSession {
         }
         match self.0.room(envelope.ciphertext.len()) {
             Ok(tries) => {
-                let (reply, pending) = Pending::channel();
+                let (reply, pending) = Answering::channel();
                 self.0.send(Command::Submit(Submit { mailbox, envelope, key, accepted_at, reply, tries }));
                 pending
             }
@@ -749,7 +769,7 @@ impl Store for Postgres {
     }
 
     fn acknowledge(&self, mailbox: Address, up_to: Cursor) -> Pending<u64, StoreError> {
-        self.lane(|reply, tries| Command::Acknowledge(Acknowledge { mailbox, up_to, reply, tries }))
+        self.lane(|reply, tries| Command::Acknowledge(Acknowledge { mailbox, up_to, reply: reply.into(), tries }))
     }
 
     fn waiting(&self, mailbox: Address) -> Pending<Waiting, StoreError> {

@@ -13,6 +13,7 @@ use kuvert_types::{AccessKeyHash, AccountId, AccountKey, Address, DeviceId, Devi
 use prost::{Message, Oneof};
 
 use super::command::{Acknowledge, Change, Command, Submit, Tries};
+use crate::answering::Answering;
 
 /// A command.
 #[derive(Clone, PartialEq, Message)]
@@ -231,6 +232,11 @@ impl Answer {
         self.code == MOVED
     }
 
+    /// As it travels.
+    pub fn to_bytes(&self) -> Bytes {
+        self.encode_to_vec().into()
+    }
+
     fn error(error: StoreError) -> Self {
         let (code, words) = match error {
             StoreError::Unavailable(Unavailable::DiskFull) => (DISK_FULL, String::new()),
@@ -325,7 +331,7 @@ pub fn deliver(command: Command, answer: &Answer) {
     match command {
         Command::Submit(Submit { reply, .. }) => {
             let cursor = Cursor::new(answer.number);
-            let _ = reply.send(match answer.code {
+            reply.send(match answer.code {
                 DONE if answer.flag => Ok(Submitted::AlreadyStored { cursor }),
                 DONE => Ok(Submitted::Stored { cursor }),
                 UNKNOWN_MAILBOX => Err(SubmitError::UnknownMailbox),
@@ -337,7 +343,7 @@ pub fn deliver(command: Command, answer: &Answer) {
             });
         }
         Command::Acknowledge(Acknowledge { reply, .. }) => {
-            let _ = reply.send(if done { Ok(answer.number) } else { Err(answer.store_error()) });
+            reply.send(if done { Ok(answer.number) } else { Err(answer.store_error()) });
         }
         Command::Change(Change::Register { reply, .. }, _) => {
             let _ = reply.send(match answer.code {
@@ -410,21 +416,58 @@ fn occupant(message: &OccupantMessage) -> Option<Occupant> {
 /// The answer to come of a command that was handed on.
 pub type Coming = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// A command from another node's bytes, and the future of its answer. `None`: they cannot be read.
-pub fn decode(request: &[u8], mut tries: Tries) -> Option<(Command, Coming)> {
-    let Request { asked } = Request::decode(request).ok()?;
+impl Request {
+    /// From another node's bytes. `None`: they cannot be read.
+    pub fn read(bytes: Bytes) -> Option<Self> {
+        Self::decode(bytes).ok().filter(|request| request.asked.is_some())
+    }
+
+    /// Whose account it is about. `None`: that cannot be read.
+    pub fn account(&self) -> Option<AccountId> {
+        let account = |bytes: &Bytes| AccountId::try_from(&bytes[..]).ok();
+        let mailbox = |bytes: &Bytes| Address::try_from(&bytes[..]).ok().map(|address| address.account);
+        match self.asked.as_ref()? {
+            Asked::Submit(SubmitRequest { mailbox: of, .. })
+            | Asked::Acknowledge(AcknowledgeRequest { mailbox: of, .. })
+            | Asked::AccessKey(of)
+            | Asked::TakeFull(of) => mailbox(of),
+            Asked::Register(RegisterRequest { account: of, .. })
+            | Asked::Delete(of)
+            | Asked::UpdateDevices(UpdateDevicesRequest { account: of, .. })
+            | Asked::SetAccessKey(SetKeyRequest { account: of, .. })
+            | Asked::SetBlocked(SetBlockedRequest { account: of, .. }) => account(of),
+        }
+    }
+}
+
+/// Takes the answer of a lane, and gives it on in words for the other node.
+fn in_words<T, E: From<StoreError> + Into<Refusal>>(
+    answering: Answering<Bytes, StoreError>,
+    of: impl FnOnce(T) -> Answer + Send + Sync + 'static,
+) -> Answering<T, E> {
+    Answering::with(move |result: Result<T, E>| {
+        answering.send(Ok(result.map_or_else(|error| refused(error.into()), of).to_bytes()));
+    })
+}
+
+/// The command of a request. Its answer goes to `answering`, which is taken, or is still to come. `None`: the request makes no sense.
+pub fn command(
+    request: Request,
+    mut tries: Tries,
+    answering: &mut Option<Answering<Bytes, StoreError>>,
+) -> Option<(Command, Option<Coming>)> {
     let account = |bytes: &Bytes| AccountId::try_from(&bytes[..]).ok();
     let address = |bytes: &Bytes| Address::try_from(&bytes[..]).ok();
     let list = |list: ListMessage| NumberedDeviceList { number: list.number, bytes: list.bytes };
     /// Waits for the answer and puts it into words for the other node.
     macro_rules! coming {
         ($pending:ident, $of:expr) => {
-            Box::pin(async move { $pending.await.map_or_else(|error| refused(error.into()), $of) })
+            Some(Box::pin(async move { $pending.await.map_or_else(|error| refused(error.into()), $of) }))
         };
     }
-    Some(match asked? {
+    Some(match request.asked? {
+        // The two that are many: no task waits for each.
         Asked::Submit(asked) => {
-            let (reply, pending) = Pending::<Submitted, SubmitError>::channel();
             let envelope = NewEnvelope {
                 id: EnvelopeId::try_from(&asked.id[..]).ok()?,
                 source: match &asked.source {
@@ -439,19 +482,17 @@ pub fn decode(request: &[u8], mut tries: Tries) -> Option<(Command, Coming)> {
             };
             let (mailbox, accepted_at) = (address(&asked.mailbox)?, asked.accepted_at);
             tries.doubtful = asked.doubtful;
-            let submit = Submit { mailbox, envelope, key, accepted_at, reply, tries };
-            let of = |submitted: Submitted| Answer {
+            let reply = in_words(answering.take()?, |submitted: Submitted| Answer {
                 number: submitted.cursor().get(),
                 flag: matches!(submitted, Submitted::AlreadyStored { .. }),
                 ..Answer::of(DONE)
-            };
-            (Command::Submit(submit), coming!(pending, of))
+            });
+            (Command::Submit(Submit { mailbox, envelope, key, accepted_at, reply, tries }), None)
         }
         Asked::Acknowledge(asked) => {
-            let (reply, pending) = Pending::<u64, StoreError>::channel();
-            let up_to = Cursor::new(asked.up_to);
-            let acknowledge = Acknowledge { mailbox: address(&asked.mailbox)?, up_to, reply, tries };
-            (Command::Acknowledge(acknowledge), coming!(pending, |number| Answer { number, ..Answer::of(DONE) }))
+            let (mailbox, up_to) = (address(&asked.mailbox)?, Cursor::new(asked.up_to));
+            let reply = in_words(answering.take()?, |number: u64| Answer { number, ..Answer::of(DONE) });
+            (Command::Acknowledge(Acknowledge { mailbox, up_to, reply, tries }), None)
         }
         Asked::Register(asked) => {
             let (reply, pending) = Pending::<(), RegisterError>::channel();
@@ -636,12 +677,14 @@ mod tests {
             let mailbox = Address { account: AccountId::from_bytes([1; 16]), device: DeviceId::PRIMARY };
             let envelope =
                 NewEnvelope { id: EnvelopeId::from_bytes([2; 16]), source: None, ciphertext: Bytes::from_static(b"c") };
-            let (reply, _pending) = Pending::channel();
+            let (reply, _pending) = Answering::channel();
             let mut doubt = tries();
             doubt.doubtful = doubtful;
             let submit = Submit { mailbox, envelope, key: None, accepted_at: 3, reply, tries: doubt };
-            let request = encode(&Command::Submit(submit)).unwrap();
-            let (command, _coming) = decode(&request, tries()).unwrap();
+            let request = Request::read(encode(&Command::Submit(submit)).unwrap()).unwrap();
+            assert_eq!(request.account(), Some(mailbox.account));
+            let mut answering = Some(Answering::channel().0);
+            let (command, _) = command(request, tries(), &mut answering).unwrap();
             assert_eq!(command.tries().unwrap().doubtful, doubtful);
         }
     }

@@ -460,9 +460,9 @@ fn partly(judged: Judged, submits: Vec<Submit>, cursors: &HashSet<i64>) -> Writt
     let mut left = Vec::new();
     for (place, submit) in submits.into_iter().enumerate() {
         if let Some(row) = written.remove(&place) {
-            let _ = submit.reply.send(row.answer);
+            submit.reply.send(row.answer);
         } else if let Some(error) = refused.remove(&place) {
-            let _ = submit.reply.send(Err(error));
+            submit.reply.send(Err(error));
         } else {
             left.push(submit);
         }
@@ -478,7 +478,7 @@ fn answer(submits: Vec<Submit>, judged: Judged) -> Written {
     for (place, submit) in submits.into_iter().enumerate() {
         let answer = answers.remove(&place).or_else(|| refused.remove(&place).map(Err));
         if let Some(answer) = answer {
-            let _ = submit.reply.send(answer);
+            submit.reply.send(answer);
         }
     }
     Written::Done

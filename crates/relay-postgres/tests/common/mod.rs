@@ -8,12 +8,12 @@ use std::future::Future;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kuvert_relay::store::{NewAccount, NewDevice, NumberedDeviceList, Pending, StoreError, Unavailable};
+use kuvert_relay::store::{NewAccount, NewDevice, NumberedDeviceList, StoreError, Unavailable};
 use kuvert_relay_postgres::cluster::NodeId;
 use kuvert_relay_postgres::link::{Door, Link};
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::slot::Slot;
-use kuvert_relay_postgres::{Peers, Postgres, migrate};
+use kuvert_relay_postgres::{Answering, Peers, Postgres, migrate};
 use kuvert_types::{AccountId, AccountKey, DeviceId, DeviceSigningKey};
 
 /// Where the server is.
@@ -125,10 +125,11 @@ impl InProcess {
 }
 
 impl Peers for InProcess {
-    fn forward(&self, node: NodeId, _: Slot, request: bytes::Bytes) -> Pending<bytes::Bytes, StoreError> {
-        match self.0.lock().unwrap().get(&node) {
-            Some(store) => store.serve_peer(&request),
-            None => Pending::ready(Err(Unavailable::Io("not there".into()).into())),
+    fn forward(&self, node: NodeId, _: Slot, request: bytes::Bytes, answering: Answering<bytes::Bytes, StoreError>) {
+        let store = self.0.lock().unwrap().get(&node).cloned();
+        match store {
+            Some(store) => store.answer_peer(request, answering),
+            None => answering.send(Err(Unavailable::Io("not there".into()).into())),
         }
     }
 }
