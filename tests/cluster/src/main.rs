@@ -1,5 +1,6 @@
 //! `cluster-faults DIR --faults N [--kinds a,b] [--minutes M]`: load on the relays of a cluster that `packaging/cluster/up` made, while one
 //! fault after the other is done to it, and every answer checked against the history. `tests/cluster/run` does all of it.
+//! `--faults 0 --minutes M` is the load alone, for so long: `tests/cluster/erasure`.
 //!
 //! Prints a JSON object a line: one for each fault, `{"type":"outage","kind","sort","of","none_s","one_s","whole_s"}` (seconds in which
 //! no client was served, the longest that one waited, and until all of the cluster worked again), and at the end
@@ -126,6 +127,9 @@ async fn test(asked: &Asked) -> Outcome<bool> {
     sleep(QUIET).await;
 
     let began = Instant::now();
+    if let (0, Some(until)) = (asked.faults, asked.until) {
+        sleep(until).await;
+    }
     let mut outages: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     let (mut done, mut failed) = (0, 0);
     for kind in kinds.iter().cycle() {
