@@ -610,6 +610,14 @@ mod tests {
         youngs.iter().for_each(|young| young.prune(7));
         deliver();
         assert!(youngs.iter().all(|young| young.submit(&account(1), 0, 8).is_err()));
+        youngs[0].register(account(2), 5);
+        assert_eq!(youngs[0].submit(&account(2), 744, 8), Ok(()));
+        deliver();
+        let known = |young: &Young| young.submitted(8).iter().any(|of| *of == (account(2), 1_000));
+        assert!(known(&youngs[0]) && !known(&youngs[1]), "less than a part that is told at once");
+        youngs[0].prune(8);
+        deliver();
+        assert!(known(&youngs[1]));
     }
 
     #[test]
