@@ -36,14 +36,14 @@ fn every_entry_says_everything() {
         let fits = match field.deletion {
             Deletion::AcknowledgeOrPurge => matches!(field.retention, Retention::UntilAcknowledged { .. }),
             Deletion::AcknowledgeOrRewrite => matches!(field.retention, Retention::UntilAcknowledged { .. }),
-            Deletion::ReadOrPurge => matches!(field.retention, Retention::UntilRead { .. }),
+            Deletion::ReadOrPurge | Deletion::ReadOrRewrite => matches!(field.retention, Retention::UntilRead { .. }),
             Deletion::Detach => field.retention == Retention::WithConnection,
             Deletion::HandOut => field.retention == Retention::UntilHandedOut,
             Deletion::UseOrPurge => matches!(field.retention, Retention::UntilUsed { .. }),
             Deletion::Replace => field.retention == Retention::UntilReplaced,
             Deletion::Tell => field.retention == Retention::UntilTold,
             Deletion::Account => field.retention == Retention::WithAccount,
-            Deletion::AccountOrPurge | Deletion::Deidentify | Deletion::AfterMail => {
+            Deletion::AccountOrPurge | Deletion::Deidentify | Deletion::AfterMail | Deletion::AfterObject => {
                 matches!(field.retention, Retention::AtMost { .. })
             }
             Deletion::Release => field.retention == Retention::WhileHeld,

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use kuvert_relay::admin::{Admin, BackupMade, Invitation, KnownAccount, KnownDevice, Rights, WaitingEnvelope};
+use kuvert_relay::admin::{
+    Admin, BackupMade, Invitation, KnownAccount, KnownBlob, KnownDevice, Rights, WaitingEnvelope,
+};
+use kuvert_relay::blobs::store::{BlobError, BlobGauges};
 use kuvert_relay::store::{Cursor, InvitationHash, NewInvitation, Stats, StoreError};
 use kuvert_types::{AccountId, Address, UnverifiedDeviceCertificate};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Row;
 
+use crate::blobs::rows;
 use crate::groups::Groups;
 use crate::link::{Door, Link};
 use crate::outcome::Fault;
@@ -58,6 +62,31 @@ impl PostgresAdmin {
     fn run<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, AdminError> {
         Ok(self.runtime.block_on(work).map_err(|fault| fault.store_error())?)
     }
+}
+
+impl PostgresAdmin {
+    /// How many files are on their way.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn blob_gauges(&self) -> Result<BlobGauges, AdminError> {
+        readable(self.run(rows::gauges(&self.link))?)
+    }
+
+    /// Files on their way, in the order in which they began.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn blobs(&self) -> Result<Vec<KnownBlob>, AdminError> {
+        readable(self.run(rows::all(&self.link))?)
+    }
+}
+
+fn readable<T>(answer: Result<T, BlobError>) -> Result<T, AdminError> {
+    answer.map_err(|error| match error {
+        BlobError::Store(error) => error.into(),
+        other => StoreError::Corrupt(other.to_string()).into(),
+    })
 }
 
 /// As the embedded backend shows keys.

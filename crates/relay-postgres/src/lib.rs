@@ -6,6 +6,7 @@
 //! | [`schema`] | tables, versions, [`migrate`] |
 //! | [`rights`] | what accounts have a right to |
 //! | [`admin`] | what an operator's program does |
+//! | [`blobs`] | files on their way: rows here, bytes in a directory that all relays share |
 //! | [`cluster`] | who may write which slot, and where devices are attached: the low-level functions for relays that serve together |
 //! | [`slot`] | which of 4,096 parts an account belongs to |
 //! | [`groups`] | the groups of servers that a store lies on |
@@ -24,6 +25,7 @@
 
 pub mod admin;
 mod answering;
+pub mod blobs;
 mod body;
 pub mod cluster;
 pub mod groups;
@@ -49,6 +51,7 @@ use tokio::sync::oneshot;
 
 pub use crate::admin::PostgresAdmin;
 pub use crate::answering::Answering;
+pub use crate::blobs::PostgresBlobs;
 use crate::cluster::{Cluster, Node, NodeId};
 use crate::groups::Groups;
 use crate::link::{Door, Link};
@@ -136,7 +139,7 @@ impl Postgres {
     /// See [`OpenError`].
     pub async fn connect(settings: Settings, role: Role) -> Result<Self, OpenError> {
         let door = Door::new(settings)?;
-        let threads = Threads::start()?;
+        let threads = Threads::start("postgres")?;
         let spawn = threads.spawn().clone();
         let (reply, answer) = oneshot::channel();
         let opening = spawn.clone();

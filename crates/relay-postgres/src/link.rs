@@ -32,7 +32,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// Connections for what is in no order.
-const POOL: usize = 8;
+const POOL: u32 = 8;
 
 /// What a session begins with. A statement that waits for a lock gives up before our own timeout: then it surely did not happen.
 const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on; SET lock_timeout = '6s';
@@ -318,6 +318,7 @@ pub struct Pool(Arc<Pooled>);
 
 struct Pooled {
     door: Door,
+    size: u32,
     idle: Mutex<Vec<Link>>,
     permits: Arc<Semaphore>,
 }
@@ -331,7 +332,13 @@ impl fmt::Debug for Pool {
 impl Pool {
     /// Through this door.
     pub fn new(door: Door) -> Self {
-        Self(Arc::new(Pooled { door, idle: Mutex::default(), permits: Arc::new(Semaphore::new(POOL)) }))
+        Self::of(door, POOL)
+    }
+
+    /// So many.
+    pub fn of(door: Door, size: u32) -> Self {
+        let permits = Arc::new(Semaphore::new(size as usize));
+        Self(Arc::new(Pooled { door, size, idle: Mutex::default(), permits }))
     }
 
     /// A connection, which goes back when dropped if it may be used for something else.
@@ -353,7 +360,7 @@ impl Pool {
 
     /// Waits for what is lent, or waits to be, and lends nothing more.
     pub async fn finish(&self) {
-        drop(self.0.permits.acquire_many(POOL as u32).await);
+        drop(self.0.permits.acquire_many(self.0.size).await);
         self.0.permits.close();
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

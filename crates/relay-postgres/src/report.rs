@@ -48,6 +48,7 @@ const TABLES: &[(&str, &str)] = &[
     ("one_time_prekey", ITS_MAILBOXES),
     ("report_request", "account = $1"),
     ("incident", "account = $1"),
+    ("blob", "account = $1"),
 ];
 
 /// Makes the report of an account.

@@ -12,8 +12,12 @@ use crate::link::Link;
 use crate::outcome::Fault;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps that were released are never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/v1.sql"),
+    include_str!("schema/v2.sql"),
+    include_str!("schema/v3.sql"),
+    include_str!("schema/v4.sql"),
+];
 
 /// The version that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -111,12 +115,12 @@ pub async fn check(link: &Link) -> Result<(), OpenError> {
     check_registered(link).await
 }
 
-/// The entries of what is stored here: the tables of the embedded backend's two databases but for SQLite's own, and what is beside
+/// The entries of what is stored here: the tables of the embedded backend's three databases but for SQLite's own, and what is beside
 /// them.
 pub(crate) fn told() -> impl Iterator<Item = &'static Field> {
     let people = RIGHTS.iter().copied().flatten();
     let database = registry::of(Place::Database).filter(|field| field.table != "sqlite_sequence");
-    database.chain(people).chain(registry::of(Place::Group))
+    database.chain(people).chain(registry::of(Place::Blobs)).chain(registry::of(Place::Group))
 }
 
 /// A column without an entry is not stored.
@@ -139,6 +143,8 @@ async fn check_registered(link: &Link) -> Result<(), OpenError> {
 pub async fn after_restore(link: &Link) -> Result<(), OpenError> {
     /// A lane sets 2^32 cursors aside whenever it begins: these are as many as 262,144 beginnings since the backup set aside.
     const SKIPPED: i64 = 1 << 50;
+    /// More streams than ever go on with one upload in its day.
+    const SKIPPED_EPOCHS: i64 = 1 << 32;
     check(link).await?;
     link.begin().await?;
     link.batch(
@@ -146,6 +152,8 @@ pub async fn after_restore(link: &Link) -> Result<(), OpenError> {
         UPDATE node SET epoch = epoch + 1; UPDATE slot_group SET epoch = epoch + 1",
     )
     .await?;
+    // A stream that goes on with an upload must not have an epoch that another one had since.
+    link.execute("UPDATE blob SET epoch = epoch + $1", &[&SKIPPED_EPOCHS]).await?;
     link.execute("UPDATE lease SET epoch = epoch + 1, next_cursor = next_cursor + $1", &[&SKIPPED]).await?;
     link.execute("UPDATE moving SET epoch = epoch + 1, next_cursor = next_cursor + $1 WHERE sealed", &[&SKIPPED])
         .await?;

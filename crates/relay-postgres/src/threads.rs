@@ -48,6 +48,14 @@ impl Spawn {
         pending
     }
 
+    /// Begins something. The error is that it panicked, which has been printed, or that the threads ended.
+    pub fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.0.spawn(work)
+    }
+
     /// Starts something that goes on.
     pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
         self.0.spawn(work)
@@ -62,17 +70,17 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts them.
+    /// Starts them, under a name.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn start() -> Result<Self, OpenError> {
-        let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("postgres").enable_all().build();
+    pub fn start(name: &str) -> Result<Self, OpenError> {
+        let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name(name).enable_all().build();
         let runtime = runtime.map_err(OpenError::Threads)?;
         let spawn = Spawn(runtime.handle().clone());
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
-            .name("postgres-main".into())
+            .name(format!("{name}-main"))
             // A runtime must not be dropped within another one's task, hence a thread of its own.
             .spawn(move || {
                 let _ = runtime.block_on(stopped);

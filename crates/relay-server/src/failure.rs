@@ -96,6 +96,7 @@ impl From<ConfigError> for Failure {
             | ConfigError::ReportDelay(_)
             | ConfigError::Region
             | ConfigError::ClusterWithoutStore
+            | ConfigError::BlobsWithoutStore
             | ConfigError::ClusterName => "config-value",
         };
         Self::usage(code, error.to_string())
@@ -236,6 +237,8 @@ mod postgres {
     use kuvert_relay_cluster::key::KeyError;
     use kuvert_relay_cluster::member::JoinError;
     use kuvert_relay_postgres::admin::AdminError;
+    use kuvert_relay_postgres::blobs::objects::place::AddressError;
+    use kuvert_relay_postgres::blobs::{OpenBlobsError, PlaceError};
     use kuvert_relay_postgres::groups::AddError;
     use kuvert_relay_postgres::moves::MoveError;
     use kuvert_relay_postgres::outcome::Fault;
@@ -257,6 +260,24 @@ mod postgres {
                 OpenError::Served => "data-locked",
                 OpenError::NotHome => return Self::usage("store-not-first", error.to_string()),
                 OpenError::Threads(_) => "runtime",
+            };
+            Self::new(code, error.to_string())
+        }
+    }
+
+    impl From<AddressError> for Failure {
+        fn from(error: AddressError) -> Self {
+            Self::usage("blobs-place", error.to_string())
+        }
+    }
+
+    impl From<OpenBlobsError> for Failure {
+        fn from(error: OpenBlobsError) -> Self {
+            let code = match error {
+                OpenBlobsError::Rows(error) => return error.into(),
+                OpenBlobsError::Place(PlaceError::Refused { .. }) => "blobs-refused",
+                OpenBlobsError::Place(PlaceError::OfAnother(_)) => "blobs-of-another",
+                OpenBlobsError::Place(PlaceError::Empty { .. }) => "blobs-empty",
             };
             Self::new(code, error.to_string())
         }

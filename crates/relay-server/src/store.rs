@@ -5,11 +5,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::Path;
 use std::sync::Arc;
 
-use kuvert_relay::admin::{Admin, BackupMade, Invitation, KnownAccount, Rights, WaitingEnvelope};
+use kuvert_relay::admin::{Admin, BackupMade, Invitation, KnownAccount, KnownBlob, Rights, WaitingEnvelope};
+use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::clock::Clock;
 use kuvert_relay::config::Config;
 use kuvert_relay::relay::RunningRelay;
 use kuvert_relay::store::{Cursor, InvitationHash, NewInvitation, Stats};
+use kuvert_relay_sqlite::blobs::look;
 use kuvert_relay_sqlite::{OpenError, SqliteAdmin};
 use kuvert_types::AccountId;
 
@@ -148,6 +150,30 @@ macro_rules! either {
 }
 
 impl AnyAdmin {
+    /// How many files are on their way. `data`: the relay's directory.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn blob_gauges(&self, data: &Path) -> Result<BlobGauges, Failure> {
+        match self {
+            Self::Directory(_) => Ok(look::gauges(data)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { admin, .. } => Ok(admin.blob_gauges()?),
+        }
+    }
+
+    /// Files on their way, in the order in which they began.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn blobs(&self, data: &Path) -> Result<Vec<KnownBlob>, Failure> {
+        match self {
+            Self::Directory(_) => Ok(look::all(data)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { admin, .. } => Ok(admin.blobs()?),
+        }
+    }
+
     /// Where it is, for people.
     pub fn place(&self, data: &Path) -> String {
         match self {
@@ -210,6 +236,8 @@ impl Admin for AnyAdmin {
 mod backend {
     use kuvert_relay::relay::{Parts, close_store};
     use kuvert_relay::store::Store;
+    use kuvert_relay_postgres::PostgresBlobs;
+    use kuvert_relay_postgres::blobs::objects::place;
     use kuvert_relay_postgres::schema::{OpenError, VERSION};
     use kuvert_relay_postgres::settings::Settings;
     use kuvert_relay_postgres::{PostgresAdmin, after_restore};
@@ -230,17 +258,34 @@ mod backend {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> Result<(RunningRelay, Member), Failure> {
-        let (store, member) = Member::join(&config, settings(address)?).await?;
+        let settings = settings(address)?;
+        let place = config.blobs.clone();
+        let objects = tokio::task::spawn_blocking(move || place::open(&place)).await;
+        // The other error is that opening panicked, which has been printed.
+        let objects = objects.map_err(|error| Failure::new("blobs-place", error.to_string()))??;
+        let (store, member) = Member::join(&config, settings.clone()).await?;
         let rights = Arc::new(store.rights(config.retention_days));
         let slots = Arc::new(store.clone());
         let store: Arc<dyn Store> = Arc::new(store);
         let parts = Parts::new(clock, Arc::clone(&store), rights).with_slots(slots);
-        match member.complete(parts).start(config).await {
+        let parts = member.complete(parts);
+        let started = async {
+            let parts = match objects {
+                Some(objects) => {
+                    let blobs = PostgresBlobs::open(settings, objects).await?;
+                    let disk = blobs.disk();
+                    parts.with_blobs(Arc::new(blobs)).with_blob_disk(disk)
+                }
+                None => parts,
+            };
+            Ok::<_, Failure>(parts.start(config).await?)
+        };
+        match started.await {
             Ok(relay) => Ok((relay, member)),
             Err(error) => {
                 close_store(store).await;
                 member.leave().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }

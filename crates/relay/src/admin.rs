@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kuvert_types::{AccountId, Address, EnvelopeId};
+use kuvert_types::{AccountId, Address, BlobId, EnvelopeId};
 
 use crate::data_rights::ReportRequest;
 use crate::store::{Cursor, InvitationHash, NewInvitation, Stats, StoreError};
@@ -45,6 +45,27 @@ pub struct Rights {
     pub incidents: u64,
     /// What the law holds back.
     pub holds: Vec<Hold>,
+}
+
+/// A blob, as an operator sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownBlob {
+    /// Its name.
+    pub id: BlobId,
+    /// Who uploaded it.
+    pub account: AccountId,
+    /// Its bytes.
+    pub size: u64,
+    /// Those that have come.
+    pub durable: u64,
+    /// When the upload began, Unix milliseconds.
+    pub created_at: u64,
+    /// When it was complete, Unix milliseconds; `None`: it is not.
+    pub committed_at: Option<u64>,
+    /// Whether its readers have one capability together.
+    pub shared: bool,
+    /// Capabilities that are left.
+    pub readers: u64,
 }
 
 /// Everything that a relay knows of one waiting envelope, but for the sealed bytes.

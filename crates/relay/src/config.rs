@@ -62,6 +62,8 @@ pub struct Config {
     pub store: StoreAddress,
     /// Serving that store together with other relays.
     pub cluster: Option<Cluster>,
+    /// Where files on their way are, of a relay whose store is not the directory.
+    pub blobs: BlobPlace,
     /// Where to write the relay's address once it is ready.
     pub ready_file: Option<PathBuf>,
     /// Days that undelivered envelopes are kept, 1 to 30.
@@ -100,6 +102,7 @@ impl Default for Config {
             data: PathBuf::new(),
             store: StoreAddress::default(),
             cluster: None,
+            blobs: BlobPlace::default(),
             ready_file: None,
             retention_days: MAX_RETENTION_DAYS,
             observe: false,
@@ -129,6 +132,14 @@ pub struct Cluster {
     pub address: Option<String>,
     /// The file with the cluster's key, the same for all of them.
     pub key: PathBuf,
+}
+
+/// Where files on their way are: a place that all relays of a store reach. Holds no secret.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobPlace {
+    /// A directory's path. Empty: none, and the relay takes no files.
+    pub store: String,
 }
 
 /// Who may register.
@@ -344,6 +355,11 @@ pub enum ConfigError {
     /// Several relays on what only one can open.
     #[error("[cluster] is for relays that serve one store together: say with `store` where it is (postgres://…)")]
     ClusterWithoutStore,
+    /// A place for what has one.
+    #[error(
+        "[blobs] is for relays whose accounts and mail are in PostgreSQL (`store`): a relay in a directory keeps files there, too. Leave it out"
+    )]
+    BlobsWithoutStore,
     /// No name.
     #[error(
         "cluster.name is 1 to {MAX_NODE_NAME_BYTES} letters, digits, dots and hyphens, and not `{RESERVED_NODE_NAME}`"
@@ -378,6 +394,9 @@ impl Config {
             if !is_node_name(&cluster.name) {
                 return Err(ConfigError::ClusterName);
             }
+        }
+        if self.blobs != BlobPlace::default() && self.store.get().is_none() {
+            return Err(ConfigError::BlobsWithoutStore);
         }
         let limits = &self.limits;
         for (name, rate) in [
@@ -478,6 +497,15 @@ mod tests {
             assert_eq!(config.check().is_ok(), good, "{name}");
         }
         assert!(Config { store, ..Config::new("data") }.check().is_ok(), "alone");
+    }
+
+    #[test]
+    fn files_have_a_place_of_their_own_where_the_store_is_elsewhere() {
+        let blobs = BlobPlace { store: "/srv/files".to_owned() };
+        let config = Config { blobs, ..Config::new("data") };
+        assert!(matches!(config.check(), Err(ConfigError::BlobsWithoutStore)));
+        let store = StoreAddress::new("postgres://relay@localhost/kuvert".to_owned());
+        assert!(Config { store, ..config }.check().is_ok());
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub struct Parts {
     figures: Option<Arc<dyn Figures>>,
     others: Option<Arc<dyn Others>>,
     blobs: Option<Arc<dyn BlobStore>>,
+    blob_disk: Option<Arc<dyn Disk>>,
 }
 
 impl fmt::Debug for Parts {
@@ -110,6 +111,7 @@ impl Parts {
             figures: None,
             others: None,
             blobs: None,
+            blob_disk: None,
         }
     }
 
@@ -161,6 +163,12 @@ impl Parts {
         Self { blobs: Some(blobs), ..self }
     }
 
+    /// Where their bytes are, if that is not on the relay's own disk.
+    #[must_use]
+    pub fn with_blob_disk(self, disk: Arc<dyn Disk>) -> Self {
+        Self { blob_disk: Some(disk), ..self }
+    }
+
     /// Starts a relay of these parts. It serves when this returns.
     ///
     /// # Errors
@@ -172,8 +180,10 @@ impl Parts {
 }
 
 async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError> {
-    let Parts { clock, store, rights, presence, slots, observer, extension, disk, figures, others, blobs } = parts;
+    let Parts { clock, store, rights, presence, slots, observer, extension, disk, figures, others, blobs, blob_disk } =
+        parts;
     let disk = disk.unwrap_or_else(|| Arc::new(FileSystem::of(&config.data)));
+    let blob_disk = blob_disk.unwrap_or_else(|| Arc::clone(&disk));
     let times = store.times().await?;
     let clock = Arc::new(RelayClock::start(clock, &times, config.trust_clock)?);
     let identity = Identity::of(&config)?;
@@ -192,7 +202,7 @@ async fn serve(config: Config, parts: Parts) -> Result<RunningRelay, StartError>
         held: Budget::new(Bounds::default()),
         blobs: blobs
             .filter(|_| config.limits.max_file_mib > 0)
-            .map(|blobs| Arc::new(Blobs::new(blobs, Arc::clone(&disk), &config.limits))),
+            .map(|blobs| Arc::new(Blobs::new(blobs, blob_disk, &config.limits))),
         saved_limits: Saved::below(&config.data),
         young: Young::among(u64::from(config.limits.young_account_mib) << 20, others.clone()),
         others,

@@ -39,6 +39,8 @@ class Layout:
     relay_program: str
     # What is added to each relay's configuration.
     relay_settings: str = ""
+    # The directory of files on their way, which all relays share; empty: they take none.
+    files: str = ""
     # "loopback", or "namespaces": each machine has an address of its own.
     network: str = "loopback"
     bridge: str = ""

@@ -23,6 +23,9 @@ key = "{key}"
 [monitoring]
 listen = "{host}:{monitoring_port}"
 any_address = {any_address}
+
+[blobs]
+store = "{files}"
 """
 
 
@@ -51,6 +54,7 @@ def prepare(layout: Layout, relay: int) -> None:
         any_address="false" if layout.network == "loopback" else "true",
         store=layout.url(password=False) + f"&passfile={layout.file('passwords')}",
         key=layout.file("cluster.key"),
+        files=layout.files,
     )
     processes.write(layout, folder / "relay.toml", text + layout.relay_settings)
     processes.write(layout, roles.clock(layout, f"r{relay}"), "+0")

@@ -98,7 +98,7 @@ choice! {
         Blobs = "blobs.db",
         /// `DATA/observe.db`, written only with `--observe`.
         Observations = "observe.db",
-        /// PostgreSQL, where a relay keeps its data there: what it has beyond the tables of `relay.db` and `people.db`.
+        /// PostgreSQL, where a relay keeps its data there: what it has beyond the tables of `relay.db`, `people.db` and `blobs.db`.
         Group = "PostgreSQL",
         /// `DATA/limits.state`: what limits remember over a restart.
         Limits = "limits.state",
@@ -340,6 +340,10 @@ choice! {
         AcknowledgeOrRewrite = "the row is deleted on acknowledgement, by the purge, or with the recipient's account; the key's table is then written anew without it",
         /// What the last reader leaves is erased; what is not fetched, the purge erases.
         ReadOrPurge = "the key is overwritten and the row deleted when the last reader has it, by the purge, or with the account that uploaded it; then the file goes",
+        /// The same on PostgreSQL, where nothing is overwritten: the table of keys is written anew without it, within a minute or two.
+        ReadOrRewrite = "the row and the key are deleted when the last reader has it, by the purge, or with the account that uploaded it; the key's table is then written anew without it, and the objects go",
+        /// It names what is still to be deleted in a directory or a bucket.
+        AfterObject = "the row is deleted once the object is, which is tried every minute",
         /// Detaching deletes the row; those of a relay that ended are deleted by the others.
         Detach = "the row is deleted when the device detaches or its relay ends",
         /// It names what is still to be deleted on other servers.

@@ -21,12 +21,11 @@ use crate::serve::default_data;
 use crate::store::{self, AnyAdmin};
 use kuvert_privacy::time::{day, utc};
 use kuvert_relay::admin::Admin as _;
-use kuvert_relay::admin::{KnownAccount, KnownDevice, WaitingEnvelope};
+use kuvert_relay::admin::{KnownAccount, KnownBlob, KnownDevice, WaitingEnvelope};
 use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::mailbox::expires_at;
 use kuvert_relay::store::Cursor;
 use kuvert_relay_sqlite::OBSERVE_FILE;
-use kuvert_relay_sqlite::blobs::look::{self, KnownBlob};
 use kuvert_relay_sqlite::serving::{last_region, last_retention};
 
 /// Envelopes read at once: the relay's files are not kept open for longer than that takes.
@@ -91,7 +90,7 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         "retention_days": retention_days, "observed": data.join(OBSERVE_FILE).exists(),
         "region": last_region(data),
     });
-    let blobs = told(look::gauges(data))?;
+    let blobs = relay.blob_gauges(data).map_err(Stop::Store)?;
     for (name, count) in [("files", blobs.blobs), ("file_bytes", blobs.bytes), ("uploads", blobs.uploads)] {
         sum[name] = count.into();
     }
@@ -110,7 +109,7 @@ fn print_json(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         });
         Ok(writeln!(out, "{line}")?)
     })?;
-    for blob in told(look::all(data))? {
+    for blob in relay.blobs(data).map_err(Stop::Store)? {
         writeln!(out, "{}", blob_json(&blob, retention_days))?;
     }
     for account in told(relay.accounts())? {
@@ -192,7 +191,7 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
     for line in told(beyond.sum())?.lines {
         writeln!(out, "{line}")?;
     }
-    let BlobGauges { blobs, bytes, uploads } = told(look::gauges(data))?;
+    let BlobGauges { blobs, bytes, uploads } = relay.blob_gauges(data).map_err(Stop::Store)?;
     writeln!(out, "  files             {blobs}, {bytes} bytes; {uploads} uploads not complete")?;
     writeln!(out, "  retention         {retention_days} days")?;
     if data.join(OBSERVE_FILE).exists() {
@@ -212,7 +211,7 @@ fn print_text(files: Files<'_>, retention_days: u32, out: &mut impl Write) -> Re
         }
         Ok(print_waiting(envelope, retention_days, out)?)
     })?;
-    let blobs = told(look::all(data))?;
+    let blobs = relay.blobs(data).map_err(Stop::Store)?;
     if !blobs.is_empty() {
         writeln!(out, "\nFiles on their way")?;
     }

@@ -33,7 +33,7 @@ fn old(data: &Path) -> Config {
 }
 
 /// Every file below a directory.
-fn files(below: &Path) -> Vec<PathBuf> {
+pub fn files(below: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(below).unwrap() {
         let path = entry.unwrap().path();
@@ -47,7 +47,7 @@ fn stands(data: &Path, secret: &[u8]) -> bool {
     stands_in(&files(data), secret)
 }
 
-fn stands_in(files: &[PathBuf], secret: &[u8]) -> bool {
+pub fn stands_in(files: &[PathBuf], secret: &[u8]) -> bool {
     let run = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
     let runs: HashSet<u128> = secret.windows(RUN).map(run).collect();
     // Most places in a file are none already by their first three bytes.
@@ -677,9 +677,28 @@ async fn a_relay_that_takes_no_files_says_so() {
 /// `KUVERT_KILLS=100 cargo test -p kuvert-relay-server --test relay blobs -- --nocapture` kills 100 times instead of 6.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_killed_at_any_step_promises_nothing_that_it_does_not_keep() {
-    let kills = std::env::var("KUVERT_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let data = tempfile::tempdir().unwrap();
-    let relay = Process::start(data.path(), &[]).await;
+    let canaries = kill_at_any_step(
+        async |more| Process::start(data.path(), more).await,
+        async || fits(data.path()),
+        async |when| {
+            assert!(files(&data.path().join("blobs")).is_empty(), "{when}");
+            assert!(row_keys(data.path()).is_empty());
+        },
+    )
+    .await;
+    assert!(canaries.iter().all(|canary| !stands(data.path(), canary)));
+}
+
+/// Kills a relay at some step of a file's way, again and again, and starts it again. `fits` looks after each start whether rows and
+/// files fit; `is_empty`, after each end in order, whether nothing is left. Says what the files were.
+pub async fn kill_at_any_step(
+    start: impl AsyncFn(&[&str]) -> Process,
+    fits: impl AsyncFn(),
+    is_empty: impl AsyncFn(&str),
+) -> Vec<Vec<u8>> {
+    let kills = std::env::var("KUVERT_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let relay = start(&[]).await;
     let (url, device) = (relay.url.clone(), Device::new());
     drop(Client::register(&url, &device).await);
     relay.stop("-KILL").await;
@@ -693,7 +712,7 @@ async fn a_relay_that_is_killed_at_any_step_promises_nothing_that_it_does_not_ke
     };
     let (mut erased, mut canaries) = (0, Vec::new());
     for kill in 0..kills {
-        let relay = Process::start(data.path(), &["--listen", &listen]).await;
+        let relay = start(&["--listen", &listen]).await;
         let (alice, _) = Client::authenticate(&url, &device).await;
         // Small ones, so that the first day's bytes are enough for many.
         let (blob, reader) = (blob(100_000 + random(300_000)), capability());
@@ -732,8 +751,8 @@ async fn a_relay_that_is_killed_at_any_step_promises_nothing_that_it_does_not_ke
         relay.stop("-KILL").await;
         connection.close(0u32.into(), b"");
 
-        let relay = Process::start(data.path(), &["--listen", &listen]).await;
-        fits(data.path());
+        let relay = start(&["--listen", &listen]).await;
+        fits().await;
         let (alice, _) = Client::authenticate(&url, &device).await;
         match on(&alice.connection, status(&uploaded)).await.map(state) {
             Ok(state) => {
@@ -756,9 +775,8 @@ async fn a_relay_that_is_killed_at_any_step_promises_nothing_that_it_does_not_ke
             }
         }
         relay.stop("-TERM").await;
-        assert!(files(&data.path().join("blobs")).is_empty(), "kill {kill}, step {step}");
-        assert!(row_keys(data.path()).is_empty());
+        is_empty(&format!("kill {kill}, step {step}")).await;
     }
-    assert!(canaries.iter().all(|canary| !stands(data.path(), canary)));
     println!("{kills} kills, {erased} of them after or in the middle of the erasure");
+    canaries
 }

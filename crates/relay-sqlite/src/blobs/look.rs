@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
+pub use kuvert_relay::admin::KnownBlob;
 use kuvert_relay::blobs::store::BlobGauges;
 use kuvert_relay::whole_file;
-use kuvert_types::{AccountId, BlobId};
 use rusqlite::Connection;
 
 use super::files::Directory;
@@ -32,27 +32,6 @@ pub fn gauges(data: &Path) -> Result<BlobGauges, BlobsError> {
         Some(connection) => rows::gauges(&connection).map_err(refuse),
         None => Ok(BlobGauges::default()),
     }
-}
-
-/// A blob, as an operator sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownBlob {
-    /// Its name.
-    pub id: BlobId,
-    /// Who uploaded it.
-    pub account: AccountId,
-    /// Its bytes.
-    pub size: u64,
-    /// Those that have come.
-    pub durable: u64,
-    /// When the upload began, Unix milliseconds.
-    pub created_at: u64,
-    /// When it was complete, Unix milliseconds; `None`: it is not.
-    pub committed_at: Option<u64>,
-    /// Whether its readers have one capability together.
-    pub shared: bool,
-    /// Capabilities that are left.
-    pub readers: u64,
 }
 
 /// Each, in the order in which they began.

@@ -6,10 +6,13 @@
 //! | [`store`] | what keeps them, as a trait |
 //! | [`room`] | the rules: who may take how much room |
 //! | [`transfers`] | how many are under way at once |
+//! | `conformance` | what every store of them has to do, as checks (feature `conformance`) |
 //!
 //! Blobs are apart from mail in everything that can run out: they have files of their own, threads of the disk of their own, bounds
 //! of their own on memory, and they leave a part of the disk to mail.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod room;
 pub mod store;
 pub mod transfers;

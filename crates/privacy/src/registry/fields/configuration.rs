@@ -45,6 +45,12 @@ pub const FIELDS: &[Field] = &[
     },
     Field { column: "data", meaning: "the directory of all that the relay keeps", ..SETTING },
     Field { column: "store", meaning: "where PostgreSQL is, if the relay keeps its store there", ..SETTING },
+    Field {
+        table: "blobs",
+        column: "store",
+        meaning: "the directory of files on their way, if the relay keeps its store in PostgreSQL",
+        ..SETTING
+    },
     Field { column: "ready_file", meaning: "where the relay's address is written", ..SETTING },
     Field {
         column: "retention_days",

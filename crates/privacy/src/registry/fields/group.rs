@@ -1,5 +1,5 @@
-//! What stands in PostgreSQL beyond the columns of `relay.db` and `people.db`, which a relay on PostgreSQL has, too: tables of the
-//! same names.
+//! What stands in PostgreSQL beyond the columns of `relay.db`, `people.db` and `blobs.db`, which a relay on PostgreSQL has, too: tables
+//! of the same names.
 //!
 //! What is deleted there is gone from the tables at once, and in the servers' files for a while: in pages until they are used again, in
 //! the write-ahead log and on the standbys until that is recycled. Mail is encrypted under keys of its own for that, and those
@@ -79,6 +79,19 @@ const LINK_SLOT: Field = Field {
     retention: Retention::UntilUsed { at_most_minutes: 6 },
     deletion: Deletion::UseOrPurge,
     items: &[12, 29],
+    ..OWN
+};
+
+/// Beside a file on its way.
+const BESIDE_BLOB: Field = Field {
+    table: "blob_piece",
+    subject: Subject::AccountHolder,
+    category: Category::Traffic,
+    purpose: Purpose::Delivery,
+    basis: Basis::Contract,
+    retention: Retention::UntilRead { at_most_days: MAX_RETENTION_DAYS },
+    deletion: Deletion::ReadOrRewrite,
+    items: &[3, 9],
     ..OWN
 };
 
@@ -189,6 +202,25 @@ pub const FIELDS: &[Field] = &[
         ..LINK_SLOT
     },
     Field { column: "begun_at", meaning: "when the new device began it", form: Form::Time, ..LINK_SLOT },
+    Field { table: "blob", column: "epoch", meaning: "how often its upload was gone on with", ..BESIDE_BLOB },
+    Field { column: "blob", meaning: "a file on its way", form: Form::Identifier, ..BESIDE_BLOB },
+    Field {
+        column: "number",
+        meaning: "which MiB of it; its content, encrypted by the sender and once more by the relay, is a file in a directory \
+                  that the operator's relays share, called by the file, this number and the next two",
+        ..BESIDE_BLOB
+    },
+    Field { column: "epoch", meaning: "how often its upload had been gone on with", ..BESIDE_BLOB },
+    Field { column: "length", meaning: "how many bytes that object has", ..BESIDE_BLOB },
+    Field {
+        table: "blob_gone",
+        column: "object",
+        meaning: "the name of an object of a file that was erased: it is deleted as soon as that is possible",
+        form: Form::Identifier,
+        retention: Retention::AtMost { days: 1 },
+        deletion: Deletion::AfterObject,
+        ..BESIDE_BLOB
+    },
     Field { table: "writer", column: "id", meaning: "a writing connection of a relay", ..OWN },
     Field { table: "writer", column: "epoch", meaning: "how often it began anew", ..OWN },
     Field { column: "id", meaning: "a relay's number", ..NODE },
