@@ -108,6 +108,7 @@ macro_rules! durable_store_conformance {
         $crate::store_conformance!(@checks $backend:
             everything_survives_closing
             access_keys_and_days_survive_closing
+            an_added_device_survives_closing
             shares_and_blocks_survive_closing
             cursors_rise_over_restarts
             deduplication_survives_closing

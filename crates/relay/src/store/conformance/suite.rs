@@ -710,9 +710,6 @@ pub fn a_device_is_added_with_the_list_that_names_it<B: Backend>(backend: &B) {
     let key = store.device(second).wait().unwrap().unwrap().signing_key;
     assert_eq!(key, DeviceSigningKey::from_bytes([8; 32]));
     assert_eq!(store.gauges().wait().unwrap().devices, 4);
-    store.close().wait().unwrap();
-    drop(store);
-    let store = backend.open();
     assert_eq!(store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().devices.len(), 3);
     store.submit(second, envelope(3, 10), NOW).wait().unwrap();
     assert_eq!(store.delete_account(account(1)).wait(), Ok(true));
@@ -1071,6 +1068,21 @@ pub fn access_keys_and_days_survive_closing<B: Backend>(backend: &B) {
     let store = backend.open();
     assert_eq!([1, 2].map(|n| store.access_key(address(n)).wait().unwrap()), keys);
     assert_eq!(store.device(address(1)).wait().unwrap().unwrap().last_seen_day, Some(20_000));
+}
+
+pub fn an_added_device_survives_closing<B: Backend>(backend: &B) {
+    let store = backend.open();
+    register(&*store, 1);
+    let device = DeviceId::new(2).unwrap();
+    let new =
+        NewDevice { device, signing_key: DeviceSigningKey::from_bytes([7; 32]), certificate: vec![7; 245].into() };
+    let list = NumberedDeviceList { number: 2, bytes: vec![2; 200].into() };
+    store.update_devices(account(1), 1, list, vec![DeviceId::PRIMARY], vec![new]).wait().unwrap();
+    store.close().wait().unwrap();
+    drop(store);
+    let store = backend.open();
+    assert_eq!(store.account(AccountBy::Id(account(1))).wait().unwrap().unwrap().devices.len(), 2);
+    assert!(store.submit(Address { device, ..address(1) }, envelope(1, 10), NOW).wait().is_ok());
 }
 
 pub fn shares_and_blocks_survive_closing<B: Backend>(backend: &B) {
