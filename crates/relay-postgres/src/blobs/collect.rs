@@ -17,7 +17,7 @@ impl Core {
         self.make_sure().await?;
         self.delete_gone().await?;
         let guard = self.lend().await?;
-        let lock = "SELECT pg_try_advisory_lock($1)";
+        let lock = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))";
         let mine: bool = guard.query_one(lock, &[&rows::COLLECTING]).await.map_err(|fault| reading(&fault))?.get(0);
         if !mine {
             return Ok(Collected::default());
@@ -30,7 +30,7 @@ impl Core {
                 break;
             }
         }
-        let unlock = "SELECT pg_advisory_unlock($1)";
+        let unlock = "SELECT pg_advisory_unlock($1, hashtext(current_schema()))";
         guard.query_one(unlock, &[&rows::COLLECTING]).await.map_err(|fault| reading(&fault))?;
         done.map(|()| collected)
     }

@@ -19,9 +19,12 @@ pub type Answer<T> = Result<Result<T, BlobError>, Fault>;
 /// The advisory locks of those who make blobs: of the whole store, or of one account's.
 const ADMITTING: i32 = 0x4B75_7662;
 
-/// The lock of those who write the keys anew, and of those who compare rows with objects.
+/// The lock of those who write the keys anew.
 pub const REWRITING: i64 = 0x4B75_7663;
-pub const COLLECTING: i64 = 0x4B75_7664;
+
+/// With the hash of the schema's name, the lock of the one that compares rows with objects: the others leave it at that, so it must not
+/// be another store's of the same database.
+pub const COLLECTING: i32 = 0x4B75_7664;
 
 /// Gives a transaction up that changed nothing yet, or is not to.
 async fn roll_back(link: &Link) -> Result<(), Fault> {

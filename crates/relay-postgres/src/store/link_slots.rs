@@ -9,8 +9,8 @@ use super::{Asked, Postgres};
 use crate::link::Link;
 use crate::outcome::Fault;
 
-/// A transaction begins with it: how many slots there are is decided by one at a time.
-const ONE_BEGINS: i64 = 0x4B75_7674;
+/// Among the advisory locks, with the hash of the schema's name: how many slots there are is decided by one at a time.
+const ONE_BEGINS: i32 = 0x4B75_7677;
 
 /// For how many milliseconds a slot is there. The clocks of two relays differ: one that was begun a little later than now is there, too.
 const LIFE: i64 = LIFE_MS as i64;
@@ -47,7 +47,7 @@ async fn write(
 ) -> Result<Result<(), SlotError>, Fault> {
     let (slot, number) = (&slot[..], i16::from(number));
     // Two that write the same slot come one after the other.
-    link.execute("SELECT pg_advisory_xact_lock($1)", &[&ONE_BEGINS]).await?;
+    link.execute("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&ONE_BEGINS]).await?;
     let over = "DELETE FROM link_slot WHERE slot = $3 AND abs(begun_at - $1) >= $2";
     link.execute(over, &[&now, &LIFE, &slot]).await?;
     let known = "SELECT count(*), max(begun_at), (array_agg(piece) FILTER (WHERE number = $2))[1]
