@@ -4,20 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/mail.rs"]
+mod mail;
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::Duration;
 use std::{fs, future};
 
 use bytes::Bytes;
 use common::{Database, OwnServer};
+use kuvert_relay::blobs::conformance::world::{self, *};
 use kuvert_relay::blobs::room::{NoRoom, Share, charge};
-use kuvert_relay::blobs::store::{
-    BlobError, BlobGauges, BlobStore, Collected, Download, Expired, NewBlob, Upload, UploadKey,
-};
+use kuvert_relay::blobs::store::{BlobError, BlobGauges, BlobStore, Collected, Expired, NewBlob};
 use kuvert_relay::store::{StoreError, Unavailable};
 use kuvert_relay::young::Disk;
 use kuvert_relay_postgres::blobs::objects::directory::SharedDirectory;
@@ -26,64 +26,19 @@ use kuvert_relay_postgres::blobs::objects::{ObjectError, Objects, Work};
 use kuvert_relay_postgres::blobs::{OpenBlobsError, PlaceError};
 use kuvert_relay_postgres::settings::Settings;
 use kuvert_relay_postgres::{PostgresBlobs, schema};
-use kuvert_types::{AccountId, BlobHash, BlobId};
+use kuvert_types::BlobHash;
+use mail::patiently;
+use tokio::sync::Notify;
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-const NOW: u64 = 1_750_000_000_000;
-const READER: BlobHash = [7; 32];
-const PLENTY: Share = Share { bytes: 1 << 40, blobs: 1_000, room: 1 << 40 };
-
-fn account(n: u8) -> AccountId {
-    AccountId::from_bytes([n; 16])
-}
-
-fn id(n: u8) -> BlobId {
-    BlobId::from_bytes([n; 16])
-}
-
-fn key(n: u8) -> UploadKey {
-    UploadKey { id: id(n), account: account(1), token: [n; 32] }
-}
+/// The one reader of every blob here.
+const READER: BlobHash = hash(1);
 
 fn new(n: u8, size: usize) -> NewBlob {
-    let UploadKey { id, account, token } = key(n);
-    NewBlob { id, account, token, size: size as u64, readers: vec![READER], shared: false, created_at: NOW }
-}
-
-fn content(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    aws_lc_rs::rand::fill(&mut bytes).unwrap();
-    bytes
-}
-
-async fn write(upload: &dyn Upload, content: &[u8], from: usize, to: usize) -> Result<(), BlobError> {
-    for at in (from..to).step_by(128 * KIB) {
-        let end = (at + 128 * KIB).min(to);
-        upload.write(at as u64, vec![Bytes::copy_from_slice(&content[at..end])]).await?;
-    }
-    Ok(())
-}
-
-async fn read(download: &dyn Download, from: usize, to: usize) -> Result<Vec<u8>, BlobError> {
-    let mut bytes = Vec::new();
-    while from + bytes.len() < to {
-        bytes.extend_from_slice(&download.read((from + bytes.len()) as u64, 256 * KIB).await?);
-    }
-    Ok(bytes)
+    world::new(n, size, 1)
 }
 
 async fn whole(store: &dyn BlobStore, n: u8) -> Result<Vec<u8>, BlobError> {
-    let (download, state) = store.read(id(n), READER).await?;
-    read(&*download, 0, state.size as usize).await
-}
-
-/// Goes on with an upload to its end.
-async fn complete(store: &dyn BlobStore, n: u8, content: &[u8]) -> Result<(), BlobError> {
-    let (upload, state) = store.append(key(n)).await?;
-    write(&*upload, content, state.durable as usize, content.len()).await?;
-    assert_eq!(upload.sync().await?, content.len() as u64);
-    store.commit(key(n), NOW).await
+    world::whole(store, n, 1).await
 }
 
 fn is_unavailable<T>(result: Result<T, BlobError>) -> bool {
@@ -100,6 +55,8 @@ const SILENT: u8 = 2;
 struct Faulty {
     objects: Arc<dyn Objects>,
     does: Arc<AtomicU8>,
+    /// Hears of each operation that is not answered.
+    unanswered: Arc<Notify>,
     /// Operations that are left until it dies.
     left: Arc<AtomicUsize>,
     /// Whether the one at which it dies is done all the same, and only its answer is lost.
@@ -109,7 +66,8 @@ struct Faulty {
 impl Faulty {
     fn at(directory: &Path) -> Self {
         let objects = Arc::new(SharedDirectory::open(directory).unwrap());
-        Self { objects, does: Arc::default(), left: Arc::new(AtomicUsize::new(usize::MAX)), done: false }
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        Self { objects, does: Arc::default(), unanswered: Arc::default(), left, done: false }
     }
 
     fn dies_after(directory: &Path, operations: usize, done: bool) -> Self {
@@ -129,7 +87,10 @@ impl Faulty {
         Box::pin(async move {
             match this.does.load(Ordering::SeqCst) {
                 AWAY => return Err(ObjectError::Away("taken away".into())),
-                SILENT => return future::pending().await,
+                SILENT => {
+                    this.unanswered.notify_one();
+                    return future::pending().await;
+                }
                 _ => {}
             }
             let one = |left: usize| (left > 0).then(|| left - 1);
@@ -208,13 +169,11 @@ impl World {
     }
 
     async fn until_empty(&self) {
-        for _ in 0..500 {
-            if self.objects().is_empty() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{:?}", self.objects().into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        patiently(async || {
+            let left: Vec<_> = self.objects().into_iter().map(|(name, _)| name).collect();
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
@@ -483,6 +442,29 @@ async fn a_place_is_one_store_s_and_an_empty_one_is_not_taken_for_it() {
     world.end().await;
 }
 
+/// The one node that collects keeps others of its store from it, and none of another store in the same database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_being_collected_keeps_no_other_one_of_the_database_from_it() {
+    let (slow, world) = (world!(), world!());
+    let place = Faulty::at(slow.directory.path());
+    let (collecting, beside) = (slow.node_with(place.clone()).await, slow.node().await);
+    place.set(SILENT);
+    let collection = tokio::spawn(collecting.collect());
+    place.unanswered.notified().await;
+
+    let node = world.node().await;
+    let piece = Piece { number: 0, epoch: 1, length: 10 };
+    for (of, collected) in [(&slow, 0), (&world, 1)] {
+        fs::write(of.directory.path().join(piece.name(&id(1))), content(10)).unwrap();
+        let by = if collected == 0 { &beside } else { &node };
+        assert_eq!(by.collect().await, Ok(Collected { files: collected, rows: 0 }));
+    }
+    collection.abort();
+    gone([collecting, beside, node]).await;
+    slow.end().await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_place_keeps_no_relay_from_starting() {
     let world = world!();
@@ -495,11 +477,7 @@ async fn a_silent_place_keeps_no_relay_from_starting() {
     place.set(FINE);
     // It is not asked again at once.
     let bytes = content(10);
-    let begun = std::time::Instant::now();
-    while complete(&node, 1, &bytes).await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it is asked again");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    patiently(async || complete(&node, 1, &bytes).await).await;
     assert!(whole(&node, 1).await.unwrap() == bytes);
     gone([node]).await;
     world.end().await;

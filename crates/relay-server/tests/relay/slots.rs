@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kuvert_relay::RunningRelay;
-use kuvert_relay::limits::NEW_SLOTS;
+use kuvert_relay::limits::{NEW_SLOTS, SLOT_REQUESTS};
 use kuvert_relay::slots::{LIFE_MS, MAX_PIECE_BYTES};
 use kuvert_types::device_list::{DeviceEntry, DeviceListBody};
+use kuvert_types::limits::MAX_DEVICES;
 use kuvert_types::{DeviceId, DeviceList};
 use kuvert_wire::v1;
 use kuvert_wire::v1::client_frame::Body as Request;
@@ -107,6 +108,21 @@ async fn an_address_begins_so_many_slots() {
     relay.shutdown().await;
 }
 
+#[tokio::test]
+async fn an_address_asks_for_slots_so_often() {
+    let data = tempfile::tempdir().unwrap();
+    let (relay, clock) = start_at_noon(data.path()).await;
+    let mut client = nobody(&relay).await;
+    let slot = random::<16>();
+    for _ in 0..SLOT_REQUESTS.burst {
+        assert_eq!(client.refused(read(&slot, 0)).await, Code::SlotUnknown);
+    }
+    assert_eq!(client.refused(read(&slot, 0)).await, Code::Limited);
+    clock.advance(Duration::from_secs(3_600 / u64::from(SLOT_REQUESTS.per_hour) + 1));
+    assert_eq!(client.refused(read(&slot, 0)).await, Code::SlotUnknown);
+    relay.shutdown().await;
+}
+
 /// A second device of an account, and the list that names both.
 fn second_of(first: &Device) -> Device {
     let address = kuvert_types::Address { device: DeviceId::new(2).unwrap(), ..first.address };
@@ -160,7 +176,8 @@ async fn a_device_that_comes_with_a_list_is_one_and_one_that_is_left_out_is_none
     *broken.last_mut().unwrap() ^= 1;
     let broken = v1::PublishDeviceList { device_list: both.encode().into(), certificates: vec![broken.into()] };
     assert_eq!(there.refused(Request::PublishDeviceList(broken)).await, Code::Invalid);
-    let many = vec![Bytes::new(); 17];
+    // Each of them would do alone.
+    let many = vec![second.certificate().encode().to_vec().into(); MAX_DEVICES + 1];
     let many = v1::PublishDeviceList { device_list: both.encode().into(), certificates: many };
     assert_eq!(there.refused(Request::PublishDeviceList(many)).await, Code::Invalid);
     assert_eq!(turned_away(&relay, &second).await, Code::AuthenticationFailed);

@@ -10,6 +10,8 @@
 
 #[doc(hidden)]
 pub mod suite;
+#[doc(hidden)]
+pub mod world;
 
 use std::sync::Arc;
 

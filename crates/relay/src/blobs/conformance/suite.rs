@@ -5,19 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use kuvert_types::{AccountId, BlobHash, BlobId};
-
 use super::BlobBackend;
+use super::world::*;
 use crate::blobs::room::{NoRoom, Share, charge};
-use crate::blobs::store::{
-    BlobError, BlobGauges, BlobState, BlobStore, Collected, Download, Expired, Left, NewBlob, Upload, UploadKey,
-};
+use crate::blobs::store::{BlobError, BlobGauges, BlobState, BlobStore, Collected, Expired, Left, NewBlob, UploadKey};
 use crate::store::{StoreError, Unavailable};
-
-const NOW: u64 = 1_750_000_000_000;
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
 
 /// Runs of so many bytes are looked for in what is stored.
 const RUN: usize = 16;
@@ -31,88 +23,10 @@ pub fn run(check: impl Future<Output = ()>) {
     runtime.block_on(check);
 }
 
-fn account(n: u8) -> AccountId {
-    AccountId::from_bytes([n; 16])
-}
-
-fn id(n: u8) -> BlobId {
-    // Spread over whatever goes by the first byte.
-    BlobId::from_bytes([n.wrapping_mul(37); 16])
-}
-
-fn hash(n: u8) -> BlobHash {
-    [n; 32]
-}
-
-/// A blob of account 1, with readers 1 to `readers`.
-fn new(n: u8, size: usize, readers: u8) -> NewBlob {
-    NewBlob {
-        id: id(n),
-        account: account(1),
-        token: hash(0xA0 ^ n),
-        size: size as u64,
-        readers: (1..=readers).map(hash).collect(),
-        shared: false,
-        created_at: NOW,
-    }
-}
-
-fn key(n: u8) -> UploadKey {
-    UploadKey { id: id(n), account: account(1), token: hash(0xA0 ^ n) }
-}
-
-const PLENTY: Share = Share { bytes: 1 << 40, blobs: 1_000, room: 1 << 40 };
-
-/// Bytes in which no run stands twice.
-fn content(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    getrandom::fill(&mut bytes).unwrap();
-    bytes
-}
-
-fn pieces(bytes: &[u8]) -> Vec<Bytes> {
-    bytes.chunks(64 * KIB).map(Bytes::copy_from_slice).collect()
-}
-
-async fn write(upload: &dyn Upload, content: &[u8], from: usize, to: usize) -> Result<(), BlobError> {
-    let mut at = from;
-    while at < to {
-        let end = (at + 128 * KIB).min(to);
-        upload.write(at as u64, pieces(&content[at..end])).await?;
-        at = end;
-    }
-    Ok(())
-}
-
-async fn read(download: &dyn Download, from: usize, to: usize) -> Result<Vec<u8>, BlobError> {
-    let mut bytes = Vec::new();
-    while from + bytes.len() < to {
-        let got = download.read((from + bytes.len()) as u64, 256 * KIB).await?;
-        assert!(!got.is_empty() && got.len() <= 256 * KIB);
-        bytes.extend_from_slice(&got);
-    }
-    Ok(bytes)
-}
-
 /// A whole upload.
 async fn upload(store: &dyn BlobStore, n: u8, content: &[u8], readers: u8) {
     store.create(new(n, content.len(), readers), PLENTY).await.unwrap();
-    complete(store, n, content).await;
-}
-
-/// Goes on with an upload to its end.
-async fn complete(store: &dyn BlobStore, n: u8, content: &[u8]) {
-    let (upload, state) = store.append(key(n)).await.unwrap();
-    write(&*upload, content, state.durable as usize, content.len()).await.unwrap();
-    assert_eq!(upload.sync().await.unwrap(), content.len() as u64);
-    store.commit(key(n), NOW).await.unwrap();
-}
-
-/// The whole content, for a reader.
-async fn whole(store: &dyn BlobStore, n: u8, reader: u8) -> Result<Vec<u8>, BlobError> {
-    let (download, state) = store.read(id(n), hash(reader)).await?;
-    assert!(state.committed && state.durable == state.size);
-    read(&*download, 0, state.size as usize).await
+    complete(store, n, content).await.unwrap();
 }
 
 fn is_unknown<T>(result: Result<T, BlobError>) -> bool {
@@ -165,7 +79,7 @@ pub async fn what_was_synced_survives_closing_and_goes_on_there<B: BlobBackend>(
     let second = backend.open().await;
     let state = second.status(key(1)).await.unwrap();
     assert!((MIB + 100..=2 * MIB).contains(&(state.durable as usize)), "{state:?}");
-    complete(&*second, 1, &content).await;
+    complete(&*second, 1, &content).await.unwrap();
     second.close().await.unwrap();
     drop(second);
 
@@ -194,7 +108,7 @@ pub async fn an_upload_that_breaks_often_is_whole_in_the_end<B: BlobBackend>(bac
         }
         assert_eq!(store.status(key(1)).await.unwrap().durable, durable);
     }
-    complete(&*store, 1, &content).await;
+    complete(&*store, 1, &content).await.unwrap();
     assert!(whole(&*store, 1, 1).await.unwrap() == content);
     store.collect().await.unwrap();
     assert!(whole(&*store, 1, 1).await.unwrap() == content, "nothing of it is taken for left over");
@@ -273,7 +187,7 @@ pub async fn a_blob_is_read_once_it_is_complete<B: BlobBackend>(backend: &B) {
     assert_eq!(store.done(id(1), hash(1)).await, Err(BlobError::NotCommitted));
     assert!(is_unknown(store.read(id(1), hash(3)).await));
     assert_eq!(store.commit(key(1), NOW).await, Err(BlobError::Offset));
-    complete(&*store, 1, &content).await;
+    complete(&*store, 1, &content).await.unwrap();
     store.commit(key(1), NOW + 5).await.unwrap();
     assert!(matches!(store.append(key(1)).await, Err(BlobError::Committed)));
     let state = store.status(key(1)).await.unwrap();
@@ -320,7 +234,7 @@ pub async fn a_capability_for_all_stays<B: BlobBackend>(backend: &B) {
     let store = backend.open().await;
     let content = content(100);
     store.create(NewBlob { shared: true, ..new(1, 100, 1) }, PLENTY).await.unwrap();
-    complete(&*store, 1, &content).await;
+    complete(&*store, 1, &content).await.unwrap();
     for _ in 0..2 {
         assert_eq!(store.done(id(1), hash(1)).await, Ok(Left::Shared));
         assert!(whole(&*store, 1, 1).await.unwrap() == content);
