@@ -1,6 +1,7 @@
 //! The command line as clap reads it: raw flags, no decisions. What they mean is settled in [`crate::options`].
 
 mod account;
+mod backup;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use crate::chat::Notify;
 use crate::output::time::{Zone, now_ms};
 
 pub use account::{Account, Consent, Correct, Delete, Part, Permissions, Profile, Report, Upload};
+pub use backup::{Backup, Restore, Secret};
 
 /// End-to-end encrypted messenger: the letter is sealed, and the relay only ever sees the envelope.
 #[derive(Debug, Parser)]
@@ -133,6 +135,18 @@ pub enum Command {
     /// `messages.txt` and `messages.jsonl` are readable by their owner only, and no longer encrypted. For example
     /// `kuvert export bob --to bob-2026`.
     Export(Export),
+    /// Write this home into one encrypted file
+    ///
+    /// Account, keys, contacts, messages, and files that came, as they are now; a `kuvert receive` or a chat of this home goes on meanwhile.
+    /// Who has the file and its passphrase has the account. Nothing is overwritten. For example `kuvert backup kuvert-2026-11.age`,
+    /// and `kuvert backup /media/stick/kuvert.age --key-file kuvert.key` in a script. `kuvert restore` makes a home of it.
+    Backup(Backup),
+    /// Make a home of such a file
+    ///
+    /// The home is as it was when the backup was made: what came and was sent since then is not in it. What is sent from now on arrives, in both
+    /// directions. The home that the backup was made of must be gone, or never be used again. For example
+    /// `kuvert --home ~/kuvert restore kuvert-2026-11.age`.
+    Restore(Restore),
     /// Show what the relay gets to know at this home's level, and choose when receipts are sent
     Disclosure(Disclosure),
     /// Your account at the relay: number, profile, address book; what it holds, corrections, terms, deletion

@@ -11,6 +11,7 @@
 //! | `options` | what the flags mean |
 //! | `commands` | one file per command |
 //! | `chat` | the full-screen chat and its line mode |
+//! | `passphrase` | asking for a passphrase |
 //! | [`output`] | results in words and as JSON |
 //! | [`files`] | files that this program makes |
 //! | [`log`] | what `-v` says |
@@ -31,6 +32,7 @@ pub mod log;
 mod manual;
 mod options;
 pub mod output;
+mod passphrase;
 pub mod signals;
 pub mod terminal;
 pub mod usage;

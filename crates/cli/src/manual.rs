@@ -210,6 +210,30 @@ const EXAMPLES: &[(&str, &[Entry])] = &[
         )],
     ),
     (
+        "backup",
+        &[
+            ("kuvert backup kuvert-2026-11.age", "Writes a backup; the passphrase is asked for."),
+            (
+                "kuvert backup kuvert.age --new-key-file kuvert.key",
+                "Writes one that opens with a key, and the key into another file.",
+            ),
+            (
+                "kuvert backup /media/stick/kuvert.age --key-file kuvert.key",
+                "Writes another one for that key, as a script does.",
+            ),
+        ],
+    ),
+    (
+        "restore",
+        &[
+            (
+                "kuvert --home ~/kuvert restore kuvert-2026-11.age",
+                "Makes a home of a backup; the passphrase is asked for.",
+            ),
+            ("kuvert restore kuvert.age --key-file kuvert.key", "Makes the home of a backup that opens with a key."),
+        ],
+    ),
+    (
         "disclosure",
         &[
             ("kuvert disclosure", "Says what the relay gets to know."),

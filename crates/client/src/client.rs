@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kuvert_protocol::identity::account_key_fingerprint;
 use kuvert_types::{Level, RelayUrl};
 
+use crate::backup::{self, BackedUp, BackupSecret};
 use crate::connection::{Connection, establish, establish_at, establish_patiently};
 use crate::consumer::Consumer;
 use crate::contacts::Contacts;
@@ -618,6 +619,15 @@ impl Client {
             Err(Error::StoreLocked { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes this home into one encrypted file: what it stores as it is now, and the files that came. Other processes of the home go on
+    /// meanwhile. [`restore`](crate::restore) makes a home of it. A store of the caller's own cannot be written so.
+    ///
+    /// # Errors
+    /// `file-exists`, `passphrase-unusable`, `backup-key-unusable`, `backup-unusable`, `disk-full`. Nothing is left then.
+    pub async fn back_up(&self, file: &Path, secret: BackupSecret) -> Result<BackedUp, Error> {
+        backup::write(&self.0, file.to_owned(), secret).await
     }
 
     /// The level of disclosure that this home is at.

@@ -138,6 +138,16 @@ pub fn rotate(tx: &dyn Transaction) -> Result<(), Error> {
     state::put(tx, Table::Own, own::DISCLOSURE, &row)
 }
 
+/// What the relay holds is not known any more: it is told again with the next flush.
+pub fn publish_again(tx: &dyn Transaction) -> Result<(), Error> {
+    let mut row = row(tx)?;
+    if row.published.is_empty() {
+        return Ok(());
+    }
+    row.published.clear();
+    state::put(tx, Table::Own, own::DISCLOSURE, &row)
+}
+
 /// Tells the relay the hash of the access key, or that there is none any more, if it does not know that yet.
 ///
 /// # Errors

@@ -103,6 +103,51 @@ pub enum Error {
     /// A message without files.
     #[error("this message has no file of that kind")]
     NoSuchFile,
+    /// A home is there already.
+    #[error("{} is there already: choose another place for the home", home.display())]
+    HomeExists {
+        /// Where.
+        home: PathBuf,
+    },
+    /// A passphrase that is none.
+    #[error("a passphrase has 1 to 4,096 bytes")]
+    PassphraseUnusable,
+    /// A file that no keys can be read from.
+    #[error("{path} is no key file ({reason}): it has a line for each key", path = path.display())]
+    BackupKeyUnusable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The backup is for another passphrase.
+    #[error("this passphrase does not open the backup: type it anew; nothing was made")]
+    BackupPassphraseWrong,
+    /// The backup is for another key, or for a passphrase in place of a key, or the other way round.
+    #[error(
+        "this is not what the backup opens with: it is for another key, or one of both is a passphrase; nothing was made"
+    )]
+    BackupKeyWrong,
+    /// Something else than a backup.
+    #[error("this is not a backup of a home; nothing was made")]
+    BackupForeign,
+    /// A backup of a newer program.
+    #[error("this backup was made by a newer program: update this one; nothing was made")]
+    BackupNewer,
+    /// A backup that is not as it was written.
+    #[error("the backup is damaged ({what}): try another copy of it, or an older one; nothing was made")]
+    BackupDamaged {
+        /// What is wrong.
+        what: String,
+    },
+    /// A backup that cannot be written or read.
+    #[error("{path} cannot be used for a backup ({reason}); nothing was made", path = path.display())]
+    BackupUnusable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A consumer's name that is empty or too long.
     #[error("a consumer's name has 1 to 64 bytes")]
     ConsumerNameInvalid,
@@ -542,6 +587,15 @@ impl Error {
             Self::FileDamaged { .. } => "file-damaged",
             Self::FileExists { .. } => "file-exists",
             Self::NoSuchFile => "no-such-file",
+            Self::HomeExists { .. } => "home-exists",
+            Self::PassphraseUnusable => "passphrase-unusable",
+            Self::BackupKeyUnusable { .. } => "backup-key-unusable",
+            Self::BackupPassphraseWrong => "backup-passphrase-wrong",
+            Self::BackupKeyWrong => "backup-key-wrong",
+            Self::BackupForeign => "backup-foreign",
+            Self::BackupNewer => "backup-newer",
+            Self::BackupDamaged { .. } => "backup-damaged",
+            Self::BackupUnusable { .. } => "backup-unusable",
             Self::ConsumerNameInvalid => "consumer-name-invalid",
             Self::OwnAddress => "own-address",
             Self::NameInvalid { .. } => "name-invalid",

@@ -50,6 +50,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`client`] | the façade: open, register, and what hands over to the rest |
+//! | `backup` | a home as one encrypted file, and a home of such a file |
 //! | `receive` | inbox: open, commit, acknowledge, receipts; events that are pulled |
 //! | `status` | how the home stands, and whether its relay answers |
 //! | `contacts` | the address book as the caller uses it: adding, verifying, blocking |
@@ -84,6 +85,7 @@
 #![deny(missing_docs)]
 
 mod account;
+mod backup;
 mod blocking;
 mod bridge;
 mod certain;
@@ -130,6 +132,7 @@ pub mod store;
 pub mod transport;
 
 pub use account::Correction;
+pub use backup::{BackedUp, BackupSecret, MAX_PASSPHRASE_BYTES, Restored, make_backup_key, restore};
 pub use certain::MAX_SKEW_MS;
 pub use client::{Builder, Client, Lead};
 pub use connection::Connection;

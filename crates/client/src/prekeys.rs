@@ -409,6 +409,17 @@ fn delete_old(tx: &dyn Transaction, now: u64, relay_time: u64) -> Result<(), Err
     Ok(())
 }
 
+/// This home is a copy of one that went on: what that one numbered, published and used is not known. Numbers go on behind a gap, the relay is
+/// given others of each kind, and what is here is kept for mail that is on its way, as what was replaced is. `now`: Unix milliseconds.
+pub fn replace_all(tx: &dyn Transaction, now: u64) -> Result<(), Error> {
+    for (kind, id, stored) in Stored::all(tx)? {
+        // By the relay's clock since ever: when it was is not known, and this machine's own decides.
+        let replaced_at = if stored.replaced_at == (0, 0) { (now.max(1), 0) } else { stored.replaced_at };
+        Stored { published: true, replaced_at, ..stored }.save(tx, kind, id)?;
+    }
+    skip_ahead(tx)
+}
+
 /// Leaves a gap in all numbers and makes rotation due.
 fn skip_ahead(tx: &dyn Transaction) -> Result<(), Error> {
     let mut counters: PrekeyStateRow = state::get(tx, Table::Own, own::PREKEYS)?.unwrap_or_default();

@@ -149,6 +149,13 @@ pub fn queue_what_is_due(tx: &dyn Transaction, now: u64, certain: Option<u64>) -
     Ok(())
 }
 
+/// The session with a device is gone, with all that this home began in it: a fresh one is due at once, and the resets that went out before count
+/// for nothing but that they are this home's own.
+pub fn lose_session(tx: &dyn Transaction, device: &Address) -> Result<(), Error> {
+    let peer = PeerRow::of(tx, device)?;
+    PeerRow { reset_due: true, reset_at: 0, repeats: 0, unconfirmed_reset: Vec::new(), ..peer }.save(tx, device)
+}
+
 /// What was remembered of a device is lost. Until the hour is over no reset goes out: one may just have gone.
 pub fn forget_history(tx: &dyn Transaction, device: &Address, now: u64) -> Result<(), Error> {
     PeerRow { reset_at: now.max(1), resent_at: now.max(1), reset_confirmed_at: now.max(1), ..PeerRow::default() }

@@ -2,6 +2,7 @@
 
 mod account;
 pub mod along;
+mod backup;
 pub mod completions;
 mod confirm;
 mod contact;
@@ -78,6 +79,8 @@ pub fn run(command: Command, options: &Options) -> Result<ExitCode, Failure> {
         Command::Search(args) => block_on(search::run(&args, options)),
         Command::Delete(args) => block_on(delete::run(&args, options)),
         Command::Export(args) => block_on(export::run(&args, options)),
+        Command::Backup(args) => block_on(backup::make(args, options)),
+        Command::Restore(args) => block_on(backup::read(args, options)),
         Command::Disclosure(args) => block_on(disclosure::run(&args, options)),
         Command::Account(args) => block_on(account::run(args, options)),
         Command::Completions(args) => completions::run(&args),

@@ -77,6 +77,16 @@ fn describe(record: &Record<'_>, painter: &Painter) -> String {
             if *files > 0 { format!(" and {}", number(*files, "file")) } else { String::new() },
             harmless::line(directory)
         ),
+        Record::Backup { file, bytes } => format!(
+            "{}: {bytes} bytes, encrypted. Who has this file and what opens it has your account: keep them apart, and both safe",
+            harmless::line(file)
+        ),
+        Record::Restored { home, account, .. } => format!(
+            "{} holds the account {} again, as it was when the backup was made.\nNext: `kuvert receive` fetches what came since. Never use the home that the \
+             backup was made of beside this one.",
+            harmless::line(home),
+            painter.faint(account)
+        ),
         Record::Disclosure { level, receipts, items, costs } => disclosure(painter, level, receipts, items, costs),
         Record::Permissions { items, .. } => permissions(painter, items),
         Record::Invite { link } => (*link).to_owned(),

@@ -121,6 +121,22 @@ pub enum Record<'a> {
         /// How many files of them were copied.
         files: u64,
     },
+    /// This home was written into one encrypted file.
+    Backup {
+        /// Where, as it was given.
+        file: &'a str,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A home was made of a backup.
+    Restored {
+        /// Where.
+        home: &'a str,
+        /// The account, 26 characters.
+        account: &'a str,
+        /// The number of this device.
+        device: u32,
+    },
     /// A code is on its way to a phone number.
     PhoneCodeRequested {
         /// E.164.

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::home::Home;
 
 pub(super) const PARTIAL: &str = "partial";
-pub(super) const OUTGOING: &str = "outgoing";
+pub(crate) const OUTGOING: &str = "outgoing";
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;

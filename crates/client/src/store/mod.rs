@@ -8,12 +8,14 @@
 //! |---|---|
 //! | [`sqlite`] | the backend for real homes: one file, every value sealed |
 //! | `frozen` | a file that cannot be written |
+//! | `copy` | all rows of a file, out of it and into another one |
 //! | [`memory`] | a model in memory, for tests and for clients that keep nothing |
 //! | [`conformance`] | what every backend must do, to be run by its tests |
 //!
 //! Not its concern: what the values mean (`state`), when to write (`send`, `receive`).
 
 pub mod conformance;
+pub(crate) mod copy;
 mod frozen;
 pub mod memory;
 pub mod sqlite;

@@ -29,12 +29,12 @@ use crate::migrate::migrate;
 use crate::options::{Clock as _, SystemClock};
 
 /// "Kuve" in the file's header.
-const APPLICATION_ID: u32 = 0x4B75_7665;
+pub(super) const APPLICATION_ID: u32 = 0x4B75_7665;
 
 /// Counts up with every change of the tables or of what rows mean.
 pub const SCHEMA_VERSION: u32 = 6;
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE record (tbl INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID;
 CREATE TABLE log (seq INTEGER PRIMARY KEY AUTOINCREMENT, log INTEGER NOT NULL, grp BLOB NOT NULL, key BLOB NOT NULL,
@@ -62,6 +62,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// What it is open with.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Opens an existing store. One that cannot be written is opened for reading: what writes then fails with
     /// `home-read-only`.
     ///
@@ -163,7 +168,7 @@ impl SqliteStore {
 /// A store up to this size is written anew in memory, a larger one by way of a temporary file: it holds what stays, sealed.
 const VACUUM_IN_MEMORY: i64 = 64 * 1024 * 1024;
 
-fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection, Error> {
+pub(super) fn connect(path: &Path, flags: OpenFlags, busy: Duration) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(store_error)?;
     connection.busy_timeout(busy).map_err(store_error)?;
     Ok(connection)
@@ -218,7 +223,7 @@ fn read_error(error: rusqlite::Error) -> Error {
     }
 }
 
-fn store_error(error: rusqlite::Error) -> Error {
+pub(super) fn store_error(error: rusqlite::Error) -> Error {
     convert(error).into()
 }
 
