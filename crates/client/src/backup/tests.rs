@@ -14,7 +14,7 @@ use crate::store::{Log, Mode, Store as _, Table, Transaction};
 /// Next to no work for scrypt.
 const LITTLE_WORK: u8 = 2;
 
-/// Made by `age` 1.2 in another program (pyrage): "a letter", for the passphrase "a passphrase", and for [`KEY`].
+/// Made by another program, pyrage: "a letter", for the passphrase "a passphrase", and for [`KEY`].
 const BY_PASSPHRASE: &[u8] = include_bytes!("fixtures/passphrase.age");
 const BY_KEY: &[u8] = include_bytes!("fixtures/key.age");
 const KEY: &str = include_str!("fixtures/key");
