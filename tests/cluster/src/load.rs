@@ -32,6 +32,16 @@ pub const OWNERS: usize = 4;
 /// Accounts that take them.
 pub const TAKERS: usize = 4;
 
+/// Envelopes a second, of all senders, where nothing else is asked for. Each writes three times a second, evenly after the others: an
+/// outage is seen to a seventieth of a second, and the clients leave the machine to what they measure.
+pub const RATE: u32 = 72;
+
+/// Envelopes for one bundle that is taken, where there is a rate.
+const ENVELOPES_PER_BUNDLE: u32 = 12;
+
+/// Between two bundles of one taker, where there is none.
+const TAKES: Duration = Duration::from_millis(20);
+
 /// How long a client waits for an answer before it goes to another relay.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -47,8 +57,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of an envelope.
 const CIPHERTEXT: usize = 570;
 
-/// A receiver moves to another relay after so many deliveries.
-const MOVES: u64 = 400;
+/// A receiver moves to another relay after so many deliveries, and after so long.
+const MOVES: (u64, Duration) = (400, Duration::from_secs(60));
 
 /// Every other mailbox acknowledges what it got only after this time, so that what is stored twice is seen to be, and at the latest after
 /// so many deliveries: no more than a relay sends ahead.
@@ -67,6 +77,8 @@ pub struct World {
     pub relays: Vec<String>,
     /// Keys and ids follow from it.
     pub seed: u64,
+    /// Envelopes a second, of all senders together. None: as many as are answered.
+    pub rate: Option<u32>,
     /// What was answered.
     pub history: History,
     /// When.
@@ -88,11 +100,12 @@ pub fn random<const N: usize>() -> [u8; N] {
 
 impl World {
     /// In front of these relays.
-    pub fn new(relays: Vec<String>) -> Self {
+    pub fn new(relays: Vec<String>, rate: Option<u32>) -> Self {
         let seed = u64::from_be_bytes(random());
         Self {
             relays,
             seed,
+            rate,
             history: History::default(),
             served: Served::default(),
             stop: AtomicBool::new(false),
@@ -132,6 +145,35 @@ impl World {
     }
 }
 
+/// When one client of several has its turn: all of them together keep to a rate, and come evenly one after the other.
+struct Turns {
+    next: Instant,
+    /// Between two of this client's.
+    each: Duration,
+}
+
+impl Turns {
+    /// Of one client of so many, that all have as many a second as the rate says, divided by `share`. None: there is no rate.
+    fn begin(rate: Option<u32>, share: u32, (client, clients): (usize, usize), now: Instant) -> Option<Self> {
+        let (client, clients) = (u32::try_from(client).ok()?, u32::try_from(clients).ok()?);
+        let each = Duration::from_secs(1) * clients * share / rate?;
+        Some(Self { next: now + each * client / clients, each })
+    }
+
+    /// Goes on to the turn after this one. What was missed during an outage is left out: else all would come at once after it, and
+    /// each time from then on.
+    fn pass(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.next).as_nanos();
+        let missed = late.checked_div(self.each.as_nanos()).unwrap_or(0);
+        self.next += self.each * u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.next.saturating_duration_since(Instant::now())).await;
+        self.pass(Instant::now());
+    }
+}
+
 /// Connects to one relay. One that registered without hearing of it is registered.
 async fn log_in(target: &Target, device: &Device, register: bool) -> Outcome<Link> {
     // Relays of a test may have networks of their own.
@@ -165,14 +207,14 @@ pub fn start(world: &Arc<World>) -> (JoinSet<()>, JoinSet<()>) {
         receivers.spawn(receive(Arc::clone(world), mailbox));
     }
     for sender in 0..SENDERS {
-        senders.spawn(send(Arc::clone(world), MAILBOXES + sender));
+        senders.spawn(send(Arc::clone(world), sender));
     }
     let owners = MAILBOXES + SENDERS;
     for owner in 0..OWNERS {
         senders.spawn(publish(Arc::clone(world), owners + owner));
     }
     for taker in 0..TAKERS {
-        senders.spawn(take(Arc::clone(world), owners + OWNERS + taker, owners));
+        senders.spawn(take(Arc::clone(world), taker, owners));
     }
     (senders, receivers)
 }
@@ -182,11 +224,16 @@ async fn ask(link: &mut Link, request: Request) -> Option<Response> {
     timeout(ANSWER, link.ask(request)).await.ok()?.ok()
 }
 
-async fn send(world: Arc<World>, sender: usize) {
-    let (device, mut number) = (world.device(sender), 0);
+async fn send(world: Arc<World>, client: usize) {
+    let (sender, mut number) = (MAILBOXES + client, 0);
+    let device = world.device(sender);
     let from = to_wire(&device.address);
     let mut link = world.connect(&device, false).await;
+    let mut turns = Turns::begin(world.rate, 1, (client, SENDERS), Instant::now());
     while !world.stop.load(Ordering::Relaxed) {
+        if let Some(turns) = &mut turns {
+            turns.wait().await;
+        }
         number += 1;
         let (id, [pick, gives_up]): (Id, [u8; 2]) = (random(), random());
         let mailbox = usize::from(pick) % MAILBOXES;
@@ -243,7 +290,8 @@ async fn read(world: &World, mailbox: usize, link: &mut Link) -> Outcome<()> {
     link.writer.send([Request::Attach(v1::Attach {})]).await?;
     let (mut last, mut seen, mut asked) = (0, 0, None);
     let (mut acknowledged_at, mut unacknowledged) = (Instant::now(), 0);
-    while seen < MOVES {
+    let began = Instant::now();
+    while seen < MOVES.0 && began.elapsed() < MOVES.1 {
         let frames = match timeout(ANSWER, link.reader.frames()).await {
             Ok(frames) => frames?,
             Err(_) if world.done.load(Ordering::Relaxed) || asked.is_some() => return Ok(()),
@@ -321,11 +369,16 @@ fn prekeys(ids: std::ops::Range<u32>) -> Request {
     })
 }
 
-async fn take(world: Arc<World>, taker: usize, owners: usize) {
-    let device = world.device(taker);
+async fn take(world: Arc<World>, client: usize, owners: usize) {
+    let device = world.device(owners + OWNERS + client);
     let mut link = world.connect(&device, false).await;
+    let mut turns = Turns::begin(world.rate, ENVELOPES_PER_BUNDLE, (client, TAKERS), Instant::now());
     let mut turn = 0;
     while !world.stop.load(Ordering::Relaxed) {
+        match &mut turns {
+            Some(turns) => turns.wait().await,
+            None => sleep(TAKES).await,
+        }
         turn += 1;
         let owner = owners + turn % OWNERS;
         let account = Bytes::copy_from_slice(address(world.seed, owner).account.as_bytes());
@@ -344,6 +397,35 @@ async fn take(world: Arc<World>, taker: usize, owners: usize) {
             Some(_) => {}
             None => link = world.connect(&device, false).await,
         }
-        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_keep_to_their_rate_and_apart_from_each_other_also_after_an_outage() {
+        let (began, even) = (Instant::now(), Duration::from_secs(1) / RATE);
+        let turns = |client| Turns::begin(Some(RATE), 1, (client, SENDERS), began).unwrap();
+        let mut clients: Vec<Turns> = (0..SENDERS).map(turns).collect();
+        // All of them wait for the same relay in between.
+        let outage = began + Duration::from_secs(4);
+        let back = outage + Duration::from_millis(3_333);
+        let mut at: Vec<Duration> = Vec::new();
+        for client in &mut clients {
+            while client.next < began + Duration::from_secs(10) {
+                let now = if client.next < outage { client.next } else { client.next.max(back) };
+                at.push(now - began);
+                client.pass(now);
+            }
+        }
+        at.sort_unstable();
+        let gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let long = gaps.iter().filter(|gap| **gap > even * 2).count();
+        // One turn of each comes at once then, and no more.
+        let at_once = gaps.iter().filter(|gap| gap.is_zero()).count();
+        assert_eq!((long, at_once), (1, SENDERS - 1), "{gaps:?}");
+        assert!(Turns::begin(None, 1, (0, SENDERS), began).is_none());
     }
 }

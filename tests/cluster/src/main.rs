@@ -1,10 +1,10 @@
-//! `cluster-faults DIR --faults N [--kinds a,b] [--minutes M]`: load on the relays of a cluster that `packaging/cluster/up` made, while one
-//! fault after the other is done to it, and every answer checked against the history. `tests/cluster/run` does all of it.
+//! `cluster-faults DIR`: load on the relays of a cluster that `packaging/cluster/up` made, while one fault after the other is done to it,
+//! and every answer checked against the history. `tests/cluster/run` does all of it; [`USAGE`] says with which options.
 //! `--faults 0 --minutes M` is the load alone, for so long: `tests/cluster/erasure`.
 //!
-//! Prints a JSON object a line: one for each fault, `{"type":"outage","kind","sort","of","none_s","one_s","whole_s"}` (seconds in which
-//! no client was served, the longest that one waited, and until all of the cluster worked again), and at the end
-//! `{"type":"result", …}` with a member for each rule: how often it was broken.
+//! Prints a JSON object a line: one for each fault, `{"type":"outage","kind","sort","of","none_s","one_s","whole_s","load"}` (seconds in
+//! which no client was served, the longest that one waited, until all of the cluster worked again, and how many processes of the machine
+//! wanted to run in the last minute), and at the end `{"type":"result", …}` with a member for each rule: how often it was broken.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -26,6 +26,21 @@ use tokio::time::sleep;
 use history::{Outage, RULES};
 use load::World;
 
+/// What can be asked for.
+const USAGE: &str = "\
+usage: cluster-faults DIR [OPTIONS]
+  DIR            what `packaging/cluster/up` was given; `tests/cluster/run` makes one, and takes the options below
+  --faults N     so many faults; 20, or with --minutes as many as fit. 0: none
+  --minutes M    no further fault after so long
+  --kinds A,B    only these kinds of faults (packaging/cluster/fault DIR list); all of them in turn
+  --rate N       envelopes a second, of all 24 senders together, with a bundle of prekeys for each twelve of them; 72.
+                 It is also how finely an outage is seen: 72 a second see it to a seventieth of a second.
+                 0: as many as are answered, which takes the whole machine
+exit codes: 0 every rule held; 1 one was broken, or it could not be run; 2 the command line makes no sense";
+
+/// Faults of a run where neither their number nor the time is said.
+const FAULTS: usize = 20;
+
 /// Quiet time before and after each fault.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -41,15 +56,20 @@ struct Asked {
     faults: usize,
     kinds: Vec<String>,
     until: Option<Duration>,
+    rate: Option<u32>,
 }
 
-fn arguments() -> Outcome<Asked> {
-    let mut asked = Asked { directory: PathBuf::new(), faults: 20, kinds: vec![], until: None };
+/// None: it asks for help.
+fn arguments() -> Outcome<Option<Asked>> {
+    let mut asked = Asked { directory: PathBuf::new(), faults: 0, kinds: vec![], until: None, rate: Some(load::RATE) };
+    let mut faults = None;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         match word.as_str() {
-            "--faults" => asked.faults = value()?.parse()?,
+            "--help" | "-h" => return Ok(None),
+            "--faults" => faults = Some(value()?.parse()?),
+            "--rate" => asked.rate = Some(value()?.parse()?).filter(|rate| *rate > 0),
             "--kinds" => asked.kinds = value()?.split(',').map(str::to_owned).collect(),
             "--minutes" => asked.until = Some(Duration::from_secs(value()?.parse::<u64>()? * 60)),
             other if !other.starts_with('-') => asked.directory = other.into(),
@@ -59,7 +79,8 @@ fn arguments() -> Outcome<Asked> {
     if asked.directory.as_os_str().is_empty() {
         return Err("name the directory that `packaging/cluster/up` was given".into());
     }
-    Ok(asked)
+    asked.faults = faults.unwrap_or(if asked.until.is_some() { usize::MAX } else { FAULTS });
+    Ok(Some(asked))
 }
 
 /// A script of packaging/cluster.
@@ -84,9 +105,13 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 fn main() -> ExitCode {
     let asked = match arguments() {
-        Ok(asked) => asked,
+        Ok(Some(asked)) => asked,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {error}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -111,7 +136,7 @@ fn main() -> ExitCode {
 async fn test(asked: &Asked) -> Outcome<bool> {
     let lines = run("relay", &["list"], &asked.directory).await?;
     let relays = lines.iter().filter(|line| text(line, "type") == "relay").map(|line| text(line, "address").to_owned());
-    let world = Arc::new(World::new(relays.collect()));
+    let world = Arc::new(World::new(relays.collect(), asked.rate));
     let kinds: Vec<String> = run("fault", &["list"], &asked.directory)
         .await?
         .iter()
@@ -180,9 +205,14 @@ async fn one_fault(asked: &Asked, world: &World, kind: &str) -> Outcome<(Value, 
     let line = json!({
         "type": "outage", "kind": kind, "sort": text(&first, "sort"), "of": text(&first, "of"),
         "none_s": tenths(outage.all.as_secs_f64()), "one_s": tenths(outage.one.as_secs_f64()),
-        "whole_s": tenths(whole.as_secs_f64()),
+        "whole_s": tenths(whole.as_secs_f64()), "load": machine_load(),
     });
     Ok((line, outage))
+}
+
+/// How many processes of this machine wanted to run, in the middle of the last minute. None: it does not say.
+fn machine_load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 fn tenths(seconds: f64) -> f64 {
@@ -221,7 +251,7 @@ fn report(
     }
     let counts = world.history.counts();
     let mut result = json!({
-        "type": "result", "faults": done, "seconds": took.as_secs(), "accepted": counts.accepted, "unknown": counts.unknown,
+        "type": "result", "faults": done, "seconds": took.as_secs(), "rate": world.rate, "accepted": counts.accepted, "unknown": counts.unknown,
         "refused": counts.refused, "delivered": counts.delivered, "prekeys": counts.prekeys, "again": counts.again, "not_whole_again": failed > 3,
     });
     for rule in RULES {
