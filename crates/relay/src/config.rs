@@ -138,7 +138,7 @@ pub struct Cluster {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlobPlace {
-    /// A directory's path. Empty: none, and the relay takes no files.
+    /// A directory's path, or a bucket's address, such as `s3://files/kuvert`. Empty: none, and the relay takes no files.
     pub store: String,
 }
 

@@ -3,12 +3,15 @@
 //! | module | holds |
 //! |---|---|
 //! | [`directory`] | a directory that all relays share |
+//! | `s3` | a bucket, where this crate is built with the feature of that name |
 //! | [`place`] | which place an operator means |
 //! | [`name`] | how objects are called |
 
 pub mod directory;
 pub mod name;
 pub mod place;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 use std::fmt;
 use std::future::Future;

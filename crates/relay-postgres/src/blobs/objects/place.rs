@@ -14,7 +14,8 @@ use super::directory::SharedDirectory;
 pub enum AddressError {
     /// It is no path.
     #[error(
-        "blobs.store = \"{0}\" is no place for files: give the path of a directory that all relays share (/srv/kuvert-files)"
+        "blobs.store = \"{0}\" is no place for files: give the path of a directory that all relays share (/srv/kuvert-files), or a \
+         bucket (s3://BUCKET/PREFIX)"
     )]
     Unknown(String),
     /// The directory.
@@ -28,7 +29,20 @@ pub enum AddressError {
         /// What the system says.
         error: io::Error,
     },
+    /// A bucket, and this program knows none.
+    #[error(
+        "blobs.store names a bucket, and this relay was built without S3. Build it with \
+         `cargo build --profile dist -p kuvert-relay-server --features s3`, or name a directory that all relays share"
+    )]
+    NoBuckets,
+    /// The bucket.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    Bucket(#[from] super::s3::BucketError),
 }
+
+/// How the address of a bucket begins.
+const BUCKET: &str = "s3://";
 
 /// Opens the place that a configuration names. `None`: it names none. Blocks for a moment.
 ///
@@ -39,6 +53,9 @@ pub fn open(place: &BlobPlace) -> Result<Option<Arc<dyn Objects>>, AddressError>
     if store.is_empty() {
         return Ok(None);
     }
+    if store.starts_with(BUCKET) {
+        return bucket(store).map(Some);
+    }
     let path = Path::new(store);
     if !path.is_absolute() {
         return Err(AddressError::Unknown(store.to_owned()));
@@ -46,6 +63,16 @@ pub fn open(place: &BlobPlace) -> Result<Option<Arc<dyn Objects>>, AddressError>
     let directory =
         SharedDirectory::open(path).map_err(|error| AddressError::Directory { path: path.to_owned(), error })?;
     Ok(Some(Arc::new(directory)))
+}
+
+#[cfg(feature = "s3")]
+fn bucket(address: &str) -> Result<Arc<dyn Objects>, AddressError> {
+    Ok(Arc::new(super::s3::Bucket::open(address, std::env::vars())?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket(_: &str) -> Result<Arc<dyn Objects>, AddressError> {
+    Err(AddressError::NoBuckets)
 }
 
 #[cfg(test)]
@@ -60,8 +87,11 @@ mod tests {
         assert!(open(&BlobPlace::default()).unwrap().is_none());
         assert!(open(&of(&there)).unwrap().is_some());
         assert!(matches!(open(&of(&format!("{there}/not"))), Err(AddressError::Directory { .. })));
-        for wrong in ["files", "https://s3.example.org/files", "s3://files"] {
+        for wrong in ["files", "https://s3.example.org/files"] {
             assert!(matches!(open(&of(wrong)), Err(AddressError::Unknown(_))), "{wrong}");
         }
+        // Without the feature it is not mistaken for a path.
+        #[cfg(not(feature = "s3"))]
+        assert!(matches!(open(&of("s3://files")), Err(AddressError::NoBuckets)));
     }
 }
