@@ -489,3 +489,37 @@ impl<R: Read> Read for Decrypting<R> {
         Ok(given)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_chunk_behind_full_ones_is_no_end() {
+        let sealed = |last_is_empty: bool| {
+            let mut encrypting = Encrypting::begin(Vec::new(), &Recipient::Passphrase("p", 1)).unwrap();
+            encrypting.write_all(&[1; CHUNK]).unwrap();
+            if last_is_empty {
+                encrypting.seal(false).unwrap();
+                encrypting.chunk.clear();
+            }
+            encrypting.finish().unwrap()
+        };
+        let open = |sealed: Vec<u8>| {
+            let mut opened = Decrypting::begin(sealed.as_slice(), &Opener::Passphrase("p")).unwrap();
+            opened.read_to_end(&mut Vec::new()).map_err(|error| error.kind())
+        };
+        assert_eq!(open(sealed(false)), Ok(CHUNK));
+        assert_eq!(open(sealed(true)), Err(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn of_a_header_without_an_end_no_more_is_read_than_one_may_have() {
+        for endless in [&b"-"[..], b"-> x\n\n"] {
+            let text = [b"age-encryption.org/v1\n", endless.repeat(4 * MAX_HEADER).as_slice()].concat();
+            let mut left = text.as_slice();
+            assert!(matches!(Header::read(&mut left), Err(Refused::Damaged(_))));
+            assert!(text.len() - left.len() <= MAX_HEADER + 1);
+        }
+    }
+}

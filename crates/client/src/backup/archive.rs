@@ -288,6 +288,12 @@ mod tests {
             let bytes = [&head[..], &[tag], &length.to_be_bytes()].concat();
             assert_eq!(read(&bytes).unwrap_err().code(), "backup-damaged");
         }
+        // Nor where they are there: a frame is held in memory.
+        for (tag, length) in [(b'R', MAX_FRAME as u32 + 1), (b'C', PIECE as u32 + 1)] {
+            let begun = [&head[..], &[tag], &length.to_be_bytes()].concat();
+            let mut frames = Frames::begin(begun.as_slice().chain(io::repeat(0))).unwrap();
+            assert_eq!(frames.next().unwrap_err().code(), "backup-damaged");
+        }
         assert_eq!(read(&[&head[..], b"X\0\0\0\0"].concat()).unwrap_err().code(), "backup-damaged");
     }
 }

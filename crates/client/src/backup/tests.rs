@@ -193,6 +193,10 @@ async fn a_home_comes_back_with_its_files_and_one_that_is_there_stays() {
     assert_eq!(again.code(), "file-exists");
     assert_eq!(restored(&file, &home).await.unwrap_err().code(), "home-exists");
     let other = dir.path().join("other");
+    // Not one that is empty, either: its owner may have made it for something else.
+    fs::create_dir(&other).unwrap();
+    assert_eq!(restored(&file, &other).await.unwrap_err().code(), "home-exists");
+    fs::remove_dir(&other).unwrap();
     let address = engine.identity().await.unwrap().address;
     assert_eq!(restored(&file, &other).await.unwrap().address, address);
     assert_eq!(names(dir.path()), ["backup", "home", "other"]);
@@ -256,7 +260,9 @@ fn forged(whole: &Path, frames: &[Frame]) {
     }
     counts.files = frames.iter().filter(|frame| matches!(frame, Frame::File { .. })).count() as u64;
     frames.iter().for_each(|frame| writer.write(frame).unwrap());
-    writer.write(&Frame::End(counts)).unwrap();
+    if !matches!(frames.last(), Some(Frame::End(_))) {
+        writer.write(&Frame::End(counts)).unwrap();
+    }
     fs::write(whole, writer.end().finish().unwrap()).unwrap();
 }
 
@@ -290,6 +296,7 @@ async fn no_name_of_a_forged_backup_leads_out_of_the_new_home() {
     all.push(vec![Frame::File { folder: 1, name: b"endless".to_vec() }]);
     all.push(vec![Frame::Piece(Zeroizing::new(vec![1]))]);
     all.push(vec![Frame::LastPlace(u64::MAX)]);
+    all.push(vec![Frame::End(Counts { rows: 1, entries: 0, files: 0 })]);
     all.push(vec![Frame::File { folder: 1, name: b"short".to_vec() }, Frame::FileEnd { bytes: 9 }]);
     for frames in all {
         write_with(&engine, file.clone(), passphrase(), LITTLE_WORK).await.unwrap();
